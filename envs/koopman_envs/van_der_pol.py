@@ -1,0 +1,102 @@
+"""The forced Van der Pol oscillator of Korda & Mezić.
+
+Source: "Linear predictors for nonlinear dynamical systems: Koopman operator meets model predictive
+control", Automatica 93 (2018), 149–160.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koopman_envs.drawing import BLUE, GREEN, GRID, INK, ORANGE, Canvas
+from koopman_envs.ode import ODEEnv
+
+Array = NDArray[np.float64]
+
+
+def dynamics(x: Array, u: Array) -> Array:
+    """x1' = 2 x2, x2' = -0.8 x1 + 2 x2 - 10 x1² x2 + u.
+
+    Args:
+        x: States (..., 2).
+        u: Inputs (..., 1), with leading dimensions that broadcast to those of x.
+
+    Returns:
+        Time derivatives (..., 2).
+    """
+    x1, x2 = x[..., 0], x[..., 1]
+    rate = np.empty_like(x)
+    rate[..., 0] = 2.0 * x2
+    rate[..., 1] = -0.8 * x1 + (2.0 - 10.0 * x1 * x1) * x2 + u[..., 0]
+    return rate
+
+
+def stage_cost(x: Array, u: Array, reference: Array) -> Array:
+    """(x1 - r)² + 0.1 x2² + 0.01 (u - 0.8 r)², zero exactly at the equilibrium x = (r, 0).
+
+    Args:
+        x: States (..., 2).
+        u: Inputs (..., 1).
+        reference: Set-points r of x1 (..., 1).
+
+    Returns:
+        Costs (...).
+    """
+    r = reference[..., 0]
+    cost: Array = (x[..., 0] - r) ** 2 + 0.1 * x[..., 1] ** 2 + 0.01 * (u[..., 0] - 0.8 * r) ** 2
+    return cost
+
+
+class VanDerPol(ODEEnv):
+    """Bring the Van der Pol oscillator to a set-point of x1 and keep it there.
+
+    Without control the origin is unstable and the state runs into a limit cycle.
+
+    * Observation (x1, x2, r), r the set-point of x1, constant within an episode.
+    * Action u in [-1, 1]. Time step 0.01 s, one Runge–Kutta step; 400 steps an episode.
+    * Reset: (x1, x2) uniform in [-1, 1]²; r is 0 with probability 1/2, else uniform in
+      [-0.6, 0.6], where the holding input 0.8 r is feasible.
+    * Reward: minus :func:`stage_cost`.
+
+    Example:
+        >>> import gymnasium, koopman_envs
+        >>> env = gymnasium.make("koopman_envs/VanDerPol-v0")
+        >>> observation, info = env.reset(options={"state": [0.5, 0.0], "reference": [0.2]})
+    """
+
+    dt = 0.01
+    state_high: ClassVar[tuple[float, ...]] = (1.5, 2.0)
+    observation_high: ClassVar[tuple[float, ...]] = (3.0, 6.0, 0.6)
+    input_high: ClassVar[tuple[float, ...]] = (1.0,)
+    reference_high: ClassVar[tuple[float, ...]] = (0.6,)
+
+    def dynamics(self, x: Array, u: Array) -> Array:
+        """See :func:`dynamics` of this module."""
+        return dynamics(x, u)
+
+    def sample_state(self, rng: np.random.Generator) -> Array:
+        """Uniform in [-1, 1]²."""
+        return rng.uniform(-1.0, 1.0, size=2)
+
+    def sample_reference(self, rng: np.random.Generator) -> Array:
+        """0 with probability 1/2, else uniform in [-0.6, 0.6]."""
+        elsewhere = rng.random() < 0.5
+        set_point = rng.uniform(-0.6, 0.6, size=1)
+        return set_point if elsewhere else np.zeros(1)
+
+    def stage_cost(self, x: Array, u: Array) -> float:
+        """See :func:`stage_cost` of this module."""
+        return float(stage_cost(x, u, self.reference))
+
+    def draw(self, canvas: Canvas, trail: Array) -> None:
+        """Draw the phase plane: the way so far, the state and the set-point."""
+        canvas.view((-1.6, 1.6), (-2.4, 2.4))
+        for level in (-1.0, 1.0):
+            canvas.line(np.array([[level, -2.4], [level, 2.4]]), GRID)
+            canvas.line(np.array([[-1.6, level], [1.6, level]]), GRID)
+        canvas.line(np.array([[0.0, -2.4], [0.0, 2.4]]), INK)
+        canvas.line(np.array([[-1.6, 0.0], [1.6, 0.0]]), INK)
+        canvas.line(trail, BLUE, 3)
+        canvas.disc(np.array([self.reference[0], 0.0]), 11, GREEN, 3)
+        canvas.disc(self.state, 8, ORANGE)

@@ -1,0 +1,42 @@
+"""What every room uses: argument checks, files, and the controller protocol."""
+
+from koopman_control.common.arrays import (
+    Array,
+    bounds_array,
+    finite_array,
+    positive_float,
+    positive_int,
+    read_only,
+    real_array,
+)
+from koopman_control.common.files import (
+    FileFormatError,
+    FolderNotWritableError,
+    PathLike,
+    ensure_writable_folder,
+    load_npz,
+    save_npz,
+    write_atomically,
+    write_text_atomically,
+)
+from koopman_control.common.protocols import Controller, begin_episode
+
+__all__ = [
+    "Array",
+    "Controller",
+    "FileFormatError",
+    "FolderNotWritableError",
+    "PathLike",
+    "begin_episode",
+    "bounds_array",
+    "ensure_writable_folder",
+    "finite_array",
+    "load_npz",
+    "positive_float",
+    "positive_int",
+    "read_only",
+    "real_array",
+    "save_npz",
+    "write_atomically",
+    "write_text_atomically",
+]

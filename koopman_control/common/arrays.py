@@ -1,0 +1,129 @@
+"""Checks at the public boundary: what is wrong with an argument, and what to do about it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def finite_array(
+    name: str,
+    value: ArrayLike,
+    *,
+    ndim: int | None = None,
+    shape: Sequence[int | None] | None = None,
+) -> Array:
+    """Return value as a contiguous float64 array, or say what is wrong with it.
+
+    Args:
+        name: What the user calls the argument.
+        value: Anything numpy makes a numeric array of; not copied when it already fits.
+        ndim: Required number of dimensions.
+        shape: Required shape; None stands for any length.
+
+    Raises:
+        TypeError: It does not hold real numbers.
+        ValueError: Wrong dimensions, or NaN or infinity in it; the message gives the first row.
+
+    Example:
+        >>> finite_array("x0", [0.0, 1.0], shape=(2,))
+        array([0., 1.])
+    """
+    array = real_array(name, value, ndim=ndim, shape=shape)
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"{name} holds {array[where]} at index {where}, first in row {where[0] if where else 0}"
+            "; expected finite numbers only: drop or repair the rows concerned"
+        )
+    return array
+
+
+def real_array(
+    name: str,
+    value: ArrayLike,
+    *,
+    ndim: int | None = None,
+    shape: Sequence[int | None] | None = None,
+) -> Array:
+    """As :func:`finite_array`, but NaN and infinity may pass."""
+    try:
+        raw = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: {error}; give rows of equal length") from error
+    if raw.dtype.kind not in "fiub":
+        raise TypeError(f"{name} holds values of type {raw.dtype}; expected real numbers")
+    array = np.asarray(raw, dtype=np.float64, order="C")
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(
+            f"{name} has {array.ndim} dimensions, shape {array.shape}; expected {ndim} of them"
+        )
+    if shape is not None and not _fits(array.shape, shape):
+        expected = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+        raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
+    return array
+
+
+def read_only(array: Array) -> Array:
+    """Return a copy that nobody can change, for the fields of frozen dataclasses."""
+    copy = np.array(array, dtype=np.float64, order="C")
+    copy.setflags(write=False)
+    return copy
+
+
+def bounds_array(name: str, value: ArrayLike, size: int) -> Array:
+    """Return bounds as (2, size), lows then highs; infinity means unknown or unbounded.
+
+    Raises:
+        ValueError: Wrong shape, NaN, or a low above its high.
+    """
+    bounds = real_array(name, value, shape=(2, size))
+    low, high = bounds
+    if np.isnan(bounds).any():
+        raise ValueError(f"{name} holds NaN; write -inf and inf where there is no bound")
+    if (low > high).any():
+        i = int(np.argmax(low > high))
+        raise ValueError(
+            f"{name} has low {low[i]} above high {high[i]} in column {i}; row 0 holds the lows, "
+            "row 1 the highs"
+        )
+    return bounds
+
+
+def positive_int(name: str, value: Any, minimum: int = 1) -> int:
+    """Return value as an int that is at least minimum.
+
+    Raises:
+        TypeError: It is no integer (booleans and whole floats are none either).
+        ValueError: It is below the minimum.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {value!r}; expected an integer of at least {minimum}")
+    if value < minimum:
+        raise ValueError(f"{name} is {value}; expected at least {minimum}")
+    return int(value)
+
+
+def positive_float(name: str, value: Any) -> float:
+    """Return value as a finite float above zero.
+
+    Raises:
+        TypeError: It is no real number.
+        ValueError: It is zero, negative, infinite or NaN.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{name} is {value!r}; expected a number above 0")
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value}; expected a finite number above 0")
+    return float(value)
+
+
+def _fits(shape: tuple[int, ...], expected: Sequence[int | None]) -> bool:
+    return len(shape) == len(expected) and all(
+        want is None or want == got for got, want in zip(shape, expected, strict=True)
+    )

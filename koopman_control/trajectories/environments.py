@@ -1,0 +1,80 @@
+"""Opening an environment, and refusing early what continuous control cannot use."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+import koopman_envs
+from koopman_control.common import Array
+
+gym.register_envs(koopman_envs)  # the import registered them; this only says that it is used
+
+Environment = gym.Env[Any, Any]
+
+# Some environments write the largest float32 where they mean "no bound".
+_UNBOUNDED = 1e37
+
+
+def open_environment(env: Environment | str) -> Environment:
+    """Return env itself, or make the environment of that id.
+
+    Raises:
+        ValueError: No environment has this id.
+        TypeError: It is neither an id nor a Gymnasium environment.
+    """
+    if isinstance(env, gym.Env):
+        return env
+    if not isinstance(env, str):
+        raise TypeError(f"env is a {type(env).__name__}; expected a gymnasium.Env or the id of one")
+    try:
+        return gym.make(env, disable_env_checker=True)
+    except gym.error.UnregisteredEnv as error:
+        raise ValueError(f"env is {env!r}, which Gymnasium does not know: {error}") from error
+
+
+def require_continuous(env: Environment) -> tuple[Array, Array]:
+    """Check that env has flat real observations and a bounded box of real actions.
+
+    Returns:
+        Bounds of observations (2, p) and actions (2, m), lows then highs; ±inf where an
+        observation is unbounded.
+
+    Raises:
+        TypeError: A space is of a kind that is not supported; the message says what helps.
+        ValueError: The action box is unbounded.
+    """
+    observations = _flat_box("observation", env.observation_space)
+    actions = _flat_box("action", env.action_space)
+    if not np.isfinite(actions).all():
+        raise ValueError(
+            f"the action space {env.action_space} is unbounded; give it bounds, for example with "
+            "gymnasium.wrappers.TransformAction"
+        )
+    return observations, actions
+
+
+def _flat_box(role: str, space: gym.Space[Any]) -> Array:
+    if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
+        raise TypeError(
+            f"the {role} space is {space}; expected a Box of real numbers: discrete {role}s are "
+            "not supported, choose the continuous version of the environment if it has one"
+        )
+    if not isinstance(space, gym.spaces.Box):
+        raise TypeError(
+            f"the {role} space is {space}; expected a Box: wrap the environment, for example in "
+            "gymnasium.wrappers.FlattenObservation"
+        )
+    if len(space.shape) != 1:
+        raise TypeError(
+            f"the {role} space has shape {space.shape}; expected a vector: images are not "
+            "supported; flatten a small array, for example with FlattenObservation"
+        )
+    if space.dtype is None or space.dtype.kind != "f":
+        raise TypeError(
+            f"the {role} space holds {space.dtype}; expected floating-point numbers: convert them "
+            f"with gymnasium.wrappers.Transform{role.capitalize()}"
+        )
+    bounds = np.array([space.low, space.high], dtype=np.float64)
+    bounds[np.abs(bounds) > _UNBOUNDED] *= np.inf
+    return bounds

@@ -1,0 +1,88 @@
+"""Trajectories on disk: one .npz with the runs end to end, and what belongs to each as settings."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from koopman_control.common import Array, FileFormatError, PathLike, load_npz, save_npz
+from koopman_control.trajectories.trajectory import Trajectory, check_trajectories
+
+KIND = "trajectories"
+FORMAT_VERSION = 1
+_PLAIN = (
+    "dt",
+    "terminated",
+    "truncated",
+    "seed",
+    "env_id",
+    "observation_names",
+    "action_names",
+)
+_OPTIONAL = ("rewards", "observation_bounds", "action_bounds")
+
+
+def save_trajectories(path: PathLike, trajectories: Trajectory | Iterable[Trajectory]) -> None:
+    """Write trajectories of one system to a .npz file, replacing what was there.
+
+    Raises:
+        ValueError: There is none, or they differ in columns or time step.
+        OSError: The file cannot be written.
+    """
+    data = check_trajectories(trajectories)
+    arrays: dict[str, Array | Any] = {
+        "lengths": np.array([len(item) for item in data], dtype=np.int64),
+        "observations": np.concatenate([item.observations for item in data]),
+        "actions": np.concatenate([item.actions for item in data]),
+    }
+    for name in _OPTIONAL:
+        present = [value for item in data if (value := getattr(item, name)) is not None]
+        if present:
+            arrays[name] = np.concatenate(present)
+    rows = [
+        {name: getattr(item, name) for name in _PLAIN}
+        | {"has": [name for name in _OPTIONAL if getattr(item, name) is not None]}
+        for item in data
+    ]
+    save_npz(path, KIND, FORMAT_VERSION, arrays, {"trajectories": rows})
+
+
+def load_trajectories(path: PathLike) -> list[Trajectory]:
+    """Read what :func:`save_trajectories` wrote, to the last bit.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        FileFormatError: It is damaged or holds something else.
+    """
+    arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
+    try:
+        queues = {name: _Queue(array) for name, array in arrays.items() if name != "lengths"}
+        return [
+            _read(queues, int(length), row)
+            for length, row in zip(arrays["lengths"], settings["trajectories"], strict=True)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} does not hold whole trajectories: {error}") from error
+
+
+def _read(queues: dict[str, "_Queue"], steps: int, row: dict[str, Any]) -> Trajectory:
+    sizes = {"rewards": steps, "observation_bounds": 2, "action_bounds": 2}
+    fields: dict[str, Any] = {name: row[name] for name in _PLAIN}
+    fields |= {name: queues[name].take(sizes[name]) for name in row["has"]}
+    return Trajectory(
+        observations=queues["observations"].take(steps + 1),
+        actions=queues["actions"].take(steps),
+        **fields,
+    )
+
+
+class _Queue:
+    """Rows of an array, taken from the front."""
+
+    def __init__(self, rows: Array) -> None:
+        self._rows = rows
+        self._next = 0
+
+    def take(self, count: int) -> Array:
+        first, self._next = self._next, self._next + count
+        return self._rows[first : self._next]

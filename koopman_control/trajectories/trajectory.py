@@ -1,0 +1,173 @@
+"""What was measured: one uninterrupted run of a system.
+
+Between observation t and observation t+1 acts action t, so T actions come with T+1 observations.
+Runs are never joined: nothing here knows what happened between two of them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from koopman_control.common import (
+    Array,
+    bounds_array,
+    finite_array,
+    positive_float,
+    read_only,
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory:
+    """Observations, actions and what is known about them; checked once, then immutable.
+
+    Args:
+        observations: (T+1, p), finite.
+        actions: (T, m), finite; the actions that were applied.
+        rewards: (T,), or None.
+        dt: Seconds between two observations, or None if unknown.
+        observation_bounds: (2, p), lows then highs that the system never leaves; ±inf if unknown.
+        action_bounds: (2, m), lows then highs of what can be applied; ±inf if unknown.
+        terminated: The run ended in a terminal state.
+        truncated: The run was cut off.
+        seed: Seed of the reset.
+        env_id: Gymnasium id of the environment it came from.
+        observation_names: p names, or None.
+        action_names: m names, or None.
+
+    Raises:
+        TypeError: A field holds no numbers.
+        ValueError: Lengths do not match, a number is not finite, or an action is out of bounds.
+
+    Example:
+        >>> Trajectory(observations=[[0.0], [0.1], [0.3]], actions=[[1.0], [2.0]], dt=0.1)
+        Trajectory(2 steps, 1 observations, 1 actions, dt=0.1)
+    """
+
+    observations: Array
+    actions: Array
+    rewards: Array | None = None
+    dt: float | None = None
+    observation_bounds: Array | None = None
+    action_bounds: Array | None = None
+    terminated: bool = False
+    truncated: bool = False
+    seed: int | None = None
+    env_id: str | None = None
+    observation_names: tuple[str, ...] | None = None
+    action_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check and freeze every field."""
+        observations = finite_array("observations", self.observations, ndim=2)
+        actions = finite_array("actions", self.actions, ndim=2)
+        steps = len(actions)
+        if steps < 1:
+            raise ValueError("actions has no row; a trajectory needs at least one step")
+        if len(observations) != steps + 1:
+            raise ValueError(
+                f"observations has {len(observations)} rows for {steps} actions; expected "
+                f"{steps + 1}: one before the first action and one after each"
+            )
+        if observations.shape[1] < 1 or actions.shape[1] < 1:
+            raise ValueError(
+                f"observations has {observations.shape[1]} columns and actions "
+                f"{actions.shape[1]}; expected at least one of each"
+            )
+        self._set(observations=read_only(observations), actions=read_only(actions))
+        if self.rewards is not None:
+            self._set(rewards=read_only(finite_array("rewards", self.rewards, shape=(steps,))))
+        if self.dt is not None:
+            self._set(dt=positive_float("dt", self.dt))
+        self._check_bounds()
+        self._check_names("observation_names", observations.shape[1])
+        self._check_names("action_names", actions.shape[1])
+
+    def __len__(self) -> int:
+        """Return the number of steps T."""
+        return len(self.actions)
+
+    def __repr__(self) -> str:
+        """Say what it is without printing the arrays."""
+        p, m = self.observations.shape[1], self.actions.shape[1]
+        return f"Trajectory({len(self)} steps, {p} observations, {m} actions, dt={self.dt})"
+
+    def _set(self, **fields: object) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)  # the way to fill a frozen dataclass
+
+    def _check_bounds(self) -> None:
+        if self.observation_bounds is not None:
+            size = self.observations.shape[1]
+            bounds = bounds_array("observation_bounds", self.observation_bounds, size)
+            self._set(observation_bounds=read_only(bounds))
+        if self.action_bounds is None:
+            return
+        low, high = bounds_array("action_bounds", self.action_bounds, self.actions.shape[1])
+        self._set(action_bounds=read_only(np.array([low, high])))
+        # Actions that went through float32 may stick out by its rounding.
+        outside = (self.actions < low - 1e-6 * np.maximum(1.0, np.abs(low))) | (
+            self.actions > high + 1e-6 * np.maximum(1.0, np.abs(high))
+        )
+        if outside.any():
+            row, column = (int(i) for i in np.argwhere(outside)[0])
+            raise ValueError(
+                f"actions holds {self.actions[row, column]} in row {row}, column {column}, outside "
+                f"action_bounds [{low[column]}, {high[column]}]; store the actions as applied, "
+                "after clipping"
+            )
+
+    def _check_names(self, field: str, size: int) -> None:
+        names: Iterable[str] | None = getattr(self, field)
+        if names is None:
+            return
+        if isinstance(names, str):
+            raise TypeError(f"{field} is the text {names!r}; expected one name per column")
+        names = tuple(str(name) for name in names)
+        if len(names) != size or len(set(names)) != size:
+            raise ValueError(f"{field} is {names}; expected {size} different names")
+        self._set(**{field: names})
+
+
+def check_trajectories(data: Trajectory | Iterable[Trajectory]) -> list[Trajectory]:
+    """Return data as a list of trajectories of one and the same system.
+
+    Raises:
+        TypeError: Something in it is no Trajectory.
+        ValueError: It is empty, or the trajectories differ in columns or time step.
+    """
+    if isinstance(data, Trajectory):
+        return [data]
+    if not isinstance(data, Iterable):
+        raise TypeError(f"data is a {type(data).__name__}; expected a Trajectory or a list of them")
+    trajectories = list(data)
+    if not trajectories:
+        raise ValueError("data is empty; expected at least one Trajectory")
+    for i, item in enumerate(trajectories):
+        if not isinstance(item, Trajectory):
+            raise TypeError(
+                f"data[{i}] is a {type(item).__name__}; expected a Trajectory: wrap arrays as "
+                "Trajectory(observations, actions)"
+            )
+        for what, got, expected in zip(
+            ("observation columns", "action columns", "dt"),
+            _signature(item),
+            _signature(trajectories[0]),
+            strict=True,
+        ):
+            if got != expected:
+                raise ValueError(
+                    f"data[{i}] has {got} as its {what}, data[0] has {expected}; expected "
+                    "trajectories of one system sampled at one rate"
+                )
+    return trajectories
+
+
+def total_steps(trajectories: Iterable[Trajectory]) -> int:
+    """Return the number of environment steps in all trajectories together."""
+    return sum(len(trajectory) for trajectory in trajectories)
+
+
+def _signature(trajectory: Trajectory) -> tuple[int, int, float | None]:
+    return trajectory.observations.shape[1], trajectory.actions.shape[1], trajectory.dt
