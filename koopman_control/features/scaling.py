@@ -1,0 +1,22 @@
+"""Scales of data columns, and which columns never move."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koopman_control.common.arrays import Array
+
+ROUNDING = 1e-12  # relative; the computed deviation of equal numbers is seldom exactly zero
+
+
+def constant_columns(X: Array) -> NDArray[np.bool_]:
+    """Say which columns of X, shape (T, e), hold one value throughout, shape (e,)."""
+    highest, lowest = X.max(axis=0), X.min(axis=0)
+    still: NDArray[np.bool_] = highest - lowest <= ROUNDING * np.maximum(abs(highest), abs(lowest))
+    return still
+
+
+def spread(X: Array) -> Array:
+    """Return the standard deviation of every column of X, and 1 for columns that never move."""
+    return np.where(constant_columns(X), 1.0, X.std(axis=0))

@@ -1,0 +1,123 @@
+"""Multi-step prediction errors: the only kind that ranks models for control.
+
+One-step errors of a Koopman model can look fine while its roll-out explodes. So errors are measured
+on windows of held-out data, k = 1 ... horizon steps ahead, in standard deviations of the states (an
+angle counts in radians).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koopman_control.common.arrays import Array, positive_int
+from koopman_control.features.coordinates import Coordinates
+from koopman_control.features.scaling import spread
+from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.rollouts import Rollout
+from koopman_control.identification.snapshots import Run, runs_of
+from koopman_control.trajectories import Trajectory, check_trajectories
+
+MAX_WINDOWS = 64
+HOPELESS = 1.0  # an error of one standard deviation: as bad as predicting the mean
+
+
+@dataclass(frozen=True)
+class Windows:
+    """W stretches of data, padded to one length H.
+
+    Args:
+        x0: First states, shape (W, d).
+        U: Inputs, zero beyond the data, shape (W, H, m).
+        X: States after 1 ... H steps, shape (W, H, d).
+        valid: Which steps are data, shape (W, H).
+    """
+
+    x0: Array
+    U: Array
+    X: Array
+    valid: NDArray[np.bool_]
+
+
+def windows_of(runs: Sequence[Run], horizon: int, max_windows: int = MAX_WINDOWS) -> Windows:
+    """Cut runs into windows that start every half horizon, at most `max_windows`, evenly chosen."""
+    stride = max(1, horizon // 2)
+    starts = [(i, t) for i, run in enumerate(runs) for t in range(0, len(run.U), stride)]
+    long = [(i, t) for i, t in starts if len(runs[i].U) - t >= stride]
+    starts = long or starts
+    if len(starts) > max_windows:
+        starts = [starts[j] for j in np.linspace(0, len(starts) - 1, max_windows).astype(int)]
+    W, m, d = len(starts), runs[0].U.shape[1], runs[0].X.shape[1]
+    U, X = np.zeros((W, horizon, m)), np.zeros((W, horizon, d))
+    valid = np.zeros((W, horizon), dtype=bool)
+    for w, (i, t) in enumerate(starts):
+        length = min(horizon, len(runs[i].U) - t)
+        U[w, :length] = runs[i].U[t : t + length]
+        X[w, :length] = runs[i].X[t + 1 : t + 1 + length]
+        valid[w, :length] = True
+    return Windows(np.stack([runs[i].X[t] for i, t in starts]), U, X, valid)
+
+
+def state_scale(runs: Sequence[Run], coordinates: Coordinates) -> Array:
+    """Standard deviation of every state, 1 rad for angles and 1 for constant states, shape (d,)."""
+    return np.where(coordinates.is_angle, 1.0, spread(np.concatenate([run.X for run in runs])))
+
+
+def scaled_errors(model: LiftedModel, windows: Windows, scale: Array, rollout: Rollout) -> Array:
+    """Return errors of the roll-out in units of `scale`, shape (W, H, d); NaN outside the data."""
+    with np.errstate(all="ignore"):  # a model may well explode; that is what is being measured
+        X = model.rolled_out(windows.x0, windows.U, rollout)
+        errors = model.coordinates.wrap(X - windows.X) / scale
+    errors[~np.isfinite(errors)] = np.inf
+    errors[~windows.valid] = np.nan
+    return errors
+
+
+def bounded_score(errors: Array) -> float:
+    """Condense scaled errors (W, H, d) into one number in [0, 1]; hopeless steps count as 1."""
+    with np.errstate(over="ignore"):
+        squares = np.minimum(np.mean(errors**2, axis=-1), HOPELESS)
+    return float(np.sqrt(np.nanmean(squares)))
+
+
+def rms_per_step(errors: Array) -> Array:
+    """Root mean square of scaled errors (W, H, d) over windows and states.
+
+    Returns:
+        Shape (H,), or shorter where no window is long enough to say anything about the last steps.
+    """
+    measured = ~np.isnan(errors).all(axis=(0, 2))
+    with np.errstate(over="ignore"):
+        return np.asarray(np.sqrt(np.nanmean(errors[:, measured] ** 2, axis=(0, 2))))
+
+
+def prediction_error(
+    model: LiftedModel,
+    data: Trajectory | Sequence[Trajectory],
+    horizon: int,
+    rollout: Rollout = "relifted",
+) -> Array:
+    """Measure k-step prediction errors on data the model was not fitted on.
+
+    Args:
+        model: The model.
+        data: Held-out trajectories.
+        horizon: Longest prediction H in steps.
+        rollout: "linear", "bilinear" or "relifted".
+
+    Returns:
+        Root-mean-square error 1 ... H steps ahead in standard deviations of the states (radians for
+        angles), averaged over states; infinite where the roll-out exploded. Shape (H,), or shorter
+        where the longest trajectory is.
+
+    Raises:
+        ValueError: If the data do not match the model, or the roll-out does not suit it.
+    """
+    model.check_rollout(rollout)
+    runs = runs_of(check_trajectories(data), model.coordinates)
+    windows = windows_of(runs, positive_int("horizon", horizon))
+    errors = scaled_errors(model, windows, state_scale(runs, model.coordinates), rollout)
+    return rms_per_step(errors)

@@ -1,0 +1,261 @@
+"""A fitted lifted model: matrices, features and the three roll-outs, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from koopman_control.common.arrays import Array, finite_array, real_array
+from koopman_control.common.files import PathLike
+from koopman_control.features.base import FeatureMap
+from koopman_control.features.coordinates import Coordinates
+from koopman_control.identification import rollouts
+from koopman_control.identification.relift import Embedding, OneStepMap
+from koopman_control.identification.rollouts import ROLLOUTS, Rollout
+from koopman_control.identification.store import read_model, write_model
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedModel:
+    """Lifted model z+ = A z + B u + sum_i u_i N_i z with x = C z and z = psi(x).
+
+    The lifted state is psi(x) = [1, standardised feature inputs, features, angles]. Feature inputs
+    are the states, with an angle replaced by its cosine and sine; nothing depends on an angle
+    itself, so its column of A is zero but for the identity. Inputs and states are in the units of
+    the data.
+
+    Args:
+        A: Lifted dynamics, shape (n, n).
+        B: Input matrix, shape (n, m).
+        C: Read-out of the states, shape (d, n).
+        N: Input couplings, shape (m, n, n), or None for a model linear in z and u.
+        coordinates: From observations to states.
+        features: Fitted feature map on e feature inputs.
+        center: Mean of the feature inputs, shape (e,).
+        scale: Standard deviation of the feature inputs, shape (e,).
+        limits: Lowest and highest value of each state, shape (2, d); infinite where unknown.
+        saturating: States the plant holds at their limit, shape (d,).
+        action_bounds: Lowest and highest input, shape (2, m), or None.
+        dt: Sampling time in seconds, or None.
+        state_names: d names.
+        summary: Facts about the fit: regularisation, condition number, errors and the like.
+    """
+
+    A: Array
+    B: Array
+    C: Array
+    N: Array | None
+    coordinates: Coordinates
+    features: FeatureMap
+    center: Array
+    scale: Array
+    limits: Array
+    saturating: NDArray[np.bool_]
+    action_bounds: Array | None = None
+    dt: float | None = None
+    state_names: tuple[str, ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        n, m, d = len(self.A), np.shape(self.B)[-1], self.coordinates.dim
+        n_e = len(self.coordinates.embedded)
+        n_angles = int(self.coordinates.is_angle.sum())
+        if n != 1 + n_e + self.features._n_features_out + n_angles:
+            raise ValueError(
+                f"A has {n} rows; expected {1 + n_e + self.features._n_features_out + n_angles}: a "
+                f"constant, {n_e} feature inputs, {self.features._n_features_out} features and "
+                f"{n_angles} angles"
+            )
+        shapes = {"A": (n, n), "B": (n, m), "C": (d, n), "center": (n_e,), "scale": (n_e,)}
+        for name, shape in shapes.items():
+            finite_array(name, getattr(self, name), shape=shape)
+        if self.N is not None:
+            finite_array("N", self.N, shape=(m, n, n))
+        real_array("limits", self.limits, shape=(2, d))
+        if np.shape(self.saturating) != (d,) or np.asarray(self.saturating).dtype != np.bool_:
+            raise ValueError(f"saturating is {self.saturating}; expected {d} booleans")
+
+    def save(self, path: PathLike) -> None:
+        """Write the model to a .npz file, replacing what was there.
+
+        Raises:
+            TypeError: If its features are of a class that cannot be saved.
+            OSError: If the file cannot be written.
+
+        Example:
+            >>> model.save("model.npz")  # doctest: +SKIP
+            >>> LiftedModel.load("model.npz").predict(x0, U)  # doctest: +SKIP
+        """
+        write_model(path, self)
+
+    @classmethod
+    def load(cls, path: PathLike) -> LiftedModel:
+        """Read what `save` wrote, to the last bit; no code in the file is ever run.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            FileFormatError: If it is damaged or holds something else.
+        """
+        return read_model(path, cls)
+
+    @property
+    def n_states(self) -> int:
+        """Number of states d."""
+        return len(self.C)
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs m."""
+        return int(self.B.shape[1])
+
+    @property
+    def n_lifted(self) -> int:
+        """Number of lifted states n."""
+        return len(self.A)
+
+    @cached_property
+    def eigenvalues(self) -> NDArray[np.complex128]:
+        """Eigenvalues of A, by falling modulus, shape (n,)."""
+        values = np.linalg.eigvals(self.A).astype(np.complex128)
+        return values[np.argsort(-np.abs(values), kind="stable")]
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """From states to feature inputs."""
+        return Embedding(self.coordinates)
+
+    @cached_property
+    def one_step(self) -> OneStepMap:
+        """The re-lifted one-step map."""
+        n_e, n_phi = len(self.center), len(self.A) - int(self.coordinates.is_angle.sum())
+        drift = (self.C @ (self.A - np.eye(len(self.A))))[:, :n_phi]
+        gains = np.zeros((self.n_inputs, *drift.shape))
+        if self.N is not None:
+            gains += (self.C @ self.N)[:, :, :n_phi]
+        gains[:, :, 0] += (self.C @ self.B).T
+        blocks = np.concatenate([drift[None], gains])  # (1 + m, d, n_phi)
+        linear = blocks[:, :, 1 : 1 + n_e] / self.scale
+        return OneStepMap(
+            embedding=self.embedding,
+            features=self.features,
+            constant=blocks[:, :, 0] - linear @ self.center,
+            linear=_stacked(linear),
+            nonlinear=_stacked(blocks[:, :, 1 + n_e :]),
+            limits=self.limits,
+            saturating=self.saturating,
+        )
+
+    def state(self, observation: ArrayLike) -> Array:
+        """Read states from observations, shape (..., p) to (..., d)."""
+        y = np.asarray(observation, dtype=np.float64)
+        if y.shape[-1:] != (self.coordinates.n_observations,):
+            raise ValueError(
+                f"observation has shape {y.shape}; expected {self.coordinates.n_observations} "
+                "entries in the last dimension, as in the data the model was fitted on"
+            )
+        return self.coordinates.state(y)
+
+    def lift(self, x: Array) -> Array:
+        """Lift states, shape (..., d) to (..., n)."""
+        e = self.embedding(x)
+        parts = [np.ones((*x.shape[:-1], 1)), (e - self.center) / self.scale]
+        angles = x[..., self.coordinates.is_angle]
+        return np.concatenate([*parts, self.features.values(e), angles], axis=-1)
+
+    def predict(self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted") -> Array:
+        """Predict states along given inputs.
+
+        Args:
+            x0: Initial state, shape (d,), or one per sequence, shape (S, d). See `state`.
+            U: Inputs, shape (H, m), or S sequences of them, shape (S, H, m).
+            rollout: "linear", "bilinear" or "relifted".
+
+        Returns:
+            States after 1 ... H steps, shape (H, d) or (S, H, d).
+
+        Raises:
+            ValueError: If shapes disagree with the model or the roll-out needs couplings N.
+        """
+        self.check_rollout(rollout)
+        inputs = finite_array("U", U)
+        start = finite_array("x0", x0)
+        if inputs.ndim not in (2, 3) or inputs.shape[-1] != self.n_inputs:
+            raise ValueError(
+                f"U has shape {inputs.shape}; expected (H, {self.n_inputs}) or (S, H, m)"
+            )
+        allowed = ((self.n_states,), (*inputs.shape[:-2], self.n_states))
+        if start.shape not in allowed:
+            raise ValueError(
+                f"x0 has shape {start.shape} beside U of shape {inputs.shape}; expected one state, "
+                f"{allowed[0]}, or one for each sequence"
+            )
+        single = inputs.ndim == 2
+        X = self.rolled_out(start, inputs[None] if single else inputs, rollout)
+        return X[0] if single else X
+
+    def linearize(
+        self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted"
+    ) -> tuple[Array, Array]:
+        """Predict states along planned inputs and their sensitivity to them.
+
+        Args:
+            x0: Current state, shape (d,).
+            U: Planned inputs, shape (H, m).
+            rollout: "linear", "bilinear" or "relifted".
+
+        Returns:
+            Y of shape (H, d) and Gamma of shape (H d, H m), so that Y(U + dU) = Y + Gamma dU to
+            first order (exactly, for a linear roll-out).
+
+        Raises:
+            ValueError: If the shapes disagree with the model.
+        """
+        Y = self.predict(finite_array("x0", x0, shape=(self.n_states,)), U, rollout)
+        plan = finite_array("U", U, shape=(len(Y), self.n_inputs))
+        Gamma = self.sensitivities(np.asarray(x0, dtype=np.float64), Y[None], plan[None], rollout)
+        return Y, Gamma[0].reshape(Y.size, plan.size)
+
+    def rolled_out(self, x0: Array, U: Array, rollout: Rollout) -> Array:
+        """Predict without checks, x0 (d,) or (S, d) and U (S, H, m) to states (S, H, d)."""
+        if rollout == "relifted":
+            return rollouts.relifted(self.one_step, x0, U)
+        N = self.N if rollout == "bilinear" else None
+        return rollouts.lifted(self.A, self.B, N, self.lift(x0), U) @ self.C.T
+
+    def sensitivities(self, x0: Array, X: Array, U: Array, rollout: Rollout) -> Array:
+        """Differentiate a prediction X (S, H, d) without checks; returns shape (S, H, d, H m)."""
+        if rollout == "relifted":
+            return rollouts.relifted_sensitivity(self.one_step, x0, X, U)
+        z0 = self.lift(x0)
+        if rollout == "linear" or self.N is None:
+            S, H, d = X.shape
+            Gamma = rollouts.linear_response(self.A, self.B, self.C, H)[1]
+            return np.broadcast_to(Gamma.reshape(H, d, -1), (S, H, d, Gamma.shape[1]))
+        Z = rollouts.lifted(self.A, self.B, self.N, z0, U)
+        return rollouts.bilinear_sensitivity(self.A, self.B, self.N, self.C, z0, Z, U)
+
+    def check_rollout(self, rollout: str) -> None:
+        """Raise a ValueError unless this model can be rolled out that way."""
+        if rollout not in ROLLOUTS:
+            raise ValueError(f"rollout is {rollout!r}; expected one of {', '.join(ROLLOUTS)}")
+        if rollout == "linear" and self.N is not None:
+            raise ValueError(
+                "rollout is 'linear' but the model has input couplings N, which it would ignore; "
+                'fit with coupling="linear", or use the bilinear or re-lifted roll-out'
+            )
+        if rollout == "bilinear" and self.N is None:
+            raise ValueError(
+                "rollout is 'bilinear' but the model has no input couplings N; "
+                'fit with coupling="bilinear", or use the linear or re-lifted roll-out'
+            )
+
+
+def _stacked(blocks: Array) -> Array:
+    """Reorder coefficients (1 + m, d, k) to (k, (1 + m) d), ready for a product from the left."""
+    return np.ascontiguousarray(blocks.transpose(2, 0, 1).reshape(blocks.shape[2], -1))

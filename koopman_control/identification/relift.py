@@ -1,0 +1,212 @@
+"""The re-lifted one-step map x+ = x + D psi(x) + sum_i u_i E_i psi(x), and its Jacobians.
+
+This is the sampled RNN: predict one step, keep the state, lift again. It is evaluated for many
+candidate input sequences at once inside the control loop, so everything constant is folded into as
+few arrays as possible.
+
+Known limits: where a state sits on a limit of the plant (a clipped speed, an end stop), the map
+is continued with the *effective* input that lands exactly on the limit, so the other states feel
+the stop too, and the result is clipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koopman_control.common.arrays import Array
+from koopman_control.features.base import FeatureMap
+from koopman_control.features.coordinates import Coordinates
+
+
+class Embedding:
+    """Feature inputs e, shape (..., e), from states x, shape (..., d): angles become cos, sin.
+
+    The order is that of `Coordinates.embedded`: plain states, cosines, sines.
+    """
+
+    def __init__(self, coordinates: Coordinates) -> None:
+        self._plain = np.flatnonzero(~coordinates.is_angle)
+        self._angles = np.flatnonzero(coordinates.is_angle)
+        n, k = len(self._plain), len(self._angles)
+        self._cos, self._sin = slice(n, n + k), slice(n + k, n + 2 * k)
+        self._n_plain, self._size = n, n + 2 * k
+
+    def __call__(self, x: Array) -> Array:
+        """Embed states."""
+        if not len(self._angles):
+            return x
+        e = np.empty((*x.shape[:-1], self._size))
+        angles = x.take(self._angles, axis=-1)
+        e[..., : self._n_plain] = x.take(self._plain, axis=-1)
+        np.cos(angles, out=e[..., self._cos])
+        np.sin(angles, out=e[..., self._sin])
+        return e
+
+    def pull_back(self, J: Array, x: Array) -> Array:
+        """Turn derivatives to e, shape (..., q, e), into derivatives to x, shape (..., q, d)."""
+        if not len(self._angles):
+            return J
+        out = np.empty((*J.shape[:-1], x.shape[-1]))
+        angles = x[..., None, self._angles]
+        out[..., self._plain] = J[..., : self._n_plain]
+        out[..., self._angles] = (
+            np.cos(angles) * J[..., self._sin] - np.sin(angles) * J[..., self._cos]
+        )
+        return out
+
+
+@dataclass(frozen=True)
+class OneStepMap:
+    """The re-lifted map with constants folded; all methods are unchecked and batched.
+
+    With fewer inputs than states at a limit, not all of them can be stopped by an effective input;
+    the rest is clipped, and the derivative at such a corner is approximate.
+
+    Args:
+        embedding: From states to feature inputs.
+        features: The feature map.
+        constant: Increment at e = 0 without features, shape (1 + m, d): drift, then per input.
+        linear: Coefficients of the feature inputs, shape (e, (1 + m) d).
+        nonlinear: Coefficients of the features, shape (h, (1 + m) d).
+        limits: Lower and upper limit of every state, shape (2, d); infinite where there is none.
+        saturating: States that the plant holds at their limit, shape (d,).
+    """
+
+    embedding: Embedding
+    features: FeatureMap
+    constant: Array
+    linear: Array
+    nonlinear: Array
+    limits: Array
+    saturating: NDArray[np.bool_]
+
+    def drift_and_gain(self, x: Array) -> tuple[Array, Array]:
+        """Return the input-free increment, shape (S, d), and the input matrix, shape (S, m, d)."""
+        e = self.embedding(x)
+        rates = e @ self.linear
+        rates += self.features.values(e) @ self.nonlinear
+        rates = rates.reshape(len(x), *self.constant.shape)
+        rates += self.constant
+        return rates[:, 0], rates[:, 1:]
+
+    def step(self, x: Array, u: Array) -> Array:
+        """Advance states of shape (S, d) under inputs of shape (S, m) by one sample."""
+        x_next, gain = self._free_step(x, u)
+        if self._stops:
+            excess = self._excess(x_next)
+            hit = excess.any(axis=1)
+            if hit.any():
+                correction = _effective_correction(excess[hit], gain[hit])
+                x_next[hit] += np.einsum("sm,smd->sd", correction, gain[hit])
+                np.copyto(x_next, self.limits[0], where=excess > 0.0)
+                np.copyto(x_next, self.limits[1], where=excess < 0.0)
+        if self._has_limits:  # np.clip costs several times as much on arrays this small
+            np.maximum(x_next, self.limits[0], out=x_next)
+            np.minimum(x_next, self.limits[1], out=x_next)
+        return x_next
+
+    def jacobians(self, x: Array, u: Array) -> tuple[Array, Array]:
+        """Differentiate `step`: F = dx+/dx of shape (S, d, d) and G = dx+/du of shape (S, d, m).
+
+        Motions that a limit stops have derivative zero.
+        """
+        x_next, gain = self._free_step(x, u)
+        excess = self._excess(x_next)
+        hit = excess.any(axis=1)
+        if hit.any():
+            correction = _effective_correction(excess[hit], gain[hit])
+            x_next[hit] += np.einsum("sm,smd->sd", correction, gain[hit])
+            u = u.copy()
+            u[hit] += correction
+        F, G = self._smooth_jacobian(x, u), np.swapaxes(gain, 1, 2).copy()
+        if hit.any():
+            F[hit], G[hit] = self._held_at_limits(x[hit], F[hit], G[hit], excess[hit])
+        beyond = (x_next < self.limits[0]) | (x_next > self.limits[1]) | (excess != 0.0)
+        F[beyond], G[beyond] = 0.0, 0.0
+        return F, G
+
+    def _free_step(self, x: Array, u: Array) -> tuple[Array, Array]:
+        """Advance without limits, shape (S, d); also return the input matrix, shape (S, m, d)."""
+        drift, gain = self.drift_and_gain(x)
+        x_next = x + drift
+        for i in range(u.shape[1]):  # a product of matrices costs more for so few inputs
+            x_next += u[:, i : i + 1] * gain[:, i]
+        return x_next, gain
+
+    def _excess(self, x_next: Array) -> Array:
+        """Return what saturating states are short of (or beyond) their limits, shape (S, d)."""
+        excess = np.zeros(x_next.shape)
+        for i, low, high in self._stops:  # mostly one
+            column = x_next[:, i]
+            excess[:, i] = np.minimum(np.maximum(column, low), high) - column
+        return excess
+
+    @cached_property
+    def _has_limits(self) -> bool:
+        return bool(np.isfinite(self.limits).any())
+
+    @cached_property
+    def _stops(self) -> list[tuple[int, float, float]]:
+        """Index, lower and upper limit of every saturating state."""
+        return [(int(i), *self.limits[:, i].tolist()) for i in np.flatnonzero(self.saturating)]
+
+    def _smooth_jacobian(self, x: Array, u: Array) -> Array:
+        """Differentiate the map without limits to x, shape (S, d, d)."""
+        weights = np.hstack([np.ones((len(x), 1)), u])  # of drift and gains in x+
+        effective = np.einsum("sb,kbd->sdk", weights, self._coefficients, optimize=True)
+        return self._differentiated(x, effective) + np.eye(x.shape[1])
+
+    def _held_at_limits(self, x: Array, F: Array, G: Array, excess: Array) -> tuple[Array, Array]:
+        """Let the effective input undo what would move the limited states."""
+        held = (excess != 0.0)[:, :, None]
+        G_held = G * held
+        G_inverse = _pseudo_inverse(G_held)
+        through_input = G @ G_inverse
+        F_held, held_G = F - through_input @ (F * held), G - through_input @ G_held
+        if G.shape[2] > 1:  # the smallest of several corrections turns as the gains change with x
+            correction = np.einsum("smd,sd->sm", G_inverse, excess)
+            multiplier = np.einsum("smd,sm->sd", G_inverse, correction)
+            F_held += held_G @ self._gain_jacobian(x, multiplier)
+        return F_held, held_G
+
+    @cached_property
+    def _coefficients(self) -> Array:
+        """Coefficients of feature inputs and features, shape (e + h, 1 + m, d)."""
+        return np.concatenate([self.linear, self.nonlinear]).reshape(-1, *self.constant.shape)
+
+    def _gain_jacobian(self, x: Array, multiplier: Array) -> Array:
+        """Differentiate the input matrix times a fixed multiplier (S, d) to x, shape (S, m, d)."""
+        weighted = np.einsum("sd,kbd->sbk", multiplier, self._coefficients[:, 1:])
+        return self._differentiated(x, weighted)
+
+    def _differentiated(self, x: Array, coefficients: Array) -> Array:
+        """Differentiate coefficients (S, q, e + h) times [e, features(e)] to x, shape (S, q, d)."""
+        e, n_e = self.embedding(x), len(self.linear)
+        J = coefficients[:, :, n_e:] @ self.features.derivatives(e)
+        J += coefficients[:, :, :n_e]
+        return self.embedding.pull_back(J, x)
+
+
+def _columns(pairs: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    return [j for j, _ in pairs], [i for _, i in pairs]
+
+
+def _effective_correction(excess: Array, gain: Array) -> Array:
+    """Find the smallest input change (S, m) that undoes `excess` (S, d) in the limited states."""
+    limited = gain * (excess != 0.0)[:, None, :]
+    correction: Array = np.einsum("sd,sdm->sm", excess, _pseudo_inverse(limited))
+    return correction
+
+
+def _pseudo_inverse(M: Array) -> Array:
+    """Pseudo-invert matrices (S, a, b); where a prediction exploded there is nothing to invert."""
+    if 1 in M.shape[1:]:  # a vector v has v^T / |v|^2: no decomposition needed
+        size = np.einsum("sab,sab->s", M, M)[:, None, None]
+        return np.swapaxes(M, 1, 2) / np.where(size > 0.0, size, 1.0)
+    finite = np.isfinite(M).all(axis=(1, 2), keepdims=True)
+    inverse: Array = np.linalg.pinv(np.where(finite, M, 0.0))
+    return inverse

@@ -1,0 +1,72 @@
+"""Lifted models on disk: one checked .npz with the arrays, and everything else as settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from koopman_control.common.files import FileFormatError, PathLike, load_npz, save_npz
+from koopman_control.features.coordinates import Coordinates
+from koopman_control.features.store import describe_features, rebuild_features
+
+if TYPE_CHECKING:
+    from koopman_control.identification.model import LiftedModel
+
+KIND = "lifted-model"
+FORMAT_VERSION = 1
+FEATURE = "features/"  # prefix of the feature map's own arrays
+_ARRAYS = ("A", "B", "C", "center", "scale", "limits", "saturating")
+_OPTIONAL = ("N", "action_bounds")
+
+Model = TypeVar("Model")
+
+
+def write_model(path: PathLike, model: LiftedModel) -> None:
+    """Write a model to a .npz file, replacing what was there."""
+    feature_settings, feature_arrays = describe_features(model.features)
+    arrays = {name: getattr(model, name) for name in _ARRAYS}
+    arrays |= {name: a for name in _OPTIONAL if (a := getattr(model, name)) is not None}
+    arrays |= {FEATURE + name: value for name, value in feature_arrays.items()}
+    settings = {
+        "n_observations": model.coordinates.n_observations,
+        "columns": model.coordinates.columns,
+        "features": feature_settings,
+        "dt": model.dt,
+        "state_names": model.state_names,
+        "summary": {key: _to_json(value) for key, value in model.summary.items()},
+    }
+    save_npz(path, KIND, FORMAT_VERSION, arrays, settings)
+
+
+def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
+    """Read what `write_model` wrote and pass it to `make` as keywords."""
+    arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
+    try:
+        columns = (tuple(c) if isinstance(c, list) else c for c in settings["columns"])
+        own = {k.removeprefix(FEATURE): a for k, a in arrays.items() if k.startswith(FEATURE)}
+        return make(
+            **{name: arrays[name] for name in _ARRAYS},
+            **{name: arrays.get(name) for name in _OPTIONAL},
+            coordinates=Coordinates(settings["n_observations"], tuple(columns)),
+            features=rebuild_features(settings["features"], own),
+            dt=settings["dt"],
+            state_names=tuple(settings["state_names"]),
+            summary={key: _from_json(value) for key, value in settings["summary"].items()},
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} does not hold a whole lifted model: {error}") from error
+
+
+def _to_json(value: Any) -> Any:
+    """Turn a fact about a fit into what strict JSON can hold; it knows no infinity."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float) and not math.isfinite(plain):
+        return {"float": str(plain)}
+    return plain
+
+
+def _from_json(value: Any) -> Any:
+    return float(value["float"]) if isinstance(value, Mapping) and "float" in value else value

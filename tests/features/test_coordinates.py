@@ -1,0 +1,75 @@
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from koopman_control.features import Coordinates
+
+
+def test_without_angles_the_state_is_the_observation() -> None:
+    y = np.random.default_rng(0).normal(size=(5, 3))
+    coordinates = Coordinates.of(3)
+    np.testing.assert_array_equal(coordinates.state(y), y)
+    assert coordinates.dim == 3
+    assert coordinates.names() == ("y0", "y1", "y2")
+
+
+def test_a_cosine_and_a_sine_become_one_angle_in_place_of_the_first() -> None:
+    coordinates = Coordinates.of(4, angles=[(2, 1)])
+    theta = np.array([0.3, -3.0, 3.1])
+    y = np.stack([theta * 0 + 7, np.sin(theta), np.cos(theta), theta * 0 + 9], axis=1)
+    np.testing.assert_allclose(coordinates.state(y), np.stack([y[:, 0], theta, y[:, 3]], axis=1))
+    assert coordinates.is_angle.tolist() == [False, True, False]
+    assert coordinates.embedded == ((0, "id"), (2, "id"), (1, "cos"), (1, "sin"))
+    assert coordinates.names(("p", "s", "c", "q")) == ("p", "angle", "q")
+
+
+def test_several_angles_get_different_names() -> None:
+    assert Coordinates.of(4, angles=[(0, 1), (2, 3)]).names() == ("angle0", "angle1")
+
+
+def test_columns_that_are_not_named_are_left_out() -> None:
+    coordinates = Coordinates.of(4, states=[3, 0])
+    np.testing.assert_array_equal(coordinates.state(np.arange(4.0)), [0.0, 3.0])
+
+
+def test_differences_of_angles_take_the_short_way_round() -> None:
+    coordinates = Coordinates.of(3, angles=[(0, 1)])
+    difference = coordinates.wrapped_difference(np.array([-3.1, 5.0]), np.array([3.1, -5.0]))
+    np.testing.assert_allclose(difference, [2 * np.pi - 6.2, 10.0])
+
+
+def test_bounds_follow_the_columns_and_angles_have_none() -> None:
+    coordinates = Coordinates.of(3, angles=[(0, 1)])
+    bounds = coordinates.bounds(np.array([[-1.0, -1.0, -8.0], [1.0, 1.0, 8.0]]))
+    np.testing.assert_array_equal(bounds, [[-np.inf, -8.0], [np.inf, 8.0]])
+
+
+@pytest.mark.parametrize(
+    ("states", "angles", "error", "message"),
+    [
+        ([0, 3], (), ValueError, "between 0 and 2"),
+        ([-1], (), ValueError, "between 0 and 2"),
+        ([1, 1], (), ValueError, "different numbers"),
+        ([], (), ValueError, "different numbers"),
+        (None, [(0, 3)], ValueError, "between 0 and 2"),
+        (None, [(1, 1)], ValueError, "different numbers"),
+        (None, [(0, 1), (1, 2)], ValueError, "different numbers"),
+        ([0.5], (), TypeError, "states is [0.5]; expected observation columns"),
+        (None, (0, 1), TypeError, "angles is (0, 1); expected (cosine column, sine column) pairs"),
+        (None, [(0, 1, 2)], TypeError, "expected (cosine column, sine column) pairs"),
+    ],
+)
+def test_wrong_columns_are_named(
+    states: Any, angles: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        Coordinates.of(3, states, angles)
+
+
+def test_columns_that_are_no_cosine_and_sine_are_found_out() -> None:
+    coordinates = Coordinates.of(3, angles=[(0, 2)])
+    coordinates.check_circles(np.array([[0.6, 9.0, 0.8]]))
+    with pytest.raises(ValueError, match=r"columns \(0, 2\), but in row 1 they lie 3 from zero"):
+        coordinates.check_circles(np.array([[0.6, 9.0, 0.8], [3.0, 0.0, 0.0]]))

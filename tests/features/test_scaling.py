@@ -1,0 +1,11 @@
+import numpy as np
+
+from koopman_control.features.scaling import constant_columns, spread
+
+
+def test_a_column_that_never_moves_is_constant_in_spite_of_rounding() -> None:
+    X = np.column_stack([np.full(1000, 0.1), np.zeros(1000), np.linspace(0, 1e-9, 1000)])
+    assert X[:, 0].std() > 0.0  # the trap: rounding alone
+    assert constant_columns(X).tolist() == [True, True, False]
+    np.testing.assert_array_equal(spread(X)[:2], [1.0, 1.0])
+    np.testing.assert_array_equal(spread(X)[2], X[:, 2].std())
