@@ -1,0 +1,127 @@
+"""Sequential quadratic programming on nonlinear roll-outs."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from koopman_control.common.arrays import Array
+from koopman_control.identification import LiftedModel
+from koopman_control.mpc import KoopmanMPC, guesses
+from koopman_control.mpc.planners import Plan, SequentialPlanner, Situation
+
+Make = Callable[..., LiftedModel]
+N = 12
+
+
+@pytest.fixture(params=["bilinear", "relifted"])
+def mpc(request: pytest.FixtureRequest, nonlinear_model: Make) -> KoopmanMPC:
+    rollout: Literal["bilinear", "relifted"] = request.param
+    return KoopmanMPC(
+        nonlinear_model(bilinear=True, n_inputs=2),
+        N,
+        [1.0, 0.5],
+        0.01,
+        rollout=rollout,
+        rate_bounds=0.5,
+        output_bounds=(-0.8, 0.8),
+        slack_weight=30.0,
+        reference=[0.4, -0.2],
+    )
+
+
+def planner_of(mpc: KoopmanMPC) -> SequentialPlanner:
+    assert isinstance(mpc._planner, SequentialPlanner)
+    return mpc._planner
+
+
+def situation(mpc: KoopmanMPC, x: Array) -> Situation:
+    return mpc._situation(x)
+
+
+def feasible_guesses(mpc: KoopmanMPC, n: int, seed: int) -> Array:
+    box = np.array([[-1.0, -1.0], [1.0, 1.0]])
+    plans = guesses.switching(n, N, box, np.random.default_rng(seed))
+    return guesses.within_bounds(plans, box, np.array([0.5, 0.5]), np.zeros(2))
+
+
+def improved(mpc: KoopmanMPC, x: Array, start: Array, kept: list[int]) -> Plan:
+    mpc.reset()
+    return planner_of(mpc).plan(situation(mpc, x), start, None, kept)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_cost_never_rises_from_round_to_round(mpc: KoopmanMPC, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, start = 1.5 * rng.normal(size=2), feasible_guesses(mpc, 1, seed)
+    costs = [improved(mpc, x, start, [1] * rounds).cost for rounds in range(1, 9)]
+    Y = mpc.model.predict(x, start[0], mpc.rollout)
+    at = situation(mpc, x)
+    first = mpc._condenser.merit(at.instance, start.reshape(1, -1), Y.reshape(1, -1))[0]
+    costs = [first, *costs]
+    assert np.diff(costs).max() <= 0.0
+    assert costs[-1] < 0.9 * costs[0]
+
+
+def test_the_cost_told_is_that_of_the_plan_rolled_out(mpc: KoopmanMPC) -> None:
+    x = np.array([0.9, -0.6])
+    plan = improved(mpc, x, feasible_guesses(mpc, 3, 0), [3, 2, 1])
+    np.testing.assert_allclose(plan.Y, mpc.model.predict(x, plan.U, mpc.rollout), atol=1e-9)
+    merit = mpc._condenser.merit(
+        situation(mpc, x).instance, plan.U.reshape(1, -1), plan.Y.reshape(1, -1)
+    )
+    assert plan.cost == pytest.approx(merit[0], rel=1e-12)
+
+
+def test_more_guesses_never_give_a_worse_plan(mpc: KoopmanMPC) -> None:
+    x, start = np.array([1.5, 1.0]), feasible_guesses(mpc, 8, 1)
+    alone = [improved(mpc, x, start[s : s + 1], [1]).cost for s in range(8)]
+    assert improved(mpc, x, start, [8]).cost == pytest.approx(min(alone), rel=1e-12)
+
+
+def test_plans_stay_within_input_and_rate_bounds(mpc: KoopmanMPC) -> None:
+    for seed in range(5):
+        x = 2.0 * np.random.default_rng(seed).normal(size=2)
+        plan = improved(mpc, x, feasible_guesses(mpc, 4, seed), [4, 2, 2])
+        assert np.abs(plan.U).max() <= 1.0 + 1e-8
+        assert np.abs(np.diff(plan.U, axis=0, prepend=np.zeros((1, 2)))).max() <= 0.5 + 1e-8
+
+
+def test_a_converged_plan_is_a_local_minimum(mpc: KoopmanMPC) -> None:
+    x = np.array([0.9, -0.6])
+    plan = improved(mpc, x, feasible_guesses(mpc, 1, 2), [1] * 80)
+    at, rng = situation(mpc, x), np.random.default_rng(0)
+    moved = plan.U + 1e-3 * rng.normal(size=(200, N, 2))
+    box = np.array([[-1.0, -1.0], [1.0, 1.0]])
+    moved = guesses.within_bounds(moved, box, np.array([0.5, 0.5]), np.zeros(2))
+    Y = mpc.model.predict(x, moved, mpc.rollout)
+    costs = mpc._condenser.merit(at.instance, moved.reshape(200, -1), Y.reshape(200, -1))
+    assert costs.min() >= plan.cost * (1.0 - 1e-9)
+
+
+def test_a_target_beyond_the_input_bounds_still_gives_feasible_plans(
+    nonlinear_model: Make,
+) -> None:
+    mpc = KoopmanMPC(
+        nonlinear_model(bilinear=False), N, 1.0, 0.01, rollout="relifted", input_reference=3.0
+    )
+    mpc.act([0.3, 0.2])
+    assert mpc.last is not None
+    assert mpc.last.inputs.max() <= 1.0 + 1e-9
+
+
+def test_switching_plans_fill_the_box_and_no_more() -> None:
+    box = np.array([[-1.0, 2.0], [3.0, 2.5]])
+    plans = guesses.switching(200, 40, box, np.random.default_rng(0))
+    assert plans.shape == (200, 40, 2)
+    np.testing.assert_array_equal(plans.min(axis=(0, 1)), box[0])
+    np.testing.assert_array_equal(plans.max(axis=(0, 1)), box[1])
+    assert all(len(np.unique(plan[:, 0])) <= 3 for plan in plans)
+
+
+def test_clipping_to_rates_is_sequential() -> None:
+    plans: Any = np.array([[[1.0], [1.0], [-1.0]]])
+    box, rate = np.array([[-0.5], [0.6]]), np.array([0.4])
+    clipped = guesses.within_bounds(plans, box, rate, np.array([0.1]))
+    np.testing.assert_allclose(clipped[0, :, 0], [0.5, 0.6, 0.2])
