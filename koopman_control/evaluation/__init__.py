@@ -1,0 +1,35 @@
+"""Closed-loop episodes, statistics, figures and the report."""
+
+from koopman_control.evaluation.baselines import RandomPolicy, ZeroPolicy
+from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
+from koopman_control.evaluation.evaluate import evaluate
+from koopman_control.evaluation.learn import Learned, Round, learn
+from koopman_control.evaluation.metrics import metrics_json, package_versions
+from koopman_control.evaluation.report import write_report
+from koopman_control.evaluation.result import Evaluation
+from koopman_control.evaluation.statistics import (
+    PairedDifference,
+    bootstrap_interval,
+    interquartile_mean,
+    paired_difference,
+)
+
+__all__ = [
+    "Episode",
+    "Evaluation",
+    "Learned",
+    "PairedDifference",
+    "RandomPolicy",
+    "Round",
+    "ZeroPolicy",
+    "action_bounds",
+    "bootstrap_interval",
+    "evaluate",
+    "interquartile_mean",
+    "learn",
+    "metrics_json",
+    "package_versions",
+    "paired_difference",
+    "run_episode",
+    "write_report",
+]

@@ -1,0 +1,186 @@
+"""One closed-loop episode: a controller, a stock environment and nothing in between.
+
+The controller sees observations only. Its actions are clipped to the action box and cast to the
+space's type before they reach the environment, because Gymnasium's `step` does not do that and
+some environments charge for an action outside their box.
+"""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koopman_control.common.arrays import Array
+from koopman_control.common.protocols import Controller, begin_episode
+from koopman_control.trajectories.environments import Environment, require_continuous
+
+LONGEST_EPISODE = 100_000  # steps after which an episode counts as one that never ends
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What happened in one episode of T steps.
+
+    Attributes:
+        seed: Seed given to `env.reset`.
+        episode_return: Undiscounted sum of the rewards.
+        terminated: Whether the task ended itself (as opposed to running into its time limit).
+        observations: Shape (T + 1, p), the last one included.
+        actions: Shape (T, m), as applied, that is after clipping.
+        rewards: Shape (T,).
+        act_seconds: Shape (T,), wall time of each `controller.act`, nothing else in it.
+        fallbacks: Shape (T,), whether the controller used its fallback.
+        violation: Sum of `info["violation"]`; None if the environment reports none.
+        violation_steps: Number of steps with a positive `info["violation"]`.
+    """
+
+    seed: int
+    episode_return: float
+    terminated: bool
+    observations: Array
+    actions: Array
+    rewards: Array
+    act_seconds: Array
+    fallbacks: NDArray[np.bool_]
+    violation: float | None = None
+    violation_steps: int = 0
+
+    @property
+    def length(self) -> int:
+        """Number of steps T."""
+        return len(self.rewards)
+
+
+def action_bounds(env: Environment) -> Array:
+    """Return the action box of an environment, shape (2, m): lowest values, then highest.
+
+    Raises:
+        TypeError | ValueError: If the actions are not a finite box or the observations no vector.
+    """
+    return require_continuous(env)[1]
+
+
+def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
+    """Run one episode from `env.reset(seed=seed)` to its end.
+
+    Before it `controller.seed(seed)` is called, if there is such a method (for controllers that
+    draw random numbers), and `controller.reset()`, so the episode depends on its seed alone.
+
+    Args:
+        controller: Anything with `reset()` and `act(observation) -> action`.
+        env: A Gymnasium environment with a finite action box.
+        seed: Seed of the initial state and of the environment's noise.
+
+    Returns:
+        The record of the episode.
+
+    Raises:
+        ValueError: If the controller returns an action of the wrong shape or one that is not
+            finite, if the environment returns a number that is not finite, or if the episode does
+            not end within 100,000 steps.
+    """
+    bounds = action_bounds(env)
+    dtype = env.action_space.dtype
+    observation, _ = env.reset(seed=seed)
+    begin_episode(controller, seed)
+    log = _Log(seed, observation)
+    for _ in range(LONGEST_EPISODE):
+        started = perf_counter()
+        action = controller.act(log.observations[-1].copy())
+        seconds = perf_counter() - started
+        applied = np.clip(_checked_action(action, bounds, log), *bounds).astype(dtype)
+        observation, reward, terminated, truncated, info = env.step(applied)
+        log.add(
+            applied.astype(np.float64),
+            seconds,
+            _used_fallback(controller),
+            observation,
+            float(reward),
+            info,
+        )
+        if terminated or truncated:
+            return log.episode(bool(terminated))
+    raise ValueError(
+        f"the episode with seed {seed} did not end within {LONGEST_EPISODE:,} steps; give the "
+        "environment a time limit (max_episode_steps in gym.make)"
+    )
+
+
+class _Log:
+    """Collects the steps of a running episode."""
+
+    def __init__(self, seed: int, observation: Any) -> None:
+        self.seed = seed
+        self.observations: list[Array] = [self._checked(observation, 0)]
+        self.actions: list[Array] = []
+        self.rewards: list[float] = []
+        self.seconds: list[float] = []
+        self.fallbacks: list[bool] = []
+        self.violations: list[float] = []
+
+    def add(
+        self,
+        action: Array,
+        seconds: float,
+        fallback: bool,
+        observation: Any,
+        reward: float,
+        info: dict[str, Any],
+    ) -> None:
+        if not np.isfinite(reward):
+            raise ValueError(
+                f"the environment returned the reward {reward} in step {len(self.rewards)} of the "
+                f"episode with seed {self.seed}; rewards must be finite"
+            )
+        self.actions.append(action)
+        self.rewards.append(reward)
+        self.seconds.append(seconds)
+        self.fallbacks.append(fallback)
+        self.observations.append(self._checked(observation, len(self.rewards)))
+        if "violation" in info:
+            self.violations.append(float(info["violation"]))
+
+    def episode(self, terminated: bool) -> Episode:
+        return Episode(
+            seed=self.seed,
+            episode_return=float(np.sum(self.rewards)),
+            terminated=terminated,
+            observations=np.stack(self.observations),
+            actions=np.stack(self.actions),
+            rewards=np.array(self.rewards),
+            act_seconds=np.array(self.seconds),
+            fallbacks=np.array(self.fallbacks, dtype=np.bool_),
+            violation=float(np.sum(self.violations)) if self.violations else None,
+            violation_steps=int(np.sum(np.array(self.violations) > 0.0)),
+        )
+
+    def _checked(self, observation: Any, step: int) -> Array:
+        values = np.array(observation, dtype=np.float64)
+        if not np.all(np.isfinite(values)):
+            raise ValueError(
+                f"the environment returned the observation {values.tolist()} after {step} steps of "
+                f"the episode with seed {self.seed}; observations must be finite"
+            )
+        return values
+
+
+def _checked_action(action: Any, bounds: Array, log: _Log) -> Array:
+    values = np.asarray(action, dtype=np.float64)
+    where = f"in step {len(log.actions)} of the episode with seed {log.seed}"
+    if values.shape != bounds.shape[1:]:
+        raise ValueError(
+            f"the controller returned an action of shape {values.shape} {where}; "
+            f"act() must return one of shape {bounds.shape[1:]}"
+        )
+    if not np.all(np.isfinite(values)):
+        raise ValueError(
+            f"the controller returned the action {values.tolist()} {where}; act() must return "
+            "finite numbers"
+        )
+    return values
+
+
+def _used_fallback(controller: Controller) -> bool:
+    return bool(getattr(getattr(controller, "last", None), "fallback", False))

@@ -1,0 +1,165 @@
+"""Closed-loop evaluation over many reset seeds.
+
+An episode depends on its seed alone (the controller is reset before each), so the result is the
+same for any number of workers. Only step times differ from run to run.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from koopman_control.common.arrays import positive_int
+from koopman_control.common.protocols import Controller
+from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
+from koopman_control.evaluation.result import Evaluation
+from koopman_control.trajectories.environments import Environment, open_environment
+
+KEPT_EPISODES = 6  # episodes whose signals are kept for the report, besides the worst one
+_NOTHING = np.empty((0, 0))
+
+
+def evaluate(
+    controller: Controller,
+    env: Environment | str,
+    seeds: Iterable[int] = range(1000, 1100),
+    workers: int = 1,
+    on_episode: Callable[[Episode], None] | None = None,
+) -> Evaluation:
+    """Run a controller once per seed and summarise returns, violations and step times.
+
+    Linear algebra runs on one thread, both here and in the workers: the matrices of a controller
+    are too small for more, and step times mean the same for any number of workers.
+
+    Args:
+        controller: Anything with `reset()` and `act(observation) -> action`; pickled for the
+            workers if there are several.
+        env: A Gymnasium environment or its id. Several workers build it anew from its `spec`.
+        seeds: One reset seed per episode.
+        workers: Number of processes.
+        on_episode: Called after each episode, in the order of the seeds (a progress bar, say).
+
+    Returns:
+        The evaluation.
+
+    Raises:
+        ValueError: If there are no seeds, `workers` is below 1, or the environment cannot be built
+            anew for several workers.
+        TypeError: If the controller lacks a method or the actions are not continuous.
+
+    Example:
+        >>> env = gym.make("Pendulum-v1")
+        >>> evaluate(ZeroPolicy(action_bounds(env)), env, seeds=range(3)).lengths
+        array([200, 200, 200])
+    """
+    chosen = tuple(int(seed) for seed in seeds)
+    if not chosen:
+        raise ValueError("seeds is empty; give one reset seed per episode, e.g. range(1000, 1100)")
+    if not isinstance(controller, Controller):
+        raise TypeError(
+            f"controller is a {type(controller).__name__}; expected an object with the methods "
+            "reset() and act(observation)"
+        )
+    workers = min(positive_int("workers", workers), len(chosen))
+    ours = isinstance(env, str)
+    made = open_environment(env)
+    try:
+        if workers == 1:
+            episodes = _run(controller, made, chosen)
+        else:
+            episodes = _run_in_processes(controller, _spec(made), chosen, workers)
+        with threadpool_limits(limits=1):
+            light, kept = _collect(episodes, on_episode)
+        return _summary(made, light, kept)
+    finally:
+        if ours:
+            made.close()
+
+
+def _run(controller: Controller, env: Environment, seeds: Iterable[int]) -> Iterator[Episode]:
+    for seed in seeds:
+        yield run_episode(controller, env, seed)
+
+
+def _run_in_processes(
+    controller: Controller, spec: Any, seeds: tuple[int, ...], workers: int
+) -> Iterator[Episode]:
+    # A few seeds per task: the controller travels with each task, and progress stays visible.
+    size = max(1, min(5, len(seeds) // (2 * workers)))
+    tasks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+    run = Parallel(n_jobs=workers, return_as="generator")
+    for batch in run(delayed(_run_batch)(controller, spec, task) for task in tasks):
+        yield from batch
+
+
+def _run_batch(controller: Controller, spec: Any, seeds: tuple[int, ...]) -> list[Episode]:
+    env = gym.make(spec, disable_env_checker=True)
+    try:
+        with threadpool_limits(limits=1):
+            return list(_run(controller, env, seeds))
+    finally:
+        env.close()
+
+
+def _collect(
+    episodes: Iterable[Episode], on_episode: Callable[[Episode], None] | None
+) -> tuple[list[Episode], list[Episode]]:
+    """Return all episodes without their signals, and the few that keep them."""
+    light: list[Episode] = []
+    kept: list[Episode] = []
+    worst: Episode | None = None
+    for episode in episodes:
+        light.append(replace(episode, observations=_NOTHING, actions=_NOTHING))
+        if len(kept) < KEPT_EPISODES:
+            kept.append(episode)
+        if worst is None or episode.episode_return < worst.episode_return:
+            worst = episode
+        if on_episode is not None:
+            on_episode(episode)
+    if worst is not None and all(episode is not worst for episode in kept):
+        kept.append(worst)
+    return light, kept
+
+
+def _summary(env: Environment, light: list[Episode], kept: list[Episode]) -> Evaluation:
+    reported = [episode.violation for episode in light if episode.violation is not None]
+    lengths = np.array([episode.length for episode in light])
+    return Evaluation(
+        env_id=_name(env),
+        seeds=tuple(episode.seed for episode in light),
+        returns=np.array([episode.episode_return for episode in light]),
+        lengths=lengths,
+        act_seconds=np.concatenate([episode.act_seconds for episode in light]),
+        fallback_share=float(sum(episode.fallbacks.sum() for episode in light) / lengths.sum()),
+        violations={
+            "steps": sum(episode.violation_steps for episode in light),
+            "total": float(np.sum(reported)) if reported else None,
+            "episodes": sum(episode.violation_steps > 0 for episode in light),
+        },
+        episodes=tuple(kept),
+        action_bounds=action_bounds(env),
+        dt=_time_step(env),
+    )
+
+
+def _spec(env: Environment) -> Any:
+    if env.spec is None:
+        raise ValueError(
+            f"{_name(env)} has no spec, so other processes cannot build it; use workers=1, or "
+            "register it and pass its id"
+        )
+    return env.spec
+
+
+def _name(env: Environment) -> str:
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+
+
+def _time_step(env: Environment) -> float | None:
+    dt = getattr(env.unwrapped, "dt", None)
+    known = isinstance(dt, int | float | np.number) and not isinstance(dt, bool)
+    return float(dt) if dt is not None and known and dt > 0 else None

@@ -1,0 +1,200 @@
+"""The learning loop: collect, fit, control, collect what the controller meets, fit again.
+
+Every environment step is counted. A new model replaces the old one only if it predicts the data the
+old one's controller has just collected at least as well, judged by fits that left that data out: a
+model must not get worse with data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from koopman_control.common import positive_int
+from koopman_control.identification import EDMDc, LiftedModel
+from koopman_control.mpc import KoopmanMPC
+from koopman_control.trajectories import (
+    CollectionFailed,
+    CollectionInterrupted,
+    HeldUniform,
+    Signal,
+    Trajectory,
+    collect,
+    total_steps,
+)
+
+TOLERATED = 1.1  # a new model may have up to this factor of the old one's error
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of learning.
+
+    Args:
+        steps: Environment steps used so far, this round's included.
+        returns: Returns of the episodes collected in this round; the last may be cut.
+        score: Left-out multi-step error of the new model, 0 (perfect) to 1 (as bad as the mean).
+        kept: Whether the new model replaced the one before.
+        fit_seconds: Duration of the fit.
+    """
+
+    steps: int
+    returns: tuple[float, ...]
+    score: float
+    kept: bool
+    fit_seconds: float
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came out of learning.
+
+    Args:
+        estimator: The fitted estimator kept in the end.
+        controller: A controller on its model.
+        data: All trajectories, in the order collected.
+        rounds: One entry per fit.
+        seconds: Duration of everything: environment, fits, control.
+    """
+
+    estimator: EDMDc
+    controller: KoopmanMPC
+    data: list[Trajectory]
+    rounds: list[Round]
+    seconds: float
+
+    @property
+    def model(self) -> LiftedModel:
+        """The model kept in the end."""
+        return self.estimator.model_
+
+    @property
+    def fit_seconds(self) -> float:
+        """Duration of all fits together."""
+        return sum(r.fit_seconds for r in self.rounds)
+
+
+def learn(
+    env: gym.Env[Any, Any] | str,
+    estimator: EDMDc,
+    controller: Callable[[LiftedModel], KoopmanMPC],
+    *,
+    n_steps: int,
+    first_steps: int | None = None,
+    n_rounds: int = 1,
+    excitation: Signal | None = None,
+    noise: Signal | None = None,
+    seed: int = 0,
+    on_step: Callable[[int], None] | None = None,
+) -> Learned:
+    """Learn a controller from at most `n_steps` environment steps.
+
+    Args:
+        env: A Gymnasium environment or its id.
+        estimator: Settings of the fit; it is cloned for every round.
+        controller: Makes a controller from a model.
+        n_steps: Budget of environment steps, exploration included.
+        first_steps: Steps under the excitation, before there is a controller; default half.
+        n_rounds: Rounds of control and refit that share the rest of the budget; 0 uses the
+            excitation only.
+        excitation: Open-loop signal of the first steps; default uniform, held for 1 to 10 steps.
+        noise: Signal added to the controller's actions while collecting; None adds nothing.
+        seed: Determines reset seeds and everything random in the signals.
+        on_step: Called after each environment step with the number of steps so far.
+
+    Returns:
+        The controller, its model, all data and a record of each round.
+
+    Raises:
+        ValueError: If the budget does not suffice for a fit.
+        CollectionInterrupted: Ctrl-C at any time; carries everything collected until then.
+        CollectionFailed: The environment gave numbers that are not finite; likewise.
+
+    Example:
+        >>> task = TASKS["Pendulum-v1"]  # doctest: +SKIP
+        >>> learned = learn(task.env_id, task.estimator(), task.controller, n_steps=600)
+        ... # doctest: +SKIP
+    """
+    start = time.perf_counter()
+    budget = positive_int("n_steps", n_steps)
+    rounds = positive_int("n_rounds", n_rounds, minimum=0)
+    if rounds == 0:
+        first_steps = budget
+    first = positive_int("first_steps", first_steps or max(1, budget // 2))
+    if first > budget:
+        raise ValueError(f"first_steps is {first}; expected at most n_steps, which is {budget}")
+    signal = HeldUniform(hold=(1, 10)) if excitation is None else excitation
+    seeds = np.random.SeedSequence(seed).generate_state(rounds + 1)
+    data: list[Trajectory] = []
+
+    def more(policy: Signal | KoopmanMPC, up_to: int, round_seed: int) -> list[Trajectory]:
+        done = total_steps(data)
+        counted = None if on_step is None else lambda steps: on_step(done + steps)
+        extra = noise if isinstance(policy, KoopmanMPC) else None
+        return collect(
+            env, policy, n_steps=up_to - done, seed=round_seed, noise=extra, on_step=counted
+        )
+
+    with threadpool_limits(limits=1), _carrying(data):
+        data.extend(more(signal, first, int(seeds[0])))
+        best, record = _first_fit(estimator, data)
+        history = [record]
+        acting = controller(best.model_)
+        edges = np.linspace(first, budget, rounds + 1).astype(int)[1:]
+        for edge, round_seed in zip(edges, seeds[1:], strict=True):
+            if edge == total_steps(data):
+                continue
+            new = more(acting, int(edge), int(round_seed))
+            data.extend(new)
+            best, record = _refit(estimator, best, data[: -len(new)], new)
+            history.append(record)
+            if record.kept:
+                acting = controller(best.model_)
+    return Learned(best, acting, data, history, time.perf_counter() - start)
+
+
+@contextmanager
+def _carrying(data: list[Trajectory]) -> Iterator[None]:
+    """Let an interruption or a failure of the environment carry what was collected before it."""
+    try:
+        yield
+    except CollectionInterrupted as stop:
+        raise CollectionInterrupted([*data, *stop.trajectories]) from None
+    except CollectionFailed as failure:
+        raise CollectionFailed(str(failure), [*data, *failure.trajectories]) from None
+    except KeyboardInterrupt:  # during a fit
+        raise CollectionInterrupted(list(data)) from None
+
+
+def _first_fit(settings: EDMDc, data: list[Trajectory]) -> tuple[EDMDc, Round]:
+    fitted, seconds = _timed_fit(settings, data)
+    return fitted, Round(total_steps(data), _returns(data), fitted.choices_[0].score, True, seconds)
+
+
+def _refit(
+    settings: EDMDc, old: EDMDc, data: list[Trajectory], new: list[Trajectory]
+) -> tuple[EDMDc, Round]:
+    """Fit to all data; keep the old model if it predicts the new data clearly better."""
+    fitted, seconds = _timed_fit(settings, [*data, *new])
+    error = -fitted.score_left_out(data, new)
+    kept = error <= TOLERATED * -old.score(new)
+    record = Round(total_steps([*data, *new]), _returns(new), error, kept, seconds)
+    return (fitted if kept else old), record
+
+
+def _timed_fit(settings: EDMDc, data: list[Trajectory]) -> tuple[EDMDc, float]:
+    start = time.perf_counter()
+    fitted: EDMDc = clone(settings).fit(data)
+    return fitted, time.perf_counter() - start
+
+
+def _returns(data: Sequence[Trajectory]) -> tuple[float, ...]:
+    return tuple(float(t.rewards.sum()) for t in data if t.rewards is not None)

@@ -1,0 +1,123 @@
+"""The prediction fan: held-out windows against the roll-outs of the model."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+from numpy.typing import ArrayLike
+
+from koopman_control.common.arrays import Array
+from koopman_control.evaluation.plots import style
+from koopman_control.evaluation.plots.style import signal_names, time_axis
+from koopman_control.evaluation.wording import number
+
+
+def prediction_fan(
+    truth: ArrayLike,
+    predictions: Mapping[str, ArrayLike],
+    dt: float | None = None,
+    names: Sequence[str] | None = None,
+    scale: ArrayLike | None = None,
+) -> Figure:
+    """Draw measured windows against the model's predictions, and how the errors spread.
+
+    Args:
+        truth: Held-out measured outputs, shape (W, K + 1, p); the first row is the start.
+        predictions: Roll-out kind to predictions from those starts, same shape as `truth`.
+        dt: Time step in seconds; the axis counts steps if None.
+        names: Names of the p outputs.
+        scale: Standard deviation of each output, shape (p,); taken from `truth` if None.
+
+    Returns:
+        One row per output (six at most): up to three windows, then median and 10-90 % band of the
+        absolute error over all W windows.
+    """
+    y = np.asarray(truth, dtype=np.float64)
+    forecasts = {kind: np.asarray(value, dtype=np.float64) for kind, value in predictions.items()}
+    for kind, forecast in forecasts.items():
+        if y.ndim != 3 or forecast.shape != y.shape:
+            raise ValueError(
+                f"predictions {kind!r} have shape {forecast.shape} and truth has {y.shape}; "
+                "expected one shape (W, K + 1, p)"
+            )
+    sigma = y.std(axis=(0, 1)) if scale is None else np.asarray(scale, dtype=np.float64)
+    sigma = np.where(sigma > 0.0, sigma, 1.0)
+    # A diverged prediction counts as an error without limit.
+    errors = {kind: _magnitude(forecast - y) / sigma for kind, forecast in forecasts.items()}
+    rows, windows = min(y.shape[2], 6), _spread_out(y.shape[0], 3)
+    time, xlabel = time_axis(y.shape[1], dt)
+    figure = style.new_figure(height=1.2 + 1.55 * rows)
+    grid = figure.subplots(
+        rows, len(windows) + 1, squeeze=False, sharex=True,
+        gridspec_kw={"width_ratios": [1.0] * len(windows) + [1.35]},
+    )  # fmt: skip
+    for row, label in enumerate(signal_names(names, "output", y.shape[2])[:rows]):
+        lines = {kind: forecast[windows, :, row] for kind, forecast in forecasts.items()}
+        _windows(list(grid[row, :-1]), time, y[windows, :, row], lines, label)
+        _error_growth(grid[row, -1], time, {kind: e[:, :, row] for kind, e in errors.items()})
+    for panel, window in zip(grid[0], windows, strict=False):
+        panel.set_title(f"window {window + 1}", fontsize=10, color=style.INK, loc="left")
+    grid[0, -1].set_title(
+        f"error over all {y.shape[0]} windows", fontsize=10, color=style.INK, loc="left"
+    )
+    for panel in grid[-1]:
+        panel.set_xlabel(xlabel, fontsize=9.5, color=style.INK)
+    style.legend_below(figure, *grid[0, 0].get_legend_handles_labels())
+    style.set_title(figure, _fan_finding(errors))
+    return figure
+
+
+def _windows(
+    panels: Sequence[Axes], time: Array, truth: Array, lines: Mapping[str, Array], label: str
+) -> None:
+    low, high = float(truth.min()), float(truth.max())
+    margin = 0.25 * max(high - low, 1e-6 * max(abs(high), 1.0))
+    for column, axes in enumerate(panels):
+        axes.plot(
+            time, truth[column], color="#B8B8B8", lw=4.5, solid_capstyle="round", label="measured"
+        )
+        for position, (kind, line) in enumerate(lines.items()):
+            colour, dashes = style.rollout_style(kind, position)
+            axes.plot(time, line[column], color=colour, ls=dashes, lw=1.5, label=kind)
+        axes.set_ylim(low - margin, high + margin)
+        style.plain_axes(axes, ylabel=label if column == 0 else "")
+        axes.tick_params(labelleft=column == 0)
+
+
+def _error_growth(axes: Axes, time: Array, errors: Mapping[str, Array]) -> None:
+    for position, (kind, error) in enumerate(errors.items()):
+        colour, dashes = style.rollout_style(kind, position)
+        # The start is exact by construction, and zero has no place on a logarithmic axis.
+        band = np.quantile(error[:, 1:], [0.1, 0.5, 0.9], axis=0, method="nearest")
+        low, median, high = np.clip(band, 1e-12, 1e6)
+        axes.fill_between(time[1:], low, high, color=colour, alpha=0.15, lw=0)
+        axes.plot(time[1:], median, color=colour, ls=dashes, lw=1.8)
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 1e-8), min(max(high, 1e-2), 10.0))
+    axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    axes.yaxis.set_minor_locator(NullLocator())
+    style.plain_axes(axes, ylabel="|error| (σ)")
+
+
+def _magnitude(difference: Array) -> Array:
+    return np.where(np.isfinite(difference), np.abs(difference), np.inf)
+
+
+def _fan_finding(errors: Mapping[str, Array]) -> str:
+    last = {
+        kind: float(np.quantile(error[:, -1], 0.5, method="nearest"))
+        for kind, error in errors.items()
+    }
+    horizon = next(iter(errors.values())).shape[1] - 1
+    texts = [
+        f"{kind} {number(value)} σ" if np.isfinite(value) else f"{kind} diverges"
+        for kind, value in sorted(last.items(), key=lambda pair: pair[1])
+    ]
+    return f"Median error after {horizon} steps: {', '.join(texts)}"
+
+
+def _spread_out(count: int, wanted: int) -> list[int]:
+    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(wanted, count)).round())]
