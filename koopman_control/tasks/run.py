@@ -1,0 +1,230 @@
+"""The whole job for one task: learn, evaluate next to references, and write a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from koopman_control.common import Array
+from koopman_control.evaluation import (
+    Evaluation,
+    Learned,
+    RandomPolicy,
+    ZeroPolicy,
+    action_bounds,
+    evaluate,
+)
+from koopman_control.identification import LiftedModel
+from koopman_control.tasks.references import reference_returns
+from koopman_control.tasks.task import Task
+from koopman_control.trajectories import open_environment, save_trajectories, total_steps
+
+Progress = Callable[[str, int], None]  # what is going on, and how many units of it are done
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a run found.
+
+    Args:
+        task: What was learned.
+        learned: Controller, model, data and rounds.
+        evaluation: The controller on the evaluation seeds.
+        random: The random policy on the same seeds.
+        zero: The zero policy on the same seeds.
+        reference: Name and returns of the true-model reference, if stored for these seeds.
+        prediction_error: Left-out error 1 ... H steps ahead per roll-out, in standard deviations.
+        linear: The best linear model on the same data, for comparison of roll-outs.
+        learning_seed: Seed of everything random in learning.
+    """
+
+    task: Task
+    learned: Learned
+    evaluation: Evaluation
+    random: Evaluation
+    zero: Evaluation
+    reference: tuple[str, Array] | None
+    prediction_error: dict[str, Array]
+    linear: LiftedModel
+    learning_seed: int
+
+    @property
+    def references(self) -> dict[str, Evaluation | Array]:
+        """Other controllers on the same seeds, by name."""
+        found: dict[str, Evaluation | Array] = {"random": self.random, "zero": self.zero}
+        if self.reference is not None:
+            found[self.reference[0]] = self.reference[1]
+        return found
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the content of metrics.json."""
+        means = {name: float(np.mean(_returns(r))) for name, r in self.references.items()}
+        metrics = self.evaluation.metrics() | self._learning_metrics() | {"references": means}
+        metrics["settings"] = self.evaluation.metrics()["settings"] | self._settings()
+        return metrics
+
+    def write(self, folder: Path) -> Path:
+        """Write report.html, metrics.json and the figures into a folder.
+
+        Returns:
+            Path of report.html.
+        """
+        return self.evaluation.report(
+            folder,
+            references=self.references,
+            metrics=self._learning_metrics() | {"settings": self._settings()},
+            figures=self._figures(),
+            title=f"{self.task.env_id}: {self.task.summary}",
+        )
+
+    def _learning_metrics(self) -> dict[str, Any]:
+        return {
+            "data_steps": total_steps(self.learned.data),
+            "fit_seconds": self.learned.fit_seconds,
+            "learn_seconds": self.learned.seconds,
+            "prediction_error": {k: v.tolist() for k, v in self.prediction_error.items()},
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        """Describe task, model and rounds as plain data."""
+        settings = {k: _plain(v) for k, v in asdict(self.task).items() if k != "env_id"}
+        model = self.learned.model
+        eigenvalue = float(np.abs(model.eigenvalues[0]))
+        facts = dict(model.summary) | {"n_lifted": model.n_lifted, "spectral_radius": eigenvalue}
+        rounds = [asdict(r) | {"returns": list(r.returns)} for r in self.learned.rounds]
+        return {
+            "learning_seed": self.learning_seed,
+            "task": settings,
+            "model": facts,
+            "rounds": rounds,
+        }
+
+    def _figures(self) -> dict[str, Any]:
+        """Draw learning, prediction and spectrum."""
+        from koopman_control.evaluation import plots  # loads matplotlib, which a run may not need
+
+        rounds, model = self.learned.rounds, self.learned.model
+        truth, predictions = self._prediction_windows()
+        means = {name: float(np.mean(_returns(r))) for name, r in self.references.items()}
+        return {
+            "learning_curve": plots.learning_curve(
+                [r.steps for r in rounds],
+                returns=[r.returns for r in rounds],
+                errors={self.task.rollout: [r.score for r in rounds]},
+                references=means,
+            ),
+            "prediction_fan": plots.prediction_fan(
+                truth,
+                predictions,
+                self.evaluation.dt,
+                self.task.state_names or model.state_names,
+            ),
+            "eigenvalues": plots.eigenvalues(model.eigenvalues),
+        }
+
+    def _prediction_windows(self) -> tuple[Array, dict[str, Array]]:
+        """Predict the start of each kept evaluation episode; no fit has seen these."""
+        model, episodes = self.learned.model, self.evaluation.episodes
+        H = min(self.task.horizon, *(len(e.actions) for e in episodes))
+        truth = np.stack([model.state(e.observations[: H + 1]) for e in episodes])
+        inputs = np.stack([e.actions[:H] for e in episodes])
+        increments = model.coordinates.wrapped_difference(truth[:, 1:], truth[:, :-1])
+        truth[:, 1:] = truth[:, :1] + np.cumsum(increments, axis=1)  # angles without jumps
+        kinds: dict[str, tuple[LiftedModel, str]] = {"linear": (self.linear, "linear")}
+        if self.task.coupling == "bilinear":
+            kinds["bilinear"] = (model, "bilinear")
+        kinds["relifted"] = (model, "relifted")
+        predictions = {}
+        for name, (predictor, rollout) in kinds.items():
+            with np.errstate(all="ignore"):
+                predicted = predictor.rolled_out(truth[:, 0], inputs, rollout)  # type: ignore[arg-type]
+            near = truth[:, 1:] + model.coordinates.wrap(predicted - truth[:, 1:])
+            predictions[name] = np.concatenate([truth[:, :1], near], axis=1)
+        return truth, predictions
+
+
+def run_task(
+    task: Task,
+    *,
+    episodes: int = 100,
+    first_seed: int = 1000,
+    learning_seed: int = 0,
+    workers: int = 2,
+    progress: Progress = lambda what, done: None,
+    on_learned: Callable[[Learned], None] = lambda learned: None,
+) -> Run:
+    """Learn a controller for a task and evaluate it on seeds that learning never saw.
+
+    Args:
+        task: The task.
+        episodes: Number of evaluation episodes.
+        first_seed: Reset seed of the first of them; the others follow.
+        learning_seed: Seed of everything random in learning.
+        workers: Processes for the evaluation.
+        progress: Called with ("collect", steps) and ("evaluate", episodes) as they add up.
+        on_learned: Called with what was learned before it is evaluated, to save it, say.
+
+    Returns:
+        The run.
+
+    Raises:
+        CollectionInterrupted: Ctrl-C while collecting; carries the trajectories so far.
+    """
+    seeds = range(first_seed, first_seed + episodes)
+    learned = task.learn(learning_seed, on_step=lambda steps: progress("collect", steps))
+    on_learned(learned)
+    errors, linear = _errors_per_rollout(task, learned)
+    finished = iter(range(1, episodes + 1))
+    result = evaluate(
+        learned.controller,
+        task.env_id,
+        seeds,
+        workers,
+        on_episode=lambda _: progress("evaluate", next(finished)),
+    )
+    env = open_environment(task.env_id)
+    try:
+        box = action_bounds(env)
+        random = evaluate(RandomPolicy(box), env, seeds)
+        zero = evaluate(ZeroPolicy(box), env, seeds)
+    finally:
+        env.close()
+    reference = reference_returns(task.env_id, seeds)
+    return Run(task, learned, result, random, zero, reference, errors, linear, learning_seed)
+
+
+def save_learned(learned: Learned, folder: Path) -> None:
+    """Write model.npz and trajectories.npz into a folder."""
+    learned.model.save(folder / "model.npz")
+    save_trajectories(folder / "trajectories.npz", learned.data)
+
+
+def _errors_per_rollout(task: Task, learned: Learned) -> tuple[dict[str, Array], LiftedModel]:
+    """Collect left-out errors of all roll-outs; the linear one needs a linear model of its own."""
+    estimator = learned.estimator
+    if task.coupling == "linear":
+        return dict(estimator.cv_error_), learned.model
+    features = clone(estimator.choices_[0].features)
+    settings = clone(estimator).set_params(features=features, coupling="linear", rollout="linear")
+    twin = settings.fit(learned.data)
+    return {"linear": twin.cv_error_["linear"], **estimator.cv_error_}, twin.model_
+
+
+def _returns(controller: Evaluation | Array) -> Array:
+    return controller.returns if isinstance(controller, Evaluation) else controller
+
+
+def _plain(value: Any) -> Any:
+    """Write a setting as JSON can hold it; functions by name."""
+    if callable(value):
+        return getattr(value, "__name__", str(value))
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

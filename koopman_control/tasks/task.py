@@ -1,0 +1,116 @@
+"""A task: what `koopman-control run` needs to know about an environment, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from koopman_control.common import Array
+from koopman_control.evaluation import Learned, learn
+from koopman_control.features import SampledFeatures
+from koopman_control.identification import EDMDc, LiftedModel, Rollout
+from koopman_control.identification.regression import Coupling
+from koopman_control.mpc import KoopmanMPC
+from koopman_control.trajectories import HeldUniform, Signal
+
+
+@dataclass(frozen=True)
+class Task:
+    """Settings that turn an environment into a learned controller.
+
+    Args:
+        env_id: Gymnasium id of the environment.
+        summary: What is to be done, in one line.
+        Q: Weight of the states, one number each (an angle pair counts as one state).
+        R: Weight of the inputs.
+        horizon: Control horizon in steps.
+        n_steps: Budget of environment steps for learning.
+        first_steps: Steps of it under the excitation, before there is a controller.
+        n_rounds: Rounds of control and refit that share the rest.
+        rollout: Roll-out of the controller: "linear", "bilinear" or "relifted".
+        coupling: Input coupling of the model: "linear" or "bilinear".
+        n_features: Candidate numbers of sampled features; cross-validation picks.
+        steepness: Candidate steepnesses of the features; cross-validation picks.
+        prediction: Longest prediction judged in cross-validation, in steps; None: the horizon.
+        states: Observation columns to model; None takes all.
+        angles: (cosine column, sine column) of each angle in the observation.
+        reference: Target of the states, or a function of the observation.
+        input_reference: Target of the inputs, or a function of the observation.
+        excitation: Signal of the first steps.
+        noise: Signal added to the controller while it collects; None adds nothing.
+        state_names: Labels of the states with their units, for the figures; None: the model's own.
+        mpc: Further settings of `KoopmanMPC`.
+
+    Example:
+        >>> task = Task("Pendulum-v1", "Swing up", Q=(1, 0.1), R=0.001, horizon=60, n_steps=600,
+        ...             first_steps=400, angles=((0, 1),), rollout="relifted", coupling="bilinear")
+        >>> task.estimator().horizon
+        60
+    """
+
+    env_id: str
+    summary: str
+    Q: tuple[float, ...]
+    R: float
+    horizon: int
+    n_steps: int
+    first_steps: int
+    n_rounds: int = 1
+    rollout: Rollout = "linear"
+    coupling: Coupling = "linear"
+    n_features: tuple[int, ...] = (20, 60)
+    steepness: tuple[float, ...] = (0.25, 1.0)
+    prediction: int | None = None
+    states: tuple[int, ...] | None = None
+    angles: tuple[tuple[int, int], ...] = ()
+    reference: float | Callable[[Array], Any] = 0.0
+    input_reference: float | Callable[[Array], Any] = 0.0
+    excitation: Signal = HeldUniform(hold=(1, 10))  # noqa: RUF009  # frozen
+    noise: Signal | None = None
+    state_names: tuple[str, ...] | None = None
+    mpc: Mapping[str, Any] = field(default_factory=dict)
+
+    def estimator(self, seed: int = 0) -> EDMDc:
+        """Return the unfitted estimator, its features drawn from `seed`."""
+        candidates = [
+            SampledFeatures(n, steepness=s, random_state=seed)
+            for n in self.n_features
+            for s in self.steepness
+        ]
+        return EDMDc(
+            candidates,
+            coupling=self.coupling,
+            rollout=self.rollout,
+            horizon=self.prediction or self.horizon,
+            states=self.states,
+            angles=self.angles,
+        )
+
+    def controller(self, model: LiftedModel) -> KoopmanMPC:
+        """Return a controller on a fitted model."""
+        return KoopmanMPC(
+            model,
+            self.horizon,
+            self.Q,
+            self.R,
+            reference=self.reference,
+            input_reference=self.input_reference,
+            rollout=self.rollout,
+            **self.mpc,
+        )
+
+    def learn(self, seed: int = 0, on_step: Callable[[int], None] | None = None) -> Learned:
+        """Learn a controller with this task's budget; see `koopman_control.learn`."""
+        return learn(
+            self.env_id,
+            self.estimator(seed),
+            self.controller,
+            n_steps=self.n_steps,
+            first_steps=self.first_steps,
+            n_rounds=self.n_rounds,
+            excitation=self.excitation,
+            noise=self.noise,
+            seed=seed,
+            on_step=on_step,
+        )

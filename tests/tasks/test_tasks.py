@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from koopman_control.evaluation import evaluate, paired_difference
+from koopman_control.tasks import TASKS, Task, reference_returns
+from koopman_control.trajectories import open_environment, require_continuous, total_steps
+
+SEEDS = range(1000, 1020)
+
+
+@pytest.mark.parametrize("env_id", TASKS)
+def test_a_ready_task_fits_its_environment(env_id: str) -> None:
+    task = TASKS[env_id]
+    env = open_environment(env_id)
+    observations, actions = require_continuous(env)
+    env.close()
+    small = replace(task, n_steps=max(100, task.first_steps // 4), n_rounds=0)
+    learned = small.learn(seed=5)
+    assert total_steps(learned.data) == small.n_steps
+    assert learned.model.n_states == len(task.Q)
+    if task.state_names is not None:
+        assert len(task.state_names) == len(task.Q)
+    action = learned.controller.act(learned.data[0].observations[0])
+    assert observations.shape[1] == learned.data[0].observations.shape[1]
+    assert np.all((action >= actions[0]) & (action <= actions[1]))
+
+
+def test_a_task_of_ones_own_takes_ten_lines() -> None:
+    task = Task(  # the README's example
+        env_id="MountainCarContinuous-v0",
+        summary="hold the car in the valley",
+        Q=(1.0, 10.0),
+        R=0.1,
+        horizon=20,
+        n_steps=120,
+        first_steps=120,
+        n_rounds=0,
+        reference=lambda observation: (-0.5, 0.0),
+    )
+    result = evaluate(task.learn(seed=0).controller, task.env_id, seeds=range(2))
+    assert result.fallback_share == 0.0
+    assert np.all(np.abs(result.episodes[0].observations[-1] - [-0.5, 0.0]) < 0.1)
+
+
+def compared(env_id: str, seed: int) -> tuple[float, float]:
+    """Return the mean shortfall to the reference, and the worst return."""
+    learned = TASKS[env_id].learn(seed)
+    assert total_steps(learned.data) == TASKS[env_id].n_steps
+    result = evaluate(learned.controller, env_id, SEEDS, workers=2)
+    reference = reference_returns(env_id, SEEDS)
+    assert reference is not None
+    return paired_difference(result.returns, reference[1]).mean, result.worst
+
+
+@pytest.mark.slow
+def test_pendulum_comes_close_to_the_optimum_from_600_steps() -> None:
+    shortfall, worst = compared("Pendulum-v1", seed=11)
+    assert shortfall > -5.0
+    assert worst > -310.0
+
+
+@pytest.mark.slow
+def test_inverted_pendulum_never_falls_after_100_steps_of_data() -> None:
+    assert compared("InvertedPendulum-v5", seed=11) == (0.0, 1000.0)
+
+
+@pytest.mark.slow
+def test_van_der_pol_is_within_five_percent_of_the_true_model_controller() -> None:
+    env_id = "koopman_envs/VanDerPol-v0"
+    reference = reference_returns(env_id, SEEDS)
+    assert reference is not None
+    shortfall, _ = compared(env_id, seed=11)
+    assert shortfall > 0.05 * reference[1].mean()

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from koopman_control import LiftedModel, load_trajectories
+from koopman_control.cli import app
+from koopman_control.tasks import TASKS
+from koopman_control.trajectories import CollectionInterrupted, collect
+
+ENV = "koopman_envs/VanDerPol-v0"
+KEYS = {
+    "env_id", "seeds", "returns", "return_mean", "return_ci95", "return_iqm", "return_worst",
+    "references", "data_steps", "fit_seconds", "learn_seconds", "act_us", "fallback_share",
+    "violations", "prediction_error", "versions", "settings",
+}  # fmt: skip
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def only_folder(parent: Path) -> Path:
+    (folder,) = parent.iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    parent = tmp_path_factory.mktemp("runs")
+    result = call("run", ENV, "--episodes", "3", "--workers", "1", "--json", "--output", parent)
+    assert result.exit_code == 0, result.output
+    return result, only_folder(parent)
+
+
+def test_json_prints_the_metrics_and_nothing_else(finished: tuple[Result, Path]) -> None:
+    result, folder = finished
+    metrics = json.loads(result.stdout)
+    assert set(metrics) == KEYS
+    assert result.stdout.strip() == (folder / "metrics.json").read_text("utf-8").strip()
+
+
+def test_metrics_hold_what_was_asked_for(finished: tuple[Result, Path]) -> None:
+    metrics = json.loads(finished[0].stdout)
+    assert metrics["env_id"] == ENV
+    assert metrics["seeds"] == [1000, 1001, 1002]
+    assert metrics["data_steps"] == TASKS[ENV].n_steps
+    assert set(metrics["references"]) >= {"random", "zero"}
+    assert set(metrics["prediction_error"]) == {"linear", "relifted"}
+    assert metrics["return_mean"] == pytest.approx(np.mean(metrics["returns"]))
+    assert metrics["settings"]["learning_seed"] == 0
+
+
+def test_a_run_folder_holds_report_model_data_and_figures(finished: tuple[Result, Path]) -> None:
+    folder = finished[1]
+    page = (folder / "report.html").read_text("utf-8")
+    assert "data:image/png;base64," in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    names = {path.stem for path in folder.glob("*.png")}
+    assert names >= {
+        "learning_curve", "prediction_fan", "eigenvalues", "closed_loop", "return_distribution",
+        "step_times",
+    }  # fmt: skip
+
+
+def test_the_saved_model_and_data_are_those_of_the_run(finished: tuple[Result, Path]) -> None:
+    folder = finished[1]
+    model = LiftedModel.load(folder / "model.npz")
+    data = load_trajectories(folder / "trajectories.npz")
+    assert sum(len(t) for t in data) == TASKS[ENV].n_steps
+    one_step = model.predict(model.state(data[0].observations[0]), data[0].actions[:1])
+    np.testing.assert_allclose(one_step[0], data[0].observations[1][:2], atol=1e-2)
+
+
+def test_without_json_a_table_is_printed(tmp_path: Path) -> None:
+    result = call("run", ENV, "--episodes", "1", "--workers", "1", "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    for label in ("return, mean", "random, mean", "environment steps used", "steps that fell back"):
+        assert label in result.stdout
+
+
+def test_other_learning_seeds_and_evaluation_seeds_can_be_chosen(tmp_path: Path) -> None:
+    arguments = ["--episodes", "2", "--seed", "7", "--learning-seed", "3", "--workers", "1"]
+    result = call("run", ENV, *arguments, "--json", "--output", tmp_path)
+    metrics = json.loads(result.stdout)
+    assert metrics["seeds"] == [7, 8]
+    assert metrics["settings"]["learning_seed"] == 3
+    assert ENV not in metrics["references"]
+    assert set(metrics["references"]) == {"random", "zero"}
+
+
+def test_tasks_are_listed_one_a_line() -> None:
+    lines = call("tasks").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("Pendulum-v7", "Pendulum-v1"),
+        ("Pendulm-v1", "Did you mean Pendulum-v1?"),
+        ("CartPole-v1", "discrete actions are not supported"),
+        ("MountainCarContinuous-v0", "there is no ready task for MountainCarContinuous-v0"),
+        ("nowhere/Nothing-v0", "Gymnasium cannot make"),
+    ],
+)
+def test_an_environment_that_will_not_do_gets_one_sentence(
+    env_id: str, message: str, tmp_path: Path
+) -> None:
+    result = call("run", env_id, "--output", tmp_path)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_run_folder_is_noticed_before_anything_is_learned(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    result = call("run", ENV, "--output", blocked)
+    assert result.exit_code == 1
+    assert "cannot write to the folder" in result.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = call("run", "CartPole-v1", "--debug", "--output", tmp_path)
+    assert isinstance(result.exception, TypeError)
+
+
+def test_ctrl_c_during_the_evaluation_keeps_model_and_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("koopman_control.tasks.run.evaluate", interrupted)
+    result = call("run", ENV, "--output", tmp_path)
+    assert result.exit_code == 130
+    folder = only_folder(tmp_path)
+    assert folder.name in result.stderr.replace("\n", "")
+    assert {path.name for path in folder.iterdir()} == {"model.npz", "trajectories.npz"}
+
+
+def test_ctrl_c_saves_what_was_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = collect(ENV, n_steps=30)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise CollectionInterrupted(data)
+
+    monkeypatch.setattr("koopman_control.cli.run_task", interrupted)
+    result = call("run", ENV, "--output", tmp_path)
+    assert result.exit_code == 130
+    path = only_folder(tmp_path) / "trajectories.npz"
+    assert str(path) in result.stderr.replace("\n", "")
+    assert sum(len(t) for t in load_trajectories(path)) == 30
