@@ -141,7 +141,7 @@ def facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Steps that used the fallback", percent(metrics["fallback_share"])),
         ("Constraint violations", _violations(metrics.get("violations") or {})),
     ]
-    for key, name in (("fit_seconds", "Last fit"), ("learn_seconds", "Learning, all in all")):
+    for key, name in (("fit_seconds", "All fits"), ("learn_seconds", "Learning, all in all")):
         if metrics.get(key) is not None:
             rows.insert(0, (name, duration(1e6 * metrics[key])))
     if metrics.get("data_steps") is not None:

@@ -17,5 +17,5 @@ PENDULUM = Task(
     n_features=(20, 60),
     angles=((0, 1),),
     state_names=("angle (rad)", "speed (rad/s)"),
-    mpc={"n_guesses": 2, "first_guesses": 128},
+    mpc={"n_guesses": 4, "first_guesses": 128},
 )

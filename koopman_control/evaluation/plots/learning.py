@@ -60,10 +60,10 @@ def _learning_returns(
         if values.size > 1:
             axes.plot(np.full(values.size, step), values, ".", color=style.BLUE, alpha=0.35, ms=5)
     axes.plot(x, means, "o-", color=style.BLUE, lw=1.8, ms=5)
-    for name, value in references.items():
+    for value, label in _joined_labels(references):
         axes.axhline(value, color=style.GREY, lw=1, ls="--")
         axes.annotate(
-            f"{name} {number(value)}", (0, value), (4, 3), xycoords=("axes fraction", "data"),
+            label, (0, value), (4, 3), xycoords=("axes fraction", "data"),
             textcoords="offset points", fontsize=8.5, color=style.GREY,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
@@ -74,6 +74,21 @@ def _learning_returns(
     if means.size == 1:
         return f"Mean return {number(means[0])}"
     return f"Mean return goes from {number(means[0])} to {number(means[-1])}"
+
+
+def _joined_labels(references: Mapping[str, float]) -> list[tuple[float, str]]:
+    """Give references too close to be told apart one label together; the first sets its height."""
+    close = 0.06 * max(np.ptp([*references.values(), 0.0]), 1e-12)
+    groups: list[tuple[float, list[str]]] = []
+    for name, value in references.items():
+        label = f"{name} {number(value)}"
+        for height, labels in groups:
+            if abs(height - value) < close:
+                labels.append(label)
+                break
+        else:
+            groups.append((value, [label]))
+    return [(height, ", ".join(labels)) for height, labels in groups]
 
 
 def _learning_errors(axes: Axes, steps: Array, errors: Mapping[str, ArrayLike]) -> str:
