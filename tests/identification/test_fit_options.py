@@ -151,9 +151,9 @@ def test_the_lasso_finds_the_regressors_that_matter_and_their_exact_coefficients
     np.testing.assert_allclose(solved, K, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("penalty", ["truncation", "lasso"])
-def test_other_penalties_give_models_that_predict(penalty: Any) -> None:
-    fit = EDMDc(FEATURES, penalty=penalty).fit(runs(6))
+@pytest.mark.parametrize(("penalty", "strength"), [("truncation", "cv"), ("lasso", 1e-3)])
+def test_other_penalties_give_models_that_predict(penalty: Any, strength: Any) -> None:
+    fit = EDMDc(FEATURES, penalty=penalty, regularization=strength).fit(runs(6))
     assert prediction_error(fit.model_, pendulum(60, 77), 10).max() < 0.05
 
 
