@@ -28,8 +28,8 @@ def one_of(name: str, value: object, allowed: Sequence[object], where: str = "")
 
 
 def regularizations(value: Any, candidates: Sequence[float]) -> Sequence[float]:
-    """Return the candidates for "cv" and otherwise the value alone, checked."""
-    if value == "cv":
+    """Return the candidates for "cv..." and otherwise the value alone, checked."""
+    if isinstance(value, str) and value in ("cv", "cv-per-state"):
         return candidates
     number = isinstance(value, (int, float, np.integer, np.floating))
     if number and 0.0 <= float(value) < np.inf:

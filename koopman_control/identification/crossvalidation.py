@@ -63,7 +63,7 @@ class CrossValidation:
         self._sums = [whole]
         return whole
 
-    def errors(self, regularization: float, rollout: Rollout) -> Array:
+    def errors(self, regularization: float | Array, rollout: Rollout) -> Array:
         """Return the scaled errors on all left-out windows, shape (W, horizon, d)."""
         return np.concatenate(
             [
@@ -77,9 +77,26 @@ class CrossValidation:
             ]
         )
 
-    def score(self, regularization: float, rollout: Rollout) -> float:
+    def score(self, regularization: float | Array, rollout: Rollout) -> float:
         """Return the bounded multi-step error, 0 (perfect) to 1 (no better than the mean)."""
         return bounded_score(self.errors(regularization, rollout))
+
+    def per_state(self, common: float, strengths: Sequence[float], rollout: Rollout) -> Array:
+        """Choose a regularisation for each state after the other, starting from the common one.
+
+        Returns:
+            Strength per target, shape (q,); the features' targets keep the common one.
+        """
+        chosen = np.full(self.regression.n_targets, common)
+        best = self.score(chosen, rollout)
+        for column in self.regression.state_targets:
+            for value in strengths:
+                trial = chosen.copy()
+                trial[column] = value
+                score = self.score(trial, rollout)
+                if score < best:
+                    best, chosen = score, trial
+        return chosen
 
     @cached_property
     def _solvers(self) -> list[Solver]:
