@@ -2,6 +2,7 @@
 
 Sensors often report an angle as (cos, sin). Two numbers for one degree of freedom let a model leave
 the circle; so the pair becomes one angle in the state, and features see its cosine and sine again.
+An angle reported in radians, in turns past each other or jumping at pi, is treated alike.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from operator import index
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
 
+Angle = int | tuple[int, int]  # a column in radians, or (cosine column, sine column)
+
 OFF_CIRCLE = 0.5  # generous, for noisy sensors
+ON_CIRCLE = 1e-3  # two columns this near the circle in every row are no two angles
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class Coordinates:
 
     Args:
         n_observations: Length p of the observation.
-        columns: One entry per state: an observation column, or a pair (cosine column, sine column)
-            that is read as an angle in radians.
+        columns: One entry per state: an observation column c, or an angle, which is either a pair
+            (cosine column, sine column) or a single column (c,) in radians.
 
     Example:
         >>> Coordinates(3, ((0, 1), 2)).state(np.array([0.0, 1.0, 5.0]))  # Pendulum: angle, speed
@@ -34,7 +40,7 @@ class Coordinates:
     """
 
     n_observations: int
-    columns: tuple[int | tuple[int, int], ...]
+    columns: tuple[int | tuple[int] | tuple[int, int], ...]
 
     def __post_init__(self) -> None:
         """Reject columns that are missing, repeated or out of range."""
@@ -51,12 +57,17 @@ class Coordinates:
         cls,
         n_observations: int,
         states: Sequence[int] | None = None,
-        angles: Sequence[tuple[int, int]] = (),
+        angles: Sequence[Angle] = (),
     ) -> Coordinates:
-        """Keep the observation columns `states` (None: all); read each (cos, sin) pair as an angle.
+        """Keep the observation columns `states` (None: all), and read some as angles.
+
+        Args:
+            n_observations: Length p of the observation.
+            states: Columns to keep; None keeps all. Angles are kept in any case.
+            angles: A column in radians, or a pair (cosine column, sine column), for each angle.
 
         Raises:
-            TypeError: If a column is no integer, or an angle no pair of them.
+            TypeError: If a column is no integer, or an angle neither one nor a pair of them.
             ValueError: If columns are missing, repeated or out of range.
         """
         try:
@@ -66,14 +77,15 @@ class Coordinates:
                 f"states is {states!r}; expected observation columns: [0, 2]"
             ) from error
         try:
-            pairs = [(index(c), index(s)) for c, s in angles]
+            turning = [_angle(angle) for angle in angles]
         except (TypeError, ValueError) as error:
             raise TypeError(
-                f"angles is {angles!r}; expected (cosine column, sine column) pairs: [(0, 1)]"
+                f"angles is {angles!r}; expected columns in radians, or (cosine column, sine "
+                "column) pairs: [2, (0, 1)]"
             ) from error
-        paired = {column for pair in pairs for column in pair}
-        entries: list[int | tuple[int, int]] = [c for c in kept if c not in paired]
-        return cls(n_observations, tuple(sorted([*entries, *pairs], key=lambda e: np.min(e))))
+        used = {column for angle in turning for column in angle}
+        plain = [c for c in kept if c not in used]
+        return cls(n_observations, tuple(sorted([*plain, *turning], key=lambda e: np.min(e))))
 
     @property
     def dim(self) -> int:
@@ -98,17 +110,26 @@ class Coordinates:
         return (*plain, *((i, "cos") for i in angles), *((i, "sin") for i in angles))
 
     def names(self, observation_names: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Name the states after the observation's entries; angles are called `angle`."""
+        """Name the states after the observation's entries; angles from pairs are called `angle`."""
         names = observation_names or [f"y{i}" for i in range(self.n_observations)]
-        many = int(self.is_angle.sum()) > 1
+        many = sum(np.size(entry) == 2 for entry in self.columns) > 1
         return tuple(
-            (f"angle{i}" if many else "angle") if isinstance(entry, tuple) else names[entry]
+            (f"angle{i}" if many else "angle") if np.size(entry) == 2 else names[np.min(entry)]
             for i, entry in enumerate(self.columns)
         )
 
     def check_circles(self, observation: Array) -> None:
-        """Raise a ValueError if an angle's columns of observations (T, p) leave the circle."""
-        for cosine, sine in (e for e in self.columns if isinstance(e, tuple)):
+        """Raise a ValueError if columns of observations (T, p) are no angles of the kind named."""
+        singles = [e[0] for e in self.columns if isinstance(e, tuple) and len(e) == 1]
+        for a, b in combinations(singles, 2):
+            radius = np.hypot(observation[:, a], observation[:, b])
+            moves = np.ptp(observation[:, a]) > ON_CIRCLE
+            if moves and (np.abs(radius - 1.0) < ON_CIRCLE).all():
+                raise ValueError(
+                    f"angles names columns {a} and {b} as radians, but they are the cosine and "
+                    f"sine of one angle; write the pair: [({a}, {b})]"
+                )
+        for cosine, sine in (e for e in self.columns if isinstance(e, tuple) and len(e) == 2):
             radius = np.hypot(observation[:, cosine], observation[:, sine])
             row = int(np.argmax(np.abs(radius - 1.0)))
             if abs(radius[row] - 1.0) > OFF_CIRCLE:
@@ -118,14 +139,8 @@ class Coordinates:
                 )
 
     def state(self, observation: Array) -> Array:
-        """Read the state from observations, shape (..., p) to (..., d); angles in (-pi, pi]."""
-        x = [
-            np.arctan2(observation[..., e[1]], observation[..., e[0]])
-            if isinstance(e, tuple)
-            else observation[..., e]
-            for e in self.columns
-        ]
-        return np.stack(x, axis=-1)
+        """Read the state from observations, shape (..., p) to (..., d); angles in [-pi, pi]."""
+        return np.stack([_read(observation, entry) for entry in self.columns], axis=-1)
 
     def bounds(self, observation_bounds: Array) -> Array:
         """Carry observation bounds (2, p) over to states, shape (2, d); angles have none."""
@@ -144,6 +159,28 @@ class Coordinates:
         """Bring the angle entries of a difference of states into [-pi, pi], shape (..., d)."""
         if not self.has_angles:
             return difference
-        return difference - np.where(
-            self.is_angle, 2.0 * np.pi * np.round(difference / (2.0 * np.pi)), 0.0
-        )
+        return difference - np.where(self.is_angle, _turns(difference), 0.0)
+
+
+def _angle(entry: Any) -> tuple[int] | tuple[int, int]:
+    """Return the column or columns of an angle as a tuple."""
+    try:
+        return (index(entry),)
+    except TypeError:
+        cosine, sine = entry
+        return (index(cosine), index(sine))
+
+
+def _read(observation: Array, entry: int | tuple[int] | tuple[int, int]) -> Array:
+    """Read one state from observations, shape (..., p) to (...)."""
+    if not isinstance(entry, tuple):
+        return observation[..., entry]
+    if len(entry) == 1:
+        angle: Array = observation[..., entry[0]]
+        return angle - _turns(angle)
+    return np.arctan2(observation[..., entry[1]], observation[..., entry[0]])
+
+
+def _turns(angle: Array) -> Array:
+    """Return the whole turns in an angle, in radians."""
+    return 2.0 * np.pi * np.round(angle / (2.0 * np.pi))

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.features import Coordinates, FeatureMap, SampledFeatures
+from koopman_control.features import Angle, Coordinates, FeatureMap, SampledFeatures
 from koopman_control.identification.checks import (
     feature_maps,
     one_of,
@@ -69,7 +69,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         rollout: Roll-out judged in cross-validation: "relifted", or the one matching the coupling.
         horizon: Longest prediction judged, in steps; about the controller's horizon.
         states: Observation columns to model; None takes all. Leave out goals, which do not move.
-        angles: (cosine column, sine column) of each angle in the observation.
+        angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
+            observation.
         limits: "data" takes the observation bounds stored with the trajectories, None knows none.
         n_folds: Folds of the cross-validation.
 
@@ -98,7 +99,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         rollout: Rollout = "relifted",
         horizon: int = 20,
         states: Sequence[int] | None = None,
-        angles: Sequence[tuple[int, int]] = (),
+        angles: Sequence[Angle] = (),
         limits: Literal["data"] | None = "data",
         n_folds: int = 5,
     ) -> None:
