@@ -258,4 +258,5 @@ class LiftedModel:
 
 def _stacked(blocks: Array) -> Array:
     """Reorder coefficients (1 + m, d, k) to (k, (1 + m) d), ready for a product from the left."""
-    return np.ascontiguousarray(blocks.transpose(2, 0, 1).reshape(blocks.shape[2], -1))
+    b, d, k = blocks.shape
+    return np.ascontiguousarray(blocks.transpose(2, 0, 1).reshape(k, b * d))
