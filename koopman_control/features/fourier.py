@@ -47,7 +47,7 @@ class FourierFeatures(FeatureMap):
         self,
         n_features: int = 100,
         *,
-        length_scale: float = 2.0,
+        length_scale: float = 1.0,
         orthogonal: bool = False,
         random_state: int | None = None,
     ) -> None:

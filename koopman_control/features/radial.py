@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
@@ -126,5 +125,7 @@ def _placed(Z: Array, n: int, centers: str, rng: Any) -> Array:
         chosen: Array = distinct[rng.choice(len(distinct), n, replace=False)]
         return chosen
     seen = rng.permutation(len(distinct))[: POINTS_PER_CENTER * n]
+    from sklearn.cluster import KMeans  # here, as it takes a while to import
+
     means: Array = KMeans(n, n_init=1, random_state=rng).fit(distinct[seen]).cluster_centers_
     return means
