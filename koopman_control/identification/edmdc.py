@@ -71,6 +71,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         states: Observation columns to model; None takes all. Leave out goals, which do not move.
         angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
             observation.
+        memory: Number of past steps and inputs that the state also holds, for plants whose
+            observation does not tell all (positions without speeds). Predictions are judged by the
+            present states only. More than is needed helps against noise.
         limits: "data" takes the observation bounds stored with the trajectories, None knows none.
         n_folds: Folds of the cross-validation.
 
@@ -100,6 +103,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         horizon: int = 20,
         states: Sequence[int] | None = None,
         angles: Sequence[Angle] = (),
+        memory: int = 0,
         limits: Literal["data"] | None = "data",
         n_folds: int = 5,
     ) -> None:
@@ -110,6 +114,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         self.horizon = horizon
         self.states = states
         self.angles = angles
+        self.memory = memory
         self.limits = limits
         self.n_folds = n_folds
 
@@ -186,12 +191,19 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         one_of("rollout", self.rollout, ("relifted", self.coupling), where)
         one_of("limits", self.limits, ("data", None))
         positive_int("horizon", self.horizon)
+        positive_int("memory", self.memory, minimum=0)
         positive_int("n_folds", self.n_folds, minimum=2)
 
     def _framed(self, data: list[Trajectory]) -> tuple[Frame, list[Run]]:
         """Read states and limits from the data."""
         first = data[0]
-        coordinates = Coordinates.of(first.observations.shape[1], self.states, self.angles)
+        coordinates = Coordinates.of(
+            first.observations.shape[1],
+            self.states,
+            self.angles,
+            memory=self.memory,
+            n_inputs=first.actions.shape[1] if self.memory else 0,
+        )
         coordinates.check_circles(np.concatenate([t.observations for t in data]))
         limits = np.tile([[-np.inf], [np.inf]], coordinates.dim)
         if self.limits == "data" and first.observation_bounds is not None:
@@ -209,7 +221,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         E, n_samples = frame.feature_inputs(pairs.X[free]), int(free.sum())
         if n_samples < 2:
             raise too_few_samples(n_samples, len(free), "at least 2 are needed")
-        fitted = [clone(features).fit(E, pairs.dX[free]) for features in given]
+        increments = pairs.dX[free, : frame.coordinates.n_outputs]
+        fitted = [clone(features).fit(E, increments) for features in given]
         sizes = [Regression(frame, features).n_regressors for features in fitted]
         usable = [f for f, size in zip(fitted, sizes, strict=True) if size <= n_samples]
         if not usable:

@@ -42,8 +42,19 @@ class Snapshots:
 
 
 def runs_of(data: Sequence[Trajectory], coordinates: Coordinates) -> list[Run]:
-    """Read the states of every trajectory."""
-    return [Run(coordinates.state(t.observations), t.actions) for t in data]
+    """Read the states of every trajectory that is longer than the coordinates' memory."""
+    memory = coordinates.memory
+    runs = [
+        Run(coordinates.along(t.observations, t.actions), t.actions[memory:])
+        for t in data
+        if len(t) > memory
+    ]
+    if not runs:
+        raise ValueError(
+            f"no trajectory in data is longer than {memory} steps, the memory of the state; use a "
+            "shorter memory or longer trajectories"
+        )
+    return runs
 
 
 def stack(runs: Sequence[Run], coordinates: Coordinates, limits: Array) -> Snapshots:

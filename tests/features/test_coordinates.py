@@ -113,3 +113,32 @@ def test_a_cosine_and_a_sine_named_as_two_angles_are_found_out() -> None:
     coordinates.check_circles(np.tile([1.0, 0.0], (20, 1)))  # two joints at rest
     with pytest.raises(ValueError, match=r"write the pair: \[\(0, 1\)\]"):
         coordinates.check_circles(np.stack([np.cos(theta), np.sin(theta)], axis=1))
+
+
+def test_a_memory_stacks_the_last_steps_and_inputs_the_latest_first() -> None:
+    coordinates = Coordinates.of(2, states=[1], memory=2, n_inputs=1)
+    y = np.array([[9.0, 0.0], [9.0, 1.0], [9.0, 4.0], [9.0, 2.0]])
+    u = np.array([[10.0], [11.0], [12.0]])
+    np.testing.assert_array_equal(
+        coordinates.along(y, u), [[4.0, 3.0, 1.0, 11.0, 10.0], [2.0, -2.0, 3.0, 12.0, 11.0]]
+    )
+    assert coordinates.dim == 5
+    assert coordinates.n_outputs == 1
+    assert coordinates.names(("a", "b")) == ("b", "b step[-1]", "b step[-2]", "u0[-1]", "u0[-2]")
+    assert coordinates.along(y[:2], u[:1]).shape == (0, 5)
+    bounds = coordinates.bounds(np.array([[-1.0, -2.0], [1.0, 2.0]]))
+    np.testing.assert_array_equal(bounds[:, 0], [-2.0, 2.0])
+    assert np.isinf(bounds[:, 1:]).all()
+    with pytest.raises(ValueError, match="the state remembers 2 steps"):
+        coordinates.state(y)
+
+
+def test_remembered_steps_of_an_angle_take_the_short_way_round() -> None:
+    coordinates = Coordinates.of(2, angles=[0], memory=1, n_inputs=1)
+    y = np.array([[3.0, 5.0], [4.0, 6.0]])
+    np.testing.assert_allclose(
+        coordinates.along(y, np.array([[0.5]])), [[4.0 - 2 * np.pi, 6.0, 1.0, 1.0, 0.5]]
+    )
+    assert coordinates.names() == ("y0", "y1", "y0 step[-1]", "y1 step[-1]", "u0[-1]")
+    assert coordinates.is_angle.tolist() == [True, False, False, False, False]
+    assert len(coordinates.embedded) == 6
