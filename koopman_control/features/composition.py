@@ -74,6 +74,7 @@ class FeatureUnion(Composition):
 
     Example:
         >>> X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+        >>> from koopman_control import PolynomialFeatures, SampledFeatures
         >>> both = FeatureUnion([SampledFeatures(10), PolynomialFeatures(2)]).fit(X)
         >>> both.transform(X).shape
         (200, 13)
@@ -112,6 +113,7 @@ class FeatureChain(Composition):
 
     Example:
         >>> X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+        >>> from koopman_control import FourierFeatures, SampledFeatures
         >>> chain = FeatureChain([FourierFeatures(20), SampledFeatures(50)]).fit(X)
         >>> chain.jacobian(X).shape
         (200, 50, 2)

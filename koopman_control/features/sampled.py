@@ -156,5 +156,7 @@ class SampledFeatures(FeatureMap):
         J: Array = act.slope(H)[..., None] * self.weights_
         for W, b in zip(self.deep_weights_, self.deep_biases_, strict=True):
             H = act.value(H) @ W.T + b
-            J = act.slope(H)[..., None] * (W @ J)
+            turned = np.swapaxes(J, -1, -2)  # one large product, not one of e columns per point
+            product = (turned.reshape(-1, W.shape[1]) @ W.T).reshape(turned.shape)
+            J = act.slope(H)[..., None] * np.swapaxes(product, -1, -2)
         return J

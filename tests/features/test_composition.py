@@ -16,6 +16,7 @@ from koopman_control.features import (
     SampledFeatures,
 )
 from koopman_control.features.store import describe_features, rebuild_features
+from koopman_control.identification import EDMDc
 
 
 def points() -> Array:
@@ -70,6 +71,13 @@ def test_settings_inside_are_reached_by_place() -> None:
     assert set(union.get_params(deep=False)) == {"maps"}
     with pytest.raises(ValueError, match="Invalid parameter"):
         union.set_params(**{"2__degree": 3})
+
+
+def test_settings_inside_are_reached_through_an_estimator() -> None:
+    union = FeatureUnion([SampledFeatures(5), PolynomialFeatures(2)])
+    fit = clone(EDMDc(union)).set_params(features__0__n_features=8)
+    assert fit.get_params()["features__0__n_features"] == 8
+    assert union.get_params()["0__n_features"] == 5
 
 
 def test_a_clone_shares_nothing() -> None:
