@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from koopman_control.common.arrays import Array
+from koopman_control.identification.accumulation import Accumulator
 from koopman_control.identification.errors import (
-    Windows,
     bounded_score,
     scaled_errors,
     state_scale,
     windows_of,
 )
-from koopman_control.identification.least_squares import RFactor, RidgeSolver
-from koopman_control.identification.regression import Regression
+from koopman_control.identification.penalties import Penalty, Solver, solver_for
+from koopman_control.identification.regression import Frame, Regression
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import Run
 
 
 class CrossValidation:
-    """Solvers that each leave one fold out, made from one R factor per fold without refitting.
+    """Solvers that each leave one fold out, from one pass over the data.
 
     Args:
         regression: The candidate.
-        folds: Runs by fold, at least two folds, or one beside `always`.
+        folds: Runs by fold, at least two folds, or one beside `always`; a single fold alone can
+            be fitted but not judged.
         horizon: Longest prediction judged, in steps.
         always: Runs that every solver sees and that are not judged.
+        penalty: What regularises.
     """
 
     def __init__(
@@ -36,19 +39,29 @@ class CrossValidation:
         folds: Sequence[Sequence[Run]],
         horizon: int,
         always: Sequence[Run] = (),
+        penalty: Penalty = "ridge",
     ) -> None:
         self.regression = regression
-        factors = [regression.factor(fold) for fold in folds]
-        fixed = [regression.factor(always)] if always else []
-        self._pairs: list[tuple[RidgeSolver, Windows]] = [
-            (
-                RFactor.merged([*fixed, *factors[:i], *factors[i + 1 :]]).solver(),
-                windows_of(fold, horizon),
-            )
-            for i, fold in enumerate(folds)
-        ]
-        judged = [run for fold in folds for run in fold]
-        self._scale = state_scale(judged, regression.frame.coordinates)
+        self._penalty: Penalty = penalty
+        self._fixed = 1 if always else 0
+        self._sums = regression.sums([*([always] if always else []), *folds])
+        self.factor = Accumulator.merged(self._sums)
+        self._windows = [windows_of(fold, horizon) for fold in folds]
+        self._solvers: list[Solver] = []
+        self.runs = [run for fold in folds for run in fold]
+        self._scale = state_scale(self.runs, regression.frame.coordinates)
+
+    def put_in(self, frame: Frame) -> None:
+        """Replace the frame by one that differs only in which states saturate."""
+        self.regression = replace(self.regression, frame=frame)
+
+    def total(self) -> Accumulator:
+        """Return the sums over all data, ready for more."""
+        whole = self._sums[0]
+        for part in self._sums[1:]:
+            whole.absorb(part)
+        self._sums = [whole]
+        return whole
 
     def errors(self, regularization: float, rollout: Rollout) -> Array:
         """Return the scaled errors on all left-out windows, shape (W, horizon, d)."""
@@ -60,10 +73,20 @@ class CrossValidation:
                     self._scale,
                     rollout,
                 )
-                for solver, windows in self._pairs
+                for solver, windows in zip(self._left_out(), self._windows, strict=True)
             ]
         )
 
     def score(self, regularization: float, rollout: Rollout) -> float:
         """Return the bounded multi-step error, 0 (perfect) to 1 (no better than the mean)."""
         return bounded_score(self.errors(regularization, rollout))
+
+    def _left_out(self) -> list[Solver]:
+        """Return a solver per fold that has seen all the others."""
+        if not self._solvers:
+            first, sums = self._fixed, self._sums
+            self._solvers = [
+                solver_for(self._penalty, Accumulator.merged([*sums[:i], *sums[i + 1 :]]))
+                for i in range(first, len(sums))
+            ]
+        return self._solvers

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.features import Angle, Coordinates, FeatureMap, SampledFeatures
+from koopman_control.features import Angle, FeatureMap, SampledFeatures
 from koopman_control.identification.checks import (
     feature_maps,
     one_of,
     regularizations,
-    too_few_samples,
     warn_of_idle_inputs,
+    warn_of_lost_directions,
 )
 from koopman_control.identification.crossvalidation import CrossValidation
 from koopman_control.identification.errors import (
@@ -26,19 +25,24 @@ from koopman_control.identification.errors import (
     state_scale,
     windows_of,
 )
+from koopman_control.identification.least_squares import RFactor, RidgeSolver
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.regression import (
-    Coupling,
-    Frame,
-    Regression,
-    with_saturating_states,
+from koopman_control.identification.penalties import PENALTIES, Penalty, path_of, solver_for
+from koopman_control.identification.preparation import (
+    batches,
+    coordinates_of,
+    fitted_candidates,
+    framed,
+    weights_of,
 )
+from koopman_control.identification.regression import Coupling, Frame, Regression
 from koopman_control.identification.rollouts import Rollout
+from koopman_control.identification.saturation import with_saturating_states
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
+from koopman_control.identification.threads import single_threaded_blas
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 COUPLINGS = ("linear", "bilinear")
-REGULARIZATIONS = tuple(10.0**k for k in range(-14, -1))
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         features: A feature map, or several candidates of which the best is kept.
         coupling: "linear" (B u) or "bilinear" (B u + sum_i u_i N_i z).
         regularization: Weight of the ridge term, at least 0, or "cv" to choose it from
-            1e-14 ... 1e-2.
+            1e-14 ... 1e-2 (a "lasso": 1e-4 ... 1e-1 of the penalty that leaves only a constant).
+        penalty: "ridge"; "truncation" drops the directions that ridge would shrink to less than
+            half, and shrinks none; "lasso" keeps few regressors per lifted state (slow).
         rollout: Roll-out judged in cross-validation: "relifted", or the one matching the coupling.
         horizon: Longest prediction judged, in steps; about the controller's horizon.
         states: Observation columns to model; None takes all. Leave out goals, which do not move.
@@ -75,7 +81,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             observation does not tell all (positions without speeds). Predictions are judged by the
             present states only. More than is needed helps against noise.
         limits: "data" takes the observation bounds stored with the trajectories, None knows none.
-        n_folds: Folds of the cross-validation.
+        n_folds: Folds of the cross-validation; 0 does without, for a single feature map and a
+            given regularisation.
 
     Attributes:
         model_: The fitted `LiftedModel`.
@@ -99,6 +106,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         *,
         coupling: Coupling = "linear",
         regularization: float | Literal["cv"] = "cv",
+        penalty: Penalty = "ridge",
         rollout: Rollout = "relifted",
         horizon: int = 20,
         states: Sequence[int] | None = None,
@@ -110,6 +118,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         self.features = features
         self.coupling = coupling
         self.regularization = regularization
+        self.penalty = penalty
         self.rollout = rollout
         self.horizon = horizon
         self.states = states
@@ -118,12 +127,19 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         self.limits = limits
         self.n_folds = n_folds
 
-    def fit(self, data: Trajectory | Sequence[Trajectory], y: None = None) -> EDMDc:
+    def fit(
+        self,
+        data: Trajectory | Sequence[Trajectory],
+        y: None = None,
+        sample_weight: Any = None,
+    ) -> EDMDc:
         """Fit a model to trajectories.
 
         Args:
             data: One trajectory or several; no snapshot pair crosses from one to the next.
             y: Ignored, for scikit-learn.
+            sample_weight: One number per trajectory, or one array per trajectory with a weight
+                for each of its steps, or None. A weight of 2 counts a step twice.
 
         Returns:
             The estimator; the model is in `model_`.
@@ -131,34 +147,76 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         Raises:
             TypeError: If settings or data are of the wrong kind.
             ValueError: If settings are out of range, or there are fewer samples than unknowns.
-            UserWarning: If an input never moves, so that nothing is known about its effect.
+            UserWarning: If data cannot tell unknowns apart (an input that never moves or follows
+                the state, repeated data), or features are saturated.
         """
-        self._check_settings()
-        weights = regularizations(self.regularization, REGULARIZATIONS)
+        strengths = self._check_settings()
         checked = check_trajectories(data)
-        frame, runs = self._framed(checked)
-        folds = split_into_folds(runs, self.n_folds)
-        if len(folds) < 2:
-            raise ValueError("data holds a single step; expected at least two, to leave some out")
-        trials = [
-            CrossValidation(regression, folds, self.horizon)
-            for regression in self._candidates(frame, runs)
-        ]
-        warn_of_idle_inputs(frame, checked[0].action_names)
-        judged = [
-            (trial, Choice(trial.regression.features, value, trial.score(value, self.rollout)))
-            for trial in trials
-            for value in weights
-        ]
-        judged.sort(key=lambda pair: pair[1].score)
-        self.choices_ = [choice for _, choice in judged]
-        trial, best = judged[0]
-        self.model_ = self._solved(trial.regression, runs, best)
-        self.cv_error_ = {
-            rollout: rms_per_step(trial.errors(best.regularization, rollout))
-            for rollout in (self.coupling, "relifted")
-        }
+        with single_threaded_blas():
+            trials = self._trials(checked, sample_weight)
+            trial = self._choose(trials, strengths)
+            self._regression = trial.regression
+            self._seen = checked[0]
+            self._n_pairs = sum(len(run.U) for run in trial.runs)
+            decomposed = self._solve(trial.factor)
+            least = self.choices_[0].regularization
+            warn_of_lost_directions(trial.regression, trial.factor, decomposed, trial.runs, least)
+            self._total = trial.total()
         return self
+
+    def partial_fit(
+        self,
+        data: Trajectory | Iterable[Trajectory],
+        y: None = None,
+        sample_weight: Any = None,
+    ) -> EDMDc:
+        """Add data to the fit; memory does not grow with them.
+
+        The first call is a `fit`: it chooses features, scales and regularisation, which then stay.
+        So give it data from all over the state space. After that, the model is that of a fit with
+        these to all data so far.
+
+        Args:
+            data: Trajectories, or an iterator over them (a generator that reads them from a disk),
+                which is used up in pieces of 100,000 steps or more.
+            y: Ignored, for scikit-learn.
+            sample_weight: As in `fit`; not for iterators.
+
+        Returns:
+            The estimator; the updated model is in `model_`.
+
+        Raises:
+            TypeError: If data or settings are of the wrong kind.
+            ValueError: If data differ in columns or time step from those before.
+
+        Example:
+            >>> pieces = (Trajectory(*load(i)) for i in range(1000))  # doctest: +SKIP
+            >>> EDMDc(SampledFeatures(500)).partial_fit(pieces).model_  # doctest: +SKIP
+        """
+        if sample_weight is not None or isinstance(data, (Trajectory, list, tuple)):
+            pieces: Iterable[list[Trajectory]] = [check_trajectories(data)]
+        else:
+            pieces = batches(data)
+        added = False
+        for piece in pieces:
+            if not hasattr(self, "model_"):
+                self.fit(piece, sample_weight=sample_weight)
+                continue
+            self._add(piece, sample_weight)
+            added = True
+        if added:
+            with single_threaded_blas():
+                self._solve(self._total.factor())
+        return self
+
+    def _add(self, data: list[Trajectory], sample_weight: Any) -> None:
+        """Add rows to the sums of the fit."""
+        checked = check_trajectories([self._seen, *data])[1:]
+        frame = self._regression.frame
+        runs = runs_of(checked, frame.coordinates, weights_of(checked, sample_weight))
+        with single_threaded_blas():
+            self._total.absorb(self._regression.sums([runs], self._total.basis)[0])
+        self._n_pairs += sum(len(run.U) for run in runs)
 
     def score(self, data: Trajectory | Sequence[Trajectory], y: None = None) -> float:
         """Return minus the multi-step error on data: 0 is perfect, -1 no better than the mean."""
@@ -178,72 +236,94 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             Minus the multi-step error, comparable with `score(judged)` of a fit to `seen` alone.
         """
         model, best = self.model_, self.choices_[0]
-        frame, _ = self._framed(check_trajectories([*seen, *judged]))
+        frame, _ = self._regression_data(check_trajectories([*seen, *judged]))
         regression = Regression(replace(frame, saturating=model.saturating), best.features)
-        folds = split_into_folds(runs_of(judged, model.coordinates), self.n_folds)
+        folds = split_into_folds(runs_of(judged, model.coordinates), max(2, self.n_folds))
         always = runs_of(seen, model.coordinates)
-        trial = CrossValidation(regression, folds, self.horizon, always)
-        return -trial.score(best.regularization, self.rollout)
+        with single_threaded_blas():
+            trial = CrossValidation(regression, folds, self.horizon, always, self.penalty)
+            return -trial.score(best.regularization, self.rollout)
 
-    def _check_settings(self) -> None:
+    def _check_settings(self) -> Sequence[float]:
+        """Return the regularisations to try."""
         one_of("coupling", self.coupling, COUPLINGS)
+        one_of("penalty", self.penalty, PENALTIES)
         where = f"with coupling={self.coupling!r} "
         one_of("rollout", self.rollout, ("relifted", self.coupling), where)
         one_of("limits", self.limits, ("data", None))
         positive_int("horizon", self.horizon)
         positive_int("memory", self.memory, minimum=0)
-        positive_int("n_folds", self.n_folds, minimum=2)
+        strengths = regularizations(self.regularization, path_of(self.penalty))
+        if self.n_folds != 0:
+            positive_int("n_folds", self.n_folds, minimum=2)
+        elif len(strengths) > 1 or (
+            isinstance(self.features, (list, tuple)) and len(self.features) > 1
+        ):
+            raise ValueError(
+                "n_folds is 0, which leaves nothing to choose by; expected a number as "
+                "regularization and a single feature map, or at least 2 folds"
+            )
+        return strengths
 
-    def _framed(self, data: list[Trajectory]) -> tuple[Frame, list[Run]]:
-        """Read states and limits from the data."""
-        first = data[0]
-        coordinates = Coordinates.of(
-            first.observations.shape[1],
-            self.states,
-            self.angles,
-            memory=self.memory,
-            n_inputs=first.actions.shape[1] if self.memory else 0,
-        )
-        coordinates.check_circles(np.concatenate([t.observations for t in data]))
-        limits = np.tile([[-np.inf], [np.inf]], coordinates.dim)
-        if self.limits == "data" and first.observation_bounds is not None:
-            limits = coordinates.bounds(first.observation_bounds)
-        runs = runs_of(data, coordinates)
-        return Frame.of(data, runs, coordinates, self.coupling, limits), runs
+    def _regression_data(
+        self, data: Sequence[Trajectory], weights: Sequence[Array] | None = None
+    ) -> tuple[Frame, list[Run]]:
+        coordinates = coordinates_of(data, self.states, self.angles, self.memory)
+        return framed(data, coordinates, self.coupling, self.limits == "data", weights)
 
-    def _candidates(self, frame: Frame, runs: Sequence[Run]) -> list[Regression]:
-        """Fit clones of the candidate features; drop those with more unknowns than samples."""
+    def _trials(self, data: list[Trajectory], sample_weight: Any) -> list[CrossValidation]:
+        """Accumulate the data once for every candidate."""
+        frame, runs = self._regression_data(data, weights_of(data, sample_weight))
+        folds = split_into_folds(runs, self.n_folds) if self.n_folds else [runs]
+        if self.n_folds and len(folds) < 2:
+            raise ValueError("data holds a single step; expected at least two, to leave some out")
         given = feature_maps(
             SampledFeatures(random_state=0) if self.features is None else self.features
         )
-        pairs = frame.snapshots(runs)
-        free = ~pairs.censored
-        E, n_samples = frame.feature_inputs(pairs.X[free]), int(free.sum())
-        if n_samples < 2:
-            raise too_few_samples(n_samples, len(free), "at least 2 are needed")
-        increments = pairs.dX[free, : frame.coordinates.n_outputs]
-        fitted = [clone(features).fit(E, increments) for features in given]
-        sizes = [Regression(frame, features).n_regressors for features in fitted]
-        usable = [f for f, size in zip(fitted, sizes, strict=True) if size <= n_samples]
-        if not usable:
-            need = f"there are {min(sizes)} unknowns per lifted state"
-            raise too_few_samples(n_samples, len(free), need)
-        frame = with_saturating_states(frame, usable[0], runs)
-        return [Regression(frame, features) for features in usable]
+        trials = [
+            CrossValidation(regression, folds, self.horizon, penalty=self.penalty)
+            for regression in fitted_candidates(frame, runs, given)
+        ]
+        frame = with_saturating_states(trials[0].regression, trials[0].factor, runs)
+        for trial in trials:
+            trial.put_in(frame)
+        warn_of_idle_inputs(frame, data[0].action_names)
+        return trials
 
-    def _solved(self, regression: Regression, runs: Sequence[Run], best: Choice) -> LiftedModel:
-        """Fit the chosen candidate to all runs and note the facts about the fit."""
-        factor = regression.factor(runs)
-        solver = factor.solver()
-        n_total = sum(len(run.U) for run in runs)
+    def _choose(self, trials: list[CrossValidation], weights: Sequence[float]) -> CrossValidation:
+        """Judge all candidates and note the best; one that stands alone need not be judged."""
+        if not self.n_folds:
+            features = trials[0].regression.features
+            self.choices_ = [Choice(features, weights[0], float("nan"))]
+            self.cv_error_ = {}
+            return trials[0]
+        judged = [
+            (trial, Choice(trial.regression.features, value, trial.score(value, self.rollout)))
+            for trial in trials
+            for value in weights
+        ]
+        judged.sort(key=lambda pair: pair[1].score)
+        self.choices_ = [choice for _, choice in judged]
+        trial, best = judged[0]
+        self.cv_error_ = {
+            rollout: rms_per_step(trial.errors(best.regularization, rollout))
+            for rollout in (self.coupling, "relifted")
+        }
+        return trial
+
+    def _solve(self, factor: RFactor) -> RidgeSolver:
+        """Solve for the model with the choices made, and note the facts about the fit."""
+        best, regression, decomposed = self.choices_[0], self._regression, factor.solver()
+        solver = decomposed if self.penalty == "ridge" else solver_for(self.penalty, factor)
         summary = {
             "regularization": best.regularization,
-            "condition_number": solver.condition_number,
+            "condition_number": decomposed.condition_number,
             "n_samples": factor.n_samples,
-            "n_censored": n_total - factor.n_samples,
+            "n_censored": self._n_pairs - factor.n_samples,
             "n_features": best.features._n_features_out,
             "cv_score": best.score,
             "cv_rollout": self.rollout,
             "cv_horizon": self.horizon,
         }
-        return regression.model(solver.solve(best.regularization), summary)
+        self.model_ = regression.model(solver.solve(best.regularization), summary)
+        return decomposed

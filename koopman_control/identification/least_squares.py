@@ -20,14 +20,16 @@ class RFactor:
     """Triangular factor of [Phi | Y], with Phi of shape (T, k) and Y of shape (T, q).
 
     Args:
-        R: Upper triangular (or trapezoidal) factor, shape (r, k + q), r <= k + q.
+        R: Upper triangular (or trapezoidal) factor, shape (r, k + q), r <= k + q. Rows below the
+            k-th say how well the regressors explain the targets; a factor accumulated from a
+            stream has none.
         n_regressors: Number of regressors k.
-        n_samples: Number of rows T seen so far.
+        n_samples: Number of rows T seen so far, or the sum of their weights.
     """
 
     R: Array
     n_regressors: int
-    n_samples: int
+    n_samples: float
 
     @classmethod
     def of(cls, Phi: Array, Y: Array) -> RFactor:
@@ -41,11 +43,13 @@ class RFactor:
         R = _triangular(np.vstack([part.R for part in parts]))
         return cls(R, parts[0].n_regressors, sum(part.n_samples for part in parts))
 
-    def solver(self) -> RidgeSolver:
-        """Decompose the regressor block, once for all regularisations."""
+    def solver(self, truncate: bool = False) -> RidgeSolver:
+        """Decompose the regressor block, once for all regularisations; see `RidgeSolver`."""
         k = self.n_regressors
         U, s, Vt = np.linalg.svd(self.R[: min(k, len(self.R)), :k], full_matrices=False)
-        return RidgeSolver(s, Vt.T, U.T @ self.R[: min(k, len(self.R)), k:], self.n_samples)
+        return RidgeSolver(
+            s, Vt.T, U.T @ self.R[: min(k, len(self.R)), k:], self.n_samples, truncate
+        )
 
 
 @dataclass(frozen=True)
@@ -56,28 +60,44 @@ class RidgeSolver:
         singular_values: Singular values of the regressors, descending, shape (r,).
         directions: Right singular vectors, shape (k, r).
         projections: Targets in the left singular basis, shape (r, q).
-        n_samples: Number of samples T.
+        n_samples: Number of samples T, or the sum of their weights.
+        truncate: Drop the directions that ridge would shrink to less than half, and shrink none
+            (truncated singular value decomposition).
     """
 
     singular_values: Array
     directions: Array
     projections: Array
-    n_samples: int
+    n_samples: float
+    truncate: bool = False
 
     def solve(self, regularization: float) -> Array:
         """Return K of shape (k, q); singular directions at rounding level are dropped."""
-        s = self.singular_values
-        floor = s[0] * len(self.directions) * np.finfo(np.float64).eps
-        kept = s > floor
+        s, ridge = self.singular_values, regularization * self.n_samples
+        kept = s > self._floor
         gain = np.zeros_like(s)
-        gain[kept] = s[kept] / (s[kept] ** 2 + regularization * self.n_samples)
+        if self.truncate:
+            kept &= s**2 >= ridge
+            ridge = 0.0
+        gain[kept] = s[kept] / (s[kept] ** 2 + ridge)
         return self.directions @ (gain[:, None] * self.projections)
+
+    @property
+    def rank(self) -> int:
+        """Number of directions that the data determine beyond rounding."""
+        return int((self.singular_values > self._floor).sum())
+
+    @property
+    def _floor(self) -> float:
+        eps = float(np.finfo(np.float64).eps)
+        return float(self.singular_values.max(initial=0.0)) * len(self.directions) * eps
 
     @property
     def condition_number(self) -> float:
         """Ratio of the largest to the smallest singular value of the regressors."""
-        smallest = self.singular_values[-1]
-        return float(self.singular_values[0] / smallest) if smallest > 0.0 else float("inf")
+        s = self.singular_values
+        full = len(s) == len(self.directions) and s[-1] > 0.0
+        return float(s[0] / s[-1]) if full else float("inf")
 
 
 def _triangular(M: Array) -> Array:

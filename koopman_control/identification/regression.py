@@ -7,7 +7,7 @@ model the products u_i phi. Targets are the increments of the lifted state over 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,16 +16,28 @@ from numpy.typing import NDArray
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, FeatureMap
 from koopman_control.features.scaling import constant_columns, spread
+from koopman_control.identification.accumulation import (
+    ROWS_PER_COLUMN,
+    Accumulator,
+    whitening,
+)
 from koopman_control.identification.least_squares import RFactor
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.relift import Embedding
-from koopman_control.identification.snapshots import Run, Snapshots, at_limit, stack
+from koopman_control.identification.snapshots import (
+    Chunk,
+    Run,
+    Snapshots,
+    chunks_of,
+    stack,
+    stacked,
+)
+from koopman_control.identification.threads import fold_in_parallel, n_workers
 from koopman_control.trajectories import Trajectory
 
 Coupling = Literal["linear", "bilinear"]
 
-OVERSHOOT = 1e-3  # in standard deviations: a prediction this far beyond a limit means a stop
-REACTION = 0.05  # share of a state's typical increment that its inputs must be able to cause
+CHUNK = 512  # rows at a time; they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -105,16 +117,81 @@ class Regression:
         m = len(self.frame.input_scale)
         return n_phi + m * (n_phi if self.frame.coupling == "bilinear" else 1)
 
+    @property
+    def n_targets(self) -> int:
+        """Number of targets q, one per lifted state."""
+        angles = int(self.frame.coordinates.is_angle.sum())
+        return 1 + len(self.frame.center) + self.features._n_features_out + angles
+
     def factor(self, runs: Sequence[Run]) -> RFactor:
         """Reduce the uncensored snapshot pairs of runs to an R factor."""
-        pairs = self.frame.snapshots(runs)
-        free = ~pairs.censored
-        X, dX, U = pairs.X[free], pairs.dX[free], pairs.U[free] / self.frame.input_scale
-        phi, phi_next = self._phi(X), self._phi(X + dX)
-        by_input = [phi * U[:, [i]] for i in range(U.shape[1])]
-        Phi = np.hstack([phi, *by_input] if self.frame.coupling == "bilinear" else [phi, U])
-        angles = dX[:, self.frame.coordinates.is_angle]
-        return RFactor.of(Phi, np.hstack([phi_next - phi, angles]))
+        return Accumulator.merged(self.sums([runs]))
+
+    def sums(self, parts: Sequence[Sequence[Run]], basis: Array | None = None) -> list[Accumulator]:
+        """Accumulate the uncensored snapshot pairs of each part, each part by itself.
+
+        Args:
+            parts: Runs by part; the sums of all parts add up cheaply.
+            basis: What whitens the rows, from `whitening`; None takes a sample of the runs.
+        """
+        k, q = self.n_regressors, self.n_targets
+        n_pairs = sum(len(run.U) for runs in parts for run in runs)
+        if basis is None:
+            basis = self._basis([run for runs in parts for run in runs], n_pairs)
+        workers = n_workers(float(n_pairs) * k * (k + q))
+
+        def make() -> Accumulator:
+            return Accumulator(k, q, basis)
+
+        def add(sums: Accumulator, runs: Sequence[Run]) -> None:
+            sums.add(*self.rows(stacked(runs, self.frame.limits)))
+
+        whole = []
+        for runs in parts:
+            found = fold_in_parallel(chunks_of(runs, CHUNK), make, add, workers)
+            for other in found[1:]:
+                found[0].absorb(other)
+            whole.append(found[0])
+        return whole
+
+    def rows(self, chunk: Chunk) -> tuple[Array, Array, Array | None]:
+        """Return regressors (S - 1, k), targets (S - 1, q) and weights of a chunk of S states."""
+        frame = self.frame
+        phi = self._phi(chunk.X)
+        U = chunk.U / frame.input_scale
+        n_phi, now = phi.shape[1], phi[:-1]
+        Phi = np.empty((len(U), self.n_regressors))
+        Phi[:, :n_phi] = now
+        if frame.coupling == "bilinear":
+            for i in range(U.shape[1]):
+                np.multiply(now, U[:, [i]], out=Phi[:, (1 + i) * n_phi : (2 + i) * n_phi])
+        else:
+            Phi[:, n_phi:] = U
+        Y = np.empty((len(U), self.n_targets))
+        np.subtract(phi[1:], now, out=Y[:, :n_phi])
+        if self.n_targets > n_phi:
+            is_angle = frame.coordinates.is_angle
+            turned = frame.coordinates.wrapped_difference(chunk.X[1:], chunk.X[:-1])
+            Y[:, n_phi:] = turned[:, is_angle]
+        return Phi, Y, chunk.weight
+
+    def _basis(self, runs: Sequence[Run], n_pairs: int) -> Array | None:
+        """Whiten by evenly spaced snapshot pairs; few pairs need no whitening at all."""
+        n_rows = ROWS_PER_COLUMN * self.n_regressors
+        if n_pairs < 2 * n_rows:
+            return None
+        first = np.cumsum([0, *(len(run.U) for run in runs)])
+        chosen = np.random.default_rng(0).choice(n_pairs, n_rows, replace=False)
+        owner = np.searchsorted(first, chosen, side="right") - 1
+        sample = [
+            runs[i].piece(t, t + 1)
+            for i, t in zip(owner.tolist(), (chosen - first[owner]).tolist(), strict=True)
+        ]
+        Phi, Y, weight = self.rows(stacked(sample, self.frame.limits))
+        used = np.full(len(Phi), True) if weight is None else weight > 0.0
+        if used.sum() < n_rows // 2:
+            return None
+        return whitening(RFactor.of(Phi[used], Y[used, :0]))
 
     def model(self, K: Array, summary: Mapping[str, Any] | None = None) -> LiftedModel:
         """Arrange coefficients K of shape (k, n) as a model in the units of the data."""
@@ -151,8 +228,13 @@ class Regression:
 
     def _phi(self, X: Array) -> Array:
         e = self.frame.feature_inputs(X)
-        standard = (e - self.frame.center) / self.frame.scale
-        return np.hstack([np.ones((len(X), 1)), standard, self.features.values(e)])
+        n_e = e.shape[1]
+        phi = np.empty((len(X), 1 + n_e + self.features._n_features_out))
+        phi[:, 0] = 1.0
+        np.subtract(e, self.frame.center, out=phi[:, 1 : 1 + n_e])
+        phi[:, 1 : 1 + n_e] /= self.frame.scale
+        phi[:, 1 + n_e :] = self.features.values(e)
+        return phi
 
     def _read_out(self, n: int) -> Array:
         """Return C of shape (d, n), which recovers the states from the lifted state."""
@@ -164,28 +246,3 @@ class Regression:
         angles = np.flatnonzero(frame.coordinates.is_angle)
         C[angles, n - len(angles) + np.arange(len(angles))] = 1.0
         return C
-
-
-def with_saturating_states(frame: Frame, features: FeatureMap, runs: Sequence[Run]) -> Frame:
-    """Decide which states the plant holds at their limit, by a fit to the samples that are free.
-
-    A limited state counts as held if its inputs can move it noticeably everywhere, so that a stop
-    can be expressed as an effective input, unless the data speak against it: samples that end on
-    the limit without the fit going beyond it (a cosine at 1, say).
-    """
-    if not np.isfinite(frame.limits).any():
-        return frame
-    pairs = frame.snapshots(runs)
-    regression = Regression(frame, features)
-    step_map = regression.model(regression.factor(runs).solver().solve(1e-10)).one_step
-    drift, gain = step_map.drift_and_gain(pairs.X)
-    X_free = pairs.X + drift + np.einsum("sm,smd->sd", pairs.U, gain)
-    beyond = np.maximum(X_free - frame.limits[1], frame.limits[0] - X_free) / spread(pairs.X)
-    ends_there = at_limit(pairs.X + pairs.dX, frame.limits)
-    spoken_against = (ends_there.sum(axis=0) >= 2) & (
-        (ends_there & (beyond > OVERSHOOT)).sum(axis=0) < 2
-    )
-    noticeable = REACTION * pairs.dX.std(axis=0) / frame.input_scale[:, None]
-    driven = (np.quantile(np.abs(gain), 0.1, axis=0) > noticeable).any(axis=0)
-    limited = np.isfinite(frame.limits).any(axis=0)
-    return replace(frame, saturating=limited & driven & ~spoken_against)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,10 +18,22 @@ AT_LIMIT = 1e-6  # relative; observations have often passed through float32
 
 @dataclass(frozen=True)
 class Run:
-    """An uninterrupted piece of data: states X of shape (T + 1, d) and inputs U of shape (T, m)."""
+    """An uninterrupted piece of data.
+
+    Args:
+        X: States, shape (T + 1, d).
+        U: Inputs, shape (T, m).
+        weight: Weight of each snapshot pair in the regression, shape (T,), or None for 1.
+    """
 
     X: Array
     U: Array
+    weight: Array | None = None
+
+    def piece(self, start: int, stop: int) -> Run:
+        """Return the snapshot pairs from `start` up to `stop` as a run, without copying."""
+        weight = None if self.weight is None else self.weight[start:stop]
+        return Run(self.X[start : stop + 1], self.U[start:stop], weight)
 
 
 @dataclass(frozen=True)
@@ -41,12 +53,43 @@ class Snapshots:
     censored: NDArray[np.bool_]
 
 
-def runs_of(data: Sequence[Trajectory], coordinates: Coordinates) -> list[Run]:
-    """Read the states of every trajectory that is longer than the coordinates' memory."""
+@dataclass(frozen=True)
+class Chunk:
+    """Runs stacked as rows, so that what depends on the state is evaluated once per state.
+
+    Args:
+        X: States of one run after the other, shape (S, d).
+        U: Input between each state and the next row, shape (S - 1, m).
+        weight: Weight of each pair of neighbouring rows, shape (S - 1,): zero where a run ends
+            between them and where the pair is censored. None where all are 1.
+    """
+
+    X: Array
+    U: Array
+    weight: Array | None
+
+
+def runs_of(
+    data: Sequence[Trajectory],
+    coordinates: Coordinates,
+    weights: Sequence[Array] | None = None,
+) -> list[Run]:
+    """Read the states of every trajectory that is longer than the coordinates' memory.
+
+    Args:
+        data: The trajectories.
+        coordinates: What a state is.
+        weights: An array (T,) for each trajectory, or None.
+    """
     memory = coordinates.memory
+    each = [None] * len(data) if weights is None else weights
     runs = [
-        Run(coordinates.along(t.observations, t.actions), t.actions[memory:])
-        for t in data
+        Run(
+            coordinates.along(t.observations, t.actions),
+            t.actions[memory:],
+            None if w is None else w[memory:],
+        )
+        for t, w in zip(data, each, strict=True)
         if len(t) > memory
     ]
     if not runs:
@@ -64,6 +107,39 @@ def stack(runs: Sequence[Run], coordinates: Coordinates, limits: Array) -> Snaps
     U = np.concatenate([run.U for run in runs])
     censored = np.asarray(at_limit(X_next, limits).any(axis=1))
     return Snapshots(X, U, coordinates.wrapped_difference(X_next, X), censored)
+
+
+def chunks_of(runs: Iterable[Run], n_rows: int) -> Iterator[list[Run]]:
+    """Group runs, cut where too long, into chunks of at most `n_rows` snapshot pairs."""
+    group, free = [], n_rows
+    for run in runs:
+        start, T = 0, len(run.U)
+        while start < T:
+            stop = min(T, start + free)
+            group.append(run.piece(start, stop))
+            free -= stop - start
+            start = stop
+            if not free:
+                yield group
+                group, free = [], n_rows
+    if group:
+        yield group
+
+
+def stacked(runs: Sequence[Run], limits: Array) -> Chunk:
+    """Stack runs; `limits` has shape (2, d)."""
+    X = runs[0].X if len(runs) == 1 else np.concatenate([run.X for run in runs])
+    U = np.zeros((len(X) - 1, runs[0].U.shape[1]))
+    weight = np.zeros(len(U))
+    start = 0
+    for run in runs:
+        stop = start + len(run.U)
+        U[start:stop] = run.U
+        weight[start:stop] = 1.0 if run.weight is None else run.weight
+        start = stop + 1
+    if np.isfinite(limits).any():
+        weight[at_limit(X[1:], limits).any(axis=1)] = 0.0
+    return Chunk(X, U, None if (weight == 1.0).all() else weight)
 
 
 def at_limit(X: Array, limits: Array) -> NDArray[np.bool_]:
@@ -91,4 +167,4 @@ def split_into_folds(runs: Sequence[Run], n_folds: int) -> list[list[Run]]:
 def _cut(run: Run, n_pieces: int) -> list[Run]:
     """Cut a run into consecutive pieces that share no snapshot pair."""
     edges = np.linspace(0, len(run.U), n_pieces + 1).astype(int)
-    return [Run(run.X[a : b + 1], run.U[a:b]) for a, b in pairwise(edges) if b > a]
+    return [run.piece(a, b) for a, b in pairwise(edges.tolist()) if b > a]

@@ -99,7 +99,7 @@ def test_an_interruption_carries_everything_collected_until_then() -> None:
 
 def test_an_interruption_during_a_fit_loses_nothing_either() -> None:
     class Interrupted(EDMDc):
-        def fit(self, data: Any, y: None = None) -> EDMDc:
+        def fit(self, data: Any, y: None = None, sample_weight: Any = None) -> EDMDc:
             raise KeyboardInterrupt
 
     with pytest.raises(CollectionInterrupted) as stopped:
