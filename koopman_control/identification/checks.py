@@ -28,8 +28,8 @@ def one_of(name: str, value: object, allowed: Sequence[object], where: str = "")
 
 
 def regularizations(value: Any, candidates: Sequence[float]) -> Sequence[float]:
-    """Return the candidates for "cv" and otherwise the value alone, checked."""
-    if value == "cv":
+    """Return the candidates for "cv..." and otherwise the value alone, checked."""
+    if isinstance(value, str) and value in ("cv", "cv-per-state"):
         return candidates
     number = isinstance(value, (int, float, np.integer, np.floating))
     if number and 0.0 <= float(value) < np.inf:
@@ -94,8 +94,8 @@ def warn_of_lost_directions(
     lost = moving - solver.rank
     if lost <= 0:
         return
-    n_different = _different_pairs(runs)
-    if n_different < moving:
+    n_different = _too_few_differ(runs, moving)
+    if n_different is not None:
         cause = f"only {n_different} snapshot pairs differ; collect more, repeated ones add nothing"
     elif least == 0.0 and lost > TOLERATED * moving:
         cause = 'the features are too alike on these data; use fewer, or regularization="cv"'
@@ -127,10 +127,15 @@ def _inputs_that_follow(regression: Regression, factor: RFactor) -> Any:
     return inputs[(inputs >= 0) & (null > 1e-3)]
 
 
-def _different_pairs(runs: Sequence[Run]) -> int:
-    """Count different rows [x, u] among the first ones; more than can matter are not looked at."""
-    rows = np.concatenate([np.hstack([run.X[:-1], run.U]) for run in runs[: 10 * LOOKED_AT]])
-    return len(np.unique(rows[: 10 * LOOKED_AT], axis=0))
+def _too_few_differ(runs: Sequence[Run], needed: int) -> int | None:
+    """Count the different rows [x, u] if there are fewer than needed, looking at few if enough."""
+    for n_runs in (4 * needed, len(runs)):
+        rows = np.concatenate([np.hstack([run.X[:-1], run.U]) for run in runs[:n_runs]])
+        for n_rows in (4 * needed, len(rows)):
+            n_different = len(np.unique(rows[:n_rows], axis=0))
+            if n_different >= needed:
+                return None
+    return n_different
 
 
 def too_few_samples(n_usable: int, n_total: int, need: str) -> ValueError:

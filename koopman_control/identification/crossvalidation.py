@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification.accumulation import Accumulator
 from koopman_control.identification.errors import (
+    Windows,
     bounded_score,
     scaled_errors,
     state_scale,
@@ -46,10 +48,8 @@ class CrossValidation:
         self._fixed = 1 if always else 0
         self._sums = regression.sums([*([always] if always else []), *folds])
         self.factor = Accumulator.merged(self._sums)
-        self._windows = [windows_of(fold, horizon) for fold in folds]
-        self._solvers: list[Solver] = []
         self.runs = [run for fold in folds for run in fold]
-        self._scale = state_scale(self.runs, regression.frame.coordinates)
+        self._folds, self._horizon = folds, horizon
 
     def put_in(self, frame: Frame) -> None:
         """Replace the frame by one that differs only in which states saturate."""
@@ -63,7 +63,7 @@ class CrossValidation:
         self._sums = [whole]
         return whole
 
-    def errors(self, regularization: float, rollout: Rollout) -> Array:
+    def errors(self, regularization: float | Array, rollout: Rollout) -> Array:
         """Return the scaled errors on all left-out windows, shape (W, horizon, d)."""
         return np.concatenate(
             [
@@ -73,20 +73,44 @@ class CrossValidation:
                     self._scale,
                     rollout,
                 )
-                for solver, windows in zip(self._left_out(), self._windows, strict=True)
+                for solver, windows in zip(self._solvers, self._windows, strict=True)
             ]
         )
 
-    def score(self, regularization: float, rollout: Rollout) -> float:
+    def score(self, regularization: float | Array, rollout: Rollout) -> float:
         """Return the bounded multi-step error, 0 (perfect) to 1 (no better than the mean)."""
         return bounded_score(self.errors(regularization, rollout))
 
-    def _left_out(self) -> list[Solver]:
-        """Return a solver per fold that has seen all the others."""
-        if not self._solvers:
-            first, sums = self._fixed, self._sums
-            self._solvers = [
-                solver_for(self._penalty, Accumulator.merged([*sums[:i], *sums[i + 1 :]]))
-                for i in range(first, len(sums))
-            ]
-        return self._solvers
+    def per_state(self, common: float, strengths: Sequence[float], rollout: Rollout) -> Array:
+        """Choose a regularisation for each state after the other, starting from the common one.
+
+        Returns:
+            Strength per target, shape (q,); the features' targets keep the common one.
+        """
+        chosen = np.full(self.regression.n_targets, common)
+        best = self.score(chosen, rollout)
+        for column in self.regression.state_targets:
+            for value in strengths:
+                trial = chosen.copy()
+                trial[column] = value
+                score = self.score(trial, rollout)
+                if score < best:
+                    best, chosen = score, trial
+        return chosen
+
+    @cached_property
+    def _solvers(self) -> list[Solver]:
+        """A solver per fold that has seen all the others."""
+        first, sums = self._fixed, self._sums
+        return [
+            solver_for(self._penalty, Accumulator.merged([*sums[:i], *sums[i + 1 :]]))
+            for i in range(first, len(sums))
+        ]
+
+    @cached_property
+    def _windows(self) -> list[Windows]:
+        return [windows_of(fold, self._horizon) for fold in self._folds]
+
+    @cached_property
+    def _scale(self) -> Array:
+        return state_scale(self.runs, self.regression.frame.coordinates)

@@ -71,8 +71,21 @@ class RidgeSolver:
     n_samples: float
     truncate: bool = False
 
-    def solve(self, regularization: float) -> Array:
-        """Return K of shape (k, q); singular directions at rounding level are dropped."""
+    def solve(self, regularization: float | Array) -> Array:
+        """Return K of shape (k, q); singular directions at rounding level are dropped.
+
+        Args:
+            regularization: One strength, or one for each target, shape (q,).
+        """
+        if isinstance(regularization, np.ndarray):
+            K = np.empty((len(self.directions), len(regularization)))
+            for value in np.unique(regularization):
+                alike = regularization == value
+                K[:, alike] = self._shrunk(float(value), self.projections[:, alike])
+            return K
+        return self._shrunk(regularization, self.projections)
+
+    def _shrunk(self, regularization: float, projections: Array) -> Array:
         s, ridge = self.singular_values, regularization * self.n_samples
         kept = s > self._floor
         gain = np.zeros_like(s)
@@ -80,7 +93,7 @@ class RidgeSolver:
             kept &= s**2 >= ridge
             ridge = 0.0
         gain[kept] = s[kept] / (s[kept] ** 2 + ridge)
-        return self.directions @ (gain[:, None] * self.projections)
+        return self.directions @ (gain[:, None] * projections)
 
     @property
     def rank(self) -> int:

@@ -17,8 +17,8 @@ LASSO_PATH = (1e-4, 1e-3, 1e-2, 1e-1)
 class Solver(Protocol):
     """Coefficients for any strength of one kind of penalty."""
 
-    def solve(self, regularization: float) -> Array:
-        """Return K of shape (k, q)."""
+    def solve(self, regularization: float | Array) -> Array:
+        """Return K of shape (k, q), from one strength or one per target, shape (q,)."""
         ...
 
 

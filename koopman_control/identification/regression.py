@@ -123,6 +123,13 @@ class Regression:
         angles = int(self.frame.coordinates.is_angle.sum())
         return 1 + len(self.frame.center) + self.features._n_features_out + angles
 
+    @property
+    def state_targets(self) -> list[int]:
+        """Columns of the targets that move the states themselves, one per state."""
+        coordinates, n = self.frame.coordinates, self.n_targets
+        plain = [1 + j for j, (_, kind) in enumerate(coordinates.embedded) if kind == "id"]
+        return [*plain, *range(n - int(coordinates.is_angle.sum()), n)]
+
     def factor(self, runs: Sequence[Run]) -> RFactor:
         """Reduce the uncensored snapshot pairs of runs to an R factor."""
         return Accumulator.merged(self.sums([runs]))

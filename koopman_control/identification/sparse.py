@@ -39,15 +39,16 @@ class SparseSolver:
     factor: RFactor
     l1_ratio: float = 1.0
 
-    def solve(self, regularization: float) -> Array:
+    def solve(self, regularization: float | Array) -> Array:
         """Return K of shape (k, q).
 
         Args:
             regularization: Penalty relative to the smallest that leaves the constant only, per
-                target: 0 keeps every regressor, 1 none.
+                target: 0 keeps every regressor, 1 none. One number, or one per target, (q,).
         """
+        strengths = np.broadcast_to(regularization, self._Y.shape[1:])
         K = np.zeros((self._X.shape[1], self._Y.shape[1]))
-        for j, chosen in enumerate(self._support(regularization)):
+        for j, chosen in enumerate(self._support(strengths)):
             K[chosen, j] = np.linalg.lstsq(self._X[:, chosen], self._Y[:, j], rcond=None)[0]
         return K
 
@@ -63,7 +64,7 @@ class SparseSolver:
     def _Y(self) -> Array:
         return self._triangle[:, self.factor.n_regressors :]
 
-    def _support(self, regularization: float) -> list[NDArray[np.bool_]]:
+    def _support(self, strengths: Array) -> list[NDArray[np.bool_]]:
         """Choose regressors for every target; rows below the first have the mean taken out."""
         X, Y = self._X[1:, 1:], self._Y[1:]
         size = np.linalg.norm(X, axis=0)
@@ -74,9 +75,9 @@ class SparseSolver:
         for j in range(Y.shape[1]):
             strongest = np.abs(correlation[:, j]).max(initial=0.0)
             moves = strongest > BLIND * np.linalg.norm(self._Y[:, j])
-            used = seen if regularization == 0.0 else np.zeros_like(seen)
-            if moves and regularization > 0.0:
-                alpha = regularization * strongest / len(X) / self.l1_ratio
+            used = seen if strengths[j] == 0.0 else np.zeros_like(seen)
+            if moves and strengths[j] > 0.0:
+                alpha = strengths[j] * strongest / len(X) / self.l1_ratio
                 used = self._path(X, Y[:, j], gram, correlation[:, j], alpha)
             chosen.append(np.concatenate([[True], used]))
         return chosen

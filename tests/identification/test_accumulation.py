@@ -30,7 +30,7 @@ def lorenz(n_steps: int, dt: float = 0.01) -> Array:
     return X
 
 
-def lorenz_rows(n_steps: int = 12_000, n_features: int = 300) -> tuple[Regression, Array, Array]:
+def lorenz_rows(n_steps: int = 6000, n_features: int = 200) -> tuple[Regression, Array, Array]:
     """Return a regression on sampled features, and its regressors and targets."""
     data = [Trajectory(lorenz(n_steps), np.zeros((n_steps, 1)))]
     coordinates = Coordinates.of(3)

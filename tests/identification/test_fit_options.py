@@ -151,9 +151,9 @@ def test_the_lasso_finds_the_regressors_that_matter_and_their_exact_coefficients
     np.testing.assert_allclose(solved, K, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("penalty", ["truncation", "lasso"])
-def test_other_penalties_give_models_that_predict(penalty: Any) -> None:
-    fit = EDMDc(FEATURES, penalty=penalty).fit(runs(6))
+@pytest.mark.parametrize(("penalty", "strength"), [("truncation", "cv"), ("lasso", 1e-3)])
+def test_other_penalties_give_models_that_predict(penalty: Any, strength: Any) -> None:
+    fit = EDMDc(FEATURES, penalty=penalty, regularization=strength).fit(runs(6))
     assert prediction_error(fit.model_, pendulum(60, 77), 10).max() < 0.05
 
 
@@ -183,3 +183,25 @@ def test_small_problems_use_one_thread_and_large_ones_as_many_as_allowed() -> No
     assert n_workers(1e6) == 1
     with single_threaded_blas():
         assert n_workers(1e15) == allowed
+
+
+def test_each_target_may_have_its_own_strength() -> None:
+    rng = np.random.default_rng(0)
+    solver = RFactor.of(rng.normal(size=(50, 4)), rng.normal(size=(50, 3))).solver()
+    each = solver.solve(np.array([1e-2, 1.0, 1e-2]))
+    np.testing.assert_allclose(each[:, [0, 2]], solver.solve(1e-2)[:, [0, 2]], atol=1e-14)
+    np.testing.assert_allclose(each[:, 1], solver.solve(1.0)[:, 1], atol=1e-14)
+
+
+def test_a_regularisation_per_state_predicts_no_worse_on_left_out_runs() -> None:
+    rng = np.random.default_rng(0)
+    data = [
+        Trajectory(t.observations + [0.05, 0.0] * rng.normal(size=t.observations.shape), t.actions)
+        for t in runs()
+    ]
+    common = EDMDc(FEATURES).fit(data)
+    each = EDMDc(FEATURES, regularization="cv-per-state").fit(data)
+    assert len(each.model_.summary["regularization_per_state"]) == 2
+    assert each.score_left_out(data[:1], data[1:]) >= 1.01 * common.score_left_out(
+        data[:1], data[1:]
+    )
