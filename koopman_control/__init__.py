@@ -12,7 +12,15 @@ from koopman_control.evaluation import (
     evaluate,
     learn,
 )
-from koopman_control.features import SampledFeatures
+from koopman_control.features import (
+    FeatureChain,
+    FeatureUnion,
+    FourierFeatures,
+    FunctionFeatures,
+    PolynomialFeatures,
+    RadialFeatures,
+    SampledFeatures,
+)
 from koopman_control.identification import EDMDc, LiftedModel, prediction_error
 from koopman_control.mpc import KoopmanMPC, compile_qp
 from koopman_control.tasks import TASKS, Task
@@ -34,12 +42,18 @@ __all__ = [
     "TASKS",
     "EDMDc",
     "Evaluation",
+    "FeatureChain",
+    "FeatureUnion",
+    "FourierFeatures",
+    "FunctionFeatures",
     "HeldUniform",
     "KoopmanMPC",
     "Learned",
     "LiftedModel",
     "Multisine",
     "OrnsteinUhlenbeck",
+    "PolynomialFeatures",
+    "RadialFeatures",
     "RandomPolicy",
     "SampledFeatures",
     "Task",

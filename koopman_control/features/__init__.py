@@ -1,7 +1,24 @@
 """Features: from observations to the numbers a linear model can work with."""
 
+from koopman_control.features.angles import Angle
 from koopman_control.features.base import FeatureMap
+from koopman_control.features.composition import FeatureChain, FeatureUnion
 from koopman_control.features.coordinates import Coordinates
+from koopman_control.features.fourier import FourierFeatures
+from koopman_control.features.function import FunctionFeatures
+from koopman_control.features.polynomial import PolynomialFeatures
+from koopman_control.features.radial import RadialFeatures
 from koopman_control.features.sampled import SampledFeatures
 
-__all__ = ["Coordinates", "FeatureMap", "SampledFeatures"]
+__all__ = [
+    "Angle",
+    "Coordinates",
+    "FeatureChain",
+    "FeatureMap",
+    "FeatureUnion",
+    "FourierFeatures",
+    "FunctionFeatures",
+    "PolynomialFeatures",
+    "RadialFeatures",
+    "SampledFeatures",
+]

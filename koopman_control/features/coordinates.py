@@ -2,6 +2,12 @@
 
 Sensors often report an angle as (cos, sin). Two numbers for one degree of freedom let a model leave
 the circle; so the pair becomes one angle in the state, and features see its cosine and sine again.
+An angle reported in radians, in turns past each other or jumping at pi, is treated alike.
+
+Where the observation does not tell all (no speeds, say), the state also remembers the last few
+samples and inputs. Samples are remembered as steps from one to the next, which is the same by a
+linear map but lets features see a slow speed as clearly as a large position, and an angle's step is
+an ordinary number.
 """
 
 from __future__ import annotations
@@ -15,18 +21,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
-
-OFF_CIRCLE = 0.5  # generous, for noisy sensors
+from koopman_control.features.angles import (
+    Angle,
+    Column,
+    angle_columns,
+    check_angles,
+    read,
+    whole_turns,
+)
 
 
 @dataclass(frozen=True)
 class Coordinates:
     """Map from observations y of shape (..., p) to states x of shape (..., d) and back to features.
 
+    With c(y) of length `n_outputs` for what `columns` says, the state at time t is [c(y_t), the
+    last steps c(y_t) - c(y_t-1), ..., c(y_t-memory+1) - c(y_t-memory), u_t-1, ..., u_t-memory].
+
     Args:
         n_observations: Length p of the observation.
-        columns: One entry per state: an observation column, or a pair (cosine column, sine column)
-            that is read as an angle in radians.
+        columns: What the state holds of the present: an observation column c, or an angle, which is
+            either a pair (cosine column, sine column) or a single column (c,) in radians.
+        memory: Number of past samples and inputs in the state.
+        n_inputs: Number of inputs m; needed only with a memory.
 
     Example:
         >>> Coordinates(3, ((0, 1), 2)).state(np.array([0.0, 1.0, 5.0]))  # Pendulum: angle, speed
@@ -34,7 +51,9 @@ class Coordinates:
     """
 
     n_observations: int
-    columns: tuple[int | tuple[int, int], ...]
+    columns: tuple[Column, ...]
+    memory: int = 0
+    n_inputs: int = 0
 
     def __post_init__(self) -> None:
         """Reject columns that are missing, repeated or out of range."""
@@ -51,12 +70,22 @@ class Coordinates:
         cls,
         n_observations: int,
         states: Sequence[int] | None = None,
-        angles: Sequence[tuple[int, int]] = (),
+        angles: Sequence[Angle] = (),
+        *,
+        memory: int = 0,
+        n_inputs: int = 0,
     ) -> Coordinates:
-        """Keep the observation columns `states` (None: all); read each (cos, sin) pair as an angle.
+        """Keep the observation columns `states` (None: all), and read some as angles.
+
+        Args:
+            n_observations: Length p of the observation.
+            states: Columns to keep; None keeps all. Angles are kept in any case.
+            angles: A column in radians, or a pair (cosine column, sine column), for each angle.
+            memory: Number of past samples and inputs in the state.
+            n_inputs: Number of inputs m; needed only with a memory.
 
         Raises:
-            TypeError: If a column is no integer, or an angle no pair of them.
+            TypeError: If a column is no integer, or an angle neither one nor a pair of them.
             ValueError: If columns are missing, repeated or out of range.
         """
         try:
@@ -66,24 +95,32 @@ class Coordinates:
                 f"states is {states!r}; expected observation columns: [0, 2]"
             ) from error
         try:
-            pairs = [(index(c), index(s)) for c, s in angles]
+            turning = [angle_columns(angle) for angle in angles]
         except (TypeError, ValueError) as error:
             raise TypeError(
-                f"angles is {angles!r}; expected (cosine column, sine column) pairs: [(0, 1)]"
+                f"angles is {angles!r}; expected columns in radians, or (cosine column, sine "
+                "column) pairs: [2, (0, 1)]"
             ) from error
-        paired = {column for pair in pairs for column in pair}
-        entries: list[int | tuple[int, int]] = [c for c in kept if c not in paired]
-        return cls(n_observations, tuple(sorted([*entries, *pairs], key=lambda e: np.min(e))))
+        used = {column for angle in turning for column in angle}
+        plain = [c for c in kept if c not in used]
+        columns = tuple(sorted([*plain, *turning], key=lambda e: np.min(e)))
+        return cls(n_observations, columns, memory, n_inputs)
 
     @property
+    def n_outputs(self) -> int:
+        """Number of states that describe the present; they come first."""
+        return len(self.columns)
+
+    @cached_property
     def dim(self) -> int:
         """Number of states d."""
-        return len(self.columns)
+        return self.n_outputs + self.memory * (self.n_outputs + self.n_inputs)
 
     @cached_property
     def is_angle(self) -> NDArray[np.bool_]:
         """Which states are angles, shape (d,)."""
-        return np.array([isinstance(entry, tuple) for entry in self.columns])
+        now = [isinstance(entry, tuple) for entry in self.columns]
+        return np.array(now + [False] * (self.dim - self.n_outputs))
 
     @cached_property
     def has_angles(self) -> bool:
@@ -98,43 +135,62 @@ class Coordinates:
         return (*plain, *((i, "cos") for i in angles), *((i, "sin") for i in angles))
 
     def names(self, observation_names: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Name the states after the observation's entries; angles are called `angle`."""
+        """Name the states after the observation's entries; angles from pairs are called `angle`."""
         names = observation_names or [f"y{i}" for i in range(self.n_observations)]
-        many = int(self.is_angle.sum()) > 1
-        return tuple(
-            (f"angle{i}" if many else "angle") if isinstance(entry, tuple) else names[entry]
+        many = sum(np.size(entry) == 2 for entry in self.columns) > 1
+        now = [
+            (f"angle{i}" if many else "angle") if np.size(entry) == 2 else names[np.min(entry)]
             for i, entry in enumerate(self.columns)
-        )
+        ]
+        inputs = [f"u{i}" for i in range(self.n_inputs)]
+        ago = [f"[-{k}]" for k in range(1, self.memory + 1)]
+        past = [f"{name} step{k}" for k in ago for name in now]
+        return (*now, *past, *(name + k for k in ago for name in inputs))
 
     def check_circles(self, observation: Array) -> None:
-        """Raise a ValueError if an angle's columns of observations (T, p) leave the circle."""
-        for cosine, sine in (e for e in self.columns if isinstance(e, tuple)):
-            radius = np.hypot(observation[:, cosine], observation[:, sine])
-            row = int(np.argmax(np.abs(radius - 1.0)))
-            if abs(radius[row] - 1.0) > OFF_CIRCLE:
-                raise ValueError(
-                    f"angles names columns ({cosine}, {sine}), but in row {row} they lie "
-                    f"{radius[row]:.3g} from zero; expected a cosine and a sine, 1 from zero"
-                )
+        """Raise a ValueError if columns of observations (T, p) are no angles of the kind named."""
+        check_angles(observation, self.columns)
 
     def state(self, observation: Array) -> Array:
-        """Read the state from observations, shape (..., p) to (..., d); angles in (-pi, pi]."""
-        x = [
-            np.arctan2(observation[..., e[1]], observation[..., e[0]])
-            if isinstance(e, tuple)
-            else observation[..., e]
-            for e in self.columns
-        ]
-        return np.stack(x, axis=-1)
+        """Read the state from observations, shape (..., p) to (..., d); angles in [-pi, pi].
+
+        Raises:
+            ValueError: If the state has a memory; `along` fills it.
+        """
+        if self.memory:
+            raise ValueError(
+                f"the state remembers {self.memory} steps; one observation does not fill it: give "
+                "past observations and actions too"
+            )
+        return self._now(observation)
+
+    def along(self, observations: Array, actions: Array) -> Array:
+        """Read the states of a run, from when its memory is full.
+
+        Args:
+            observations: Shape (T + 1, p).
+            actions: Shape (T, m).
+
+        Returns:
+            Shape (T + 1 - memory, d), or no rows where the run is shorter than that.
+        """
+        now = self._now(observations)
+        if not self.memory:
+            return now
+        angles = self.is_angle[: self.n_outputs]
+        steps = np.diff(now, axis=0)
+        steps -= np.where(angles, whole_turns(steps), 0.0)
+        end, ago = len(now), range(1, self.memory + 1)
+        past = [part[self.memory - k : end - k] for part in (steps, actions) for k in ago]
+        return np.concatenate([now[self.memory :], *past], axis=1)
 
     def bounds(self, observation_bounds: Array) -> Array:
-        """Carry observation bounds (2, p) over to states, shape (2, d); angles have none."""
-        unbounded = (-np.inf, np.inf)
-        columns = [
-            unbounded if isinstance(e, tuple) else tuple(observation_bounds[:, e])
-            for e in self.columns
-        ]
-        return np.array(columns, dtype=np.float64).T
+        """Carry observation bounds (2, p) over to states (2, d); angles and the past have none."""
+        bounds = np.tile([[-np.inf], [np.inf]], self.dim)
+        for i, entry in enumerate(self.columns):
+            if not isinstance(entry, tuple):
+                bounds[:, i] = observation_bounds[:, entry]
+        return bounds
 
     def wrapped_difference(self, x_next: Array, x: Array) -> Array:
         """Return x_next - x with angle differences in [-pi, pi], shape (..., d)."""
@@ -144,6 +200,8 @@ class Coordinates:
         """Bring the angle entries of a difference of states into [-pi, pi], shape (..., d)."""
         if not self.has_angles:
             return difference
-        return difference - np.where(
-            self.is_angle, 2.0 * np.pi * np.round(difference / (2.0 * np.pi)), 0.0
-        )
+        return difference - np.where(self.is_angle, whole_turns(difference), 0.0)
+
+    def _now(self, observation: Array) -> Array:
+        """Read what the state holds of the present, shape (..., p) to (..., n_outputs)."""
+        return np.stack([read(observation, entry) for entry in self.columns], axis=-1)

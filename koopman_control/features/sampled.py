@@ -1,8 +1,9 @@
-"""Sampled features: one hidden layer whose weights are drawn from the data, not trained.
+"""Sampled features: hidden layers whose weights are drawn from the data, not trained.
 
 A pair of data points (x1, x2) becomes one neuron that is -1/2 at x1 and +1/2 at x2 (for tanh):
 w = s1 (x2 - x1) / |x2 - x1|^2, b = -<w, x1> - s2. Pairs between which the target changes fast are
-drawn more often ("SWIM", Bolager et al. 2023, arXiv 2306.16830).
+drawn more often ("SWIM", Bolager et al. 2023, arXiv 2306.16830). Deeper layers draw their pairs
+in the same way from what the layer before makes of the data.
 """
 
 from __future__ import annotations
@@ -13,24 +14,24 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
+from koopman_control.features.activations import ACTIVATIONS, Activation, ActivationName
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.scaling import spread
 
 Sampling = Literal["pairs", "uniform", "gaussian"]
 SAMPLINGS = ("pairs", "uniform", "gaussian")
 
-# tanh is +-1/2 at +-ln(3)/2: steepness s1 = ln 3, offset s2 = ln(3)/2 (swimnetworks, dense.py).
-STEEPNESS = np.log(3.0)
-OFFSET = np.log(3.0) / 2.0
 CANDIDATES_PER_FEATURE = 20
 SHORTEST_PAIR = 1e-6  # in standard deviations; two readings of one point are no pair
 
 
 class SampledFeatures(FeatureMap):
-    """Hidden tanh layer with weights sampled from pairs of data points.
+    """Hidden layers with weights sampled from pairs of data points.
 
     Args:
-        n_features: Number of neurons h.
+        n_features: Number of neurons h of every layer.
+        activation: "tanh", "relu", "sine" or "softplus".
+        n_layers: Number of layers. Only the last one's neurons are features.
         sampling: "pairs" draws data pairs in proportion to how fast the target changes between
             them, "uniform" draws data pairs evenly, "gaussian" draws normal weights (an extreme
             learning machine).
@@ -39,8 +40,10 @@ class SampledFeatures(FeatureMap):
         random_state: Seed or `numpy.random.RandomState`, in scikit-learn's manner.
 
     Attributes:
-        weights_: Weights in the units of the data, shape (h, e).
-        biases_: Biases, shape (h,).
+        weights_: Weights of the first layer in the units of the data, shape (h, e).
+        biases_: Biases of the first layer, shape (h,).
+        deep_weights_: Weights of the further layers, shape (n_layers - 1, h, h).
+        deep_biases_: Biases of the further layers, shape (n_layers - 1, h).
 
     Example:
         >>> X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
@@ -50,16 +53,22 @@ class SampledFeatures(FeatureMap):
 
     weights_: Array
     biases_: Array
+    deep_weights_: Array
+    deep_biases_: Array
 
     def __init__(
         self,
         n_features: int = 100,
         *,
+        activation: ActivationName = "tanh",
+        n_layers: int = 1,
         sampling: Sampling = "pairs",
         steepness: float = 1.0,
         random_state: int | None = None,
     ) -> None:
         self.n_features = n_features
+        self.activation = activation
+        self.n_layers = n_layers
         self.sampling = sampling
         self.steepness = steepness
         self.random_state = random_state
@@ -68,23 +77,42 @@ class SampledFeatures(FeatureMap):
     def _n_features_out(self) -> int:
         return len(self.biases_)
 
+    @property
+    def _activation(self) -> Activation:
+        return ACTIVATIONS[self.activation]
+
     def _fit(self, X: Array, y: Array | None) -> None:
         self._check_settings()
         rng = check_random_state(self.random_state)
         center, scale = X.mean(axis=0), spread(X)
-        standard = (X - center) / scale
-        if self.sampling == "gaussian":
-            W = rng.standard_normal((self.n_features, X.shape[1]))
-            b = rng.uniform(-np.pi, np.pi, self.n_features)
-        else:
-            W, b = self._pair_weights(standard, y, rng)
-        W, b = self.steepness * W, self.steepness * b
+        W, b = self._layer((X - center) / scale, y, rng)
         # Standardising is folded into the weights, so that evaluation is one affine map and a tanh.
         self.weights_ = W / scale
         self.biases_ = b - self.weights_ @ center
+        n_deep = self.n_layers - 1
+        self.deep_weights_ = np.empty((n_deep, self.n_features, self.n_features))
+        self.deep_biases_ = np.empty((n_deep, self.n_features))
+        if not n_deep:
+            return
+        H = self._activation.value(X @ self.weights_.T + self.biases_)
+        for i in range(n_deep):
+            W, b = self._layer(H, y, rng)
+            if self.sampling == "gaussian":  # the inputs are many and not standardised
+                W /= np.sqrt(self.n_features)
+            self.deep_weights_[i], self.deep_biases_[i] = W, b
+            H = self._activation.value(H @ W.T + b)
+
+    def _layer(self, Z: Array, y: Array | None, rng: Any) -> tuple[Array, Array]:
+        """Draw weights and biases of a layer on inputs Z, shape (T, n)."""
+        if self.sampling == "gaussian":
+            W = rng.standard_normal((self.n_features, Z.shape[1]))
+            b = rng.uniform(-np.pi, np.pi, self.n_features)
+        else:
+            W, b = self._pair_weights(Z, y, rng)
+        return self.steepness * W, self.steepness * b
 
     def _pair_weights(self, Z: Array, y: Array | None, rng: Any) -> tuple[Array, Array]:
-        """Turn drawn pairs of standardised points Z, shape (T, e), into weights and biases."""
+        """Turn drawn pairs of points Z, shape (T, n), into weights and biases."""
         T, count = len(Z), CANDIDATES_PER_FEATURE * self.n_features
         first = rng.randint(0, T, count)
         second = (first + rng.randint(1, T, count)) % T
@@ -98,23 +126,37 @@ class SampledFeatures(FeatureMap):
             if (change * rate).any():  # a constant target prefers no pair
                 rate *= change / length
         chosen = rng.choice(count, self.n_features, p=rate / rate.sum())
-        W = STEEPNESS * difference[chosen] / length[chosen, None] ** 2
-        return W, -np.einsum("he,he->h", W, Z[first[chosen]]) - OFFSET
+        W = self._activation.steepness * difference[chosen] / length[chosen, None] ** 2
+        return W, -np.einsum("he,he->h", W, Z[first[chosen]]) - self._activation.offset
 
     def _check_settings(self) -> None:
         positive_int("n_features", self.n_features)
+        positive_int("n_layers", self.n_layers)
         positive_float("steepness", self.steepness)
-        if self.sampling not in SAMPLINGS:
-            expected = ", ".join(SAMPLINGS)
-            raise ValueError(f"sampling is {self.sampling!r}; expected one of {expected}")
+        for name, allowed in (("sampling", SAMPLINGS), ("activation", ACTIVATIONS)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
 
     def values(self, X: Array) -> Array:
-        """Evaluate tanh(W x + b) without checks, shape (..., e) to (..., h)."""
+        """Evaluate the last layer without checks, shape (..., e) to (..., h)."""
+        act = self._activation.value
         H = X @ self.weights_.T
         H += self.biases_
-        return np.tanh(H, out=H)
+        H = act(H)
+        for W, b in zip(self.deep_weights_, self.deep_biases_, strict=True):
+            H = act(H @ W.T + b)
+        return H
 
     def derivatives(self, X: Array) -> Array:
         """Differentiate without checks, shape (..., e) to (..., h, e)."""
-        H = self.values(X)
-        return (1.0 - H * H)[..., None] * self.weights_
+        act = self._activation
+        H = X @ self.weights_.T
+        H += self.biases_
+        J: Array = act.slope(H)[..., None] * self.weights_
+        for W, b in zip(self.deep_weights_, self.deep_biases_, strict=True):
+            H = act.value(H) @ W.T + b
+            turned = np.swapaxes(J, -1, -2)  # one large product, not one of e columns per point
+            product = (turned.reshape(-1, W.shape[1]) @ W.T).reshape(turned.shape)
+            J = act.slope(H)[..., None] * np.swapaxes(product, -1, -2)
+        return J

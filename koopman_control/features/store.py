@@ -6,27 +6,48 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from koopman_control.common.arrays import Array
 from koopman_control.common.files import FileFormatError
 from koopman_control.features.base import FeatureMap
+from koopman_control.features.composition import Composition, FeatureChain, FeatureUnion
+from koopman_control.features.fourier import FourierFeatures
+from koopman_control.features.function import FunctionFeatures
+from koopman_control.features.polynomial import PolynomialFeatures
+from koopman_control.features.radial import RadialFeatures
 from koopman_control.features.sampled import SampledFeatures
 
-KNOWN: dict[str, type[FeatureMap]] = {cls.__name__: cls for cls in (SampledFeatures,)}
+SIMPLE = (SampledFeatures, FourierFeatures, RadialFeatures, PolynomialFeatures)
+COMPOSED = (FeatureUnion, FeatureChain)
+KNOWN: dict[str, type[FeatureMap]] = {cls.__name__: cls for cls in (*SIMPLE, *COMPOSED)}
 
 
 def describe_features(features: FeatureMap) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return a fitted map's settings (JSON-able) and its fitted arrays by name."""
-    name = type(features).__name__
-    if name not in KNOWN:
+    """Return a fitted map's settings (JSON-able) and its fitted arrays by name.
+
+    Raises:
+        TypeError: If it is, or contains, a map of a class that cannot be saved.
+    """
+    name, n_in = type(features).__name__, int(features.n_features_in_)
+    if isinstance(features, FunctionFeatures):
+        raise TypeError(
+            "features holds FunctionFeatures, which cannot be saved to a file: files hold no code; "
+            "save the trajectories and fit again, or use another feature map"
+        )
+    if KNOWN.get(name) is not type(features):
         raise TypeError(f"features is a {name}; only {', '.join(KNOWN)} can be saved to a file")
+    if isinstance(features, Composition):
+        parts = [describe_features(item) for item in features.maps_]
+        arrays = {f"{i}/{k}": a for i, (_, own) in enumerate(parts) for k, a in own.items()}
+        return {"class": name, "n_in": n_in, "maps": [settings for settings, _ in parts]}, arrays
     fitted = {
         key: value
         for key, value in vars(features).items()
         if isinstance(value, np.ndarray) and not value.dtype.hasobject  # leaves out column names
     }
     parameters = {key: _plain(value) for key, value in features.get_params().items()}
-    return {"class": name, "parameters": parameters, "n_in": int(features.n_features_in_)}, fitted
+    return {"class": name, "n_in": n_in, "parameters": parameters}, fitted
 
 
 def rebuild_features(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> FeatureMap:
@@ -34,14 +55,33 @@ def rebuild_features(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -
     name = settings["class"]
     if name not in KNOWN:
         raise FileFormatError(f"the file holds features of class {name!r}; expected {list(KNOWN)}")
-    features = KNOWN[name](**settings["parameters"])
+    cls = KNOWN[name]
+    features = (
+        _composed(cls, settings, arrays) if cls in COMPOSED else cls(**settings["parameters"])
+    )
     features.n_features_in_ = int(settings["n_in"])
-    for key, value in arrays.items():
-        setattr(features, key, value)
+    if cls not in COMPOSED:
+        for key, value in arrays.items():
+            setattr(features, key, value)
     try:
         features.values(np.zeros((1, features.n_features_in_)))
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"the file does not hold whole {name}: {error}") from error
+    return features
+
+
+def _composed(
+    cls: type[FeatureMap], settings: Mapping[str, Any], arrays: Mapping[str, Array]
+) -> FeatureMap:
+    """Rebuild a union or chain from its maps."""
+    fitted = [
+        rebuild_features(
+            part, {k.removeprefix(f"{i}/"): a for k, a in arrays.items() if k.startswith(f"{i}/")}
+        )
+        for i, part in enumerate(settings["maps"])
+    ]
+    features = cls([clone(item) for item in fitted])
+    features.maps_ = fitted
     return features
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.features import FeatureMap, SampledFeatures
+from koopman_control.features import Angle, FeatureMap, SampledFeatures
 from koopman_control.identification.checks import (
     feature_maps,
     one_of,
@@ -41,7 +41,7 @@ from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.saturation import with_saturating_states
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
 from koopman_control.identification.threads import single_threaded_blas
-from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
+from koopman_control.trajectories import Trajectory, check_trajectories
 
 COUPLINGS = ("linear", "bilinear")
 
@@ -78,7 +78,11 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         rollout: Roll-out judged in cross-validation: "relifted", or the one matching the coupling.
         horizon: Longest prediction judged, in steps; about the controller's horizon.
         states: Observation columns to model; None takes all. Leave out goals, which do not move.
-        angles: (cosine column, sine column) of each angle in the observation.
+        angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
+            observation.
+        memory: Number of past steps and inputs that the state also holds, for plants whose
+            observation does not tell all (positions without speeds). Predictions are judged by the
+            present states only. More than is needed helps against noise.
         limits: "data" takes the observation bounds stored with the trajectories, None knows none.
         n_folds: Folds of the cross-validation; 0 does without, for a single feature map and a
             given regularisation.
@@ -110,7 +114,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         rollout: Rollout = "relifted",
         horizon: int = 20,
         states: Sequence[int] | None = None,
-        angles: Sequence[tuple[int, int]] = (),
+        angles: Sequence[Angle] = (),
+        memory: int = 0,
         limits: Literal["data"] | None = "data",
         n_folds: int = 5,
     ) -> None:
@@ -122,6 +127,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         self.horizon = horizon
         self.states = states
         self.angles = angles
+        self.memory = memory
         self.limits = limits
         self.n_folds = n_folds
 
@@ -154,7 +160,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             trials = self._trials(checked, sample_weight)
             trial = self._choose(trials, strengths)
             self._regression = trial.regression
-            self._seen, self._n_pairs = checked[0], total_steps(checked)
+            self._seen = checked[0]
+            self._n_pairs = sum(len(run.U) for run in trial.runs)
             decomposed = self._solve(trial.factor)
             least = self.choices_[0].regularization
             warn_of_lost_directions(trial.regression, trial.factor, decomposed, trial.runs, least)
@@ -213,7 +220,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         runs = runs_of(checked, frame.coordinates, weights_of(checked, sample_weight))
         with single_threaded_blas():
             self._total.absorb(self._regression.sums([runs], self._total.basis)[0])
-        self._n_pairs += total_steps(checked)
+        self._n_pairs += sum(len(run.U) for run in runs)
 
     def score(self, data: Trajectory | Sequence[Trajectory], y: None = None) -> float:
         """Return minus the multi-step error on data: 0 is perfect, -1 no better than the mean."""
@@ -249,6 +256,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         one_of("rollout", self.rollout, ("relifted", self.coupling), where)
         one_of("limits", self.limits, ("data", None))
         positive_int("horizon", self.horizon)
+        positive_int("memory", self.memory, minimum=0)
         strengths = regularizations(self.regularization, path_of(self.penalty))
         if self.n_folds != 0:
             positive_int("n_folds", self.n_folds, minimum=2)
@@ -264,7 +272,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     def _regression_data(
         self, data: Sequence[Trajectory], weights: Sequence[Array] | None = None
     ) -> tuple[Frame, list[Run]]:
-        coordinates = coordinates_of(data, self.states, self.angles)
+        coordinates = coordinates_of(data, self.states, self.angles, self.memory)
         return framed(data, coordinates, self.coupling, self.limits == "data", weights)
 
     def _trials(self, data: list[Trajectory], sample_weight: Any) -> list[CrossValidation]:

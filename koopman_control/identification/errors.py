@@ -67,13 +67,13 @@ def state_scale(runs: Sequence[Run], coordinates: Coordinates) -> Array:
 
 
 def scaled_errors(model: LiftedModel, windows: Windows, scale: Array, rollout: Rollout) -> Array:
-    """Return errors of the roll-out in units of `scale`, shape (W, H, d); NaN outside the data."""
+    """Return errors of the present states in units of `scale`, (W, H, d); NaN outside the data."""
     with np.errstate(all="ignore"):  # a model may well explode; that is what is being measured
         X = model.rolled_out(windows.x0, windows.U, rollout)
         errors = model.coordinates.wrap(X - windows.X) / scale
     errors[~np.isfinite(errors)] = np.inf
     errors[~windows.valid] = np.nan
-    return errors
+    return errors[..., : model.coordinates.n_outputs]  # the remembered past is no prediction
 
 
 def bounded_score(errors: Array) -> float:

@@ -151,15 +151,44 @@ class LiftedModel:
             saturating=self.saturating,
         )
 
-    def state(self, observation: ArrayLike) -> Array:
-        """Read states from observations, shape (..., p) to (..., d)."""
+    def state(self, observation: ArrayLike, actions: ArrayLike | None = None) -> Array:
+        """Read states from observations.
+
+        Args:
+            observation: Shape (..., p); for a model with a memory the history up to now, the oldest
+                first, shape (memory + 1, p) or longer.
+            actions: For a model with a memory, the inputs between those, one fewer.
+
+        Returns:
+            Shape (..., d), or (d,) for a history: the present states, the steps that led to them
+            and the past inputs, each the latest first; `state_names` labels them.
+
+        Raises:
+            ValueError: If shapes do not suit the model, or the history is missing or too short.
+        """
         y = np.asarray(observation, dtype=np.float64)
         if y.shape[-1:] != (self.coordinates.n_observations,):
             raise ValueError(
                 f"observation has shape {y.shape}; expected {self.coordinates.n_observations} "
                 "entries in the last dimension, as in the data the model was fitted on"
             )
-        return self.coordinates.state(y)
+        if not self.coordinates.memory:
+            return self.coordinates.state(y)
+        past = None if actions is None else np.asarray(actions, dtype=np.float64)
+        length = len(y) - 1 if y.ndim == 2 else 0
+        if (
+            past is None
+            or length < self.coordinates.memory
+            or past.shape != (length, self.n_inputs)
+        ):
+            k, m = self.coordinates.memory, self.n_inputs
+            raise ValueError(
+                f"observation has shape {y.shape} and actions "
+                f"{None if past is None else past.shape}; expected the history of a model with a "
+                f"memory of {k}: at least {k + 1} observations, and as many actions less one, "
+                f"shape ({k}, {m})"
+            )
+        return np.asarray(self.coordinates.along(y, past)[-1])
 
     def lift(self, x: Array) -> Array:
         """Lift states, shape (..., d) to (..., n)."""
@@ -258,4 +287,5 @@ class LiftedModel:
 
 def _stacked(blocks: Array) -> Array:
     """Reorder coefficients (1 + m, d, k) to (k, (1 + m) d), ready for a product from the left."""
-    return np.ascontiguousarray(blocks.transpose(2, 0, 1).reshape(blocks.shape[2], -1))
+    b, d, k = blocks.shape
+    return np.ascontiguousarray(blocks.transpose(2, 0, 1).reshape(k, b * d))

@@ -18,9 +18,12 @@ from koopman_control.trajectories import Trajectory, check_trajectories, total_s
 MOST = 100_000  # snapshot pairs that features are drawn from
 
 
-def coordinates_of(data: Sequence[Trajectory], states: Any, angles: Any) -> Coordinates:
+def coordinates_of(
+    data: Sequence[Trajectory], states: Any, angles: Any, memory: int = 0
+) -> Coordinates:
     """Choose the states, and check that what is called an angle is one."""
-    coordinates = Coordinates.of(data[0].observations.shape[1], states, angles)
+    p, m = data[0].observations.shape[1], data[0].actions.shape[1]
+    coordinates = Coordinates.of(p, states, angles, memory=memory, n_inputs=m if memory else 0)
     for trajectory in data if coordinates.has_angles else ():
         coordinates.check_circles(trajectory.observations)
     return coordinates
@@ -52,7 +55,8 @@ def fitted_candidates(
         raise too_few_samples(n_samples, n_total, "at least 2 are needed")
     if n_samples > MOST:
         free = free[np.linspace(0, n_samples - 1, MOST).astype(int)]
-    E, dX = frame.feature_inputs(pairs.X[free]), pairs.dX[free]
+    E = frame.feature_inputs(pairs.X[free])
+    dX = pairs.dX[free, : frame.coordinates.n_outputs]  # of what the state holds of the present
     fitted = [clone(features).fit(E, dX) for features in given]
     candidates = [Regression(frame, features) for features in fitted]
     usable = [c for c in candidates if c.n_regressors <= n_samples]

@@ -74,12 +74,30 @@ def runs_of(
     coordinates: Coordinates,
     weights: Sequence[Array] | None = None,
 ) -> list[Run]:
-    """Read the states of every trajectory; `weights` has an array (T,) for each."""
+    """Read the states of every trajectory that is longer than the coordinates' memory.
+
+    Args:
+        data: The trajectories.
+        coordinates: What a state is.
+        weights: An array (T,) for each trajectory, or None.
+    """
+    memory = coordinates.memory
     each = [None] * len(data) if weights is None else weights
-    return [
-        Run(coordinates.state(t.observations), t.actions, w)
+    runs = [
+        Run(
+            coordinates.along(t.observations, t.actions),
+            t.actions[memory:],
+            None if w is None else w[memory:],
+        )
         for t, w in zip(data, each, strict=True)
+        if len(t) > memory
     ]
+    if not runs:
+        raise ValueError(
+            f"no trajectory in data is longer than {memory} steps, the memory of the state; use a "
+            "shorter memory or longer trajectories"
+        )
+    return runs
 
 
 def stack(runs: Sequence[Run], coordinates: Coordinates, limits: Array) -> Snapshots:

@@ -33,6 +33,7 @@ def write_model(path: PathLike, model: LiftedModel) -> None:
     settings = {
         "n_observations": model.coordinates.n_observations,
         "columns": model.coordinates.columns,
+        "memory": model.coordinates.memory,
         "features": feature_settings,
         "dt": model.dt,
         "state_names": model.state_names,
@@ -50,7 +51,12 @@ def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
         return make(
             **{name: arrays[name] for name in _ARRAYS},
             **{name: arrays.get(name) for name in _OPTIONAL},
-            coordinates=Coordinates(settings["n_observations"], tuple(columns)),
+            coordinates=Coordinates(
+                settings["n_observations"],
+                tuple(columns),
+                settings["memory"],
+                arrays["B"].shape[1] if settings["memory"] else 0,
+            ),
             features=rebuild_features(settings["features"], own),
             dt=settings["dt"],
             state_names=tuple(settings["state_names"]),

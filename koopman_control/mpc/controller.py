@@ -15,12 +15,13 @@ from koopman_control.common.arrays import Array, finite_array, positive_float, p
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc import guesses
 from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.history import History
 from koopman_control.mpc.planners import LinearPlanner, Plan, SequentialPlanner, Situation
 from koopman_control.mpc.presolve import ParametricQP, compile_qp
 from koopman_control.mpc.problem import TrackingProblem, Weights
 from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.search import Effort, Search
-from koopman_control.mpc.settings import Target, TargetRows, box, rates, weight_matrix
+from koopman_control.mpc.settings import Target, TargetRows, box, rates, weight_matrix, widened
 from koopman_control.mpc.solvers import SOLVERS
 
 Rung = Literal["solved", "shifted", "safe"]
@@ -66,6 +67,10 @@ class KoopmanMPC:
     states (angles in radians, their deviations wrapped). The problem is stated in CVXPY
     (`problem`), compiled once, condensed to the inputs, and solved by a warm-started quadratic
     program solver.
+
+    The state of a model with a memory is kept by the controller: it remembers what it observed and
+    applied, and at the start of an episode takes the plant to have been at rest. Weights,
+    references and bounds are those of the present states only.
 
     Args:
         model: The model.
@@ -136,17 +141,19 @@ class KoopmanMPC:
         self.model, self.rollout, self.seed = model, rollout, seed
         self.horizon = positive_int("horizon", horizon)
         effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
-        d, m = model.n_states, model.n_inputs
-        self._reference = TargetRows("reference", reference, (self.horizon, d))
+        d, m = model.coordinates.n_outputs, model.n_inputs
+        self._reference = TargetRows("reference", reference, (self.horizon, d), model.n_states)
         self._input_reference = TargetRows("input_reference", input_reference, (m,))
         self._weights = Weights(
-            Q=weight_matrix("Q", Q, d),
+            Q=widened(weight_matrix("Q", Q, d), model.n_states),
             R=weight_matrix("R", R, m),
             S=weight_matrix("S", S, m),
-            terminal=np.zeros((d, d)),
+            terminal=np.zeros((model.n_states, model.n_states)),
             input_bounds=box("input_bounds", input_bounds, m, model.action_bounds),
             rate_bounds=rates(rate_bounds, m),
-            output_bounds=box("output_bounds", output_bounds, d),
+            output_bounds=np.hstack(
+                [box("output_bounds", output_bounds, d), box("", None, model.n_states - d)]
+            ),
             slack_weight=positive_float("slack_weight", slack_weight),
         )
         gain = self._weigh_terminal(terminal)
@@ -161,6 +168,7 @@ class KoopmanMPC:
             self._planner = SequentialPlanner(model, rollout, self._condenser, self._solver)
         rate = self._weights.rate_bounds
         self._search = Search(model, rollout, effort, gain, self._weights.input_bounds, rate, seed)
+        self._history = History(model)
         self.last: Step | None = None
         self.reset()
 
@@ -187,6 +195,7 @@ class KoopmanMPC:
         """Forget the episode: plan, warm start, applied input and random state."""
         self._plan: Array | None = None
         self._previous = self._safe.copy()
+        self._history.restart(self._safe)
         self._search.restart()
         self._solver.forget()
         self.last = None
@@ -215,6 +224,7 @@ class KoopmanMPC:
             plan = solved
         self._plan = None if rung == "safe" else plan.U
         self._previous = self._within_reach(plan.U[0])
+        self._history.record(y, self._previous)
         seconds = time.perf_counter() - start
         self.last = Step(rung, plan.status, plan.U, plan.Y, plan.cost, plan.iterations, seconds)
         return self._previous.copy()
@@ -251,7 +261,8 @@ class KoopmanMPC:
         x, u = self._reference.rest, self._input_reference.rest
         gain, to_come = riccati(self.model, x, u, w.Q, w.R + w.S)
         if not isinstance(terminal, str):
-            to_come = weight_matrix("terminal", terminal, self.model.n_states)
+            n, d = self.model.n_states, self.model.coordinates.n_outputs
+            to_come = widened(weight_matrix("terminal", terminal, d), n)
         self._weights = replace(w, terminal=to_come)
         return gain
 
@@ -274,7 +285,7 @@ class KoopmanMPC:
         reference, input_reference = self._reference(y), self._input_reference(y)
         theta = np.concatenate([reference.ravel(), input_reference, self._previous])
         instance = self._condenser.instance(theta)
-        return Situation(self.model.state(y), reference, input_reference, instance)
+        return Situation(self._history.state(y), reference, input_reference, instance)
 
     def _attempt(self, y: Array) -> tuple[Plan | None, str]:
         """Plan, or say why not."""

@@ -35,6 +35,11 @@ def weight_matrix(name: str, value: ArrayLike, size: int) -> Array:
     return matrix
 
 
+def widened(matrix: Array, size: int) -> Array:
+    """Fill a weight up with zeros to shape (size, size)."""
+    return np.pad(matrix, (0, size - len(matrix)))
+
+
 def box(name: str, value: ArrayLike | None, size: int, default: Array | None = None) -> Array:
     """Expand bounds to shape (2, size): lows and highs; infinite where there is no bound."""
     if value is None:
@@ -74,6 +79,7 @@ class TargetRows:
         name: What the user calls it.
         target: A number, an array or a function that returns one of these.
         shape: Shape to be filled, rows last.
+        width: Length to which rows are filled up with zeros; None: they are complete.
 
     Attributes:
         constant: Its value, or None where it is a function.
@@ -82,8 +88,11 @@ class TargetRows:
         ValueError: If a constant target has the wrong shape.
     """
 
-    def __init__(self, name: str, target: Target, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, name: str, target: Target, shape: tuple[int, ...], width: int | None = None
+    ) -> None:
         self._name, self._target, self._shape = name, target, shape
+        self._width = width or shape[-1]
         self.constant = None if callable(target) else self._spread(target)
 
     def __call__(self, observation: Array) -> Array:
@@ -95,8 +104,8 @@ class TargetRows:
     @property
     def rest(self) -> Array:
         """Last row of a constant target, zero for a function; shape (d,)."""
-        rows = np.zeros(self._shape) if self.constant is None else self.constant
-        return np.asarray(rows.reshape(-1, self._shape[-1])[-1])
+        rows = np.zeros((1, self._width)) if self.constant is None else self.constant
+        return np.asarray(rows.reshape(-1, self._width)[-1])
 
     def _spread(self, value: ArrayLike) -> Array:
         given, rows = finite_array(self._name, value), np.empty(self._shape)
@@ -108,4 +117,5 @@ class TargetRows:
                 f"{self._name} has shape {given.shape}; expected a number{last} or shape "
                 f"{self._shape}"
             ) from None
-        return rows
+        missing = self._width - self._shape[-1]
+        return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, missing)]) if missing else rows

@@ -8,7 +8,7 @@ from typing import Any
 
 from koopman_control.common import Array
 from koopman_control.evaluation import Learned, learn
-from koopman_control.features import SampledFeatures
+from koopman_control.features import Angle, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
 from koopman_control.identification.regression import Coupling
 from koopman_control.mpc import KoopmanMPC
@@ -34,7 +34,8 @@ class Task:
         steepness: Candidate steepnesses of the features; cross-validation picks.
         prediction: Longest prediction judged in cross-validation, in steps; None: the horizon.
         states: Observation columns to model; None takes all.
-        angles: (cosine column, sine column) of each angle in the observation.
+        angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
+            observation.
         reference: Target of the states, or a function of the observation.
         input_reference: Target of the inputs, or a function of the observation.
         excitation: Signal of the first steps.
@@ -63,7 +64,7 @@ class Task:
     steepness: tuple[float, ...] = (0.25, 1.0)
     prediction: int | None = None
     states: tuple[int, ...] | None = None
-    angles: tuple[tuple[int, int], ...] = ()
+    angles: tuple[Angle, ...] = ()
     reference: float | Callable[[Array], Any] = 0.0
     input_reference: float | Callable[[Array], Any] = 0.0
     excitation: Signal = HeldUniform(hold=(1, 10))  # noqa: RUF009  # frozen

@@ -32,4 +32,4 @@ def test_names_of_columns_are_left_out() -> None:
     features: FeatureMap = SampledFeatures(3).fit(np.eye(3))
     features.feature_names_in_ = np.array(["a", "b", "c"], dtype=object)
     arrays: dict[str, Array] = describe_features(features)[1]
-    assert set(arrays) == {"weights_", "biases_"}
+    assert set(arrays) == {"weights_", "biases_", "deep_weights_", "deep_biases_"}

@@ -111,6 +111,8 @@ def test_constant_data_and_targets_still_give_finite_features() -> None:
         ({"n_features": 2.5}, TypeError, "n_features is 2.5; expected an integer"),
         ({"sampling": "swim"}, ValueError, "expected one of pairs, uniform, gaussian"),
         ({"steepness": 0.0}, ValueError, "steepness is 0.0"),
+        ({"activation": "elu"}, ValueError, "expected one of tanh, relu, sine, softplus"),
+        ({"n_layers": 0}, ValueError, "n_layers is 0; expected at least 1"),
     ],
 )
 def test_settings_out_of_range_are_named(
@@ -125,3 +127,16 @@ def test_points_that_are_not_finite_are_refused() -> None:
     X[3, 1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         SampledFeatures(5).fit(X)
+
+
+def test_a_deeper_layer_is_sampled_on_the_outputs_of_the_one_before() -> None:
+    X = points()
+    first = SampledFeatures(20, sampling="uniform", random_state=0).fit(X)
+    both = SampledFeatures(20, sampling="uniform", n_layers=2, random_state=0).fit(X)
+    np.testing.assert_array_equal(both.weights_, first.weights_)
+    H = both.transform(X)
+    np.testing.assert_allclose(
+        H, np.tanh(first.transform(X) @ both.deep_weights_[0].T + both.deep_biases_[0]), atol=1e-12
+    )
+    np.testing.assert_allclose(np.abs(H + 0.5).min(axis=0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(np.abs(H - 0.5).min(axis=0), 0.0, atol=1e-9)

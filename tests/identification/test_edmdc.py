@@ -201,7 +201,7 @@ def test_settings_survive_cloning() -> None:
         ({"horizon": 0}, ValueError, "horizon is 0"),
         ({"n_folds": 1}, ValueError, "n_folds is 1"),
         ({"states": [0, 2]}, ValueError, "between 0 and 1"),
-        ({"angles": (0, 1)}, TypeError, "expected (cosine column, sine column) pairs"),
+        ({"angles": [(0, 1, 2)]}, TypeError, "expected columns in radians, or (cosine column"),
         ({"angles": [(0, 1)]}, ValueError, "expected a cosine and a sine"),
         ({"features": []}, ValueError, "features is an empty list"),
         ({"features": "sampled"}, TypeError, "features holds 'sampled'"),
