@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,10 @@ from koopman_control.identification import rollouts
 from koopman_control.identification.relift import Embedding, OneStepMap
 from koopman_control.identification.rollouts import ROLLOUTS, Rollout
 from koopman_control.identification.store import read_model, write_model
+from koopman_control.trajectories import Trajectory
+
+if TYPE_CHECKING:
+    from koopman_control.identification.diagnostics import ModelReport
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,6 +255,12 @@ class LiftedModel:
             return np.broadcast_to(Gamma.reshape(H, d, -1), (S, H, d, Gamma.shape[1]))
         Z = rollouts.lifted(self.A, self.B, self.N, z0, U)
         return rollouts.bilinear_sensitivity(self.A, self.B, self.N, self.C, z0, Z, U)
+
+    def report(self, data: Trajectory | Sequence[Trajectory], horizon: int = 50) -> ModelReport:
+        """Say how good this model is on data it was not fitted on; see `diagnostics.report`."""
+        from koopman_control.identification.diagnostics import report  # it needs this module
+
+        return report(self, data, horizon)
 
     def _read_out(self) -> Array:
         """Matrix that recovers the states exactly from psi(x), shape (d, full n)."""
