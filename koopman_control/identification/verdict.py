@@ -50,12 +50,13 @@ def verdict(
     """Say what the numbers mean and what to do, the most important first."""
     sentences = [_usefulness(mean, useful, model.dt), *_advice(mean, useful)]
     own = next(iter(mean))
-    if rho > 1.0 + 1e-6:
-        growth = rho ** len(mean[own])
+    horizon = len(mean[own])
+    growth = float(np.exp(min(horizon * np.log(max(rho, 1.0)), 700.0)))
+    if growth > 1.1:
+        remedy = "" if np.all(mean[own] < DIVERGED) and growth < 10.0 else "; see `stabilized`"
         sentences.append(
             f"The spectral radius {rho:.6g} lets the {own} roll-out grow up to {growth:.3g} times "
-            f"over {len(mean[own])} steps"
-            + ("." if np.isfinite(mean[own]).all() and growth < 10.0 else "; see `stabilized`.")
+            f"over {horizon} steps{remedy}."
         )
     unregularized = not model.summary.get("regularization")
     if condition is not None and not condition < HIGH_CONDITION and unregularized:
