@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,10 @@ from koopman_control.identification import rollouts
 from koopman_control.identification.relift import Embedding, OneStepMap
 from koopman_control.identification.rollouts import ROLLOUTS, Rollout
 from koopman_control.identification.store import read_model, write_model
+from koopman_control.trajectories import Trajectory
+
+if TYPE_CHECKING:
+    from koopman_control.identification.diagnostics import ModelReport
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,8 @@ class LiftedModel:
         dt: Sampling time in seconds, or None.
         state_names: d names.
         summary: Facts about the fit: regularisation, condition number, errors and the like.
+        reduction: Projection T of a reduced model, shape (n, full n): its lifted state is T psi(x);
+            None if it is psi(x) itself.
     """
 
     A: Array
@@ -60,17 +66,20 @@ class LiftedModel:
     dt: float | None = None
     state_names: tuple[str, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
+    reduction: Array | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
         n, m, d = len(self.A), np.shape(self.B)[-1], self.coordinates.dim
         n_e = len(self.coordinates.embedded)
         n_angles = int(self.coordinates.is_angle.sum())
-        if n != 1 + n_e + self.features._n_features_out + n_angles:
+        n_full = 1 + n_e + self.features._n_features_out + n_angles
+        if self.reduction is not None:
+            finite_array("reduction", self.reduction, shape=(n, n_full))
+        elif n != n_full:
             raise ValueError(
-                f"A has {n} rows; expected {1 + n_e + self.features._n_features_out + n_angles}: a "
-                f"constant, {n_e} feature inputs, {self.features._n_features_out} features and "
-                f"{n_angles} angles"
+                f"A has {n} rows; expected {n_full}: a constant, {n_e} feature inputs, "
+                f"{self.features._n_features_out} features and {n_angles} angles"
             )
         shapes = {"A": (n, n), "B": (n, m), "C": (d, n), "center": (n_e,), "scale": (n_e,)}
         for name, shape in shapes.items():
@@ -133,11 +142,17 @@ class LiftedModel:
     @cached_property
     def one_step(self) -> OneStepMap:
         """The re-lifted one-step map."""
-        n_e, n_phi = len(self.center), len(self.A) - int(self.coordinates.is_angle.sum())
-        drift = (self.C @ (self.A - np.eye(len(self.A))))[:, :n_phi]
+        n_e, n_angles = len(self.center), int(self.coordinates.is_angle.sum())
+        if self.reduction is None:
+            drift = self.C @ (self.A - np.eye(len(self.A)))
+        else:
+            drift = self.C @ self.A @ self.reduction - self._read_out()
+        n_phi = drift.shape[1] - n_angles
+        drift = drift[:, :n_phi]
         gains = np.zeros((self.n_inputs, *drift.shape))
         if self.N is not None:
-            gains += (self.C @ self.N)[:, :, :n_phi]
+            lift = np.eye(len(self.A)) if self.reduction is None else self.reduction
+            gains += (self.C @ self.N @ lift)[:, :, :n_phi]
         gains[:, :, 0] += (self.C @ self.B).T
         blocks = np.concatenate([drift[None], gains])  # (1 + m, d, n_phi)
         linear = blocks[:, :, 1 : 1 + n_e] / self.scale
@@ -195,7 +210,8 @@ class LiftedModel:
         e = self.embedding(x)
         parts = [np.ones((*x.shape[:-1], 1)), (e - self.center) / self.scale]
         angles = x[..., self.coordinates.is_angle]
-        return np.concatenate([*parts, self.features.values(e), angles], axis=-1)
+        psi: Array = np.concatenate([*parts, self.features.values(e), angles], axis=-1)
+        return psi if self.reduction is None else psi @ self.reduction.T
 
     def predict(self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted") -> Array:
         """Predict states along given inputs.
@@ -268,6 +284,23 @@ class LiftedModel:
             return np.broadcast_to(Gamma.reshape(H, d, -1), (S, H, d, Gamma.shape[1]))
         Z = rollouts.lifted(self.A, self.B, self.N, z0, U)
         return rollouts.bilinear_sensitivity(self.A, self.B, self.N, self.C, z0, Z, U)
+
+    def report(self, data: Trajectory | Sequence[Trajectory], horizon: int = 50) -> ModelReport:
+        """Say how good this model is on data it was not fitted on; see `diagnostics.report`."""
+        from koopman_control.identification.diagnostics import report  # it needs this module
+
+        return report(self, data, horizon)
+
+    def _read_out(self) -> Array:
+        """Matrix that recovers the states exactly from psi(x), shape (d, full n)."""
+        n_full = len(self.A) if self.reduction is None else self.reduction.shape[1]
+        C = np.zeros((self.n_states, n_full))
+        for j, (state, kind) in enumerate(self.coordinates.embedded):
+            if kind == "id":
+                C[state, 0], C[state, 1 + j] = self.center[j], self.scale[j]
+        angles = np.flatnonzero(self.coordinates.is_angle)
+        C[angles, n_full - len(angles) + np.arange(len(angles))] = 1.0
+        return C
 
     def check_rollout(self, rollout: str) -> None:
         """Raise a ValueError unless this model can be rolled out that way."""

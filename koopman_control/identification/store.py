@@ -19,7 +19,7 @@ KIND = "lifted-model"
 FORMAT_VERSION = 1
 FEATURE = "features/"  # prefix of the feature map's own arrays
 _ARRAYS = ("A", "B", "C", "center", "scale", "limits", "saturating")
-_OPTIONAL = ("N", "action_bounds")
+_OPTIONAL = ("N", "action_bounds", "reduction")
 
 Model = TypeVar("Model")
 

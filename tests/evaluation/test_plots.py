@@ -126,3 +126,20 @@ def test_step_times_are_measured_against_the_time_step() -> None:
         "Half the steps take under 250 µs, 99 % under 250 µs (0.5 % of the time step)"
     )
     assert _drawn(plots.step_time_histogram(np.append(seconds, 3.0))).endswith("99 % under 250 µs")
+
+
+def test_eigenvalues_that_the_data_confirm_are_counted() -> None:
+    title = _drawn(plots.eigenvalue_residuals([1.0, 0.5j, -0.5j, 0.3], [0.0, 0.01, 0.01, 0.8]))
+    assert title == "The data confirm 3 of 4 eigenvalues to 10 %"
+    assert "confirm 0 of 1 eigenvalues" in _drawn(plots.eigenvalue_residuals([2.0], [np.inf]))
+
+
+def test_the_pseudospectrum_names_where_the_residual_is_smallest() -> None:
+    x, y = np.linspace(-1.0, 1.0, 5), np.linspace(-1.0, 1.0, 3)
+    residuals = np.abs(x + 1j * y[:, None] - 0.5) + 0.02
+    assert (
+        _drawn(plots.pseudospectrum(x, y, residuals, [0.5]))
+        == "Smallest residual on the grid: 0.02, at 0.5 ± 0i"
+    )
+    with pytest.raises(ValueError, match=r"residuals have shape \(5, 3\); expected \(3, 5\)"):
+        plots.pseudospectrum(x, y, residuals.T)

@@ -3,15 +3,18 @@
 from koopman_control.evaluation.plots.learning import learning_curve
 from koopman_control.evaluation.plots.loop import closed_loop
 from koopman_control.evaluation.plots.prediction import prediction_fan
+from koopman_control.evaluation.plots.residuals import eigenvalue_residuals, pseudospectrum
 from koopman_control.evaluation.plots.returns import return_distribution
 from koopman_control.evaluation.plots.spectrum import eigenvalues
 from koopman_control.evaluation.plots.timing import step_time_histogram
 
 __all__ = [
     "closed_loop",
+    "eigenvalue_residuals",
     "eigenvalues",
     "learning_curve",
     "prediction_fan",
+    "pseudospectrum",
     "return_distribution",
     "step_time_histogram",
 ]
