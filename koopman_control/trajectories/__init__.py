@@ -13,6 +13,8 @@ from koopman_control.trajectories.excitation import (
     OrnsteinUhlenbeck,
     Signal,
 )
+from koopman_control.trajectories.log_report import LogReport
+from koopman_control.trajectories.logs import from_table, split_at_gaps
 from koopman_control.trajectories.store import load_trajectories, save_trajectories
 from koopman_control.trajectories.trajectory import Trajectory, check_trajectories, total_steps
 
@@ -22,15 +24,18 @@ __all__ = [
     "CollectionInterrupted",
     "Environment",
     "HeldUniform",
+    "LogReport",
     "Multisine",
     "OrnsteinUhlenbeck",
     "Signal",
     "Trajectory",
     "check_trajectories",
     "collect",
+    "from_table",
     "load_trajectories",
     "open_environment",
     "require_continuous",
     "save_trajectories",
+    "split_at_gaps",
     "total_steps",
 ]
