@@ -1,6 +1,7 @@
 """What was measured: trajectories, how to collect them, how to keep them."""
 
 from koopman_control.trajectories.collect import CollectionFailed, CollectionInterrupted, collect
+from koopman_control.trajectories.coverage import Coverage, coverage
 from koopman_control.trajectories.environments import (
     Environment,
     open_environment,
@@ -22,6 +23,7 @@ __all__ = [
     "PRBS",
     "CollectionFailed",
     "CollectionInterrupted",
+    "Coverage",
     "Environment",
     "HeldUniform",
     "LogReport",
@@ -31,6 +33,7 @@ __all__ = [
     "Trajectory",
     "check_trajectories",
     "collect",
+    "coverage",
     "from_table",
     "load_trajectories",
     "open_environment",
