@@ -6,6 +6,7 @@ import numpy as np
 import pykoop
 
 from koopman_control import KoopmanMPC, LiftedModel, collect, evaluate
+from koopman_control.features import Coordinates
 
 
 def fitted_elsewhere() -> tuple[LiftedModel, Any, Any, Any]:
@@ -41,6 +42,7 @@ def fitted_elsewhere() -> tuple[LiftedModel, Any, Any, Any]:
         dt=data[0].dt,
         state_names=("x1", "x2"),
         action_bounds=data[0].action_bounds,
+        coordinates=Coordinates.of(3, states=[0, 1]),
     )
     return model, pipeline, data[-1].observations[:, :2], data[-1].actions
 

@@ -13,7 +13,16 @@ from koopman_control.evaluation import (
     learn,
 )
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel, prediction_error
+from koopman_control.identification import (
+    EDMDc,
+    LiftedModel,
+    estimate_input_delay,
+    prediction_error,
+    to_control,
+    to_dlti,
+    to_onnx,
+    with_input_delay,
+)
 from koopman_control.mpc import KoopmanMPC, compile_qp
 from koopman_control.tasks import TASKS, Task
 from koopman_control.trajectories import (
@@ -23,8 +32,11 @@ from koopman_control.trajectories import (
     OrnsteinUhlenbeck,
     Trajectory,
     collect,
+    coverage,
+    from_table,
     load_trajectories,
     save_trajectories,
+    split_at_gaps,
 )
 
 __version__ = "0.1.0"
@@ -47,9 +59,17 @@ __all__ = [
     "ZeroPolicy",
     "collect",
     "compile_qp",
+    "coverage",
+    "estimate_input_delay",
     "evaluate",
+    "from_table",
     "learn",
     "load_trajectories",
     "prediction_error",
     "save_trajectories",
+    "split_at_gaps",
+    "to_control",
+    "to_dlti",
+    "to_onnx",
+    "with_input_delay",
 ]

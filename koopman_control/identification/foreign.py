@@ -71,6 +71,7 @@ def parts_from_arrays(
     N: ArrayLike | None,
     jacobian: Lift | None,
     state_names: Sequence[str] | None,
+    coordinates: Coordinates | None,
 ) -> dict[str, Any]:
     """Arrange foreign matrices as the fields of a `LiftedModel`; see `LiftedModel.from_arrays`."""
     A = finite_array("A", A, ndim=2)
@@ -85,7 +86,8 @@ def parts_from_arrays(
     features = GivenLift(lift, jacobian)
     _check_lift(lift, d, n)
     features._size, features.n_features_in_ = n, d
-    names = tuple(f"y{i}" for i in range(d)) if state_names is None else tuple(state_names)
+    coordinates = _checked(Coordinates.of(d) if coordinates is None else coordinates, d)
+    names = coordinates.names() if state_names is None else tuple(state_names)
     if len(names) != d:
         raise ValueError(f"state_names is {names}; expected {d} names, one per row of C")
     fields: dict[str, Any] = {
@@ -93,7 +95,7 @@ def parts_from_arrays(
         "B": np.vstack([np.zeros((1, m)), C @ B, B]),
         "C": np.hstack([np.zeros((d, 1)), np.eye(d), np.zeros((d, n))]),
         "N": None,
-        "coordinates": Coordinates.of(d),
+        "coordinates": coordinates,
         "features": features,
         "center": np.zeros(d),
         "scale": np.ones(d),
@@ -133,6 +135,15 @@ def arrays_of_system(system: Any) -> dict[str, Any]:
         "dt": None if dt is True else float(dt),
         "state_names": None if names is None else tuple(names),
     }
+
+
+def _checked(coordinates: Coordinates, d: int) -> Coordinates:
+    if coordinates.dim != d or coordinates.has_angles:
+        raise ValueError(
+            f"coordinates reads {coordinates.columns} from an observation; expected {d} plain "
+            "columns, one per row of C: read an angle as its cosine and sine"
+        )
+    return coordinates
 
 
 def _placed(M: Array, C: Array, n_columns: int) -> Array:

@@ -118,6 +118,7 @@ class LiftedModel:
         dt: float | None = None,
         state_names: Sequence[str] | None = None,
         action_bounds: ArrayLike | None = None,
+        coordinates: Coordinates | None = None,
     ) -> LiftedModel:
         """Make a model of matrices fitted elsewhere: z+ = A z + B u + sum_i u_i N_i z, x = C z.
 
@@ -131,6 +132,7 @@ class LiftedModel:
             dt: Sampling time in seconds, or None.
             state_names: d names.
             action_bounds: Lowest and highest input, shape (2, m), or None.
+            coordinates: Which columns of an observation are the states; None: all, in order.
 
         Returns:
             A model whose roll-outs are those of the matrices given. Its lifted state is
@@ -145,7 +147,7 @@ class LiftedModel:
             array([[0.1, 1. ],
                    [0.2, 1. ]])
         """
-        parts = parts_from_arrays(A, B, C, lift, N, jacobian, state_names)
+        parts = parts_from_arrays(A, B, C, lift, N, jacobian, state_names, coordinates)
         if action_bounds is not None:
             action_bounds = bounds_array("action_bounds", action_bounds, parts["B"].shape[1])
         return cls(**parts, dt=dt, action_bounds=action_bounds)

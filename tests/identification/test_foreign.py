@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from koopman_control.common.arrays import Array
-from koopman_control.features import SampledFeatures
+from koopman_control.features import Coordinates, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import Trajectory
@@ -96,12 +96,20 @@ def test_a_controller_takes_a_foreign_model() -> None:
         ({"N": np.zeros((1, 5, 5))}, r"N has shape \(1, 5, 5\); expected \(2, 5, 5\)"),
         ({"lift": lambda X: X}, r"lift gave shape \(2, 2\) for 2 states of 2 entries"),
         ({"state_names": ["x"]}, "expected 2 names"),
+        ({"coordinates": Coordinates.of(3)}, "expected 2 plain columns"),
+        ({"coordinates": Coordinates.of(3, angles=[(0, 1)])}, "expected 2 plain columns"),
         ({"action_bounds": [[0.0], [1.0]]}, "action_bounds has shape"),
     ],
 )
 def test_parts_that_do_not_fit_are_named(change: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LiftedModel.from_arrays(**({"A": A, "B": B, "C": C, "lift": lift} | change))
+
+
+def test_states_may_be_some_columns_of_an_observation() -> None:
+    model = LiftedModel.from_arrays(A, B, C, lift, coordinates=Coordinates.of(4, states=[1, 3]))
+    np.testing.assert_array_equal(model.state([0.0, 1.0, 2.0, 3.0]), [1.0, 3.0])
+    assert model.state_names == ("y1", "y3")
 
 
 def test_a_foreign_lift_cannot_be_saved(tmp_path: Path) -> None:
