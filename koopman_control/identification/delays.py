@@ -12,19 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.features import SampledFeatures
-from koopman_control.features.scaling import spread
+from koopman_control.identification.lagged import LaggedRows
 from koopman_control.trajectories import Trajectory, check_trajectories
 
-N_FEATURES = 20
-STEEPNESS = 0.5  # smooth features need few samples
-N_FOLDS = 5
-STRETCHES = 4  # per fold
-MAX_ROWS = 20_000
-RIDGE = 1e-4  # on standardised columns; with less, chance makes inputs look useful
 VISIBLE = 0.01  # the smallest relative drop of the error that counts as an effect
 BY_CHANCE = 10.0  # over T samples, the drop that the best of several delays gets from nothing
 
@@ -90,7 +82,7 @@ def estimate_input_delay(
     """
     runs = check_trajectories(data)
     positive_int("max_delay", max_delay, minimum=0)
-    rows = _LaggedRows.of(runs, max_delay)
+    rows = LaggedRows.of(runs, max_delay)
     m = rows.U.shape[2]
     names = runs[0].action_names or tuple(f"action column {i}" for i in range(m))
     delays, errors = [0] * m, np.ones((m, max_delay + 1))
@@ -163,79 +155,6 @@ def _shifted(run: Trajectory, delays: Sequence[int]) -> Trajectory:
         actions=np.stack(columns, axis=1),
         rewards=None if run.rewards is None else run.rewards[longest:],
     )
-
-
-@dataclass(frozen=True)
-class _LaggedRows:
-    """Standardised rows that all delays share, so that their errors can be compared.
-
-    Args:
-        Z: State and features, shape (T, q).
-        X: State, shape (T, p).
-        U: Inputs 0 ... max_delay samples ago, shape (T, max_delay + 1, m).
-        dX: Increments, shape (T, p).
-        fold: Which fold a row belongs to, shape (T,).
-    """
-
-    Z: Array
-    X: Array
-    U: Array
-    dX: Array
-    fold: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, runs: Sequence[Trajectory], max_delay: int) -> _LaggedRows:
-        long = [run for run in runs if len(run) > max_delay]
-        if not long:
-            raise ValueError(
-                f"max_delay is {max_delay}, but the longest trajectory has {max(map(len, runs))} "
-                "steps; expected a max_delay below that"
-            )
-        X = np.concatenate([run.observations[max_delay:-1] for run in long])
-        dX = np.concatenate([np.diff(run.observations[max_delay:], axis=0) for run in long])
-        U = np.concatenate(
-            [
-                np.stack(
-                    [run.actions[max_delay - k : len(run) - k] for k in range(max_delay + 1)],
-                    axis=1,
-                )
-                for run in long
-            ]
-        )
-        if len(X) > MAX_ROWS:
-            X, U, dX = X[:MAX_ROWS], U[:MAX_ROWS], dX[:MAX_ROWS]
-        # Neighbours in time are alike, so folds are made of stretches of the data.
-        fold = np.arange(len(X)) * N_FOLDS * STRETCHES // len(X) % N_FOLDS
-        features = SampledFeatures(
-            N_FEATURES, steepness=STEEPNESS, sampling="uniform", random_state=0
-        )
-        X = (X - X.mean(axis=0)) / spread(X)
-        needed = 1 + X.shape[1] + N_FEATURES + U.shape[2] * (1 + X.shape[1])
-        if len(X) * (N_FOLDS - 1) < needed * N_FOLDS:
-            raise ValueError(
-                f"data holds {len(X)} samples with {max_delay} earlier inputs; expected at least "
-                f"{-(-needed * N_FOLDS // (N_FOLDS - 1))}: collect more, or lower max_delay"
-            )
-        Z = np.hstack([np.ones((len(X), 1)), X, features.fit(X).transform(X)])
-        U = (U - U[:, 0].mean(axis=0)) / spread(U[:, 0])
-        return cls(Z, X, U, dX / spread(dX), fold)
-
-    def error(self, delays: Sequence[int | None]) -> float:
-        """Root mean square of the left-out one-step errors; None leaves an input out."""
-        lagged = [self.U[:, k, [i]] for i, k in enumerate(delays) if k is not None]
-        Phi = np.hstack([self.Z, *lagged, *(u * self.X for u in lagged)])
-        parts = [
-            (Phi[rows].T @ Phi[rows], Phi[rows].T @ self.dX[rows])
-            for rows in (self.fold == i for i in range(N_FOLDS))
-        ]
-        gram, cross = sum(G for G, _ in parts), sum(R for _, R in parts)
-        squares = 0.0
-        for i, (G, R) in enumerate(parts):
-            ridge = RIDGE * len(Phi) * np.eye(Phi.shape[1])
-            K = np.linalg.solve(gram - G + ridge, cross - R)
-            rows = self.fold == i
-            squares += float(np.sum((self.dX[rows] - Phi[rows] @ K) ** 2))
-        return float(np.sqrt(squares / self.dX.size)) + np.finfo(float).tiny
 
 
 def _warn(errors: Array, delays: Sequence[int], names: Sequence[str], visible: float) -> None:

@@ -1,7 +1,8 @@
 """What was measured: trajectories, how to collect them, how to keep them."""
 
 from koopman_control.trajectories.collect import CollectionFailed, CollectionInterrupted, collect
-from koopman_control.trajectories.coverage import Coverage, coverage
+from koopman_control.trajectories.coverage import coverage
+from koopman_control.trajectories.coverage_report import Coverage
 from koopman_control.trajectories.environments import (
     Environment,
     open_environment,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from koopman_control.trajectories.coverage import InputCoverage, StateCoverage
+from koopman_control.trajectories.coverage_report import InputCoverage, StateCoverage
 
 POOR_ORDER = 3  # one sine with an offset
 SMALL_SHARE = 0.5

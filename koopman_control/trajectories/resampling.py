@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common import Array
 
-SAME_TIME = 1e-6  # in sampling times; a grid point this close to a row is that row
-DIGITS = 1e-9  # relative; a mean interval this close to six digits was meant to be that number
+SAME_TIME = 1e-4  # in sampling times; clocks that count from 1970 round that much
+DIGITS = 1e-7  # relative; a mean interval this close to six digits was meant to be that number
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from koopman_control.trajectories import Multisine, Trajectory
-from koopman_control.trajectories.coverage import Coverage, coverage
+from koopman_control.trajectories import Coverage, Multisine, Trajectory, coverage
 from koopman_control.trajectories.hankel import excitation_order
 
 RNG = np.random.default_rng(0)

@@ -6,7 +6,10 @@ import pytest
 
 from koopman_control.trajectories import Trajectory, from_table, split_at_gaps
 
-RNG = np.random.default_rng(0)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 def integrator(t: np.ndarray, u: np.ndarray, x0: float = 0.3) -> np.ndarray:
@@ -14,8 +17,8 @@ def integrator(t: np.ndarray, u: np.ndarray, x0: float = 0.3) -> np.ndarray:
     return x0 + np.concatenate([[0.0], np.cumsum(np.diff(t) * u[:-1])])
 
 
-def test_a_clean_log_comes_back_to_the_last_bit() -> None:
-    t, Y, U = 0.05 * np.arange(50), RNG.normal(size=(50, 3)), RNG.normal(size=(50, 2))
+def test_a_clean_log_comes_back_to_the_last_bit(rng: np.random.Generator) -> None:
+    t, Y, U = 0.05 * np.arange(50), rng.normal(size=(50, 3)), rng.normal(size=(50, 2))
     data, report = split_at_gaps(t, Y, U)
     assert len(data) == 1
     np.testing.assert_array_equal(data[0].observations, Y)
@@ -30,6 +33,14 @@ def test_the_sampling_time_survives_rounded_times() -> None:
     data, _ = split_at_gaps(t, t, np.zeros(3000))
     assert data[0].dt == pytest.approx(1.0 / 30.0, abs=1e-6)
     assert [len(run) for run in data] == [2999]
+
+
+def test_a_clock_that_counts_from_1970_loses_nothing(rng: np.random.Generator) -> None:
+    t, Y, U = 1.79e9 + 0.01 * np.arange(500), rng.normal(size=(500, 2)), rng.normal(size=(500, 1))
+    (run,), report = split_at_gaps(t, Y, U)
+    np.testing.assert_array_equal(run.observations, Y)
+    np.testing.assert_array_equal(run.actions, U[:-1])
+    assert (run.dt, report.n_mixed) == (0.01, 0)
 
 
 def test_a_log_is_cut_at_gaps_and_nothing_crosses_them() -> None:
@@ -75,11 +86,11 @@ def test_held_actions_do_not_reach_into_the_next_run() -> None:
     np.testing.assert_array_equal(data[0].actions, 3.0)
 
 
-def test_jitter_is_resampled_without_an_error_for_an_integrator() -> None:
+def test_jitter_is_resampled_without_an_error_for_an_integrator(rng: np.random.Generator) -> None:
     t = 0.1 * np.arange(400)
-    t[1:-1] += RNG.uniform(-0.03, 0.03, 398)
-    u = RNG.uniform(-1.0, 1.0, 400)
-    (run,), report = split_at_gaps(t, integrator(t, u), u, dt=0.1)
+    t[1:-1] += rng.uniform(-0.03, 0.03, 398)
+    u = rng.uniform(-1.0, 1.0, 400)
+    (run,), report = split_at_gaps(t, integrator(t, u), u, dt=0.1, max_gap=0.2)
     assert len(run) == 399
     np.testing.assert_allclose(np.diff(run.observations[:, 0]), 0.1 * run.actions[:, 0], atol=1e-12)
     assert 0.2 < report.jitter < 0.7
@@ -87,9 +98,9 @@ def test_jitter_is_resampled_without_an_error_for_an_integrator() -> None:
     assert "its mean over the step is used" in str(report)
 
 
-def test_a_change_of_rate_is_brought_to_one_sampling_time() -> None:
+def test_a_change_of_rate_is_brought_to_one_sampling_time(rng: np.random.Generator) -> None:
     t = np.concatenate([0.01 * np.arange(100), 1.0 + 0.05 * np.arange(20)])
-    u = RNG.uniform(-1.0, 1.0, len(t))
+    u = rng.uniform(-1.0, 1.0, len(t))
     (run,), _ = split_at_gaps(t, integrator(t, u), u, dt=0.05)
     assert len(run) == 39
     np.testing.assert_allclose(
@@ -228,11 +239,13 @@ def test_columns_that_are_not_there_are_named() -> None:
         from_table(log, ["x"], ["u"], time="t", angles=["u"])
 
 
-def test_a_log_of_a_known_plant_with_holes_and_jitter_gives_trajectories_to_fit() -> None:
-    t = np.cumsum(RNG.uniform(0.08, 0.12, 500))
-    u = RNG.uniform(-1.0, 1.0, 500)
+def test_a_log_of_a_known_plant_with_holes_and_jitter_gives_trajectories_to_fit(
+    rng: np.random.Generator,
+) -> None:
+    t = np.cumsum(rng.uniform(0.08, 0.12, 500))
+    u = rng.uniform(-1.0, 1.0, 500)
     x = integrator(t, u)
-    x[RNG.choice(500, 20, replace=False)] = np.nan
+    x[rng.choice(500, 20, replace=False)] = np.nan
     data, _ = split_at_gaps(t, x, u, dt=0.1)
     assert all(isinstance(run, Trajectory) for run in data)
     increments = np.concatenate([np.diff(run.observations[:, 0]) for run in data])
