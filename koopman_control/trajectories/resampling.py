@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common import Array
 
-SAME_TIME = 1e-4  # in sampling times; clocks that count from 1970 round that much
+SAME_TIME = 1e-6  # in sampling times; a grid point this close to a row is that row
 DIGITS = 1e-7  # relative; a mean interval this close to six digits was meant to be that number
 
 
@@ -119,7 +119,7 @@ def stretches(signals: Signals, gaps: Array) -> list[tuple[int, int]]:
         after = np.minimum.accumulate(np.where(seen, rows, len(rows))[::-1])[::-1][1:]
         bracketed = (before >= 0) & (after < len(rows))
         i, j = before * bracketed, after * bracketed
-        near = signals.time[j] - signals.time[i] <= gap * (1.0 + SAME_TIME)
+        near = signals.time[j] - signals.time[i] <= gap + _tolerance(signals.time, gap)
         known &= bracketed & near & (signals.run[i] == signals.run[j])
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
     return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
@@ -141,7 +141,7 @@ def resampled(
         Observations (T + 1, p), inputs (T, m), and in how many steps an input changes.
     """
     t = signals.time[first : last + 1]
-    n_steps = int((t[-1] - t[0]) / dt + SAME_TIME)
+    n_steps = int((t[-1] - t[0] + _tolerance(t, dt)) / dt)
     grid = t[0] + dt * np.arange(n_steps + 1)
     rows = _rows_about(signals, first, last, float(gaps.max()))
     Y = np.empty((n_steps + 1, signals.observations.shape[1]))
@@ -160,24 +160,32 @@ def _rows_about(signals: Signals, first: int, last: int, gap: float) -> slice:
     """Return the rows of a stretch and those of its run within a gap around it."""
     low, high = np.searchsorted(signals.run, [signals.run[first], signals.run[first] + 1])
     times = signals.time[low:high]
-    margin = 1.0 + SAME_TIME
-    start = np.searchsorted(times, signals.time[first] - gap * margin)
-    stop = np.searchsorted(times, signals.time[last] + gap * margin, side="right")
+    margin = gap + _tolerance(times, gap)
+    start = np.searchsorted(times, signals.time[first] - margin)
+    stop = np.searchsorted(times, signals.time[last] + margin, side="right")
     return slice(int(low + start), int(low + stop))
+
+
+def _tolerance(t: Array, dt: float) -> float:
+    """Return how far apart two times can be that are meant to be one, in seconds.
+
+    Clocks that count from 1970 round to a fraction of a microsecond.
+    """
+    return SAME_TIME * dt + 4.0 * float(np.spacing(max(abs(t[0]), abs(t[-1]))))
 
 
 def _interpolated(grid: Array, t: Array, values: Array, dt: float) -> Array:
     """Interpolate linearly, and exactly where a reading was taken."""
-    out = np.interp(grid, t, values)
-    nearest = np.clip(np.searchsorted(t, grid - SAME_TIME * dt), 0, len(t) - 1)
-    exact = np.abs(t[nearest] - grid) <= SAME_TIME * dt
+    out, tolerance = np.interp(grid, t, values), _tolerance(t, dt)
+    nearest = np.clip(np.searchsorted(t, grid - tolerance), 0, len(t) - 1)
+    exact = np.abs(t[nearest] - grid) <= tolerance
     out[exact] = values[nearest[exact]]
     return out
 
 
 def _mean_inputs(grid: Array, t: Array, U: Array, dt: float) -> tuple[Array, int]:
     """Average inputs held from row to row over each step; also count the steps with a change."""
-    tolerance = SAME_TIME * dt
+    tolerance = _tolerance(t, dt)
     before = np.searchsorted(t, grid + tolerance, side="right") - 1
     held = U[before[:-1]]
     inside = np.searchsorted(grid, t - tolerance) == np.searchsorted(grid, t + tolerance)
