@@ -57,4 +57,5 @@ if __name__ == "__main__":
         rollout="linear",
         reference=lambda observation: (observation[2], 0.0),
     )
-    print(evaluate(mpc, "koopman_envs/VanDerPol-v0", seeds=range(1000, 1010)).mean)
+    result = evaluate(mpc, "koopman_envs/VanDerPol-v0", seeds=range(1000, 1010))
+    print(f"mean return {result.mean:.1f} (optimum -50.0, no control -209.6)")
