@@ -5,7 +5,9 @@ from koopman_control import EDMDc, HeldUniform, KoopmanMPC, SampledFeatures, col
 data = collect("Pendulum-v1", HeldUniform(hold=(1, 10)), n_steps=600, seed=0)
 features = SampledFeatures(20, steepness=0.25, random_state=0)
 fit = EDMDc(features, coupling="bilinear", angles=[(0, 1)], horizon=60).fit(data)
-mpc = KoopmanMPC(fit.model_, 60, Q=[1, 0.1], R=0.001, rollout="relifted", first_guesses=128)
+mpc = KoopmanMPC(
+    fit.model_, 60, Q=[1, 0.1], R=0.001, rollout="relifted", n_guesses=4, first_guesses=128
+)
 result = evaluate(mpc, "Pendulum-v1", seeds=range(1000, 1100), workers=2)
 print(f"mean return {result.mean:.1f}, worst {result.worst:.1f} (optimum -143.1, -289.2)")
 print("report:", result.report("runs/pendulum"))

@@ -21,7 +21,24 @@ from koopman_control.features import (
     RadialFeatures,
     SampledFeatures,
 )
-from koopman_control.identification import EDMDc, LiftedModel, prediction_error
+from koopman_control.identification import (
+    EDMDc,
+    LiftedModel,
+    adapt,
+    bootstrap_models,
+    correct_for_noise,
+    error_quantiles,
+    estimate_input_delay,
+    prediction_error,
+    reduced,
+    refine_over_horizon,
+    spectrum,
+    stabilized,
+    to_control,
+    to_dlti,
+    to_onnx,
+    with_input_delay,
+)
 from koopman_control.mpc import KoopmanMPC, compile_qp
 from koopman_control.tasks import TASKS, Task
 from koopman_control.trajectories import (
@@ -31,8 +48,11 @@ from koopman_control.trajectories import (
     OrnsteinUhlenbeck,
     Trajectory,
     collect,
+    coverage,
+    from_table,
     load_trajectories,
     save_trajectories,
+    split_at_gaps,
 )
 
 __version__ = "0.1.0"
@@ -59,11 +79,27 @@ __all__ = [
     "Task",
     "Trajectory",
     "ZeroPolicy",
+    "adapt",
+    "bootstrap_models",
     "collect",
     "compile_qp",
+    "correct_for_noise",
+    "coverage",
+    "error_quantiles",
+    "estimate_input_delay",
     "evaluate",
+    "from_table",
     "learn",
     "load_trajectories",
     "prediction_error",
+    "reduced",
+    "refine_over_horizon",
     "save_trajectories",
+    "spectrum",
+    "split_at_gaps",
+    "stabilized",
+    "to_control",
+    "to_dlti",
+    "to_onnx",
+    "with_input_delay",
 ]

@@ -19,6 +19,7 @@ from koopman_control.common.files import (
     write_atomically,
     write_text_atomically,
 )
+from koopman_control.common.optional import optional_package
 from koopman_control.common.protocols import Controller, begin_episode
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ensure_writable_folder",
     "finite_array",
     "load_npz",
+    "optional_package",
     "positive_float",
     "positive_int",
     "read_only",

@@ -1,19 +1,53 @@
 """Identification: from trajectories to a lifted model, by least squares."""
 
 from koopman_control.identification.accumulation import Accumulator
+from koopman_control.identification.adaptation import OnlineModel, adapt
+from koopman_control.identification.delays import (
+    DelayEstimate,
+    estimate_input_delay,
+    with_input_delay,
+)
+from koopman_control.identification.diagnostics import ModelReport
 from koopman_control.identification.edmdc import EDMDc
 from koopman_control.identification.errors import prediction_error
+from koopman_control.identification.horizon import refine_over_horizon
+from koopman_control.identification.interop import to_control, to_dlti, to_onnx
 from koopman_control.identification.least_squares import RFactor, RidgeSolver
 from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.reduction import Reduction, reduced
+from koopman_control.identification.residuals import pseudospectrum
+from koopman_control.identification.robust import correct_for_noise
 from koopman_control.identification.rollouts import ROLLOUTS, Rollout
+from koopman_control.identification.spectrum import Spectrum, spectrum
+from koopman_control.identification.stability import stabilized
+from koopman_control.identification.uncertainty import bootstrap_models, error_quantiles
 
 __all__ = [
     "ROLLOUTS",
     "Accumulator",
+    "DelayEstimate",
     "EDMDc",
     "LiftedModel",
+    "ModelReport",
+    "OnlineModel",
     "RFactor",
+    "Reduction",
     "RidgeSolver",
     "Rollout",
+    "Spectrum",
+    "adapt",
+    "bootstrap_models",
+    "correct_for_noise",
+    "error_quantiles",
+    "estimate_input_delay",
     "prediction_error",
+    "pseudospectrum",
+    "reduced",
+    "refine_over_horizon",
+    "spectrum",
+    "stabilized",
+    "to_control",
+    "to_dlti",
+    "to_onnx",
+    "with_input_delay",
 ]

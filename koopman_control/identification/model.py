@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, finite_array, real_array
+from koopman_control.common.arrays import Array, bounds_array, finite_array, real_array
 from koopman_control.common.files import PathLike
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
-from koopman_control.identification import rollouts
+from koopman_control.identification import interop, rollouts
+from koopman_control.identification.foreign import Lift, arrays_of_system, parts_from_arrays
 from koopman_control.identification.relift import Embedding, OneStepMap
 from koopman_control.identification.rollouts import ROLLOUTS, Rollout
 from koopman_control.identification.store import read_model, write_model
@@ -112,6 +113,68 @@ class LiftedModel:
             FileFormatError: If it is damaged or holds something else.
         """
         return read_model(path, cls)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        A: ArrayLike,
+        B: ArrayLike,
+        C: ArrayLike | None = None,
+        lift: Lift | None = None,
+        *,
+        N: ArrayLike | None = None,
+        jacobian: Lift | None = None,
+        dt: float | None = None,
+        state_names: Sequence[str] | None = None,
+        action_bounds: ArrayLike | None = None,
+        coordinates: Coordinates | None = None,
+    ) -> LiftedModel:
+        """Make a model of matrices fitted elsewhere: z+ = A z + B u + sum_i u_i N_i z, x = C z.
+
+        Args:
+            A: Lifted dynamics, shape (n, n).
+            B: Input matrix, shape (n, m).
+            C: Read-out of the measured states, shape (d, n); None means x = z.
+            lift: From states (S, d) to lifted states (S, n); None for a C that is invertible.
+            N: Input couplings, shape (m, n, n), or None.
+            jacobian: Derivative of lift, (S, d) to (S, n, d); None differentiates numerically.
+            dt: Sampling time in seconds, or None.
+            state_names: d names.
+            action_bounds: Lowest and highest input, shape (2, m), or None.
+            coordinates: Which columns of an observation are the states; None: all, in order.
+
+        Returns:
+            A model whose roll-outs are those of the matrices given. Its lifted state is
+            [1, x, lift(x)], so its n_lifted is 1 + d + n. It cannot be saved to a file.
+
+        Raises:
+            ValueError: If shapes disagree, or lift is needed and not given.
+
+        Example:
+            >>> A, B = [[1.0, 0.1], [0.0, 1.0]], [[0.0], [0.1]]
+            >>> LiftedModel.from_arrays(A, B, dt=0.1).predict([0.0, 1.0], [[0.0], [0.0]])
+            array([[0.1, 1. ],
+                   [0.2, 1. ]])
+        """
+        parts = parts_from_arrays(A, B, C, lift, N, jacobian, state_names, coordinates)
+        if action_bounds is not None:
+            action_bounds = bounds_array("action_bounds", action_bounds, parts["B"].shape[1])
+        return cls(**parts, dt=dt, action_bounds=action_bounds)
+
+    @classmethod
+    def from_control(
+        cls, system: Any, lift: Lift | None = None, *, jacobian: Lift | None = None
+    ) -> LiftedModel:
+        """Make a model of a discrete-time `control.StateSpace`; see `from_arrays`.
+
+        The states are the system's outputs. `lift` leads from them to the system's state; without
+        it the output matrix must be invertible.
+        """
+        return cls.from_arrays(**arrays_of_system(system), lift=lift, jacobian=jacobian)
+
+    def to_control(self) -> Any:
+        """Return the linear roll-out as a `control.StateSpace`; see `interop.to_control`."""
+        return interop.to_control(self)
 
     @property
     def n_states(self) -> int:

@@ -19,7 +19,6 @@ import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.features.scaling import constant_columns, spread
-from koopman_control.identification.edmdc import REGULARIZATIONS
 from koopman_control.identification.errors import (
     bounded_score,
     scaled_errors,
@@ -28,6 +27,7 @@ from koopman_control.identification.errors import (
 )
 from koopman_control.identification.least_squares import RFactor, RidgeSolver
 from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.penalties import RIDGE_PATH
 from koopman_control.identification.regression import Frame, Regression
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import Run, at_limit, runs_of, split_into_folds
@@ -83,27 +83,27 @@ def correct_for_noise(
     regression = _regression_of(model, runs)
     size = regression.frame.input_scale
     factors = [instrument_factor(model, fold, lag, size) for fold in folds]
-    scores = np.zeros((2, len(REGULARIZATIONS)))
+    scores = np.zeros((2, len(RIDGE_PATH)))
     scale = state_scale(runs, model.coordinates)
     for i, fold in enumerate(folds):
         windows = windows_of(fold, horizon)
         others = InstrumentFactor.merged([f for j, f in enumerate(factors) if j != i])
         for row, solver in enumerate((others.plain(), others.projected())):
-            for column, weight in enumerate(REGULARIZATIONS):
+            for column, weight in enumerate(RIDGE_PATH):
                 candidate = regression.model(solver.solve(weight))
                 errors = scaled_errors(candidate, windows, scale, judged)
                 scores[row, column] += bounded_score(errors) / len(folds)
-    row, column = divmod(int(np.argmin(scores)), len(REGULARIZATIONS))
+    row, column = divmod(int(np.argmin(scores)), len(RIDGE_PATH))
     whole = InstrumentFactor.merged(factors)
     solver = whole.projected() if row else whole.plain()
     facts = {
         "noise_correction": "instruments" if row else "none",
-        "regularization": REGULARIZATIONS[column],
+        "regularization": RIDGE_PATH[column],
         "cv_score": float(scores[row, column]),
         "cv_rollout": judged,
         "cv_horizon": horizon,
     }
-    K = solver.solve(REGULARIZATIONS[column])
+    K = solver.solve(RIDGE_PATH[column])
     return regression.model(K, {**model.summary, **facts})
 
 

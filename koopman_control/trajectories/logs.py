@@ -1,0 +1,211 @@
+"""Logs as they are: time-stamped rows with gaps, holes and jitter, made into clean trajectories.
+
+Row i of a log says what was seen at time i and which input was applied from then on. Where nothing
+was seen for longer than a gap, or the input is not known, the log is cut; nothing is ever
+interpolated across a cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from koopman_control.common import Array, positive_float, real_array
+from koopman_control.trajectories.log_report import LogReport
+from koopman_control.trajectories.resampling import (
+    clean_rows,
+    resampled,
+    stretches,
+    usual_interval,
+)
+from koopman_control.trajectories.trajectory import Trajectory
+
+GAP = 1.5  # in usual intervals: one missing row is a gap, jitter is not
+Column = str | int
+
+
+def split_at_gaps(
+    time: ArrayLike,
+    observations: ArrayLike,
+    actions: ArrayLike,
+    *,
+    dt: float | None = None,
+    max_gap: float | None = None,
+    angles: Sequence[int] = (),
+    angle_period: float = 2.0 * np.pi,
+    hold_actions: bool = False,
+    runs: ArrayLike | None = None,
+    **known: Any,
+) -> tuple[list[Trajectory], LogReport]:
+    """Turn a time-stamped log into clean trajectories with one sampling time.
+
+    Observations are interpolated linearly, column by column, so that columns may be logged at
+    different rates (NaN in the rows between). Inputs are held from row to row; the input of a step
+    is the mean of what was applied during it, so that jitter does not shift inputs in time. A step
+    back in time starts a new run; rows that repeat a time are left out.
+
+    Args:
+        time: Seconds, or numpy datetime64, shape (R,).
+        observations: What was seen, NaN where it is missing, shape (R, p).
+        actions: The input applied from each row on, NaN where it is unknown, shape (R, m).
+        dt: Sampling time of the trajectories in seconds; None takes the usual interval of the
+            column that is logged most seldom.
+        max_gap: Longest time between two readings of a column that is interpolated over, in
+            seconds; None takes 1.5 times its usual interval, or dt.
+        angles: Observation columns that jump by `angle_period`; unwrapped within each run.
+        angle_period: Size of those jumps: 2 pi, or 360 for degrees.
+        hold_actions: Whether an empty (NaN) action means that the one before still holds, as in
+            logs that list inputs only when they change; else the log is cut there.
+        runs: A label per row, shape (R,); where it changes, a new run starts.
+        **known: Further fields of every `Trajectory`: action_bounds, observation_names, ...
+
+    Returns:
+        The trajectories in the order of the log, and a report of what was dropped and why.
+
+    Raises:
+        TypeError: If an argument holds no numbers.
+        ValueError: If lengths disagree, or nothing usable is left; the message has the report.
+
+    Example:
+        >>> t = np.array([0.0, 0.1, 0.2, 0.9, 1.0, 1.1])
+        >>> data, report = split_at_gaps(t, t[:, None], 0 * t[:, None])
+        >>> [len(run) for run in data], report.gaps
+        ([2, 2], ((0.2, 0.9),))
+    """
+    signals = clean_rows(
+        _seconds(time), _rows("observations", observations), _rows("actions", actions), runs
+    )
+    if hold_actions:
+        signals = signals.with_held_actions()
+    usual = usual_interval(signals)
+    step = usual.max() if dt is None else positive_float("dt", dt)
+    if max_gap is None:
+        gaps = GAP * np.maximum(usual, step)
+    else:
+        gaps = np.full(len(usual), positive_float("max_gap", max_gap))
+    turning = [_column("angles", c, signals.observations.shape[1]) for c in angles]
+    positive_float("angle_period", angle_period)
+    data, kept = [], []
+    for first, last in stretches(signals, gaps):
+        Y, U, changes = resampled(
+            signals, first, last, step, gaps=gaps, angles=turning, period=angle_period
+        )
+        if len(U):
+            data.append(Trajectory(Y, U, dt=float(step), **known))
+        kept.append((first, last, len(U), changes))
+    report = LogReport.of(signals, kept, float(step), float(gaps.max()))
+    if not data:
+        raise ValueError(
+            f"the log holds no two readings in a row that could make a step; {report}; give a "
+            "larger max_gap, or hold_actions=True if an empty action means an unchanged one"
+        )
+    return data, report
+
+
+def from_table(
+    table: Any,
+    observations: Sequence[Column],
+    actions: Sequence[Column],
+    *,
+    time: Column,
+    angles: Sequence[Column] = (),
+    run: Column | None = None,
+    **settings: Any,
+) -> tuple[list[Trajectory], LogReport]:
+    """Turn a table into clean trajectories; see `split_at_gaps` for how.
+
+    Args:
+        table: Anything that gives a column for its name: a pandas frame, a dictionary of arrays,
+            a structured array; or an array of shape (R, columns) with columns named 0, 1, ...
+        observations: Names of the p observation columns, which the trajectories keep.
+        actions: Names of the m action columns.
+        time: Name of the column of times.
+        angles: Names of those observation columns that are angles and jump.
+        run: Name of a column that labels runs, if there is one.
+        **settings: As for `split_at_gaps`.
+
+    Raises:
+        ValueError: If a column is missing; else as `split_at_gaps`.
+
+    Example:
+        >>> log = {"t": [0.0, 0.1, 0.2], "x": [1.0, 2.0, 4.0], "u": [1.0, 2.0, np.nan]}
+        >>> data, report = from_table(log, ["x"], ["u"], time="t")
+        >>> data[0].actions.ravel()
+        array([1., 2.])
+    """
+    seen = _names("observations", observations)
+    for angle in angles:
+        if angle not in seen:
+            raise ValueError(f"angles names {angle!r}; expected some of observations: {seen}")
+    names = {
+        "observation_names": tuple(str(name) for name in seen),
+        "action_names": tuple(str(name) for name in _names("actions", actions)),
+    }
+    return split_at_gaps(
+        _taken(table, time),
+        np.column_stack([_numbers(table, name) for name in seen]),
+        np.column_stack([_numbers(table, name) for name in actions]),
+        angles=[seen.index(angle) for angle in angles],
+        runs=None if run is None else _taken(table, run),
+        **(names | settings),
+    )
+
+
+def _seconds(time: ArrayLike) -> Array:
+    """Return times as seconds, shape (R,); missing ones are NaN."""
+    stamps = np.asarray(time)
+    if stamps.dtype.kind == "M":
+        known = stamps[~np.isnat(stamps)]
+        since = stamps - (known[0] if len(known) else stamps[:1])
+        missing = np.isnat(stamps)
+        return np.where(missing, np.nan, since / np.timedelta64(1, "ns") * 1e-9)
+    if stamps.dtype.kind == "O":
+        raise TypeError(
+            "time holds Python objects; expected seconds or numpy datetime64: for times with a "
+            "zone in pandas, column.dt.tz_convert(None)"
+        )
+    return real_array("time", time, ndim=1)
+
+
+def _rows(name: str, value: ArrayLike) -> Array:
+    array = real_array(name, value)
+    return real_array(name, array[:, None] if array.ndim == 1 else array, ndim=2)
+
+
+def _column(name: str, value: Any, size: int) -> int:
+    if not isinstance(value, int | np.integer) or not 0 <= value < size:
+        raise ValueError(f"{name} holds {value!r}; expected columns between 0 and {size - 1}")
+    return int(value)
+
+
+def _names(argument: str, names: Sequence[Column]) -> list[Column]:
+    if isinstance(names, str | int):
+        raise TypeError(f"{argument} is {names!r}; expected a list of columns: [{names!r}]")
+    if not len(names):
+        raise ValueError(f"{argument} is empty; expected at least one column")
+    return list(names)
+
+
+def _taken(table: Any, name: Any) -> NDArray[Any]:
+    matrix = isinstance(table, np.ndarray) and table.ndim == 2
+    try:
+        return np.asarray(table[:, name] if matrix else table[name])
+    except (KeyError, IndexError, ValueError) as error:
+        columns = getattr(table, "columns", None)
+        if columns is None and isinstance(table, dict):
+            columns = table.keys()
+        there = f"; the table has {list(columns)}" if columns is not None else ""
+        raise ValueError(f"the table has no column {name!r}{there}") from error
+
+
+def _numbers(table: Any, name: Column) -> Array:
+    column = _taken(table, name)
+    if column.dtype.kind == "O":  # pandas' nullable numbers, or None among floats
+        try:
+            column = np.array([np.nan if v is None else float(v) for v in column.tolist()])
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"column {name!r} holds no numbers: {error}") from error
+    return real_array(f"column {name!r}", column, ndim=1)
