@@ -333,8 +333,9 @@ class LiftedModel:
         """Predict without checks, x0 (d,) or (S, d) and U (S, H, m) to states (S, H, d)."""
         if rollout == "relifted":
             return rollouts.relifted(self.one_step, x0, U)
-        N = self.N if rollout == "bilinear" else None
-        return rollouts.lifted(self.A, self.B, N, self.lift(x0), U) @ self.C.T
+        if rollout == "linear":
+            return rollouts.linear(self.A, self.B, self.C, self.lift(x0), U)
+        return rollouts.lifted(self.A, self.B, self.N, self.lift(x0), U) @ self.C.T
 
     def sensitivities(self, x0: Array, X: Array, U: Array, rollout: Rollout) -> Array:
         """Differentiate a prediction X (S, H, d) without checks; returns shape (S, H, d, H m)."""

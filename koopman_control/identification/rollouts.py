@@ -31,17 +31,38 @@ def relifted(step_map: OneStepMap, x0: Array, U: Array) -> Array:
     return X
 
 
+def linear(A: Array, B: Array, C: Array, z0: Array, U: Array) -> Array:
+    """Predict states (S, H, d) by z+ = A z + B u, x = C z, from z0 (S, n) or (n,).
+
+    The products C A^k z0 may be taken from either side. From the left they cost d columns per step
+    whatever the number of sequences, so that is how many sequences are predicted.
+    """
+    S, H, m = U.shape
+    d, n = C.shape
+    if S <= 2 * d or H * m > n:  # with a long horizon, the response would outgrow the model
+        return lifted(A, B, None, z0, U) @ C.T
+    Phi, Gamma = linear_response(A, B, C, H)
+    X = U.reshape(S, H * m) @ Gamma.T
+    X += z0 @ Phi.T
+    return X.reshape(S, H, d)
+
+
 def lifted(A: Array, B: Array, N: Array | None, z0: Array, U: Array) -> Array:
     """Predict lifted states (S, H, n) from z0 (S, n) or (n,), linear where N is None."""
-    S, H, _ = U.shape
-    z = np.broadcast_to(z0, (S, z0.shape[-1]))
-    Z = np.empty((S, H, z0.shape[-1]))
-    for k in range(H):
-        z_next = z @ A.T + U[:, k] @ B.T
+    S, _, m = U.shape
+    n = len(A)
+    matrices = A.T if N is None else np.concatenate([A.T, *np.swapaxes(N, 1, 2)], axis=1)
+    z = np.broadcast_to(z0, (S, n))
+    Z = np.swapaxes(U, 0, 1) @ B.T  # (H, S, n): each step is one block of memory
+    products = np.empty((S, matrices.shape[1]))
+    for z_next, u in zip(Z, np.swapaxes(U, 0, 1), strict=True):
+        np.matmul(z, matrices, out=products)
+        z_next += products[:, :n]
         if N is not None:
-            z_next += np.einsum("sm,mij,sj->si", U[:, k], N, z, optimize=True)
-        z = Z[:, k] = z_next
-    return Z
+            for i in range(m):
+                z_next += u[:, i : i + 1] * products[:, (i + 1) * n : (i + 2) * n]
+        z = z_next
+    return np.swapaxes(Z, 0, 1)
 
 
 def relifted_sensitivity(step_map: OneStepMap, x0: Array, X: Array, U: Array) -> Array:
