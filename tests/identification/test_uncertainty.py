@@ -12,7 +12,8 @@ from koopman_control.identification.uncertainty import (
 )
 from koopman_control.trajectories import Trajectory
 
-ESTIMATOR = EDMDc(SampledFeatures(5, random_state=0), regularization=1e-6)
+FEATURES = SampledFeatures(5, sampling="gaussian", random_state=0)
+ESTIMATOR = EDMDc(FEATURES, regularization=1e-6)
 
 
 def run(seed: int, n_steps: int = 30, noise: float = 0.1) -> Trajectory:
