@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.features import Angle, FeatureMap, SampledFeatures
+from koopman_control.identification.averaging import averaged
 from koopman_control.identification.checks import (
     feature_maps,
     one_of,
@@ -44,6 +45,7 @@ from koopman_control.identification.threads import single_threaded_blas
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 COUPLINGS = ("linear", "bilinear")
+REDRAWN = 100_003  # distance between the seeds of feature draws
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         limits: "data" takes the observation bounds stored with the trajectories, None knows none.
         n_folds: Folds of the cross-validation; 0 does without, for a single feature map and a
             given regularisation.
+        n_draws: Draws of the features, each fitted by itself, whose linear roll-outs are averaged:
+            more draws, less luck. For the linear roll-out; the roll-outs of `cv_error_` and the
+            scores are those of the first draw.
 
     Attributes:
         model_: The fitted `LiftedModel`.
@@ -118,6 +123,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         memory: int = 0,
         limits: Literal["data"] | None = "data",
         n_folds: int = 5,
+        n_draws: int = 1,
     ) -> None:
         self.features = features
         self.coupling = coupling
@@ -130,6 +136,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         self.memory = memory
         self.limits = limits
         self.n_folds = n_folds
+        self.n_draws = n_draws
 
     def fit(
         self,
@@ -166,7 +173,23 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             least = self.choices_[0].regularization
             warn_of_lost_directions(trial.regression, trial.factor, decomposed, trial.runs, least)
             self._total = trial.total()
+        if self.n_draws > 1:
+            self.model_ = averaged([self.model_, *self._redrawn(checked, sample_weight)])
         return self
+
+    def _redrawn(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
+        """Fit to other draws of the same candidate features."""
+        first = SampledFeatures(random_state=0) if self.features is None else self.features
+        given = feature_maps(first)
+        models = []
+        for k in range(1, self.n_draws):
+            draws = [clone(features) for features in given]
+            for features in draws:
+                seed = features.get_params().get("random_state") or 0
+                features.set_params(random_state=seed + REDRAWN * k)
+            other = clone(self).set_params(features=draws, n_draws=1)
+            models.append(other.fit(data, sample_weight=sample_weight).model_)
+        return models
 
     def partial_fit(
         self,
@@ -197,6 +220,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             >>> pieces = (Trajectory(*load(i)) for i in range(1000))  # doctest: +SKIP
             >>> EDMDc(SampledFeatures(500)).partial_fit(pieces).model_  # doctest: +SKIP
         """
+        if self.n_draws > 1:
+            raise ValueError(f"n_draws is {self.n_draws}; partial_fit needs n_draws=1")
         if sample_weight is not None or isinstance(data, (Trajectory, list, tuple)):
             pieces: Iterable[list[Trajectory]] = [check_trajectories(data)]
         else:
@@ -257,6 +282,11 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         one_of("limits", self.limits, ("data", None))
         positive_int("horizon", self.horizon)
         positive_int("memory", self.memory, minimum=0)
+        if positive_int("n_draws", self.n_draws) > 1 and self.rollout != "linear":
+            raise ValueError(
+                f"n_draws is {self.n_draws} with rollout={self.rollout!r}; only linear roll-outs "
+                'can be averaged: use n_draws=1, or rollout="linear"'
+            )
         strengths = regularizations(self.regularization, path_of(self.penalty))
         if self.n_folds != 0:
             positive_int("n_folds", self.n_folds, minimum=2)

@@ -32,6 +32,7 @@ class Task:
         coupling: Input coupling of the model: "linear" or "bilinear".
         n_features: Candidate numbers of sampled features; cross-validation picks.
         steepness: Candidate steepnesses of the features; cross-validation picks.
+        n_draws: Draws of the features whose linear roll-outs are averaged.
         prediction: Longest prediction judged in cross-validation, in steps; None: the horizon.
         states: Observation columns to model; None takes all.
         angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
@@ -62,6 +63,7 @@ class Task:
     coupling: Coupling = "linear"
     n_features: tuple[int, ...] = (20, 60)
     steepness: tuple[float, ...] = (0.25, 1.0)
+    n_draws: int = 1
     prediction: int | None = None
     states: tuple[int, ...] | None = None
     angles: tuple[Angle, ...] = ()
@@ -84,6 +86,7 @@ class Task:
             coupling=self.coupling,
             rollout=self.rollout,
             horizon=self.prediction or self.horizon,
+            n_draws=self.n_draws,
             states=self.states,
             angles=self.angles,
         )

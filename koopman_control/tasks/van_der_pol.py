@@ -29,6 +29,7 @@ VAN_DER_POL = Task(
     n_rounds=7,
     n_features=(20,),
     steepness=(0.25, 0.5, 1.0),
+    n_draws=4,
     states=(0, 1),
     state_names=("x1", "x2"),
     reference=set_point,
