@@ -105,8 +105,12 @@ def _task_for(env_id: str) -> Task:
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
     try:
         env = open_environment(env_id)
-    except (ValueError, gym.error.Error) as error:
-        raise ValueError(f"Gymnasium cannot make {env_id!r}: {error}.{hint}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"Gymnasium cannot make {env_id!r}: there is no such environment.{hint}"
+        ) from error
+    except gym.error.Error as error:
+        raise ValueError(f"Gymnasium cannot make {env_id!r}: {error}") from error
     require_continuous(env)
     env.close()
     raise ValueError(
