@@ -179,11 +179,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     def _redrawn(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
         """Fit to other draws of the same candidate features."""
-        first = SampledFeatures(random_state=0) if self.features is None else self.features
-        given = feature_maps(first)
         models = []
         for k in range(1, self.n_draws):
-            draws = [clone(features) for features in given]
+            draws = [clone(features) for features in self._given_features()]
             for features in draws:
                 seed = features.get_params().get("random_state") or 0
                 features.set_params(random_state=seed + REDRAWN * k)
@@ -305,18 +303,20 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         coordinates = coordinates_of(data, self.states, self.angles, self.memory)
         return framed(data, coordinates, self.coupling, self.limits == "data", weights)
 
+    def _given_features(self) -> Sequence[FeatureMap]:
+        """Return the candidate features, unfitted."""
+        given = SampledFeatures(random_state=0) if self.features is None else self.features
+        return feature_maps(given)
+
     def _trials(self, data: list[Trajectory], sample_weight: Any) -> list[CrossValidation]:
         """Accumulate the data once for every candidate."""
         frame, runs = self._regression_data(data, weights_of(data, sample_weight))
         folds = split_into_folds(runs, self.n_folds) if self.n_folds else [runs]
         if self.n_folds and len(folds) < 2:
             raise ValueError("data holds a single step; expected at least two, to leave some out")
-        given = feature_maps(
-            SampledFeatures(random_state=0) if self.features is None else self.features
-        )
         trials = [
             CrossValidation(regression, folds, self.horizon, penalty=self.penalty)
-            for regression in fitted_candidates(frame, runs, given)
+            for regression in fitted_candidates(frame, runs, self._given_features())
         ]
         frame = with_saturating_states(trials[0].regression, trials[0].factor, runs)
         for trial in trials:

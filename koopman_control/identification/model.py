@@ -209,7 +209,9 @@ class LiftedModel:
         if self.reduction is None:
             drift = self.C @ (self.A - np.eye(len(self.A)))
         else:
-            drift = self.C @ self.A @ self.reduction - self._read_out()
+            drift = self.C @ self.A @ self.reduction - read_out(
+                self.coordinates, self.center, self.scale, self.reduction.shape[1]
+            )
         n_phi = drift.shape[1] - n_angles
         drift = drift[:, :n_phi]
         gains = np.zeros((self.n_inputs, *drift.shape))
@@ -355,17 +357,6 @@ class LiftedModel:
 
         return report(self, data, horizon)
 
-    def _read_out(self) -> Array:
-        """Matrix that recovers the states exactly from psi(x), shape (d, full n)."""
-        n_full = len(self.A) if self.reduction is None else self.reduction.shape[1]
-        C = np.zeros((self.n_states, n_full))
-        for j, (state, kind) in enumerate(self.coordinates.embedded):
-            if kind == "id":
-                C[state, 0], C[state, 1 + j] = self.center[j], self.scale[j]
-        angles = np.flatnonzero(self.coordinates.is_angle)
-        C[angles, n_full - len(angles) + np.arange(len(angles))] = 1.0
-        return C
-
     def check_rollout(self, rollout: str) -> None:
         """Raise a ValueError unless this model can be rolled out that way."""
         if rollout not in ROLLOUTS:
@@ -380,6 +371,24 @@ class LiftedModel:
                 "rollout is 'bilinear' but the model has no input couplings N; "
                 'fit with coupling="bilinear", or use the linear or re-lifted roll-out'
             )
+
+
+def read_out(coordinates: Coordinates, center: Array, scale: Array, n: int) -> Array:
+    """Return the matrix (d, n) that recovers states from psi(x) with n entries.
+
+    Args:
+        coordinates: From observations to states.
+        center: Mean of the feature inputs, shape (e,).
+        scale: Standard deviation of the feature inputs, shape (e,).
+        n: Entries of [1, standardised feature inputs, features, angles].
+    """
+    C = np.zeros((coordinates.dim, n))
+    for j, (state, kind) in enumerate(coordinates.embedded):
+        if kind == "id":
+            C[state, 0], C[state, 1 + j] = center[j], scale[j]
+    angles = np.flatnonzero(coordinates.is_angle)
+    C[angles, n - len(angles) + np.arange(len(angles))] = 1.0
+    return C
 
 
 def _stacked(blocks: Array) -> Array:

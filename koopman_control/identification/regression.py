@@ -22,7 +22,7 @@ from koopman_control.identification.accumulation import (
     whitening,
 )
 from koopman_control.identification.least_squares import RFactor
-from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.model import LiftedModel, read_out
 from koopman_control.identification.relift import Embedding
 from koopman_control.identification.snapshots import (
     Chunk,
@@ -219,7 +219,7 @@ class Regression:
         return LiftedModel(
             A=A,
             B=B,
-            C=self._read_out(n),
+            C=read_out(frame.coordinates, frame.center, frame.scale, n),
             N=N,
             coordinates=frame.coordinates,
             features=self.features,
@@ -242,14 +242,3 @@ class Regression:
         phi[:, 1 : 1 + n_e] /= self.frame.scale
         phi[:, 1 + n_e :] = self.features.values(e)
         return phi
-
-    def _read_out(self, n: int) -> Array:
-        """Return C of shape (d, n), which recovers the states from the lifted state."""
-        frame = self.frame
-        C = np.zeros((frame.coordinates.dim, n))
-        for j, (state, kind) in enumerate(frame.coordinates.embedded):
-            if kind == "id":
-                C[state, 0], C[state, 1 + j] = frame.center[j], frame.scale[j]
-        angles = np.flatnonzero(frame.coordinates.is_angle)
-        C[angles, n - len(angles) + np.arange(len(angles))] = 1.0
-        return C
