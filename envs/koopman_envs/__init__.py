@@ -15,6 +15,9 @@ __all__ = ["ODEEnv", "ODEVectorEnv", "components", "runge_kutta", "stacked"]
 
 # Name of the class, its module, time steps an episode; in alphabetical order.
 _PLANTS = [
+    ("BilinearMotor", "bilinear_motor", 300),
+    ("Duffing", "duffing", 200),
+    ("Lorenz", "lorenz", 500),
     ("VanDerPol", "van_der_pol", 400),
 ]
 
