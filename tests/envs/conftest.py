@@ -1,17 +1,20 @@
 """A plant whose exact solution is known, for the tests of the base class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
 
 from koopman_envs import ODEEnv, ODEVectorEnv
 from koopman_envs.drawing import Canvas
 from koopman_envs.integration import Components
 
 Array = NDArray[np.float64]
+Dynamics = Callable[[Array, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,25 @@ def oscillator() -> type[ODEEnv]:
 @pytest.fixture
 def oscillators() -> type[ODEVectorEnv]:
     return OscillatorVector
+
+
+@pytest.fixture
+def accurately() -> Callable[..., Array]:
+    """Solve x' = dynamics(x, u) to twelve digits for inputs (T, m) held dt each: (T + 1, n)."""
+
+    def solve(dynamics: Dynamics, x: Array, inputs: Array, dt: float) -> Array:
+        states = [x]
+        for u in inputs:
+            states.append(accurate_step(dynamics, states[-1], u, dt))
+        return np.array(states)
+
+    return solve
+
+
+def accurate_step(dynamics: Dynamics, x: Array, u: Array, dt: float) -> Array:
+    def rate(_: float, z: Array) -> Array:
+        return dynamics(z, u)
+
+    solution = solve_ivp(rate, (0.0, dt), x, "DOP853", rtol=1e-12, atol=1e-13)
+    end: Array = solution.y[:, -1]
+    return end
