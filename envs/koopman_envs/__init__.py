@@ -15,6 +15,7 @@ __all__ = ["ODEEnv", "ODEVectorEnv", "components", "runge_kutta", "stacked"]
 
 # Name of the class, its module, time steps an episode; in alphabetical order.
 _PLANTS = [
+    ("CartPoleSwingUp", "cart_pole_swing_up", 200),
     ("CSTR", "cstr", 200),
     ("QuadrupleTank", "quadruple_tank", 120),
     ("VanDerPol", "van_der_pol", 400),
