@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from koopman_envs.drawing import BLUE, GREEN, GRID, INK, ORANGE, Canvas
 from koopman_envs.integration import Components, components, stacked
 from koopman_envs.ode import ODEEnv
-from koopman_envs.stops import excess
 from koopman_envs.vector import ODEVectorEnv
 
 Array = NDArray[np.float64]
@@ -62,10 +61,15 @@ def rates(x: Components, u: Components, p: Parameters) -> tuple[Any, Any]:
     )
 
 
+def resting_concentration(temperature: Any, p: Parameters = PARAMETERS) -> Any:
+    """Concentration in kmol/m³ at which a reactor kept at a temperature in K comes to rest."""
+    speed = p.frequency * np.exp(-p.activation / temperature)
+    return p.dilution * p.feed_concentration / (p.dilution + speed)
+
+
 def holding_input(temperature: Any, p: Parameters = PARAMETERS) -> Any:
     """Coolant temperature that holds the reactor at a temperature, both in K, stable or not."""
-    speed = p.frequency * np.exp(-p.activation / temperature)
-    reaction = speed * p.dilution * p.feed_concentration / (p.dilution + speed)
+    reaction = p.dilution * (p.feed_concentration - resting_concentration(temperature, p))
     warming = p.dilution * (p.feed_temperature - temperature) + p.heat * reaction
     return temperature - warming / p.transfer
 
@@ -92,13 +96,13 @@ def dynamics(x: Array, u: Array, p: Parameters = PARAMETERS) -> Array:
 
 
 class CSTR(ODEEnv):
-    """Ignite the cold reactor and hold it at a temperature where it is not stable by itself.
+    """Bring the reactor to a temperature, mostly one where it is not stable by itself.
 
     * Observation (c, T, r): concentration of A in kmol/m³, temperature and its set-point in K.
     * Action in [-1, 1]: coolant temperature, 298 ± 30 K. Time step 0.05 h, one Runge–Kutta step;
       200 steps (10 h) an episode.
-    * Reset: near the cold steady state, c uniform in 8 … 9.5 kmol/m³, T in 305 … 318 K; r uniform
-      in 325 … 360 K. Between 323.5 K and 354.9 K the reactor leaves r by itself.
+    * Reset: near rest at a temperature uniform in 305 … 360 K, c off by up to 0.3 kmol/m³ and T by
+      up to 3 K; r uniform in 325 … 360 K. Between 323.5 K and 354.9 K rest is unstable.
     * Reward: minus :func:`cost`.
     * Constraint: T ≤ 370 K, ``violations`` "temperature" in K.
     """
@@ -126,11 +130,14 @@ class CSTR(ODEEnv):
 
     def violations(self, x: Components) -> Mapping[str, Any]:
         """Kelvins above the limit."""
-        return {"temperature": excess(x[1], -np.inf, self.hottest)}
+        return {"temperature": np.maximum(x[1] - self.hottest, 0.0)}
 
     def sample_state(self, rng: np.random.Generator) -> Array:
-        """Uniform in the ranges of the class."""
-        return rng.uniform([8.0, 305.0], [9.5, 318.0])
+        """Near rest, as the class says."""
+        temperature = rng.uniform(305.0, 360.0)
+        rest = np.array([resting_concentration(temperature), temperature])
+        off: Array = rng.uniform(-1.0, 1.0, size=2) * np.array([0.3, 3.0])
+        return rest + off
 
     def sample_reference(self, rng: np.random.Generator) -> Array:
         """Uniform in 325 … 360 K."""

@@ -2,7 +2,7 @@
 
 Source: K. H. Johansson, "The quadruple-tank process: a multivariable laboratory process with an
 adjustable zero", IEEE Transactions on Control Systems Technology 8 (2000), 456–465. Limits of the
-levels, cost: chosen here.
+levels and voltages, cost: chosen here.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ def rates(x: Components, u: Components, p: Parameters) -> tuple[Any, ...]:
 
 
 def holding_input(r: Components, p: Parameters) -> tuple[Any, Any]:
-    """Pump voltages that hold the lower tanks at levels r in cm, if within 0 … 10 V."""
+    """Pump voltages that hold the lower tanks at levels r in cm, if within 0 … 6 V."""
     out_1, out_2 = outflow(p.outlet_left, r[0], p), outflow(p.outlet_right, r[1], p)
     mixing = p.valve_left + p.valve_right - 1.0
     left = (p.valve_right * out_1 - (1.0 - p.valve_right) * out_2) / mixing
@@ -131,7 +131,7 @@ class QuadrupleTank(ODEEnv):
     """Bring the two lower tanks to their set-points by two pumps that act crosswise.
 
     * Observation (h1, h2, h3, h4, r1, r2): levels in cm and the set-points of h1 and h2.
-    * Action in [-1, 1]²: pump voltages 0 … 10 V. Time step 5 s, five Runge–Kutta steps; 120 steps
+    * Action in [-1, 1]²: pump voltages 0 … 6 V. Time step 5 s, five Runge–Kutta steps; 120 steps
       (10 min) an episode.
     * Reset: h1, h2 uniform in 5 … 15 cm, h3, h4 in 1 … 5 cm; set-points that belong to voltages
       uniform in 2.5 … 3.4 V. A set-point chosen freely may need more than the pumps can do.
@@ -157,7 +157,7 @@ class QuadrupleTank(ODEEnv):
     observation_low: ClassVar[tuple[float, ...]] = state_low
     observation_high: ClassVar[tuple[float, ...]] = state_high
     input_low: ClassVar[tuple[float, ...]] = (0.0, 0.0)
-    input_high: ClassVar[tuple[float, ...]] = (10.0, 10.0)
+    input_high: ClassVar[tuple[float, ...]] = (6.0, 6.0)
     reference_low: ClassVar[tuple[float, ...]] = (1.0, 1.0)
     reference_high: ClassVar[tuple[float, ...]] = (18.0, 18.0)
 

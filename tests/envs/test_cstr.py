@@ -77,11 +77,25 @@ def test_an_episode_agrees_with_an_accurate_integrator(accurately: Callable[...,
     rng = np.random.default_rng(0)
     actions = rng.uniform(-1.0, 1.0, size=(200, 1))
     actions[:60] = 1.0  # ignites
-    start, _ = env.reset(seed=0)
+    start, _ = env.reset(options={"state": [9.0, 308.0]})
     states = np.array([start[:2]] + [env.step(a)[0][:2] for a in actions])
     exact = accurately(dynamics, start[:2], 298.0 + 30.0 * actions, 0.05)
     assert states[:, 1].max() > 365.0
     assert (np.abs(states - exact) / exact.max(axis=0)).max() < 1e-6
+
+
+def test_episodes_begin_near_rest() -> None:
+    env = CSTR()
+    starts = np.array([env.reset(seed=i)[0] for i in range(500)])
+    nearest = np.linspace(302.0, 363.0, 2000)
+    off = np.abs(starts[:, [0]] - [concentration(t) for t in nearest]) / 0.3
+    off = np.maximum(off, np.abs(starts[:, [1]] - nearest) / 3.0).min(axis=1)
+    assert off.max() <= 1.0
+    assert (off > 0.1).mean() > 0.5
+    assert starts[:, 1].min() < 307.0
+    assert starts[:, 1].max() > 358.0
+    assert (starts[:, 2] >= 325.0).all()
+    assert (starts[:, 2] <= 360.0).all()
 
 
 def test_the_hottest_ignition_stays_finite_and_below_the_adiabatic_bound() -> None:
