@@ -112,9 +112,10 @@ class CSTR(ODEEnv):
     hottest: ClassVar[float] = 370.0
     state_low: ClassVar[tuple[float, ...]] = (0.0, 280.0)
     state_high: ClassVar[tuple[float, ...]] = (10.0, 370.0)
-    # If all of A reacted at once, c = 10 at 370 K would become 489.2 K.
+    # If all of A reacted at once, c = 10 at 370 K would become 489.2 K; the rest is room for a
+    # feed and a heat of reaction of 1.2 times the stated ones.
     observation_low: ClassVar[tuple[float, ...]] = (0.0, 280.0)
-    observation_high: ClassVar[tuple[float, ...]] = (10.0, 490.0)
+    observation_high: ClassVar[tuple[float, ...]] = (12.0, 545.0)
     input_low: ClassVar[tuple[float, ...]] = (268.0,)
     input_high: ClassVar[tuple[float, ...]] = (328.0,)
     reference_low: ClassVar[tuple[float, ...]] = (305.0,)
