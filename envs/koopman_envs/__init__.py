@@ -15,8 +15,11 @@ __all__ = ["ODEEnv", "ODEVectorEnv", "components", "runge_kutta", "stacked"]
 
 # Name of the class, its module, time steps an episode; in alphabetical order.
 _PLANTS = [
+    ("BilinearMotor", "bilinear_motor", 300),
     ("CartPoleSwingUp", "cart_pole_swing_up", 200),
     ("CSTR", "cstr", 200),
+    ("Duffing", "duffing", 200),
+    ("Lorenz", "lorenz", 500),
     ("QuadrupleTank", "quadruple_tank", 120),
     ("VanDerPol", "van_der_pol", 400),
 ]

@@ -10,7 +10,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from koopman_envs import checks
-from koopman_envs.integration import Components
+from koopman_envs.copies import Copies
 from koopman_envs.ode import ODEEnv
 
 Array = NDArray[np.float64]
@@ -57,11 +57,7 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
         self.action_space = batch_space(plant.action_space, num_envs)
         steps = -1 if max_episode_steps is None else max_episode_steps
         self._limit = np.iinfo(np.int64).max if steps < 0 else steps
-        self._center = np.array(plant.input_center)[:, None]
-        self._half = np.array(plant.input_half)[:, None]
-        self._x = np.zeros((len(plant.state_high), num_envs))
-        self._r = np.zeros((len(plant.reference_high), num_envs))
-        self._queue = np.zeros((plant.delay, len(self._center), num_envs))
+        self._copies = Copies(plant, num_envs)
         self._time = np.zeros(num_envs, dtype=np.int64)
         self._done: Mask | None = None
         self._generators: list[np.random.Generator] = []
@@ -71,12 +67,12 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
     @property
     def states(self) -> Array:
         """The current states of all copies (N, n)."""
-        return self._x.T.copy()
+        return self._copies.x.T.copy()
 
     @property
     def references(self) -> Array:
         """The current references of all copies (N, q)."""
-        return self._r.T.copy()
+        return self._copies.r.T.copy()
 
     # What Gymnasium calls -----------------------------------------------------------------------
 
@@ -96,9 +92,9 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
         chosen = self._plant.checked_reset(options, (self.num_envs,))
         self._begin(range(self.num_envs))
         if "state" in chosen:
-            self._x[:] = np.atleast_2d(chosen["state"]).T
+            self._copies.x[:] = np.atleast_2d(chosen["state"]).T
         if "reference" in chosen:
-            self._r[:] = np.atleast_2d(chosen["reference"]).T
+            self._copies.r[:] = np.atleast_2d(chosen["reference"]).T
         self._done = np.zeros(self.num_envs, dtype=np.bool_)
         return self._observe(), self._info()
 
@@ -108,16 +104,13 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
             raise gym.error.ResetNeeded(
                 f"the episodes of {type(self).__name__} have not begun; call reset() first"
             )
-        u = self._inputs(actions)
-        rewards = np.empty(self.num_envs)
-        np.negative(self._plant.cost(self._x, u, self._r), out=rewards)
-        self._x = _filled(self._x, self._plant.limit(self._plant.advance(self._x, u)))
-        self._r = _filled(self._r, self._plant.next_reference(self._r))
+        self._copies.choose(self._checked(actions))
+        rewards = self._copies.advance()
         self._time += 1
         terminated = np.empty(self.num_envs, dtype=np.bool_)
-        terminated[:] = self._plant.leaves(self._x)
+        terminated[:] = self._plant.leaves(self._copies.x)
         truncated = self._time >= self._limit
-        if self._done.any():
+        if np.count_nonzero(self._done):
             rewards[self._done] = 0.0
             terminated[self._done] = truncated[self._done] = False
             self._begin(np.flatnonzero(self._done))
@@ -151,35 +144,27 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
         return [None if seed is None else seed + i for i in range(self.num_envs)]
 
     def _begin(self, copies: Any) -> None:
-        for i in copies:
-            self._x[:, i] = self._plant.sample_state(self._generators[i])
-            self._r[:, i] = self._plant.sample_reference(self._generators[i])
+        self._copies.begin(copies, self._generators)
         self._time[copies] = 0
-        self._queue[:, :, copies] = self._center[:, :, None].transpose(1, 0, 2)
 
-    def _inputs(self, actions: NDArray[np.float32]) -> Array:
-        a = np.asarray(actions, dtype=np.float64)
+    def _checked(self, actions: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+        a = np.asarray(actions)
+        name = type(self).__name__
         if a.shape != self.action_space.shape:
             raise ValueError(
-                f"actions have shape {a.shape}; {type(self).__name__} expects "
-                f"{self.action_space.shape}"
+                f"actions have shape {a.shape}; {name} expects {self.action_space.shape}"
             )
-        if not np.isfinite(a).all():
-            raise ValueError(f"actions are {a}; {type(self).__name__} expects finite numbers")
-        u: Array = self._center + self._half * np.clip(a.T, -1.0, 1.0)
-        if not self._plant.delay:
-            return u
-        now: Array = self._queue[0].copy()
-        self._queue[:-1] = self._queue[1:].copy()
-        self._queue[-1] = u
-        return now
+        # The sum of squares is finite only if all are, and is the quicker question.
+        if not np.isfinite(np.vdot(a, a)) and not np.isfinite(a).all():
+            raise ValueError(f"actions are {a}; {name} expects finite numbers")
+        return a
 
     def _observe(self) -> Array:
-        y, k = self._plant.outputs(self._x), len(self._plant.observed)
-        observation = np.empty((k + len(self._r), self.num_envs))
+        y, k = self._plant.outputs(self._copies.x), len(self._plant.observed)
+        observation = np.empty((k + len(self._copies.r), self.num_envs))
         for row, i in enumerate(self._plant.observed):
             observation[row] = y[i]
-        observation[k:] = self._r
+        observation[k:] = self._copies.r
         if self._plant.noise is not None:
             for column, rng in zip(observation.T, self._generators, strict=True):
                 column[:k] += self._plant.noise * rng.standard_normal(k)
@@ -188,7 +173,7 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
         return observation.T
 
     def _info(self) -> dict[str, Any]:
-        named = self._plant.violations(self._x)
+        named = self._plant.violations(self._copies.x)
         total = np.zeros(self.num_envs)
         violations: dict[str, Any] = {}
         for name, amount in named.items():
@@ -201,12 +186,3 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
             "violations": violations,
             "_violations": self._everyone,
         }
-
-
-def _filled(like: Array, parts: Components) -> Array:
-    if parts is like:
-        return like
-    filled: Array = np.empty_like(like)
-    for row, part in zip(filled, parts, strict=True):
-        row[:] = part
-    return filled

@@ -1,4 +1,4 @@
-"""A plant whose exact solution is known, for the tests of the base class."""
+"""A plant whose exact solution is known, and accurate solutions of the others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from koopman_envs.drawing import Canvas
 from koopman_envs.integration import Components
 
 Array = NDArray[np.float64]
-Dynamics = Callable[[Array, Array], Array]
+Rates = Callable[[Array, Array], Any]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Oscillator(ODEEnv):
         return np.abs(x[1]) > 1.5
 
     def draw(self, canvas: Canvas, trail: Array) -> None:
-        canvas.disc(self.state, 5)
+        canvas.disc(0.1 * self.state, 5)
 
 
 class OscillatorVector(ODEVectorEnv):
@@ -83,7 +83,7 @@ def oscillators() -> type[ODEVectorEnv]:
 def accurately() -> Callable[..., Array]:
     """Solve x' = dynamics(x, u) to twelve digits for inputs (T, m) held dt each: (T + 1, n)."""
 
-    def solve(dynamics: Dynamics, x: Array, inputs: Array, dt: float) -> Array:
+    def solve(dynamics: Rates, x: Array, inputs: Array, dt: float) -> Array:
         states = [x]
         for u in inputs:
             states.append(accurate_step(dynamics, states[-1], u, dt))
@@ -92,9 +92,29 @@ def accurately() -> Callable[..., Array]:
     return solve
 
 
-def accurate_step(dynamics: Dynamics, x: Array, u: Array, dt: float) -> Array:
+@pytest.fixture
+def integration_error() -> Callable[[ODEEnv, int], float]:
+    """Largest error of a random episode, as a share of the largest observation."""
+
+    def error(env: ODEEnv, steps: int) -> float:
+        env.reset(seed=0)
+        x, worst = env.state, 0.0
+        rng = np.random.default_rng(0)
+        for _ in range(steps):
+            action = rng.uniform(-1.0, 1.0, len(env.input_half)).astype(np.float32)
+            env.step(action)
+            u = np.array(env.input_center) + np.array(env.input_half) * action.astype(np.float64)
+            x = accurate_step(env.rates, x, u, env.dt)
+            share = np.abs(env.state - x) / np.array(env.observation_high)
+            worst = max(worst, float(share.max()))
+        return worst
+
+    return error
+
+
+def accurate_step(rates: Rates, x: Array, u: Array, dt: float) -> Array:
     def rate(_: float, z: Array) -> Array:
-        return dynamics(z, u)
+        return np.array(rates(z, u))
 
     solution = solve_ivp(rate, (0.0, dt), x, "DOP853", rtol=1e-12, atol=1e-13)
     end: Array = solution.y[:, -1]
