@@ -63,7 +63,7 @@ PARAMETERS: dict[Phase, Parameters] = {
 def outflow(outlet: float, level: Any, p: Parameters) -> Any:
     """Flow in cm³/s out of a hole of outlet cm² under level cm of water."""
     bend = np.sqrt(np.sqrt(level * level + p.laminar * p.laminar))
-    return outlet * np.sqrt(2.0 * p.gravity) * level / bend
+    return outlet * (2.0 * p.gravity) ** 0.5 * level / bend
 
 
 def rates(x: Components, u: Components, p: Parameters) -> tuple[Any, ...]:
