@@ -15,6 +15,7 @@ __all__ = ["ODEEnv", "ODEVectorEnv", "components", "runge_kutta", "stacked"]
 
 # Name of the class, its module, time steps an episode; in alphabetical order.
 _PLANTS = [
+    ("PlanarQuadrotor", "planar_quadrotor", 300),
     ("VanDerPol", "van_der_pol", 400),
 ]
 
