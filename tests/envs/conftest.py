@@ -1,11 +1,13 @@
 """A plant whose exact solution is known, for the tests of the base class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
 
 from koopman_envs import ODEEnv, ODEVectorEnv
 from koopman_envs.drawing import Canvas
@@ -59,7 +61,7 @@ class Oscillator(ODEEnv):
         return np.abs(x[1]) > 1.5
 
     def draw(self, canvas: Canvas, trail: Array) -> None:
-        canvas.disc(self.state, 5)
+        canvas.disc(0.1 * self.state, 5)
 
 
 class OscillatorVector(ODEVectorEnv):
@@ -74,3 +76,31 @@ def oscillator() -> type[ODEEnv]:
 @pytest.fixture
 def oscillators() -> type[ODEVectorEnv]:
     return OscillatorVector
+
+
+@pytest.fixture
+def integration_error() -> Callable[[ODEEnv, int], float]:
+    """Largest error of a random episode, as a share of the largest observation."""
+
+    def error(env: ODEEnv, steps: int) -> float:
+        env.reset(seed=0)
+        x, worst = env.state, 0.0
+        rng = np.random.default_rng(0)
+        for _ in range(steps):
+            action = rng.uniform(-1.0, 1.0, len(env.input_half)).astype(np.float32)
+            env.step(action)
+            u = np.array(env.input_center) + np.array(env.input_half) * action.astype(np.float64)
+            x = _accurate(env, x, u)
+            share = np.abs(env.state - x) / np.array(env.observation_high)
+            worst = max(worst, float(share.max()))
+        return worst
+
+    return error
+
+
+def _accurate(env: ODEEnv, x: Array, u: Array) -> Array:
+    solution = solve_ivp(
+        lambda _, z: list(env.rates(z, u)), (0.0, env.dt), x, "DOP853", rtol=1e-12, atol=1e-13
+    )
+    end: Array = solution.y[:, -1]
+    return end

@@ -1,6 +1,7 @@
 """What holds for every registered environment."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import casadi as ca
@@ -137,7 +138,7 @@ def test_the_formulas_take_symbols(env_id: str) -> None:
 @every_environment
 def test_every_parameter_can_be_mismatched(env_id: str) -> None:
     true = single(env_id)
-    for name in vars(true.parameters):
+    for name in [field.name for field in fields(true.parameters)]:
         changed = single(env_id, mismatch={name: 1.1}).parameters
         assert getattr(changed, name) == pytest.approx(1.1 * getattr(true.parameters, name))
 

@@ -143,6 +143,18 @@ def test_the_figure_eight_closes_after_one_period() -> None:
     np.testing.assert_allclose(np.abs(path).max(axis=0), [1, 0.5, np.pi / 3, np.pi / 3], rtol=1e-3)
 
 
+def test_copies_on_the_eight_equal_single_environments_to_the_last_bit() -> None:
+    env_id, task = "koopman_envs/PlanarQuadrotor-v0", {"trajectory": "figure_eight"}
+    one_by_one = gym.make_vec(env_id, 5, "sync", None, None, **task)
+    together = gym.make_vec(env_id, 5, "vector_entry_point", None, None, **task)
+    np.testing.assert_array_equal(together.reset(seed=3)[0], one_by_one.reset(seed=3)[0])
+    for _ in range(20):
+        actions = one_by_one.action_space.sample()
+        expected, got = one_by_one.step(actions), together.step(actions)
+        np.testing.assert_array_equal(got[0], expected[0])
+        np.testing.assert_array_equal(got[1], expected[1])
+
+
 def test_a_chosen_reference_sets_the_phase_of_the_eight() -> None:
     on_the_eight = [float(a) for a in figure_eight(0.4)]
     env = resting([0.0] * 6, on_the_eight, trajectory="figure_eight")
