@@ -131,7 +131,8 @@ def test_the_formulas_take_symbols(env_id: str) -> None:
     function = ca.Function("f", [ca.vertcat(*part) for part in parts], [value])
     point = [env.state.tolist(), [0.3] * sizes[1], env.reference.tolist()]
     expected = [*env.rates(*point[:2]), env.cost(*point)]
-    np.testing.assert_allclose(np.array(function(*point)).ravel(), expected, rtol=1e-12, atol=1e-12)
+    # The third derivative over 128 points multiplies rounding errors by up to 64³.
+    np.testing.assert_allclose(np.array(function(*point)).ravel(), expected, rtol=1e-12, atol=1e-10)
 
 
 @every_environment
