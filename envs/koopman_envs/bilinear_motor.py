@@ -115,7 +115,7 @@ class BilinearMotor(ODEEnv):
 
     def sample_state(self, rng: np.random.Generator) -> Array:
         """Any current, a speed within the limit."""
-        return rng.uniform([-1.0, -LIMIT], [1.0, LIMIT])
+        return np.array([rng.uniform(-1.0, 1.0), rng.uniform(-LIMIT, LIMIT)])
 
     def sample_reference(self, rng: np.random.Generator) -> Array:
         """Uniform within the limit."""

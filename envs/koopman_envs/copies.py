@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 class Copies:
-    """States x (n, N), references r (q, N) and inputs u (m, N) of N copies.
+    """States x (n, N), references r (q, N) and actions a (m, N) of N copies.
 
     Args:
         plant: The single environment whose formulas move them.
@@ -24,39 +24,34 @@ class Copies:
 
     def __init__(self, plant: ODEEnv, count: int) -> None:
         self.plant, self.count = plant, count
-        self._center = np.array(plant.input_center)[:, None]
-        self._half = np.array(plant.input_half)[:, None]
         self.x = np.zeros((len(plant.state_high), count))
         self.r = np.zeros((len(plant.reference_high), count))
-        self.u = np.zeros((len(plant.input_high), count))
-        self._queue = np.zeros((plant.delay, *self.u.shape))
+        self.a = np.zeros((len(plant.input_high), count))
+        self._queue = np.zeros((plant.delay, *self.a.shape))
         self._tape: Tape | None = None
         if type(plant).advance is Plant.advance:
-            self._tape = Tape(self._formula, self.x, self.u, self.r)
+            self._tape = Tape(self._formula, self.x, self.a, self.r)
 
     def begin(self, copies: Sequence[int], generators: list[np.random.Generator]) -> None:
         """Start an episode in some copies, each by its own generator."""
         for i in copies:
             self.x[:, i] = self.plant.sample_state(generators[i])
             self.r[:, i] = self.plant.sample_reference(generators[i])
-        self._queue[:, :, copies] = self._center[:, :, None].transpose(1, 0, 2)
+        self._queue[:, :, copies] = 0.0
 
     def choose(self, actions: NDArray[np.floating[Any]]) -> None:
-        """Set the inputs of the next step from finite actions (N, m)."""
-        u = self.u
-        np.maximum(actions.T, -1.0, out=u)
-        np.minimum(u, 1.0, out=u)
-        np.multiply(u, self._half, out=u)
-        np.add(u, self._center, out=u)
+        """Set the finite actions (N, m) of the next step; a delay hands out earlier ones."""
+        np.maximum(actions.T, -1.0, out=self.a)
+        np.minimum(self.a, 1.0, out=self.a)
         if self.plant.delay:
-            latest = u.copy()
-            u[:] = self._queue[0]
+            latest = self.a.copy()
+            self.a[:] = self._queue[0]
             self._queue[:-1] = self._queue[1:].copy()
             self._queue[-1] = latest
 
     def advance(self) -> Array:
         """Move one time step on and return the rewards (N,)."""
-        *x, cost = self._tape() if self._tape else self._formula(self.x, self.u, self.r)
+        *x, cost = self._tape() if self._tape else self._formula(self.x, self.a, self.r)
         rewards: Array = np.empty(self.count)
         np.negative(cost, out=rewards)
         _fill(self.x, self.plant.limit(x))
@@ -65,10 +60,15 @@ class Copies:
             _fill(self.r, list(r))
         return rewards
 
-    def _formula(self, x: Components, u: Components, r: Components) -> Components:
+    def _formula(self, x: Components, a: Components, r: Components) -> Components:
+        plant = self.plant
+        u = [
+            center + half * v
+            for v, center, half in zip(a, plant.input_center, plant.input_half, strict=True)
+        ]
         # The cost comes first: it is that of the state before the step.
-        cost = self.plant.cost(x, u, r)
-        return [*self.plant.advance(x, u), cost]
+        cost = plant.cost(x, u, r)
+        return [*plant.advance(x, u), cost]
 
 
 def _fill(rows: Array, parts: Components) -> None:

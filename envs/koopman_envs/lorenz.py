@@ -90,7 +90,8 @@ class Lorenz(ODEEnv):
 
     def sample_state(self, rng: np.random.Generator) -> Array:
         """Uniform around the attractor."""
-        return rng.uniform([-15.0, -15.0, 10.0], [15.0, 15.0, 40.0])
+        x1, x2 = rng.uniform(-15.0, 15.0, size=2)
+        return np.array([x1, x2, rng.uniform(10.0, 40.0)])
 
     def sample_reference(self, rng: np.random.Generator) -> Array:
         """One of the two fixed points."""

@@ -6,6 +6,7 @@ same operations in the same order take half the time and give the same bits.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from koopman_envs.integration import Components
 
 Array = NDArray[np.float64]
-Operation = tuple[np.ufunc, tuple[Any, ...]]
+Operation = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Tape:
@@ -54,14 +55,18 @@ class Tape:
         first, last = len(self._rows), self._last_uses(results)
         places: dict[int, Array] = dict(enumerate(self._rows))
         free: list[Array] = []
-        program = []
+        program: list[Operation] = []
         for step, (function, operands) in enumerate(self._operations):
-            arrays = [_array(operand, places) for operand in operands]
+            arrays = tuple(_array(operand, places) for operand in operands)
             used = {a.index for a in operands if isinstance(a, _Symbol) and a.index >= first}
             free += [places[index] for index in used if last[index] == step]
             out = free.pop() if free else np.empty(self._rows[0].shape)
             places[first + step] = out
-            program.append((function, (*arrays, out)))
+            if function in (np.maximum, np.minimum):
+                # NumPy wants the output of these two by name, which the others take slower.
+                program.append((partial(function, out=out), arrays))
+            else:
+                program.append((function, (*arrays, out)))
         return program, [_array(result, places) for result in results]
 
     def _last_uses(self, results: list[Any]) -> dict[int, int]:

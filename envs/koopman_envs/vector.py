@@ -178,7 +178,8 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
         violations: dict[str, Any] = {}
         for name, amount in named.items():
             total += amount
-            violations[name] = np.broadcast_to(amount, total.shape)
+            violations[name] = np.empty(self.num_envs)
+            violations[name][:] = amount
             violations[f"_{name}"] = self._everyone
         return {
             "violation": total,
