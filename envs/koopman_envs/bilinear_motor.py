@@ -65,7 +65,7 @@ def rates(x: Components, u: Components, p: Parameters) -> tuple[Any, Any]:
     """Rates i' = (-R i - k ω f + U) / L, ω' = (-B ω + k i f - τ) / J, in this module's units."""
     a, b, c, d, e, f = p.coefficients
     x1, x2 = x
-    return c - a * x1 - b * x2 * u[0], e * x1 * u[0] - d * x2 - f
+    return c - a * x1 - (b * u[0]) * x2, (e * u[0]) * x1 - d * x2 - f
 
 
 def cost(x: Components, u: Components, r: Components) -> Any:

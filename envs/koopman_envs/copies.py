@@ -28,9 +28,9 @@ class Copies:
         self.r = np.zeros((len(plant.reference_high), count))
         self.a = np.zeros((len(plant.input_high), count))
         self._queue = np.zeros((plant.delay, *self.a.shape))
-        self._tape: Tape | None = None
+        self.tape: Tape | None = None
         if type(plant).advance is Plant.advance:
-            self._tape = Tape(self._formula, self.x, self.a, self.r)
+            self.tape = Tape(self._formula, self.x, self.a, self.r)
 
     def begin(self, copies: Sequence[int], generators: list[np.random.Generator]) -> None:
         """Start an episode in some copies, each by its own generator."""
@@ -51,7 +51,7 @@ class Copies:
 
     def advance(self) -> Array:
         """Move one time step on and return the rewards (N,)."""
-        *x, cost = self._tape() if self._tape else self._formula(self.x, self.a, self.r)
+        *x, cost = self.tape() if self.tape is not None else self._formula(self.x, self.a, self.r)
         rewards: Array = np.empty(self.count)
         np.negative(cost, out=rewards)
         _fill(self.x, self.plant.limit(x))

@@ -42,6 +42,10 @@ class Tape:
             function(*operands)
         return self._results
 
+    def __len__(self) -> int:
+        """Number of operations."""
+        return len(self._program)
+
     def record(self, function: np.ufunc, operands: tuple[Any, ...]) -> "_Symbol":
         """Append an operation, or find the same one recorded before."""
         key = (function, *(a.index if isinstance(a, _Symbol) else repr(a) for a in operands))

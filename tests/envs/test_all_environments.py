@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib import import_module
 from typing import Any
 
 import casadi as ca
@@ -118,6 +119,19 @@ def test_the_first_stage_costs_are_of_order_one(env_id: str) -> None:
     actions = np.zeros(copies.action_space.shape or (), np.float32)
     mean = -copies.step(actions)[1].mean()
     assert 0.05 < mean < 20.0
+
+
+@every_environment
+def test_the_right_hand_side_serves_outside_the_environment_in_batches(env_id: str) -> None:
+    env = single(env_id)
+    dynamics = import_module(type(env).__module__).dynamics
+    rng = np.random.default_rng(0)
+    x = np.array([[env.sample_state(rng) for _ in range(2)] for _ in range(3)])
+    u = rng.uniform(env.input_low, env.input_high, size=(3, 2, len(env.input_low)))
+    batch = dynamics(x, u)
+    assert (batch.shape, batch.dtype) == (x.shape, np.float64)
+    alone = env.rates(x[1, 0].tolist(), u[1, 0].tolist())
+    np.testing.assert_allclose(batch[1, 0], list(alone), rtol=1e-12, atol=1e-12)
 
 
 @every_environment
