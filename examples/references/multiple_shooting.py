@@ -52,7 +52,7 @@ class MultipleShooting:
         self.plant, self.n_steps = plant, n_steps
         self.n, self.m = len(plant.state_high), len(plant.input_high)
         self.scale: Array = 0.5 * (np.array(plant.state_high) - np.array(plant.state_low))
-        self.step, self._cost = self._symbolic()
+        self.step, self.cost = self._symbolic()
         low, high = constrained_box(plant)
         self._held = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
         low, high = low / self.scale + MARGIN, high / self.scale - MARGIN
@@ -103,7 +103,7 @@ class MultipleShooting:
         rows = ca.reshape(z, m + n + c, N)
         a, x, slack = rows[:m, :], rows[m : m + n, :], rows[m + n :, :]
         before = ca.horzcat(p[:n], x[:, :-1])
-        cost = ca.sum2(self._cost.map(N)(before, a, ca.repmat(p[n:], 1, N)))
+        cost = ca.sum2(self.cost.map(N)(before, a, ca.repmat(p[n:], 1, N)))
         g = [x - self.step.map(N)(before, a)]
         if c:
             held = x[self._held.tolist(), :]

@@ -60,7 +60,8 @@ class Plan:
     """Actions (50, 2), the states (51, 4) they lead to and the cost."""
 
     def __init__(self, sim: Simulator, start: Array, policy: Any) -> None:
-        self.states, self.actions = np.empty((N + 1, 4)), np.empty((N, 2))
+        self.states: Array = np.empty((N + 1, 4))
+        self.actions: Array = np.empty((N, 2))
         self.states[0], self.cost = start, 0.0
         for k in range(N):
             x = self.states[k]
@@ -148,8 +149,8 @@ def searched(sim: Simulator, plan: Plan, steps: Array, gains: Array) -> Plan | N
     for length in STEPS:
 
         def policy(k: int, x: Array, length: float = length) -> Array:
-            change: Array = length * steps[k] + gains[k] @ (x - plan.states[k])
-            return plan.actions[k] + change
+            action: Array = plan.actions[k] + length * steps[k] + gains[k] @ (x - plan.states[k])
+            return action
 
         trial = Plan(sim, plan.states[0], policy)
         if trial.cost < plan.cost - 1e-9:
