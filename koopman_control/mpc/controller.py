@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -13,9 +14,12 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array, positive_float, positive_int
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc import guesses
 from koopman_control.mpc.condense import Condenser
-from koopman_control.mpc.history import History
+from koopman_control.mpc.estimation import Estimate, History, Observer
+from koopman_control.mpc.estimation.ahead import ahead
+from koopman_control.mpc.inputs import Forecast, InputLayout, Pipeline
 from koopman_control.mpc.planners import LinearPlanner, Plan, SequentialPlanner, Situation
 from koopman_control.mpc.presolve import ParametricQP, compile_qp
 from koopman_control.mpc.problem import TrackingProblem, Weights
@@ -99,6 +103,13 @@ class KoopmanMPC:
         safe_input: Input applied when there is no plan at all; default zero, clipped to the bounds.
         solver: "daqp" or "osqp".
         seed: Seed of the random plans; every episode draws the same ones.
+        estimator: How the state is told from observations: `KalmanObserver`, `OffsetFree`,
+            `MovingHorizonEstimator`; None takes them as they are. With an estimator, observations
+            may hold NaN where nothing was measured.
+        input_delay: Steps until an input acts; the model is one without delay, as fitted to data
+            that went through `with_input_delay`. Plans start where they begin to act.
+        measured_inputs: Indices of the model's inputs that are measured, not controlled; `act`
+            takes their forecast. m counts controlled inputs everywhere else on this page.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
@@ -134,6 +145,9 @@ class KoopmanMPC:
         safe_input: ArrayLike = 0.0,
         solver: Literal["daqp", "osqp"] = "daqp",
         seed: int = 0,
+        estimator: Observer | None = None,
+        input_delay: int = 0,
+        measured_inputs: Sequence[int] = (),
     ) -> None:
         model.check_rollout(rollout)
         if solver not in SOLVERS:
@@ -141,7 +155,8 @@ class KoopmanMPC:
         self.model, self.rollout, self.seed = model, rollout, seed
         self.horizon = positive_int("horizon", horizon)
         effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
-        d, m = model.coordinates.n_outputs, model.n_inputs
+        self._inputs = InputLayout(model.n_inputs, measured_inputs)
+        d, m = model.coordinates.n_outputs, len(self._inputs.controlled)
         self._reference = TargetRows("reference", reference, (self.horizon, d), model.n_states)
         self._input_reference = TargetRows("input_reference", input_reference, (m,))
         self._weights = Weights(
@@ -149,7 +164,7 @@ class KoopmanMPC:
             R=weight_matrix("R", R, m),
             S=weight_matrix("S", S, m),
             terminal=np.zeros((model.n_states, model.n_states)),
-            input_bounds=box("input_bounds", input_bounds, m, model.action_bounds),
+            input_bounds=box("input_bounds", input_bounds, m, self._inputs.bounds(model)),
             rate_bounds=rates(rate_bounds, m),
             output_bounds=np.hstack(
                 [box("output_bounds", output_bounds, d), box("", None, model.n_states - d)]
@@ -163,12 +178,18 @@ class KoopmanMPC:
         self._solver = SOLVERS[solver]()
         self._planner: LinearPlanner | SequentialPlanner
         if rollout == "linear":
-            self._planner = LinearPlanner(model, self.horizon, self._condenser, self._solver)
+            self._planner = LinearPlanner(
+                model, self.horizon, self._condenser, self._solver, self._inputs.controlled
+            )
         else:
             self._planner = SequentialPlanner(model, rollout, self._condenser, self._solver)
         rate = self._weights.rate_bounds
         self._search = Search(model, rollout, effort, gain, self._weights.input_bounds, rate, seed)
-        self._history = History(model)
+        self._estimator = (
+            History(model) if estimator is None else estimator.attached(model, rollout)
+        )
+        self._delay = positive_int("input_delay", input_delay, minimum=0)
+        self._pipeline = Pipeline(self._delay, self._safe)
         self.last: Step | None = None
         self.reset()
 
@@ -192,31 +213,38 @@ class KoopmanMPC:
         return self._stated.problem
 
     def reset(self) -> None:
-        """Forget the episode: plan, warm start, applied input and random state."""
+        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
         self._plan: Array | None = None
         self._previous = self._safe.copy()
-        self._history.restart(self._safe)
+        self._estimate: Estimate | None = None
+        self._seen = np.full(self.model.coordinates.n_observations, np.nan)
+        self._forecast = self._acted = self._inputs.nothing(self.horizon + self._delay)
+        self._pipeline.restart()
         self._search.restart()
         self._solver.forget()
         self.last = None
 
-    def act(self, observation: ArrayLike) -> Array:
+    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
         """Return the action for an observation.
 
         Args:
             observation: Shape (p,).
+            disturbance: Measured inputs: their present values (k,), taken to hold, or a preview
+                (steps, k) from now on, the last row held. None: the forecast of the step before
+                goes on; zero if there never was one.
 
         Returns:
             The action, shape (m,), inside the input and rate bounds. Whatever goes wrong, the
             previous plan is continued, or else the safe input applied; `last` tells.
 
         Raises:
-            ValueError: In the first step of an episode only, if the observation is no array of the
-                right shape.
+            ValueError: In the first step of an episode only, if the observation or the disturbance
+                is no array of the right shape.
         """
         start = time.perf_counter()
         y, trouble = self._read(observation)
-        solved, trouble = (None, trouble) if y is None else self._attempt(y)
+        self._foresee(disturbance)
+        solved, trouble = self._attempt(y, trouble)
         rung: Rung = "solved"
         if solved is None:
             rung, plan = self._fall_back(trouble)
@@ -224,7 +252,7 @@ class KoopmanMPC:
             plan = solved
         self._plan = None if rung == "safe" else plan.U
         self._previous = self._within_reach(plan.U[0])
-        self._history.record(y, self._previous)
+        self._pipeline.send(self._previous)
         seconds = time.perf_counter() - start
         self.last = Step(rung, plan.status, plan.U, plan.Y, plan.cost, plan.iterations, seconds)
         return self._previous.copy()
@@ -240,10 +268,9 @@ class KoopmanMPC:
             Inputs of shape (N, m) and the optimal cost.
         """
         y = finite_array("observation", observation)
-        U = finite_array("guess", guess, shape=(self.horizon, self.model.n_inputs))
+        U = finite_array("guess", guess, shape=(self.horizon, len(self._safe)))
         at, stated = self._situation(y), self._stated
-        Y, Gamma = self.model.linearize(at.x, U, self.rollout)
-        Y = at.reference + self.model.coordinates.wrap(Y - at.reference)
+        Y, Gamma = self._linearized(at, U)
         stated.reference.value = at.reference
         stated.input_reference.value = at.input_reference
         stated.previous_input.value = self._previous
@@ -253,21 +280,32 @@ class KoopmanMPC:
         cost = self.problem.solve(solver="CLARABEL", **tight)  # type: ignore[no-untyped-call]
         return np.asarray(stated.u.value), float(cost)
 
+    def _linearized(self, at: Situation, U: Array) -> tuple[Array, Array]:
+        """Predict outputs (N, d) along a plan, near the reference's turn, and differentiate."""
+        model = self.model
+        Y, Gamma = model.linearize(at.x, at.joined(U), self.rollout)
+        if at.z is not None:
+            Phi, _ = linear_response(model.A, model.B, model.C, self.horizon)
+            Y = Y + (Phi @ (at.z - model.lift(at.x))).reshape(Y.shape)
+        Y = at.reference + model.coordinates.wrap(Y + at.offset - at.reference)
+        return Y, Gamma if at.forecast is None else at.forecast.kept(Gamma)
+
     def _weigh_terminal(self, terminal: ArrayLike | Literal["riccati"]) -> Array:
         """Set the terminal weight; return the gain of the regulator at the target."""
         if isinstance(terminal, str) and terminal != "riccati":
             raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
         w = self._weights
-        x, u = self._reference.rest, self._input_reference.rest
-        gain, to_come = riccati(self.model, x, u, w.Q, w.R + w.S)
+        x, controlled = self._reference.rest, self._inputs.controlled
+        u = self._inputs.nothing(1).joined(self._input_reference.rest, 0)
+        gain, to_come = riccati(self.model, x, u, w.Q, w.R + w.S, controlled)
         if not isinstance(terminal, str):
             n, d = self.model.n_states, self.model.coordinates.n_outputs
             to_come = widened(weight_matrix("terminal", terminal, d), n)
         self._weights = replace(w, terminal=to_come)
         return gain
 
-    def _read(self, observation: ArrayLike) -> tuple[Array | None, str]:
-        """Convert an observation, or say what is wrong with it."""
+    def _read(self, observation: ArrayLike) -> tuple[Array, str]:
+        """Convert an observation, NaN where there is none to use, and say what is wrong with it."""
         expected = (self.model.coordinates.n_observations,)
         try:
             y = np.asarray(observation, dtype=np.float64)
@@ -275,22 +313,54 @@ class KoopmanMPC:
             trouble = f"observation is {observation!r}; expected {expected[0]} numbers"
         else:
             if y.shape == expected:
-                return (y, "") if np.isfinite(y).all() else (None, "observation not finite")
+                finite = np.isfinite(y)
+                if finite.all():
+                    return y, ""
+                return np.where(finite, y, np.nan), "observation not finite"
             trouble = f"observation has shape {y.shape}; expected {expected}"
         if self.last is None:
             raise ValueError(trouble)
-        return None, trouble
+        return np.full(expected, np.nan), trouble
 
-    def _situation(self, y: Array) -> Situation:
+    def _foresee(self, disturbance: ArrayLike | None) -> None:
+        """Take a forecast of the measured inputs, or move the one before on."""
+        self._acted = self._forecast
+        self._forecast = self._forecast.moved_on()
+        if disturbance is not None:
+            try:
+                self._forecast = self._inputs.forecast(disturbance, self.horizon + self._delay)
+            except (TypeError, ValueError):
+                if self.last is None:
+                    raise
+
+    def _estimated(self, y: Array) -> Estimate | None:
+        u = self._acted.joined(self._pipeline.acted, 0)
+        return self._estimator.update(self._estimate, y, u)
+
+    def _situation(self, y: Array, now: Estimate | None = None) -> Situation:
+        """Describe what a plan would start from, at an estimate or at that which y leads to."""
+        now = self._estimated(y) if now is None else now
+        if now is None:
+            raise ValueError("observation does not tell the state; expected a complete one first")
+        forecast = self._forecast
+        if self._delay:
+            inputs = forecast.joined(self._pipeline.pending, slice(self._delay))
+            now = ahead(self.model, self.rollout, now, inputs)
+            forecast = Forecast(forecast.others[self._delay :], forecast.controlled)
         reference, input_reference = self._reference(y), self._input_reference(y)
         theta = np.concatenate([reference.ravel(), input_reference, self._previous])
         instance = self._condenser.instance(theta)
-        return Situation(self._history.state(y), reference, input_reference, instance)
+        measured = forecast if len(self._inputs.measured) else None
+        return Situation(now.x, reference, input_reference, instance, now.z, now.offset, measured)
 
-    def _attempt(self, y: Array) -> tuple[Plan | None, str]:
+    def _attempt(self, y: Array, trouble: str) -> tuple[Plan | None, str]:
         """Plan, or say why not."""
         try:
-            plan = self._planned(self._situation(y))
+            self._estimate = self._estimated(y)
+            if self._estimate is None or not self._estimate.known:
+                return None, trouble
+            self._seen = np.where(np.isnan(y), self._seen, y)
+            plan = self._planned(self._situation(self._seen, self._estimate))
         except Exception as error:  # whatever it is, the loop must go on
             self._solver.forget()
             return None, f"{type(error).__name__}: {error}"
@@ -302,7 +372,7 @@ class KoopmanMPC:
 
     def _planned(self, at: Situation) -> Plan:
         if isinstance(self._planner, LinearPlanner):
-            zero = np.zeros((self.horizon, self.model.n_inputs))
+            zero = np.zeros((self.horizon, len(self._safe)))
             return self._planner.plan(
                 at, zero if self._plan is None else guesses.shifted(self._plan)
             )
@@ -310,7 +380,7 @@ class KoopmanMPC:
 
     def _fall_back(self, trouble: str) -> tuple[Rung, Plan]:
         """Continue the previous plan, or go to the safe input; within the bounds in any case."""
-        N, d, m = self.horizon, self.model.n_states, self.model.n_inputs
+        N, d, m = self.horizon, self.model.n_states, len(self._safe)
         rung: Rung = "safe" if self._plan is None else "shifted"
         U = np.tile(self._safe, (N, 1)) if self._plan is None else guesses.shifted(self._plan)
         box, rate = self._weights.input_bounds, self._weights.rate_bounds

@@ -15,6 +15,8 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc.condense import Condenser, Instance
+from koopman_control.mpc.inputs import Forecast
+from koopman_control.mpc.maps import Index
 from koopman_control.mpc.solvers import Solver
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
@@ -35,12 +37,29 @@ class Plan:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a plan starts from: state (d,), targets (N, d) and (m,), cost and sides at them."""
+    """What a plan starts from.
+
+    Args:
+        x: State, shape (d,).
+        reference: Target of the states, shape (N, d).
+        input_reference: Target of the inputs, shape (m,).
+        instance: Cost and sides at them.
+        z: Lifted state, shape (n,), or None for the lift of x.
+        offset: What is added to predicted states, shape (d,).
+        forecast: Inputs that are measured, not planned, or None.
+    """
 
     x: Array
     reference: Array
     input_reference: Array
     instance: Instance
+    z: Array | None = None
+    offset: Array | float = 0.0
+    forecast: Forecast | None = None
+
+    def joined(self, U: Array) -> Array:
+        """Complete planned inputs (..., N, c) to inputs of the model."""
+        return U if self.forecast is None else self.forecast.joined(U)
 
 
 class LinearPlanner:
@@ -51,21 +70,29 @@ class LinearPlanner:
         horizon: Number of steps N.
         condenser: The compiled problem.
         solver: A solver of its own.
+        controlled: The model's inputs that are planned, shape (c,).
     """
 
     def __init__(
-        self, model: LiftedModel, horizon: int, condenser: Condenser, solver: Solver
+        self,
+        model: LiftedModel,
+        horizon: int,
+        condenser: Condenser,
+        solver: Solver,
+        controlled: Index,
     ) -> None:
         self._model, self._horizon = model, horizon
         self._condenser, self._solver = condenser, solver
-        self.Phi, self.Gamma = linear_response(model.A, model.B, model.C, horizon)
+        self.Phi, self._response = linear_response(model.A, model.B, model.C, horizon)
+        by_input = self._response.reshape(len(self.Phi), horizon, model.n_inputs)
+        self.Gamma = by_input[:, :, controlled].reshape(len(self.Phi), -1)
         self._fixed = condenser.fixed(self.Gamma)
         self._has_angles = bool(model.coordinates.is_angle.any())
 
     def plan(self, at: Situation, guess: Array) -> Plan:
         """Solve for the inputs; `guess` (N, m) only says which turn of an angle is near."""
         shape = (self._horizon, self._model.n_states)
-        free = self.Phi @ self._model.lift(at.x)
+        free = self._free(at)
         if self._has_angles:
             Y = (free + self.Gamma @ guess.ravel()).reshape(shape)
             near = at.reference + self._model.coordinates.wrap(Y - at.reference)
@@ -80,6 +107,13 @@ class LinearPlanner:
         cost = self._condenser.merit(at.instance, solution.v[None], Y[None])[0]
         U = solution.v.reshape(guess.shape)
         return Plan(U, Y.reshape(shape), float(cost), solution.status, solution.iterations)
+
+    def _free(self, at: Situation) -> Array:
+        """Predict outputs (N d,) at planned inputs of zero."""
+        free = self.Phi @ (self._model.lift(at.x) if at.z is None else at.z)
+        if at.forecast is not None:
+            free += self._response @ at.forecast.others.ravel()
+        return np.asarray((free.reshape(-1, self._model.n_states) + at.offset).ravel())
 
 
 class SequentialPlanner:
@@ -123,12 +157,13 @@ class SequentialPlanner:
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
         with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
-            return self._model.rolled_out(at.x, U, self._rollout)
+            return self._model.rolled_out(at.x, at.joined(U), self._rollout)
 
     def _judged(self, at: Situation, U: Array, X: Array) -> tuple[Array, Array]:
         """Bring states (S, N, d) near the reference's turn of each angle; return them and costs."""
         with np.errstate(all="ignore"):
-            Y = at.reference + self._model.coordinates.wrap(X - at.reference)
+            deviation = X + at.offset - at.reference
+            Y = at.reference + self._model.coordinates.wrap(deviation)
             cost = self._condenser.merit(at.instance, U.reshape(len(U), -1), Y.reshape(len(U), -1))
         return Y, np.where(np.isfinite(cost), cost, np.inf)
 
@@ -136,7 +171,11 @@ class SequentialPlanner:
         """Solve the convex program about every guess; a failed one keeps its guess."""
         S, N, m = U.shape
         with np.errstate(all="ignore"):
-            Gamma = self._model.sensitivities(at.x, Y, U, self._rollout).reshape(S, -1, N * m)
+            X, inputs = Y - at.offset, at.joined(U)
+            Gamma = self._model.sensitivities(at.x, X, inputs, self._rollout)
+        if at.forecast is not None:
+            Gamma = at.forecast.kept(Gamma)
+        Gamma = Gamma.reshape(S, -1, N * m)
         U_new, iterations, said = U.copy(), 0, []
         for s in range(S):
             if not (np.isfinite(Gamma[s]).all() and np.isfinite(Y[s]).all()):

@@ -8,6 +8,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
+from koopman_control.mpc.inputs import Forecast
 from koopman_control.mpc.maps import Index
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
@@ -29,7 +30,9 @@ class Regulator:
         return np.asarray(np.minimum(np.maximum(u, self.box[0]), self.box[1]))
 
 
-def riccati(model: LiftedModel, x: Array, u: Array, Q: Array, R: Array) -> tuple[Array, Array]:
+def riccati(
+    model: LiftedModel, x: Array, u: Array, Q: Array, R: Array, controlled: Index | None = None
+) -> tuple[Array, Array]:
     """Compute the regulator at a target state and input by the Riccati recursion.
 
     Args:
@@ -37,7 +40,8 @@ def riccati(model: LiftedModel, x: Array, u: Array, Q: Array, R: Array) -> tuple
         x: Target state, shape (d,).
         u: Target input, shape (m,).
         Q: State weight, shape (d, d).
-        R: Input weight, shape (m, m).
+        R: Weight of the controlled inputs, shape (m, m) where all are.
+        controlled: Indices of the inputs that are controlled; None: all.
 
     Returns:
         Gain K of shape (m, d), for u - K (x - target), and cost P - Q of all steps after the
@@ -45,6 +49,7 @@ def riccati(model: LiftedModel, x: Array, u: Array, Q: Array, R: Array) -> tuple
         that cannot be held).
     """
     F, G = (J[0] for J in model.one_step.jacobians(x[None], u[None]))
+    G = G if controlled is None else G[:, controlled]
     P, K = Q.copy(), np.zeros((len(R), len(Q)))
     with np.errstate(all="ignore"):
         for _ in range(STEPS):
@@ -67,6 +72,7 @@ def finished_by_feedback(
     plans: Array,
     heads: Index,
     regulator: Regulator,
+    forecast: Forecast | None = None,
 ) -> tuple[Array, Array]:
     """Let the regulator take plans over, plan s after heads[s] steps; rolled out on the model.
 
@@ -78,6 +84,7 @@ def finished_by_feedback(
         plans: Plans, shape (S, N, m); changed in place.
         heads: Number of steps kept of each plan, shape (S,).
         regulator: Takes over.
+        forecast: Inputs that are measured, not planned, or None.
 
     Returns:
         The plans, shape (S, N, m), and the states they lead through, shape (S, N, d).
@@ -88,5 +95,6 @@ def finished_by_feedback(
     for k in range(plans.shape[1]):
         if k >= first:
             np.copyto(plans[:, k], regulator.inputs(model, x), where=taken_over[k])
-        x = X[:, k] = model.one_step.step(x, plans[:, k])
+        u = plans[:, k] if forecast is None else forecast.joined(plans[:, k], k)
+        x = X[:, k] = model.one_step.step(x, u)
     return plans, X

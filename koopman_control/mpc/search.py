@@ -85,10 +85,13 @@ class Search:
         """
         plans, heads = self._continued(at, plan) if plan is not None else self._fresh(at)
         plans = np.clip(plans, self._box[0], self._box[1])
-        regulator = Regulator(at.reference[-1], at.input_reference, self._gain, self._box)
+        target = at.reference[-1] - at.offset
+        regulator = Regulator(target, at.input_reference, self._gain, self._box)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):
-            plans, states = finished_by_feedback(self._model, at.x, plans, heads, regulator)
+            plans, states = finished_by_feedback(
+                self._model, at.x, plans, heads, regulator, at.forecast
+            )
         if self._rollout != "relifted" or np.isfinite(self._rate).any():
             plans = guesses.within_bounds(plans, self._box, self._rate, previous)
             states = None

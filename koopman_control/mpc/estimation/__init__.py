@@ -1,0 +1,6 @@
+"""State estimation: from observations, complete or not, to what a plan starts from."""
+
+from koopman_control.mpc.estimation.base import Estimate, Estimator, Observer
+from koopman_control.mpc.estimation.history import History
+
+__all__ = ["Estimate", "Estimator", "History", "Observer"]
