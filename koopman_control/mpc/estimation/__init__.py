@@ -2,5 +2,6 @@
 
 from koopman_control.mpc.estimation.base import Estimate, Estimator, Observer
 from koopman_control.mpc.estimation.history import History
+from koopman_control.mpc.estimation.observers import KalmanObserver, OffsetFree
 
-__all__ = ["Estimate", "Estimator", "History", "Observer"]
+__all__ = ["Estimate", "Estimator", "History", "KalmanObserver", "Observer", "OffsetFree"]
