@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.identification import LiftedModel
 
+STEPS, MORE = 10, 200  # of the model and, beside four per lifted state, draws
+
 
 def covariance(name: str, value: ArrayLike, unit: Array, *, definite: bool = False) -> Array:
     """Expand noise to a covariance (k, k).
@@ -42,10 +44,35 @@ def covariance(name: str, value: ArrayLike, unit: Array, *, definite: bool = Fal
 def state_scale(model: LiftedModel) -> Array:
     """Standard deviations of the states in the data the model was fitted on, shape (d,).
 
-    One for angles; inputs in the memory of a state have none.
+    One radian for angles.
     """
-    scale = np.ones(model.n_states)
-    for state, spread in zip(model.coordinates.embedded, model.scale, strict=True):
-        if state[1] == "id":
-            scale[state[0]] = spread
-    return scale
+    return _of_states(model, model.scale, np.ones(model.n_states))
+
+
+def state_mean(model: LiftedModel) -> Array:
+    """Means of the states in the data the model was fitted on, zero for angles; shape (d,)."""
+    return _of_states(model, model.center, np.zeros(model.n_states))
+
+
+def lifted_spread(model: LiftedModel) -> Array:
+    """Covariance (n, n) of lifted states as they are met within a few steps of the model.
+
+    Lifted states fill a small part of their space. Noise of this shape keeps corrections there;
+    elsewhere the data said nothing about the dynamics.
+    """
+    rng, n, d = np.random.default_rng(0), model.n_lifted, model.n_states
+    x = state_mean(model) + state_scale(model) * rng.normal(size=(4 * n + MORE, d))
+    Z, total = model.lift(x), np.zeros((n, n))
+    Z = Z - Z.mean(axis=0)
+    for _ in range(STEPS):
+        total += Z.T @ Z / len(Z)
+        Z = Z @ model.A.T
+    return total / STEPS
+
+
+def _of_states(model: LiftedModel, of_inputs: Array, values: Array) -> Array:
+    """Put numbers (e,) that belong to feature inputs where they belong among states (d,)."""
+    for (state, kind), value in zip(model.coordinates.embedded, of_inputs, strict=True):
+        if kind == "id":
+            values[state] = value
+    return values

@@ -11,7 +11,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.estimation.base import Estimator
 from koopman_control.mpc.estimation.extended import ExtendedFilter
-from koopman_control.mpc.estimation.noise import covariance, state_scale
+from koopman_control.mpc.estimation.noise import covariance, lifted_spread, state_scale
 from koopman_control.mpc.estimation.steady import SteadyFilter
 
 
@@ -29,9 +29,9 @@ class KalmanObserver:
     Args:
         measurement_noise: Standard deviation of the noise of observed states, a number or one for
             each, in their units; or its covariance (p, p).
-        process_noise: Standard deviation of what a step adds unforeseen, in multiples of the spread
-            of each (lifted) state, a number or one for each; or its covariance, (n, n) for a linear
-            roll-out, (d, d) otherwise, in the model's units.
+        process_noise: Standard deviation of what a step adds unforeseen, in multiples of the
+            states' spread in the data (for a linear roll-out, the lifted states'); or its
+            covariance in the model's units, (d, d), for a linear roll-out (n, n).
 
     Example:
         >>> observer = KalmanObserver(0.05)
@@ -90,4 +90,7 @@ def _filter(
 
 def lifted_noise(model: LiftedModel, process: ArrayLike) -> Array:
     """Covariance (n, n) of the process noise on the lifted state."""
-    return covariance("process_noise", process, np.ones(model.n_lifted))
+    if np.ndim(process):
+        return covariance("process_noise", process, np.ones(model.n_lifted))
+    unit = covariance("process_noise", process, np.ones(1))
+    return np.asarray(unit * lifted_spread(model))

@@ -8,6 +8,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
+from koopman_control.mpc.estimation.noise import state_mean
 
 
 class Sensor:
@@ -21,10 +22,7 @@ class Sensor:
         self._coordinates = model.coordinates
         self._present = replace(model.coordinates, memory=0, n_inputs=0)
         self.size = self._present.dim
-        self._usual = np.zeros(self.size)  # means in the data, for what is not measured at first
-        for (state, kind), mean in zip(model.coordinates.embedded, model.center, strict=True):
-            if kind == "id" and state < self.size:
-                self._usual[state] = mean
+        self._usual = state_mean(model)[: self.size]  # for what is not measured at first
 
     def read(self, y: Array) -> Array:
         """Return the measured states (p,) of an observation, NaN where there is none."""

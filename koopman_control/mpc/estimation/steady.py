@@ -12,6 +12,9 @@ from koopman_control.identification import LiftedModel
 from koopman_control.mpc.estimation.base import Estimate
 from koopman_control.mpc.estimation.start import Sensor
 
+MAX_ROUNDS = 40  # each doubles the number of steps
+EXACT, SETTLED = 1e-13, 1e-3  # relative changes in a round: no more needed, and good enough
+
 
 @dataclass(frozen=True)
 class SteadyGain:
@@ -45,27 +48,52 @@ def steady_gain(F: Array, H: Array, Q: Array, R: Array) -> SteadyGain:
     Raises:
         ValueError: If there is no stable filter.
     """
-    try:
-        P = scipy.linalg.solve_discrete_are(F.T, H.T, Q, R)
-        shared, S = P @ H.T, H @ P @ H.T + R
-        growth = np.abs(np.linalg.eigvals(F - F @ np.linalg.solve(S, shared.T).T @ H)).max()
-    except np.linalg.LinAlgError:
-        growth = np.inf
-    if growth >= 1.0:
+    P = settled_covariance(F, H, Q, R)
+    if P is None:
         raise ValueError(
             "the measured states do not show every motion of the model that lasts, so no observer "
             "with a steady gain settles: an offset of an output cannot be told from an "
-            "integrator's own state, nor is there a filter without noise on such a motion; raise "
-            "process_noise, measure more, or leave the offset out"
+            "integrator's own state; measure more, or leave the offset out"
         )
-    return SteadyGain(shared, S)
+    return SteadyGain(P @ H.T, H @ P @ H.T + R)
+
+
+def settled_covariance(F: Array, H: Array, Q: Array, R: Array) -> Array | None:
+    """Covariance of predicted states once the filter has settled, or None if it never does.
+
+    By structure-preserving doubling (Chu, Fan, Lin & Wang, Int. J. Control 77, 2004): every round
+    covers twice as many steps. Unlike methods on the symplectic pencil it does not mind motions on
+    the unit circle that no noise excites; a lifted model always has some, its constant for one.
+    """
+    A, G, P = F.T, H.T @ np.linalg.solve(R, H), Q
+    best, least = P, np.inf
+    with np.errstate(all="ignore"):
+        for _ in range(MAX_ROUNDS):
+            M = np.eye(len(F)) + G @ P
+            if not np.isfinite(M).all():
+                break
+            reach = np.linalg.solve(M, np.hstack([A, G]))
+            through, past = reach[:, : len(F)], reach[:, len(F) :]
+            longer = _symmetric(P + A.T @ P @ through)
+            G, A = _symmetric(G + A @ past @ A.T), A @ through
+            change = np.abs(longer - P).max() / max(np.abs(longer).max(), np.finfo(float).tiny)
+            P = longer
+            if change < least:  # rounding errors may take over after the least
+                best, least = P, change
+            if least <= EXACT:
+                break
+    return best if least <= SETTLED else None
+
+
+def _symmetric(M: Array) -> Array:
+    return np.asarray(0.5 * (M + M.T))
 
 
 class SteadyFilter:
     """z+ = A z + B u, corrected by a constant gain; with offsets d, the outputs are C z + d.
 
     Args:
-        model: The model; the constant in its lifted state is known and never corrected.
+        model: The model.
         Q: Covariance of the process noise, shape (n, n).
         R: Covariance of the measurement noise, shape (p, p).
         offset_noise: Covariance of the steps of the offsets, shape (p, p); None: no offsets.
@@ -73,13 +101,12 @@ class SteadyFilter:
 
     def __init__(self, model: LiftedModel, Q: Array, R: Array, offset_noise: Array | None) -> None:
         self._model, self._sensor = model, Sensor(model)
-        first, p = int(model.reduction is None), self._sensor.size
-        F, H, noise = model.A[first:, first:], model.C[:p, first:], Q[first:, first:]
+        p = self._sensor.size
+        F, H, noise = model.A, model.C[:p], Q
         if offset_noise is not None:
             F = scipy.linalg.block_diag(F, np.eye(p))
             H, noise = np.hstack([H, np.eye(p)]), scipy.linalg.block_diag(noise, offset_noise)
-        self._gain, self._lifted = steady_gain(F, H, noise, R), slice(first, model.n_lifted)
-        self._rows = len(Q) - first
+        self._gain = steady_gain(F, H, noise, R)
 
     def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
         """Predict by one step and correct by what was measured; see `Estimator`."""
@@ -93,6 +120,6 @@ class SteadyFilter:
         innovation = self._sensor.innovation(measured, (model.C @ z + offset)[:p])
         if not np.isnan(innovation).all():
             step = self._gain.correction(innovation)
-            z[self._lifted] += step[: self._rows]
-            offset = offset + np.pad(step[self._rows :], (0, len(offset) - len(step[self._rows :])))
+            z, correction = z + step[: len(z)], step[len(z) :]
+            offset = offset + np.pad(correction, (0, len(offset) - len(correction)))
         return Estimate(model.C @ z, offset, z)

@@ -222,7 +222,7 @@ def test_noise_that_is_none_is_refused(linear_model: Make, noise: Any, message: 
 
 def test_a_motion_that_nobody_sees_is_an_error() -> None:
     model = LiftedModel.from_arrays(
-        [[0.9, 0.0], [0.0, 1.1]], [[1.0], [1.0]], [[1.0, 0.0]], lambda x: np.hstack([x, 0 * x])
+        [[0.9, 0.0], [0.0, 1.1]], [[1.0], [1.0]], [[1.0, 0.0]], lambda x: np.hstack([x, x])
     )
     with pytest.raises(ValueError, match="do not show every motion"):
         KoopmanMPC(model, 5, estimator=KalmanObserver(0.1))
