@@ -15,6 +15,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc.condense import Condenser, Instance
+from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.solvers import Solver
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
@@ -58,6 +59,7 @@ class LinearPlanner:
     ) -> None:
         self._model, self._horizon = model, horizon
         self._condenser, self._solver = condenser, solver
+        self.merit = Merit(condenser)
         self.Phi, self.Gamma = linear_response(model.A, model.B, model.C, horizon)
         self._fixed = condenser.fixed(self.Gamma)
         self._has_angles = bool(model.coordinates.is_angle.any())
@@ -76,9 +78,10 @@ class LinearPlanner:
         solution = self._solver.solve(program, matrices_changed=False)
         if solution.v is None:
             return Plan(guess, free.reshape(shape), np.inf, solution.status, solution.iterations)
-        Y = free + self.Gamma @ solution.v
-        cost = self._condenser.merit(at.instance, solution.v[None], Y[None])[0]
-        U = solution.v.reshape(guess.shape)
+        U = solution.v[: guess.size]
+        Y = free + self.Gamma @ U
+        cost = self.merit.of(at.instance, solution.v[None], Y[None])[0]
+        U = U.reshape(guess.shape)
         return Plan(U, Y.reshape(shape), float(cost), solution.status, solution.iterations)
 
 
@@ -97,6 +100,7 @@ class SequentialPlanner:
     ) -> None:
         self._model, self._rollout = model, rollout
         self._condenser, self._solver = condenser, solver
+        self.merit = Merit(condenser)
 
     def plan(self, at: Situation, guesses: Array, predicted: Array | None, kept: list[int]) -> Plan:
         """Improve feasible guesses (S, N, m); round i goes on with the best kept[i] of them.
@@ -129,7 +133,7 @@ class SequentialPlanner:
         """Bring states (S, N, d) near the reference's turn of each angle; return them and costs."""
         with np.errstate(all="ignore"):
             Y = at.reference + self._model.coordinates.wrap(X - at.reference)
-            cost = self._condenser.merit(at.instance, U.reshape(len(U), -1), Y.reshape(len(U), -1))
+            cost = self.merit(at.instance, U.reshape(len(U), -1), Y.reshape(len(U), -1))
         return Y, np.where(np.isfinite(cost), cost, np.inf)
 
     def _solutions(self, at: Situation, U: Array, Y: Array) -> tuple[Array, list[str], int]:
@@ -148,7 +152,7 @@ class SequentialPlanner:
             iterations += solution.iterations
             if solution.v is None or np.isfinite(solution.v).all():
                 said.append(solution.status)
-                U_new[s] = U[s] if solution.v is None else solution.v.reshape(N, m)
+                U_new[s] = U[s] if solution.v is None else solution.v[: N * m].reshape(N, m)
             else:
                 said.append(NOT_FINITE)
         return U_new, said, iterations
