@@ -1,6 +1,8 @@
 """Model-predictive control: a convex problem stated in CVXPY, compiled, solved at every step."""
 
-from koopman_control.mpc.controller import KoopmanMPC, Step
+from koopman_control.mpc.controller import KoopmanMPC
 from koopman_control.mpc.presolve import ParametricQP, compile_qp
+from koopman_control.mpc.step import Step
+from koopman_control.mpc.terms import Parameters
 
-__all__ = ["KoopmanMPC", "ParametricQP", "Step", "compile_qp"]
+__all__ = ["KoopmanMPC", "Parameters", "ParametricQP", "Step", "compile_qp"]

@@ -36,7 +36,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a plan starts from: state (d,), targets (N, d) and (m,), cost and sides at them."""
+    """What a plan starts from: state (d,), targets (N, d) and (N, m), cost and sides at them."""
 
     x: Array
     reference: Array

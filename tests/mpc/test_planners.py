@@ -10,6 +10,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, guesses
 from koopman_control.mpc.planners import Plan, SequentialPlanner, Situation
+from koopman_control.mpc.planning import Level, QuadraticPlanning
 
 Make = Callable[..., LiftedModel]
 N = 12
@@ -31,13 +32,19 @@ def mpc(request: pytest.FixtureRequest, nonlinear_model: Make) -> KoopmanMPC:
     )
 
 
+def level_of(mpc: KoopmanMPC) -> Level:
+    assert isinstance(mpc._planning, QuadraticPlanning)
+    return mpc._planning.levels[0]
+
+
 def planner_of(mpc: KoopmanMPC) -> SequentialPlanner:
-    assert isinstance(mpc._planner, SequentialPlanner)
-    return mpc._planner
+    planner = level_of(mpc).planner
+    assert isinstance(planner, SequentialPlanner)
+    return planner
 
 
 def situation(mpc: KoopmanMPC, x: Array) -> Situation:
-    return mpc._situation(x)
+    return level_of(mpc).situation(mpc._moment(x))
 
 
 def feasible_guesses(mpc: KoopmanMPC, n: int, seed: int) -> Array:
