@@ -1,13 +1,16 @@
 """Model-predictive control: a convex problem stated in CVXPY, compiled, solved at every step."""
 
-from koopman_control.mpc.controller import KoopmanMPC, Step
+from koopman_control.mpc.controller import KoopmanMPC
 from koopman_control.mpc.estimation import KalmanObserver, OffsetFree
 from koopman_control.mpc.presolve import ParametricQP, compile_qp
+from koopman_control.mpc.step import Step
+from koopman_control.mpc.terms import Parameters
 
 __all__ = [
     "KalmanObserver",
     "KoopmanMPC",
     "OffsetFree",
+    "Parameters",
     "ParametricQP",
     "Step",
     "compile_qp",

@@ -14,6 +14,12 @@ from koopman_control.identification import LiftedModel
 from koopman_control.mpc.maps import Index
 
 
+def columns_of(Gamma: Array, controlled: Index, n_inputs: int) -> Array:
+    """Keep sensitivities (..., H n_inputs) to some inputs (c,), shape (..., H c)."""
+    by_input = Gamma.reshape(*Gamma.shape[:-1], -1, n_inputs)
+    return np.asarray(by_input[..., controlled].reshape(*Gamma.shape[:-1], -1))
+
+
 @dataclass(frozen=True)
 class Forecast:
     """Measured inputs over the horizon: others (N, m), zero in the controlled columns (c,)."""
@@ -36,8 +42,7 @@ class Forecast:
 
     def kept(self, Gamma: Array) -> Array:
         """Keep sensitivities (..., H m) to controlled inputs, shape (..., H c)."""
-        by_input = Gamma.reshape(*Gamma.shape[:-1], -1, self.others.shape[1])
-        return np.asarray(by_input[..., self.controlled].reshape(*Gamma.shape[:-1], -1))
+        return columns_of(Gamma, self.controlled, self.others.shape[1])
 
 
 class InputLayout:

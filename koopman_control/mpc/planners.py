@@ -15,9 +15,11 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc.condense import Condenser, Instance
-from koopman_control.mpc.inputs import Forecast
+from koopman_control.mpc.inputs import columns_of
 from koopman_control.mpc.maps import Index
+from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.solvers import Solver
+from koopman_control.mpc.start import Start
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
 NOT_FINITE = "prediction not finite"
@@ -37,29 +39,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a plan starts from.
+    """What a plan starts from; targets (N, d) and (N, m), cost and sides at them."""
 
-    Args:
-        x: State, shape (d,).
-        reference: Target of the states, shape (N, d).
-        input_reference: Target of the inputs, shape (m,).
-        instance: Cost and sides at them.
-        z: Lifted state, shape (n,), or None for the lift of x.
-        offset: What is added to predicted states, shape (d,).
-        forecast: Inputs that are measured, not planned, or None.
-    """
-
-    x: Array
+    start: Start
     reference: Array
     input_reference: Array
     instance: Instance
-    z: Array | None = None
-    offset: Array | float = 0.0
-    forecast: Forecast | None = None
-
-    def joined(self, U: Array) -> Array:
-        """Complete planned inputs (..., N, c) to inputs of the model."""
-        return U if self.forecast is None else self.forecast.joined(U)
 
 
 class LinearPlanner:
@@ -83,16 +68,16 @@ class LinearPlanner:
     ) -> None:
         self._model, self._horizon = model, horizon
         self._condenser, self._solver = condenser, solver
+        self.merit = Merit(condenser)
         self.Phi, self._response = linear_response(model.A, model.B, model.C, horizon)
-        by_input = self._response.reshape(len(self.Phi), horizon, model.n_inputs)
-        self.Gamma = by_input[:, :, controlled].reshape(len(self.Phi), -1)
+        self.Gamma = columns_of(self._response, controlled, model.n_inputs)
         self._fixed = condenser.fixed(self.Gamma)
         self._has_angles = bool(model.coordinates.is_angle.any())
 
     def plan(self, at: Situation, guess: Array) -> Plan:
         """Solve for the inputs; `guess` (N, m) only says which turn of an angle is near."""
         shape = (self._horizon, self._model.n_states)
-        free = self._free(at)
+        free = at.start.free(self._model, self.Phi, self._response)
         if self._has_angles:
             Y = (free + self.Gamma @ guess.ravel()).reshape(shape)
             near = at.reference + self._model.coordinates.wrap(Y - at.reference)
@@ -103,17 +88,11 @@ class LinearPlanner:
         solution = self._solver.solve(program, matrices_changed=False)
         if solution.v is None:
             return Plan(guess, free.reshape(shape), np.inf, solution.status, solution.iterations)
-        Y = free + self.Gamma @ solution.v
-        cost = self._condenser.merit(at.instance, solution.v[None], Y[None])[0]
-        U = solution.v.reshape(guess.shape)
+        U = solution.v[: guess.size]
+        Y = free + self.Gamma @ U
+        cost = self.merit.of(at.instance, solution.v[None], Y[None])[0]
+        U = U.reshape(guess.shape)
         return Plan(U, Y.reshape(shape), float(cost), solution.status, solution.iterations)
-
-    def _free(self, at: Situation) -> Array:
-        """Predict outputs (N d,) at planned inputs of zero."""
-        free = self.Phi @ (self._model.lift(at.x) if at.z is None else at.z)
-        if at.forecast is not None:
-            free += self._response @ at.forecast.others.ravel()
-        return np.asarray((free.reshape(-1, self._model.n_states) + at.offset).ravel())
 
 
 class SequentialPlanner:
@@ -131,6 +110,7 @@ class SequentialPlanner:
     ) -> None:
         self._model, self._rollout = model, rollout
         self._condenser, self._solver = condenser, solver
+        self.merit = Merit(condenser)
 
     def plan(self, at: Situation, guesses: Array, predicted: Array | None, kept: list[int]) -> Plan:
         """Improve feasible guesses (S, N, m); round i goes on with the best kept[i] of them.
@@ -157,25 +137,20 @@ class SequentialPlanner:
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
         with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
-            return self._model.rolled_out(at.x, at.joined(U), self._rollout)
+            return at.start.rolled_out(self._model, U, self._rollout)
 
     def _judged(self, at: Situation, U: Array, X: Array) -> tuple[Array, Array]:
         """Bring states (S, N, d) near the reference's turn of each angle; return them and costs."""
         with np.errstate(all="ignore"):
-            deviation = X + at.offset - at.reference
-            Y = at.reference + self._model.coordinates.wrap(deviation)
-            cost = self._condenser.merit(at.instance, U.reshape(len(U), -1), Y.reshape(len(U), -1))
+            Y = at.reference + self._model.coordinates.wrap(X - at.reference)
+            cost = self.merit(at.instance, U.reshape(len(U), -1), Y.reshape(len(U), -1))
         return Y, np.where(np.isfinite(cost), cost, np.inf)
 
     def _solutions(self, at: Situation, U: Array, Y: Array) -> tuple[Array, list[str], int]:
         """Solve the convex program about every guess; a failed one keeps its guess."""
         S, N, m = U.shape
         with np.errstate(all="ignore"):
-            X, inputs = Y - at.offset, at.joined(U)
-            Gamma = self._model.sensitivities(at.x, X, inputs, self._rollout)
-        if at.forecast is not None:
-            Gamma = at.forecast.kept(Gamma)
-        Gamma = Gamma.reshape(S, -1, N * m)
+            Gamma = at.start.sensitivities(self._model, Y, U, self._rollout).reshape(S, -1, N * m)
         U_new, iterations, said = U.copy(), 0, []
         for s in range(S):
             if not (np.isfinite(Gamma[s]).all() and np.isfinite(Y[s]).all()):
@@ -187,7 +162,7 @@ class SequentialPlanner:
             iterations += solution.iterations
             if solution.v is None or np.isfinite(solution.v).all():
                 said.append(solution.status)
-                U_new[s] = U[s] if solution.v is None else solution.v.reshape(N, m)
+                U_new[s] = U[s] if solution.v is None else solution.v[: N * m].reshape(N, m)
             else:
                 said.append(NOT_FINITE)
         return U_new, said, iterations

@@ -8,8 +8,8 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc.inputs import Forecast
 from koopman_control.mpc.maps import Index
+from koopman_control.mpc.start import Start
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
 
@@ -68,11 +68,10 @@ def riccati(
 
 def finished_by_feedback(
     model: LiftedModel,
-    x0: Array,
+    start: Start,
     plans: Array,
     heads: Index,
     regulator: Regulator,
-    forecast: Forecast | None = None,
 ) -> tuple[Array, Array]:
     """Let the regulator take plans over, plan s after heads[s] steps; rolled out on the model.
 
@@ -80,21 +79,21 @@ def finished_by_feedback(
 
     Args:
         model: The model, rolled out re-lifted.
-        x0: Initial state, shape (d,).
+        start: What they start from.
         plans: Plans, shape (S, N, m); changed in place.
         heads: Number of steps kept of each plan, shape (S,).
         regulator: Takes over.
-        forecast: Inputs that are measured, not planned, or None.
 
     Returns:
-        The plans, shape (S, N, m), and the states they lead through, shape (S, N, d).
+        The plans, shape (S, N, m), and the outputs they lead through, shape (S, N, d).
     """
-    X = np.empty((*plans.shape[:2], len(x0)))
-    x = np.broadcast_to(x0, (len(plans), len(x0)))
+    d, forecast = len(start.x), start.forecast
+    X = np.empty((*plans.shape[:2], d))
+    x = np.broadcast_to(start.x, (len(plans), d))
     first, taken_over = heads.min(), (heads <= np.arange(plans.shape[1])[:, None])[..., None]
     for k in range(plans.shape[1]):
         if k >= first:
             np.copyto(plans[:, k], regulator.inputs(model, x), where=taken_over[k])
         u = plans[:, k] if forecast is None else forecast.joined(plans[:, k], k)
         x = X[:, k] = model.one_step.step(x, u)
-    return plans, X
+    return plans, X + start.offset

@@ -10,6 +10,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, guesses
 from koopman_control.mpc.planners import Plan, SequentialPlanner, Situation
+from koopman_control.mpc.planning import Level, QuadraticPlanning
 
 Make = Callable[..., LiftedModel]
 N = 12
@@ -31,13 +32,19 @@ def mpc(request: pytest.FixtureRequest, nonlinear_model: Make) -> KoopmanMPC:
     )
 
 
+def level_of(mpc: KoopmanMPC) -> Level:
+    assert isinstance(mpc._planning, QuadraticPlanning)
+    return mpc._planning.levels[0]
+
+
 def planner_of(mpc: KoopmanMPC) -> SequentialPlanner:
-    assert isinstance(mpc._planner, SequentialPlanner)
-    return mpc._planner
+    planner = level_of(mpc).planner
+    assert isinstance(planner, SequentialPlanner)
+    return planner
 
 
 def situation(mpc: KoopmanMPC, x: Array) -> Situation:
-    return mpc._situation(x)
+    return level_of(mpc).situation(mpc._moment(x))
 
 
 def feasible_guesses(mpc: KoopmanMPC, n: int, seed: int) -> Array:
@@ -58,7 +65,7 @@ def test_the_cost_never_rises_from_round_to_round(mpc: KoopmanMPC, seed: int) ->
     costs = [improved(mpc, x, start, [1] * rounds).cost for rounds in range(1, 9)]
     Y = mpc.model.predict(x, start[0], mpc.rollout)
     at = situation(mpc, x)
-    first = mpc._condenser.merit(at.instance, start.reshape(1, -1), Y.reshape(1, -1))[0]
+    first = planner_of(mpc).merit(at.instance, start.reshape(1, -1), Y.reshape(1, -1))[0]
     costs = [first, *costs]
     assert np.diff(costs).max() <= 0.0
     assert costs[-1] < 0.9 * costs[0]
@@ -68,7 +75,7 @@ def test_the_cost_told_is_that_of_the_plan_rolled_out(mpc: KoopmanMPC) -> None:
     x = np.array([0.9, -0.6])
     plan = improved(mpc, x, feasible_guesses(mpc, 3, 0), [3, 2, 1])
     np.testing.assert_allclose(plan.Y, mpc.model.predict(x, plan.U, mpc.rollout), atol=1e-9)
-    merit = mpc._condenser.merit(
+    merit = planner_of(mpc).merit(
         situation(mpc, x).instance, plan.U.reshape(1, -1), plan.Y.reshape(1, -1)
     )
     assert plan.cost == pytest.approx(merit[0], rel=1e-12)
@@ -96,7 +103,7 @@ def test_a_converged_plan_is_a_local_minimum(mpc: KoopmanMPC) -> None:
     box = np.array([[-1.0, -1.0], [1.0, 1.0]])
     moved = guesses.within_bounds(moved, box, np.array([0.5, 0.5]), np.zeros(2))
     Y = mpc.model.predict(x, moved, mpc.rollout)
-    costs = mpc._condenser.merit(at.instance, moved.reshape(200, -1), Y.reshape(200, -1))
+    costs = planner_of(mpc).merit(at.instance, moved.reshape(200, -1), Y.reshape(200, -1))
     assert costs.min() >= plan.cost * (1.0 - 1e-9)
 
 
