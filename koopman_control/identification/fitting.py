@@ -84,7 +84,8 @@ class Fit:
         if isinstance(strength, np.ndarray):
             per_state = strength[self.regression.state_targets]
             summary["regularization_per_state"] = per_state.tolist()
-        return self.regression.model(solver.solve(strength), summary), decomposed
+        model = self.regression.model(solver.solve(strength), summary)
+        return replace(model, error_quantiles=self.selection.error_quantiles()), decomposed
 
     def score_left_out(self, seen: Sequence[Trajectory], judged: Sequence[Trajectory]) -> float:
         """Score the choices on `judged`, each part of it by a fit that left it out."""

@@ -17,6 +17,8 @@ from koopman_control.features.coordinates import Coordinates
 from koopman_control.identification import interop
 from koopman_control.identification.foreign import Lift, arrays_of_system, parts_from_arrays
 from koopman_control.identification.prediction import Predictor
+from koopman_control.identification.quantiles import LEVEL
+from koopman_control.identification.rollouts import ROLLOUTS, Rollout
 from koopman_control.identification.store import read_model, write_model
 from koopman_control.trajectories import Trajectory
 
@@ -50,6 +52,12 @@ class LiftedModel(Predictor):
         summary: Facts about the fit: regularisation, condition number, errors and the like.
         reduction: Projection T of a reduced model, shape (n, full n): its lifted state is T psi(x);
             None if it is psi(x) itself.
+        error_quantiles: By roll-out, what the absolute error of a prediction 1 ... K steps ahead
+            stays below in a share `error_level` of left-out windows, in the units of the states
+            (radians for angles), shape (K, d) for the d present states. Infinite where there were
+            too few windows to say, empty where nothing was left out or the model has been changed
+            since.
+        error_level: Share of windows, in (0, 1).
     """
 
     A: Array
@@ -67,6 +75,8 @@ class LiftedModel(Predictor):
     state_names: tuple[str, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     reduction: Array | None = None
+    error_quantiles: Mapping[Rollout, Array] = field(default_factory=dict)
+    error_level: float = LEVEL
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -89,6 +99,14 @@ class LiftedModel(Predictor):
         real_array("limits", self.limits, shape=(2, d))
         if np.shape(self.saturating) != (d,) or np.asarray(self.saturating).dtype != np.bool_:
             raise ValueError(f"saturating is {self.saturating}; expected {d} booleans")
+        for rollout, bounds in self.error_quantiles.items():
+            name = f"error_quantiles[{rollout!r}]"
+            real_array(name, bounds, shape=(None, self.coordinates.n_outputs))
+            if rollout not in ROLLOUTS or not (bounds >= 0.0).all():
+                raise ValueError(
+                    f"{name} holds numbers below 0 or is of an unknown roll-out; expected bounds "
+                    f"of at least 0 for {', '.join(ROLLOUTS)}"
+                )
 
     def save(self, path: PathLike) -> None:
         """Write the model to a .npz file, replacing what was there.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap
 from koopman_control.identification.checks import warn_of_idle_inputs
@@ -12,6 +14,7 @@ from koopman_control.identification.crossvalidation import CrossValidation
 from koopman_control.identification.errors import rms_per_step
 from koopman_control.identification.penalties import Penalty
 from koopman_control.identification.preparation import fitted_candidates
+from koopman_control.identification.quantiles import LEVEL, conformal_quantiles
 from koopman_control.identification.regression import Frame
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.saturation import with_saturating_states
@@ -48,6 +51,15 @@ class Selection:
     def error_per_step(self) -> dict[str, Array]:
         """Root mean square of the left-out errors 1 ... horizon steps ahead, by roll-out."""
         return {rollout: rms_per_step(errors) for rollout, errors in self.errors.items()}
+
+    def error_quantiles(self, level: float = LEVEL) -> dict[Rollout, Array]:
+        """Bound the left-out errors in the units of the states, by roll-out, shape (horizon, d)."""
+        levels = np.array([level])
+        return {
+            rollout: conformal_quantiles(np.abs(errors), levels)[0]
+            * self.trial.scale[: errors.shape[2]]
+            for rollout, errors in self.errors.items()
+        }
 
 
 def trials_of(
