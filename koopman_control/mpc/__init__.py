@@ -5,6 +5,7 @@ from koopman_control.mpc.estimation import KalmanObserver, OffsetFree
 from koopman_control.mpc.presolve import ParametricQP, compile_qp
 from koopman_control.mpc.step import Step
 from koopman_control.mpc.terms import Parameters
+from koopman_control.mpc.tightening import tube_margins
 
 __all__ = [
     "KalmanObserver",
@@ -14,4 +15,5 @@ __all__ = [
     "ParametricQP",
     "Step",
     "compile_qp",
+    "tube_margins",
 ]

@@ -32,6 +32,7 @@ from koopman_control.mpc.step import Rung, Step
 from koopman_control.mpc.targets import Target, TargetRows
 from koopman_control.mpc.terms import Build, Parameters, Term
 from koopman_control.mpc.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
+from koopman_control.mpc.tightening import margins, moved_inwards
 from koopman_control.mpc.weights import common_box, weights_for
 
 
@@ -99,6 +100,10 @@ class KoopmanMPC:
             steps from when the planned input acts.
         measured_inputs: Indices of the model's inputs that are measured, not controlled; `act`
             takes their forecast. Elsewhere on this page, m counts controlled inputs.
+        tighten: Margins by which output bounds are moved inwards, since predictions may be off: a
+            number, one per state (d,), or per step, (N, d) (see `tube_margins`); "auto": for hard
+            bounds, what the model's left-out errors stayed below in most cases
+            (`LiftedModel.error_quantiles`, where the model has them); False: none.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
@@ -143,6 +148,7 @@ class KoopmanMPC:
         estimator: Observer | None = None,
         input_delay: int = 0,
         measured_inputs: Sequence[int] = (),
+        tighten: ArrayLike | Literal["auto", False] = "auto",
     ) -> None:
         model.check_rollout(rollout)
         if solver not in (*SOLVERS, "cvxpy"):
@@ -176,6 +182,10 @@ class KoopmanMPC:
             soft=soft,
             slack_weight=slack_weight,
         )
+        w = self._weights
+        hard = (np.isfinite(w.output_bounds).any(axis=(0, 1)) & ~w.soft)[:d]
+        margin = margins(tighten, model, rollout, hard, N, self._delay)
+        self._weights = replace(w, output_bounds=moved_inwards(w.output_bounds, margin))
         self._gain = self._weigh_terminal(terminal)
         low, high = self._weights.input_bounds[:, 0]
         self._safe = np.clip(stage_rows("safe_input", safe_input, m, 1)[0], low, high)
