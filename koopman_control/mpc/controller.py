@@ -16,8 +16,9 @@ from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc import guesses
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.history import History
+from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.planners import LinearPlanner, Plan, SequentialPlanner, Situation
-from koopman_control.mpc.presolve import ParametricQP, compile_qp
+from koopman_control.mpc.presolve import compile_qp
 from koopman_control.mpc.problem import TrackingProblem, Weights
 from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.search import Effort, Search
