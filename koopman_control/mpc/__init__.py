@@ -1,6 +1,7 @@
 """Model-predictive control: a convex problem stated in CVXPY, compiled, solved at every step."""
 
 from koopman_control.mpc.controller import KoopmanMPC, Step
+from koopman_control.mpc.parametrization import Blocks, Knots
 from koopman_control.mpc.presolve import ParametricQP, compile_qp
 
-__all__ = ["KoopmanMPC", "ParametricQP", "Step", "compile_qp"]
+__all__ = ["Blocks", "Knots", "KoopmanMPC", "ParametricQP", "Step", "compile_qp"]

@@ -35,6 +35,9 @@ class Solver(Protocol):
     def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
         """Solve; `matrices_changed` says whether H or A differ from the previous call's."""
 
+    def prepare(self, qp: DenseQP) -> None:
+        """Drop the warm start, and set up what the first solution of a program like this needs."""
+
     def forget(self) -> None:
         """Drop the warm start, so that the next solution depends on its program alone."""
 
@@ -79,6 +82,10 @@ class DaqpSolver:
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
+    def prepare(self, qp: DenseQP) -> None:
+        """Factorise H, with an empty working set."""
+        self._set_up(qp, np.maximum(qp.lower, -UNBOUNDED), np.minimum(qp.upper, UNBOUNDED))
+
     def forget(self) -> None:
         """Drop the working set."""
         self._model, self._kept = None, ()
@@ -93,6 +100,7 @@ class DaqpSolver:
         self._model.settings = {**self._model.settings, **self.SETTINGS}
         sense = np.where(soft, 8, 0).astype(np.int32)
         flag, _ = self._model.setup(qp.H, qp.f, qp.A, upper, lower, sense)
+        self._kept = (qp.H, qp.f, qp.A, lower, upper)
         if soft.any():
             rho, w = np.ones(len(soft)), np.zeros(len(soft))
             weighted = soft[len(qp.f) :]
@@ -116,6 +124,10 @@ class OsqpSolver:
 
     def __init__(self) -> None:
         self._solver: Any = None
+
+    def prepare(self, qp: DenseQP) -> None:
+        """Drop the iterate; the set-up is no longer than a solution."""
+        self.forget()
 
     def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
         """Solve, from the previous iterate if there is one."""
