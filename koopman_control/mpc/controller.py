@@ -16,14 +16,18 @@ from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc import guesses
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.history import History
+from koopman_control.mpc.linear import LinearPlanner
+from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.parametric import ParametricQP
-from koopman_control.mpc.planners import LinearPlanner, Plan, SequentialPlanner, Situation
+from koopman_control.mpc.parametrization import Blocks, Knots
+from koopman_control.mpc.plan import Plan, Predicted, Situation, Times
+from koopman_control.mpc.planners import SequentialPlanner
 from koopman_control.mpc.presolve import compile_qp
 from koopman_control.mpc.problem import TrackingProblem, Weights
 from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.search import Effort, Search
 from koopman_control.mpc.settings import Target, TargetRows, box, rates, weight_matrix, widened
-from koopman_control.mpc.solvers import SOLVERS
+from koopman_control.mpc.solvers import SolverName, make_solver
 
 Rung = Literal["solved", "shifted", "safe"]
 
@@ -35,21 +39,43 @@ class Step:
     Args:
         rung: "solved"; "shifted" if the previous plan was continued instead; "safe" if there was
             none, and the safe input was applied.
-        status: The solver's word, or why there was nothing to solve.
-        inputs: Planned inputs, shape (N, m).
-        outputs: Predicted states after each of them, shape (N, d).
-        objective: Predicted cost of the plan.
-        iterations: Solver iterations, all programs of the step together.
+        plan: The plan.
         seconds: Duration of the whole step.
     """
 
     rung: Rung
-    status: str
-    inputs: Array
-    outputs: Array
-    objective: float
-    iterations: int
+    plan: Plan
     seconds: float
+
+    @property
+    def status(self) -> str:
+        """The solver's word, or why there was nothing to solve."""
+        return self.plan.status
+
+    @property
+    def inputs(self) -> Array:
+        """Planned inputs, shape (N, m)."""
+        return self.plan.U
+
+    @property
+    def outputs(self) -> Array:
+        """Predicted states after each of them, shape (N, d)."""
+        return self.plan.outcome.Y
+
+    @property
+    def objective(self) -> float:
+        """Predicted cost of the plan."""
+        return self.plan.outcome.cost
+
+    @property
+    def iterations(self) -> int:
+        """Solver iterations, all programs of the step together."""
+        return self.plan.iterations
+
+    @property
+    def times(self) -> Times:
+        """Seconds spent predicting, filling in programs and solving them."""
+        return self.plan.times
 
     @property
     def fallback(self) -> bool:
@@ -98,8 +124,11 @@ class KoopmanMPC:
             problem has several local optima (swing left or right).
         first_guesses: Random plans tried in the first step of an episode.
         safe_input: Input applied when there is no plan at all; default zero, clipped to the bounds.
-        solver: "daqp" or "osqp".
+        solver: "auto" (DAQP up to 250 variables, an interior-point method beyond or where DAQP
+            gives up), "daqp", "osqp", "piqp" or "clarabel".
         seed: Seed of the random plans; every episode draws the same ones.
+        inputs: `Knots` or `Blocks`: plans of fewer free values, for a shorter step; None: the
+            input of each step is free. Re-linearised plans may keep features of the plan before.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
@@ -133,12 +162,11 @@ class KoopmanMPC:
         n_guesses: int = 0,
         first_guesses: int = 0,
         safe_input: ArrayLike = 0.0,
-        solver: Literal["daqp", "osqp"] = "daqp",
+        solver: SolverName = "auto",
         seed: int = 0,
+        inputs: Blocks | Knots | None = None,
     ) -> None:
         model.check_rollout(rollout)
-        if solver not in SOLVERS:
-            raise ValueError(f"solver is {solver!r}; expected one of {', '.join(SOLVERS)}")
         self.model, self.rollout, self.seed = model, rollout, seed
         self.horizon = positive_int("horizon", horizon)
         effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
@@ -160,13 +188,15 @@ class KoopmanMPC:
         gain = self._weigh_terminal(terminal)
         low, high = self._weights.input_bounds
         self._safe = np.clip(TargetRows("safe_input", safe_input, (m,)).rest, low, high)
-        self._condenser = Condenser(self.qp)
-        self._solver = SOLVERS[solver]()
+        stated = condenser = Condenser(self.qp)
+        if inputs is not None:
+            condenser = Condenser(self.qp, inputs.matrix(self.horizon))
+        self._solver, merit = make_solver(solver), Merit(stated)
         self._planner: LinearPlanner | SequentialPlanner
         if rollout == "linear":
-            self._planner = LinearPlanner(model, self.horizon, self._condenser, self._solver)
+            self._planner = LinearPlanner(model, self.horizon, condenser, merit, self._solver)
         else:
-            self._planner = SequentialPlanner(model, rollout, self._condenser, self._solver)
+            self._planner = SequentialPlanner(model, rollout, condenser, merit, self._solver)
         rate = self._weights.rate_bounds
         self._search = Search(model, rollout, effort, gain, self._weights.input_bounds, rate, seed)
         self._history = History(model)
@@ -198,7 +228,7 @@ class KoopmanMPC:
         self._previous = self._safe.copy()
         self._history.restart(self._safe)
         self._search.restart()
-        self._solver.forget()
+        self._planner.reset()
         self.last = None
 
     def act(self, observation: ArrayLike) -> Array:
@@ -227,7 +257,7 @@ class KoopmanMPC:
         self._previous = self._within_reach(plan.U[0])
         self._history.record(y, self._previous)
         seconds = time.perf_counter() - start
-        self.last = Step(rung, plan.status, plan.U, plan.Y, plan.cost, plan.iterations, seconds)
+        self.last = Step(rung, plan, seconds)
         return self._previous.copy()
 
     def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
@@ -285,8 +315,7 @@ class KoopmanMPC:
     def _situation(self, y: Array) -> Situation:
         reference, input_reference = self._reference(y), self._input_reference(y)
         theta = np.concatenate([reference.ravel(), input_reference, self._previous])
-        instance = self._condenser.instance(theta)
-        return Situation(self._history.state(y), reference, input_reference, instance)
+        return Situation(self._history.state(y), reference, input_reference, theta)
 
     def _attempt(self, y: Array) -> tuple[Plan | None, str]:
         """Plan, or say why not."""
@@ -297,8 +326,6 @@ class KoopmanMPC:
             return None, f"{type(error).__name__}: {error}"
         if plan.status != "optimal":
             return None, plan.status
-        if not (np.isfinite(plan.cost) and np.isfinite(plan.U).all()):
-            return None, "plan not finite"
         return plan, plan.status
 
     def _planned(self, at: Situation) -> Plan:
@@ -316,7 +343,7 @@ class KoopmanMPC:
         U = np.tile(self._safe, (N, 1)) if self._plan is None else guesses.shifted(self._plan)
         box, rate = self._weights.input_bounds, self._weights.rate_bounds
         U = guesses.within_bounds(U.reshape(1, N, m), box, rate, self._previous)[0]
-        return rung, Plan(U, np.full((N, d), np.nan), np.nan, trouble, 0)
+        return rung, Plan(U, Predicted(np.full((N, d), np.nan), np.nan), trouble, 0)
 
     def _within_reach(self, u: Array) -> Array:
         """Clip an input to what rate bounds allow after the previous one, and to the box."""

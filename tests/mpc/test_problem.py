@@ -10,6 +10,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.mpc import ParametricQP, compile_qp
 from koopman_control.mpc.affine import theta_of
 from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.problem import TrackingProblem, Weights
 
 N, P, M = 5, 3, 2
@@ -95,7 +96,7 @@ def test_the_merit_equals_the_objective_for_a_whole_batch() -> None:
         plans.append((value_of(stated.u).ravel(), value_of(stated.y).ravel()))
         costs.append(stated.stated.objective.value)
     U, Y = (np.array(part) for part in zip(*plans, strict=True))
-    np.testing.assert_allclose(condenser.merit(condenser.instance(theta), U, Y), costs, rtol=1e-11)
+    np.testing.assert_allclose(Merit(condenser)(condenser.instance(theta), U, Y), costs, rtol=1e-11)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -115,7 +116,7 @@ def test_the_condensed_cost_differs_from_the_merit_by_a_constant_only(full: bool
     penalty = over[:, soft] @ qp.linear_weight[soft]
     penalty += 0.5 * over[:, soft] ** 2 @ qp.quadratic_weight[soft]
     condensed = 0.5 * np.einsum("si,ij,sj->s", U, qp.H, U) + U @ qp.f + penalty
-    merit = condenser.merit(at, U, free + U @ Gamma.T)
+    merit = Merit(condenser)(at, U, free + U @ Gamma.T)
     np.testing.assert_allclose(merit - condensed, (merit - condensed)[0], rtol=1e-9)
 
 

@@ -1,5 +1,7 @@
 """Quadratic program solvers behind one call, and the check of what they return."""
 
+from typing import Literal
+
 from koopman_control.mpc.solvers.auto import AutoSolver
 from koopman_control.mpc.solvers.base import Solution, Solver
 from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
@@ -7,6 +9,7 @@ from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolve
 from koopman_control.mpc.solvers.osqp_solver import OsqpSolver
 from koopman_control.mpc.solvers.residuals import Residuals, residuals
 
+SolverName = Literal["auto", "daqp", "osqp", "piqp", "clarabel"]
 SOLVERS: dict[str, type[AutoSolver | DaqpSolver | OsqpSolver | PiqpSolver | ClarabelSolver]] = {
     "auto": AutoSolver,
     "daqp": DaqpSolver,
@@ -43,6 +46,7 @@ __all__ = [
     "Residuals",
     "Solution",
     "Solver",
+    "SolverName",
     "make_solver",
     "residuals",
 ]

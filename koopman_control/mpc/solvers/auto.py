@@ -37,6 +37,11 @@ class AutoSolver:
         left = self._limit - (time.perf_counter() - start)
         return self._second(left).solve(qp, True) if left > 0.0 else answer
 
+    def prepare(self, qp: DenseQP) -> None:
+        """Set DAQP up where it will be used."""
+        if len(qp.f) <= LARGEST:
+            self._daqp.prepare(qp)
+
     def forget(self) -> None:
         """Drop the working set."""
         self._daqp.forget()

@@ -37,8 +37,21 @@ class Solver(Protocol):
     def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
         """Solve; `matrices_changed` says whether H or A differ from the previous call's."""
 
+    def prepare(self, qp: DenseQP) -> None:
+        """Drop the warm start, and set up what the first solution of a program like this needs."""
+
     def forget(self) -> None:
         """Drop the warm start, so that the next solution depends on its program alone."""
+
+
+class ColdSolver:
+    """A solver that remembers nothing from call to call."""
+
+    def prepare(self, qp: DenseQP) -> None:
+        """There is nothing to set up ahead."""
+
+    def forget(self) -> None:
+        """There is nothing to drop."""
 
 
 def checked_limit(time_limit: float | None) -> float:

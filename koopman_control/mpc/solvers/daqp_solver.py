@@ -58,6 +58,10 @@ class DaqpSolver:
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
+    def prepare(self, qp: DenseQP) -> None:
+        """Factorise H, with an empty working set."""
+        self._set_up(qp, np.maximum(qp.lower, -UNBOUNDED), np.minimum(qp.upper, UNBOUNDED))
+
     def forget(self) -> None:
         """Drop the working set."""
         self._model, self._kept = None, ()
@@ -73,6 +77,7 @@ class DaqpSolver:
         self._model.settings = {**self._model.settings, **self.SETTINGS, **limit}
         sense = np.where(soft, 8, 0).astype(np.int32)
         flag, _ = self._model.setup(qp.H, qp.f, qp.A, upper, lower, sense)
+        self._kept = (qp.H, qp.f, qp.A, lower, upper)
         if soft.any():
             rho, w = np.ones(len(soft)), np.zeros(len(soft))
             weighted = soft[len(qp.f) :]

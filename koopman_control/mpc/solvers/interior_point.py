@@ -14,11 +14,11 @@ import scipy.sparse as sp
 
 from koopman_control.common import optional_package
 from koopman_control.mpc.dense import DenseQP
-from koopman_control.mpc.solvers.base import Solution, checked_limit
+from koopman_control.mpc.solvers.base import ColdSolver, Solution, checked_limit
 from koopman_control.mpc.solvers.slacks import WithSlacks
 
 
-class ClarabelSolver:
+class ClarabelSolver(ColdSolver):
     """Homogeneous-embedding interior-point method; comes with CVXPY.
 
     Args:
@@ -76,16 +76,13 @@ class ClarabelSolver:
         v = np.asarray(answer.x)[: len(qp.f)]
         return Solution(v, status, iterations, program.multipliers(y))
 
-    def forget(self) -> None:
-        """There is no memory."""
-
     def __reduce__(self) -> tuple[type[ClarabelSolver], tuple[float | None]]:
         """Copy to other processes; the settings themselves cannot be copied."""
         limit = float(self._settings.time_limit)
         return ClarabelSolver, (limit if math.isfinite(limit) else None,)
 
 
-class PiqpSolver:
+class PiqpSolver(ColdSolver):
     """Proximal interior-point method for dense programs; it cannot limit its time.
 
     Args:
@@ -133,6 +130,3 @@ class PiqpSolver:
         y[bounded] = np.asarray(answer.z_u) - np.asarray(answer.z_l)
         v = np.asarray(answer.x)[: len(qp.f)]
         return Solution(v, "optimal", int(answer.info.iter), program.multipliers(y))
-
-    def forget(self) -> None:
-        """There is no memory."""

@@ -61,6 +61,10 @@ class OsqpSolver:
         multipliers = program.multipliers(np.asarray(result.y))
         return Solution(np.asarray(result.x[: len(qp.f)]), "optimal", iterations, multipliers)
 
+    def prepare(self, qp: DenseQP) -> None:
+        """Drop the iterate; the set-up is no longer than a solution."""
+        self.forget()
+
     def forget(self) -> None:
         """Drop the iterate."""
         self._solver = None
