@@ -15,14 +15,16 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.planners import Plan
-from koopman_control.mpc.planning import Moment, Planning, QuadraticPlanning
-from koopman_control.mpc.presolve import ParametricQP, compile_qp
+from koopman_control.mpc.parametric import ParametricQP
+from koopman_control.mpc.parametrization import Blocks, Knots
+from koopman_control.mpc.plan import Plan, Situation
+from koopman_control.mpc.planning import Planning, QuadraticPlanning
+from koopman_control.mpc.presolve import compile_qp
 from koopman_control.mpc.problem import TrackingProblem
 from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.search import Effort, Search
 from koopman_control.mpc.settings import stage_rows, weight_matrix, widened
-from koopman_control.mpc.solvers import SOLVERS
+from koopman_control.mpc.solvers import SOLVERS, SolverName
 from koopman_control.mpc.step import Rung, Step
 from koopman_control.mpc.targets import Target, TargetRows
 from koopman_control.mpc.terms import Build, Parameters, Term
@@ -84,8 +86,11 @@ class KoopmanMPC:
             problem has several local optima (swing left or right).
         first_guesses: Random plans tried in the first step of an episode.
         safe_input: Input applied when there is no plan at all; default zero, clipped to the bounds.
-        solver: "daqp", "osqp", or "cvxpy" for CVXPY's own way, slowly.
+        solver: "auto" (DAQP up to 250 variables, an interior-point method beyond or where DAQP
+            gives up), "daqp", "osqp", "piqp", "clarabel", or "cvxpy" for CVXPY's own way, slowly.
         seed: Seed of the random plans; every episode draws the same ones.
+        inputs: `Knots` or `Blocks`: plans of fewer free values, for a shorter step; None: the
+            input of each step is free. Re-linearised plans may keep features of the plan before.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
@@ -125,14 +130,16 @@ class KoopmanMPC:
         n_guesses: int = 0,
         first_guesses: int = 0,
         safe_input: ArrayLike = 0.0,
-        solver: Literal["daqp", "osqp", "cvxpy"] = "daqp",
+        solver: SolverName | Literal["cvxpy"] = "auto",
         seed: int = 0,
+        inputs: Blocks | Knots | None = None,
     ) -> None:
         model.check_rollout(rollout)
         if solver not in (*SOLVERS, "cvxpy"):
             expected = ", ".join([*SOLVERS, "cvxpy"])
             raise ValueError(f"solver is {solver!r}; expected one of {expected}")
         self.model, self.rollout, self.seed, self.solver = model, rollout, seed, solver
+        self._held = None if inputs is None else inputs.matrix(horizon)
         self.horizon = N = positive_int("horizon", horizon)
         self._effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
         d, m = model.coordinates.n_outputs, model.n_inputs
@@ -222,7 +229,7 @@ class KoopmanMPC:
     def reset(self) -> None:
         """Forget the episode: plan, warm start, applied input and random state."""
         self._loop.restart()
-        self._planning.forget()
+        self._planning.reset()
         self.last: Step | None = None
 
     def act(self, observation: ArrayLike) -> Array:
@@ -243,10 +250,8 @@ class KoopmanMPC:
         y, trouble = self._loop.read(observation)
         rung, plan = self._loop.fall_back(trouble) if y is None else self._attempt(y)
         self._loop.apply(y, rung, plan)
-        seconds, bounds = time.perf_counter() - start, self._weights.output_bounds
-        self.last = Step(
-            rung, plan.status, plan.U, plan.Y, bounds, plan.cost, plan.iterations, seconds
-        )
+        seconds = time.perf_counter() - start
+        self.last = Step(rung, plan, self._weights.output_bounds, seconds)
         return self._loop.previous.copy()
 
     def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
@@ -262,9 +267,9 @@ class KoopmanMPC:
         y = finite_array("observation", observation)
         U = finite_array("guess", guess, shape=(self.horizon, self.model.n_inputs))
         plan = solved_about(
-            self._stated, self.model, self.rollout, self._moment(y), U, self.problem, **TIGHT
+            self._stated, self.model, self.rollout, self._situation(y), U, self.problem, **TIGHT
         )
-        return plan.U, plan.cost
+        return plan.U, plan.outcome.cost
 
     def _with(self, term: Term, parameters: dict[str, Any]) -> KoopmanMPC:
         more = copy.copy(self)  # without what was compiled
@@ -275,11 +280,13 @@ class KoopmanMPC:
 
     def _assemble(self) -> None:
         """Compile the problem and set up all that is solved at every step."""
-        model, w = self.model, self._weights
+        model, w, N = self.model, self._weights, self.horizon
         self._loop = Loop(model, w, self._safe)
         if self.solver == "cvxpy" or not self._stated.stated.is_qp():
             rounds = self._effort.iterations
-            self._planning: Planning = CvxpyPlanning(self._stated, model, self.rollout, rounds)
+            self._planning: Planning = CvxpyPlanning(
+                self._stated, model, self.rollout, self._held, rounds
+            )
         else:
             box = common_box(w.input_bounds, self.rollout)
             search = Search(
@@ -287,7 +294,7 @@ class KoopmanMPC:
             )
             prices = w.slack_weight.max(axis=1)
             self._planning = QuadraticPlanning(
-                model, self.rollout, self.horizon, self.qp, self.solver, search, prices
+                model, self.rollout, N, self.qp, self._held, self.solver, search, prices
             )
         self.reset()
 
@@ -304,22 +311,22 @@ class KoopmanMPC:
         self._weights = replace(w, terminal=to_come)
         return gain
 
-    def _moment(self, y: Array) -> Moment:
+    def _situation(self, y: Array) -> Situation:
         step, previous = self._loop.step, self._loop.previous
         reference, inputs = self._reference(y, step), self._input_reference(y, step)
         own = self.parameters.theta()
         theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
-        return Moment(self._loop.history.state(y), reference, inputs, previous, theta)
+        return Situation(self._loop.history.state(y), reference, inputs, theta)
 
     def _attempt(self, y: Array) -> tuple[Rung, Plan]:
         """Plan, or else fall back and say why."""
         try:
-            rung, plan = self._planning.plan(self._moment(y), self._loop.plan)
+            rung, plan = self._planning.plan(
+                self._situation(y), self._loop.plan, self._loop.previous
+            )
         except Exception as error:  # whatever it is, the loop must go on
-            self._planning.recover()
+            self._planning.reset()
             return self._loop.fall_back(f"{type(error).__name__}: {error}")
         if plan.status != "optimal":
             return self._loop.fall_back(plan.status)
-        if not (np.isfinite(plan.cost) and np.isfinite(plan.U).all()):
-            return self._loop.fall_back("plan not finite")
         return rung, plan

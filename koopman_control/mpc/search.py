@@ -10,7 +10,7 @@ from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc import guesses
 from koopman_control.mpc.maps import Index
-from koopman_control.mpc.planners import Situation
+from koopman_control.mpc.plan import Situation
 from koopman_control.mpc.regulator import Regulator, finished_by_feedback
 
 
