@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.condense import DenseQP
+from koopman_control.mpc.plan import all_finite
 
 UNBOUNDED = 1e30
 
@@ -63,7 +64,7 @@ class DaqpSolver:
 
     def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
         """Solve, from the previous working set if there is one."""
-        lower = np.maximum(qp.lower, -UNBOUNDED)
+        lower = np.maximum(qp.lower, -UNBOUNDED)  # DAQP takes no infinity
         upper = np.minimum(qp.upper, UNBOUNDED)
         if self._model is None:
             flag = self._set_up(qp, lower, upper)
@@ -77,7 +78,7 @@ class DaqpSolver:
         if flag >= 0:
             v, _, flag, info = self._model.solve()
             iterations = int(info["iterations"])
-            if flag in self.OPTIMAL and np.isfinite(v).all():
+            if flag in self.OPTIMAL and all_finite(v):
                 return Solution(np.asarray(v), "optimal", iterations)
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
