@@ -41,7 +41,11 @@ class LinearPlanner:
         self._inputs = (horizon, model.n_inputs)
         self.Phi, self.Gamma = linear_response(model.A, model.B, model.C, horizon)
         self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
-        self._has_angles = bool(model.coordinates.is_angle.any())
+        self._has_angles = model.coordinates.has_angles
+        rest = np.zeros(model.n_states)
+        theta = np.zeros(condenser.n_parameters)
+        with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
+            self.plan(Situation(rest, np.zeros(self._shape), theta, theta), None)  # warms caches up
 
     def reset(self) -> None:
         """Begin an episode: the solver is set up, so that the first step is like any other."""
