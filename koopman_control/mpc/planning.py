@@ -6,7 +6,6 @@ from typing import Any, Literal, Protocol
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc import guesses
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.linear import LinearPlanner
 from koopman_control.mpc.merit import Merit
@@ -93,6 +92,6 @@ class QuadraticPlanning:
 
     def _start(self, at: Situation, before: Array | None, previous: Array) -> tuple[Any, ...]:
         """What the planner starts from, besides the situation."""
-        if isinstance(self.planners[0], SequentialPlanner):
-            return self._search.start(at, before, previous)
-        return (at.input_reference if before is None else guesses.shifted(before),)
+        if isinstance(self.planners[0], LinearPlanner):
+            return (before,)
+        return self._search.start(at, before, previous)
