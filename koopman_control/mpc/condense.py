@@ -7,29 +7,16 @@ is constant and this is done once; for a re-linearised one it is done again for 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
+from koopman_control.mpc.dense import DenseQP
 from koopman_control.mpc.maps import AffineMap, Index
-from koopman_control.mpc.presolve import ParametricQP
-
-
-@dataclass(frozen=True)
-class DenseQP:
-    """min v'Hv/2 + f'v + penalties, lower <= [v; A v] <= upper; the first n sides bound v itself.
-
-    Rows of A with finite weights are soft, as in `ParametricQP`.
-    """
-
-    H: Array
-    f: Array
-    A: Array
-    lower: Array
-    upper: Array
-    linear_weight: Array
-    quadratic_weight: Array
+from koopman_control.mpc.parametric import ParametricQP
+from koopman_control.mpc.substitution import with_inputs
 
 
 @dataclass(frozen=True)
@@ -71,13 +58,17 @@ class Condenser:
     """Turns a compiled problem in (u, y) and a prediction of y into a dense program in v.
 
     v = (u, w) holds the inputs and, behind them, the variables beside u and y that elimination had
-    to leave, such as bounds on absolute values.
+    to leave, such as bounds on absolute values. Where inputs are parametrised, the free values take
+    the place of u.
 
     Args:
         qp: Compiled problem with variables "u" and "y".
+        M: Weights of the free values in every step's input, shape (N, K); None: each step its own.
 
     Attributes:
-        n_inputs: Entries of u, which come first in v.
+        n_values: Free values of the inputs, which come first in v.
+        n_parameters: Entries of theta.
+        vectors: Linear cost of v and of y, lower and upper sides, as functions of theta.
         P_vv: Quadratic cost of v.
         P_vy: That of v with y.
         P_yy: That of y.
@@ -88,11 +79,16 @@ class Condenser:
         quadratic_weight: Likewise.
     """
 
-    def __init__(self, qp: ParametricQP) -> None:
+    def __init__(self, qp: ParametricQP, M: Array | None = None) -> None:
+        m = qp.columns["u"].shape[1]
+        self._held = None if M is None else np.kron(M, np.eye(m))
+        if M is not None:
+            qp = with_inputs(qp, M)
         u, y = qp.columns["u"].ravel(), qp.columns["y"].ravel()
         further = np.setdiff1d(np.arange(len(qp.P)), np.concatenate([u, y]))
         v = np.concatenate([u, further])
-        self.n_inputs, self._constant = len(u), qp.constant
+        self.n_values, self.n_parameters = len(u), qp.q.matrix.shape[1]
+        self._constant = qp.constant
         self.P_vv, self.P_vy, self.P_yy = (qp.P[np.ix_(*k)] for k in ((v, v), (v, y), (y, y)))
         self.coupled, self._diagonal = bool(self.P_vy.any()), _diagonal(self.P_yy)
         A_v, A_y = qp.A[:, v], qp.A[:, y]
@@ -107,17 +103,25 @@ class Condenser:
         bounds = sp.csr_array((scale, (bound_columns, bound_rows)), (len(v), len(qp.A)))
         lower = _bounds(qp.lower, bounds, -np.inf).stacked(qp.lower[rows])
         upper = _bounds(qp.upper, bounds, np.inf).stacked(qp.upper[rows])
-        self._vectors = qp.q[v].stacked(qp.q[y]).stacked(lower).stacked(upper)
+        self.vectors = (qp.q[v], qp.q[y], lower, upper)
+        self._stacked = reduce(AffineMap.stacked, self.vectors)
         self._parts = np.cumsum([len(v), len(y), len(lower.constant)]).tolist()
+
+    def inputs(self, v: Array) -> Array:
+        """Return the inputs (N m,) of all steps that a solution v stands for."""
+        values = v[: self.n_values]
+        return values if self._held is None else np.asarray(self._held @ values)
 
     def instance(self, theta: Array) -> Instance:
         """Evaluate linear cost and sides at parameters theta."""
-        values, (i, j, k) = self._vectors(theta), self._parts
+        values, (i, j, k) = self._stacked(theta), self._parts
         return Instance(values[:i], values[i:j], self._constant(theta), values[j:k], values[k:])
 
     def fixed(self, Gamma: Array) -> Condensed:
         """Put y = free + Gamma u in for a given Gamma of shape (N p, N m)."""
-        missing = len(self.P_vv) - self.n_inputs
+        if self._held is not None:
+            Gamma = Gamma @ self._held
+        missing = len(self.P_vv) - self.n_values
         if missing:  # y does not depend on the variables behind the inputs
             Gamma = np.pad(Gamma, [(0, 0), (0, missing)])
         by_free = self.weighted(Gamma.T)  # Gamma' P_yy

@@ -18,15 +18,17 @@ from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.planners import Plan
-from koopman_control.mpc.planning import Moment, Planning, QuadraticPlanning
-from koopman_control.mpc.presolve import ParametricQP, compile_qp
+from koopman_control.mpc.parametric import ParametricQP
+from koopman_control.mpc.parametrization import Blocks, Knots
+from koopman_control.mpc.plan import Plan, Situation
+from koopman_control.mpc.planning import Planning, QuadraticPlanning
+from koopman_control.mpc.presolve import compile_qp
 from koopman_control.mpc.problem import TrackingProblem
 from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.search import Effort, Search
 from koopman_control.mpc.settings import stage_rows, weight_matrix, widened
 from koopman_control.mpc.sight import Sight
-from koopman_control.mpc.solvers import SOLVERS
+from koopman_control.mpc.solvers import SOLVERS, SolverName
 from koopman_control.mpc.start import Start
 from koopman_control.mpc.step import Rung, Step
 from koopman_control.mpc.targets import Target, TargetRows
@@ -90,8 +92,11 @@ class KoopmanMPC:
             problem has several local optima (swing left or right).
         first_guesses: Random plans tried in the first step of an episode.
         safe_input: Input applied when there is no plan at all; default zero, clipped to the bounds.
-        solver: "daqp", "osqp", or "cvxpy" for CVXPY's own way, slowly.
+        solver: "auto" (DAQP up to 250 variables, an interior-point method beyond or where DAQP
+            gives up), "daqp", "osqp", "piqp", "clarabel", or "cvxpy" for CVXPY's own way, slowly.
         seed: Seed of the random plans; every episode draws the same ones.
+        inputs: `Knots` or `Blocks`: plans of fewer free values, for a shorter step; None: the
+            input of each step is free. Re-linearised plans may keep features of the plan before.
         estimator: How the state is told from observations: `KalmanObserver`, `OffsetFree`,
             `MovingHorizonEstimator`; None takes them as they are. With an estimator, observations
             may hold NaN where nothing was measured.
@@ -143,8 +148,9 @@ class KoopmanMPC:
         n_guesses: int = 0,
         first_guesses: int = 0,
         safe_input: ArrayLike = 0.0,
-        solver: Literal["daqp", "osqp", "cvxpy"] = "daqp",
+        solver: SolverName | Literal["cvxpy"] = "auto",
         seed: int = 0,
+        inputs: Blocks | Knots | None = None,
         estimator: Observer | None = None,
         input_delay: int = 0,
         measured_inputs: Sequence[int] = (),
@@ -155,19 +161,20 @@ class KoopmanMPC:
             expected = ", ".join([*SOLVERS, "cvxpy"])
             raise ValueError(f"solver is {solver!r}; expected one of {expected}")
         self.model, self.rollout, self.seed, self.solver = model, rollout, seed, solver
+        self._held = None if inputs is None else inputs.matrix(horizon)
         self.horizon = N = positive_int("horizon", horizon)
         self._effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
-        self._inputs = InputLayout(model.n_inputs, measured_inputs)
+        self._layout = InputLayout(model.n_inputs, measured_inputs)
         self._delay = positive_int("input_delay", input_delay, minimum=0)
         self._estimator = (
             History(model) if estimator is None else estimator.attached(model, rollout)
         )
-        d, m = model.coordinates.n_outputs, len(self._inputs.controlled)
+        d, m = model.coordinates.n_outputs, len(self._layout.controlled)
         self._reference = TargetRows("reference", reference, N, d, model.n_states)
         self._input_reference = TargetRows("input_reference", input_reference, N, m)
         self._weights = weights_for(
             model,
-            self._inputs,
+            self._layout,
             N,
             Q=Q,
             R=R,
@@ -255,7 +262,7 @@ class KoopmanMPC:
         """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
         self._loop.restart()
         self._sight.restart()
-        self._planning.forget()
+        self._planning.reset()
         self.last: Step | None = None
 
     def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
@@ -280,10 +287,8 @@ class KoopmanMPC:
         rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
         self._loop.apply(rung, plan)
         self._sight.send(self._loop.previous)
-        seconds, bounds = time.perf_counter() - start, self._weights.output_bounds
-        self.last = Step(
-            rung, plan.status, plan.U, plan.Y, bounds, plan.cost, plan.iterations, seconds
-        )
+        seconds = time.perf_counter() - start
+        self.last = Step(rung, plan, self._weights.output_bounds, seconds)
         return self._loop.previous.copy()
 
     def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
@@ -298,9 +303,10 @@ class KoopmanMPC:
         """
         y = finite_array("observation", observation)
         U = finite_array("guess", guess, shape=(self.horizon, len(self._safe)))
-        now = self._moment(y)
-        plan = solved_about(self._stated, self.model, self.rollout, now, U, self.problem, **TIGHT)
-        return plan.U, plan.cost
+        plan = solved_about(
+            self._stated, self.model, self.rollout, self._situation(y), U, self.problem, **TIGHT
+        )
+        return plan.U, plan.outcome.cost
 
     def _with(self, term: Term, parameters: dict[str, Any]) -> KoopmanMPC:
         more = copy.copy(self)  # without what was compiled
@@ -311,21 +317,16 @@ class KoopmanMPC:
 
     def _assemble(self) -> None:
         """Compile the problem and set up all that is solved at every step."""
-        model, w, controlled = self.model, self._weights, self._inputs.controlled
+        model, w, N = self.model, self._weights, self.horizon
+        controlled, estimator = self._layout.controlled, self._estimator
         self._loop = Loop(model, w, self._safe)
         self._sight = Sight(
-            model,
-            self.rollout,
-            self._estimator,
-            self._inputs,
-            self._delay,
-            self.horizon,
-            self._safe,
+            model, self.rollout, estimator, self._layout, self._delay, N, self._safe
         )
         if self.solver == "cvxpy" or not self._stated.stated.is_qp():
             rounds = self._effort.iterations
             self._planning: Planning = CvxpyPlanning(
-                self._stated, model, self.rollout, rounds, controlled
+                self._stated, model, self.rollout, self._held, rounds, controlled
             )
         else:
             box = common_box(w.input_bounds, self.rollout)
@@ -334,7 +335,15 @@ class KoopmanMPC:
             )
             prices = w.slack_weight.max(axis=1)
             self._planning = QuadraticPlanning(
-                model, self.rollout, self.horizon, self.qp, self.solver, search, prices, controlled
+                model,
+                self.rollout,
+                N,
+                self.qp,
+                self._held,
+                self.solver,
+                search,
+                prices,
+                controlled,
             )
         self.reset()
 
@@ -343,8 +352,8 @@ class KoopmanMPC:
         if isinstance(terminal, str) and terminal != "riccati":
             raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
         w = self._weights
-        x, controlled = self._reference.rest, self._inputs.controlled
-        u = self._inputs.nothing(1).joined(self._input_reference.rest, 0)
+        x, controlled = self._reference.rest, self._layout.controlled
+        u = self._layout.nothing(1).joined(self._input_reference.rest, 0)
         gain, to_come = riccati(self.model, x, u, w.Q[-1], w.R[-1] + w.S[-1], controlled)
         if not isinstance(terminal, str):
             d = self.model.coordinates.n_outputs
@@ -352,18 +361,18 @@ class KoopmanMPC:
         self._weights = replace(w, terminal=to_come)
         return gain
 
-    def _moment(self, y: Array, start: Start | None = None) -> Moment:
+    def _situation(self, y: Array, start: Start | None = None) -> Situation:
         """Collect what a plan depends on; without a start, that which y would lead to."""
         step, previous = self._loop.step, self._loop.previous
         reference, inputs = self._reference(y, step), self._input_reference(y, step)
         own = self.parameters.theta()
         theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
         start = self._sight.start_at(y) if start is None else start
-        return Moment(start, reference, inputs, previous, theta)
+        return Situation(start, reference, inputs, theta)
 
     def _look(self, observation: ArrayLike, disturbance: ArrayLike | None) -> str:
         """Take in what is known of the plant; say why, if there is nothing to plan from."""
-        first, y, trouble = not self._loop.step, np.full_like(self._sight.seen, np.nan), ""
+        first, y, trouble = not self._loop.step, self._sight.nothing, ""
         try:
             self._sight.foresee(disturbance)
         except (TypeError, ValueError):  # the forecast before goes on
@@ -384,13 +393,11 @@ class KoopmanMPC:
     def _attempt(self) -> tuple[Rung, Plan]:
         """Plan, or else fall back and say why."""
         try:
-            now = self._moment(self._sight.seen, self._sight.start)
-            rung, plan = self._planning.plan(now, self._loop.plan)
+            at = self._situation(self._sight.seen, self._sight.start)
+            rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
         except Exception as error:  # whatever it is, the loop must go on
-            self._planning.recover()
+            self._planning.reset()
             return self._loop.fall_back(f"{type(error).__name__}: {error}")
         if plan.status != "optimal":
             return self._loop.fall_back(plan.status)
-        if not (np.isfinite(plan.cost) and np.isfinite(plan.U).all()):
-            return self._loop.fall_back("plan not finite")
         return rung, plan

@@ -16,6 +16,8 @@ from koopman_control.mpc.maps import Index
 
 def columns_of(Gamma: Array, controlled: Index, n_inputs: int) -> Array:
     """Keep sensitivities (..., H n_inputs) to some inputs (c,), shape (..., H c)."""
+    if len(controlled) == n_inputs:
+        return Gamma
     by_input = Gamma.reshape(*Gamma.shape[:-1], -1, n_inputs)
     return np.asarray(by_input[..., controlled].reshape(*Gamma.shape[:-1], -1))
 

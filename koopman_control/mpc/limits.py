@@ -64,17 +64,17 @@ class Limits:
         values: cp.Expression = expression.flatten(order="C")
         relief = None
         if soft is not None and weight is not None:
-            relief = self._relief(np.isfinite(bounds).any(axis=0) & soft, weight)
+            relief = self._relief(name, np.isfinite(bounds).any(axis=0) & soft, weight)
         self._add(f"high {name}", values, high, relief, bounds.shape[2])
         self._add(f"low {name}", -values, -low, relief, bounds.shape[2])
 
-    def _relief(self, relaxed: Mask, weight: Array) -> cp.Expression | None:
+    def _relief(self, name: str, relaxed: Mask, weight: Array) -> cp.Expression | None:
         """Make a slack for each marked entry (N, k) and spread them over all entries, (N k,)."""
         chosen = np.flatnonzero(relaxed)
         count = len(chosen)
         if not count:
             return None
-        slack = cp.Variable(count, name="slack", nonneg=True)
+        slack = cp.Variable(count, name=f"slack at {name}", nonneg=True)
         linear, quadratic = weight[:, chosen % relaxed.shape[1]]
         self.cost += linear @ slack + quadratic @ slack**2
         spread: Any = sp.csr_array(

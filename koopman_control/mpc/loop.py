@@ -9,7 +9,7 @@ import numpy as np
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import guesses
-from koopman_control.mpc.planners import Plan
+from koopman_control.mpc.plan import Plan, Predicted
 from koopman_control.mpc.step import Rung
 from koopman_control.mpc.weights import Weights
 
@@ -46,7 +46,8 @@ class Loop:
         rung: Rung = "safe" if self.plan is None else "shifted"
         U = np.tile(self._safe, (N, 1)) if self.plan is None else guesses.shifted(self.plan)
         U = guesses.within_bounds(U[None], box, rate, self.previous)[0]
-        return rung, Plan(U, np.full((N, self._model.n_states), np.nan), np.nan, trouble, 0)
+        nowhere = Predicted(np.full((N, self._model.n_states), np.nan), np.nan)
+        return rung, Plan(U, nowhere, trouble, 0)
 
     def apply(self, rung: Rung, plan: Plan) -> None:
         """Go on by one step: remember the plan and its first input."""
@@ -58,5 +59,6 @@ class Loop:
     def _within_reach(self, u: Array) -> Array:
         """Clip an input to what rate bounds allow after the previous one, and to the box."""
         rate, (low, high) = self._weights.rate_bounds, self._weights.input_bounds[:, 0]
-        u = np.clip(u, self.previous - rate, self.previous + rate)
-        return np.asarray(np.clip(u, low, high))
+        # np.clip costs several times as much on arrays this small.
+        u = np.minimum(np.maximum(u, self.previous - rate), self.previous + rate)
+        return np.asarray(np.minimum(np.maximum(u, low), high))

@@ -6,7 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.condense import Condenser, DenseQP, Instance
+from koopman_control.mpc.condense import Condenser, Instance
+from koopman_control.mpc.dense import DenseQP
 from koopman_control.mpc.maps import Index
 from koopman_control.mpc.solvers import DaqpSolver
 
@@ -33,7 +34,7 @@ class Merit:
         self._free = np.where(hard, KEPT, 0.0)
         on_v = condenser.A_v[rows]
         self._on_v = on_v if on_v.any() else None
-        n = condenser.n_inputs
+        n = condenser.n_values
         self._w_rows: Index = np.flatnonzero(condenser.A_v[:, n:].any(axis=1))
         relaxed = self._w_rows >= condenser.first_on_y
         weight = condenser.linear_weight[self._w_rows]
@@ -45,9 +46,13 @@ class Merit:
             sp.vstack([sp.csr_array((condenser.first_on_y, condenser.A_y.shape[1])), condenser.A_y])
         )[self._w_rows]
 
+    def at(self, theta: Array) -> Instance:
+        """Fill in the parameters of the problem."""
+        return self._condenser.instance(theta)
+
     def __call__(self, at: Instance, U: Array, Y: Array) -> Array:
         """Price S plans: U of shape (S, N m), within bounds, that lead to Y of shape (S, N p)."""
-        if self._condenser.n_inputs == len(self._condenser.P_vv):
+        if self._condenser.n_values == len(self._condenser.P_vv):
             return self.of(at, U, Y)
         V = np.stack([self._completed(at, u, y) for u, y in zip(U, Y, strict=True)])
         return self.of(at, V, Y)
@@ -72,7 +77,7 @@ class Merit:
 
     def _completed(self, at: Instance, u: Array, y: Array) -> Array:
         """Append the w that costs least beside an input u (N m,) and outputs y (N p,)."""
-        c, n = self._condenser, self._condenser.n_inputs
+        c, n = self._condenser, self._condenser.n_values
         rows, w_sides = c.A_v[self._w_rows], slice(n, len(c.P_vv))
         moved = rows[:, :n] @ u + self._w_on_y @ y
         lower, upper = (

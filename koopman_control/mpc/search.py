@@ -10,7 +10,7 @@ from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc import guesses
 from koopman_control.mpc.maps import Index
-from koopman_control.mpc.planners import Situation
+from koopman_control.mpc.plan import Situation
 from koopman_control.mpc.regulator import Regulator, finished_by_feedback
 
 
@@ -85,7 +85,8 @@ class Search:
         """
         plans, heads = self._continued(at, plan) if plan is not None else self._fresh(at)
         plans = np.clip(plans, self._box[0], self._box[1])
-        target = at.reference[-1] - at.start.offset
+        offset = at.start.offset
+        target = at.reference[-1] if offset is None else at.reference[-1] - offset
         regulator = Regulator(target, at.input_reference[-1], self._gain, self._box)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):

@@ -28,6 +28,7 @@ class Sight:
         rest: Input sent before an episode, shape (c,).
 
     Attributes:
+        nothing: An observation without any entry, shape (p,).
         seen: Latest value of every entry of an observation, NaN before the first; shape (p,).
     """
 
@@ -42,15 +43,16 @@ class Sight:
         rest: Array,
     ) -> None:
         self._model, self._rollout, self._estimator = model, rollout, estimator
-        self._inputs, self._delay, self._steps = inputs, delay, delay + horizon
+        self._layout, self._delay, self._steps = inputs, delay, delay + horizon
         self._pipeline = Pipeline(delay, rest)
+        self.nothing = np.full(model.coordinates.n_observations, np.nan)
         self.restart()
 
     def restart(self) -> None:
         """Begin an episode."""
         self._estimate: Estimate | None = None
-        self.seen = np.full(self._model.coordinates.n_observations, np.nan)
-        self._forecast = self._acted = self._inputs.nothing(self._steps)
+        self.seen = self.nothing
+        self._forecast = self._acted = self._layout.nothing(self._steps)
         self._pipeline.restart()
 
     def read(self, observation: Any) -> tuple[Array, str]:
@@ -69,7 +71,9 @@ class Sight:
         if y.shape != expected:
             raise ValueError(f"observation has shape {y.shape}; expected {expected}")
         finite = np.isfinite(y)
-        return (y, "") if finite.all() else (np.where(finite, y, np.nan), "observation not finite")
+        if finite.all():
+            return y, ""
+        return np.where(finite, y, np.nan), "observation not finite"
 
     def foresee(self, disturbance: ArrayLike | None) -> None:
         """Take a forecast of the measured inputs, or move the one before on.
@@ -77,14 +81,17 @@ class Sight:
         Raises:
             ValueError: If it has the wrong shape or is not finite; the one before then goes on.
         """
-        self._acted, self._forecast = self._forecast, self._forecast.moved_on()
+        self._acted = self._forecast
+        if len(self._layout.measured):
+            self._forecast = self._forecast.moved_on()
         if disturbance is not None:
-            self._forecast = self._inputs.forecast(disturbance, self._steps)
+            self._forecast = self._layout.forecast(disturbance, self._steps)
 
     def observe(self, y: Array) -> bool:
         """Take an observation in; whether there is an estimate to plan from."""
         self._estimate = self._estimated(y)
-        self.seen = np.where(np.isnan(y), self.seen, y)
+        missing = np.isnan(y)
+        self.seen = np.where(missing, self.seen, y) if missing.any() else y
         return self._estimate is not None and self._estimate.known
 
     def send(self, u: Array) -> None:
@@ -101,7 +108,9 @@ class Sight:
         return self._start(self._estimated(y))
 
     def _estimated(self, y: Array) -> Estimate | None:
-        u = self._acted.joined(self._pipeline.acted, 0)
+        u = self._pipeline.acted
+        if len(self._layout.measured):
+            u = self._acted.joined(u, 0)
         return self._estimator.update(self._estimate, y, u)
 
     def _start(self, now: Estimate | None) -> Start:
@@ -112,5 +121,5 @@ class Sight:
             U = forecast.joined(self._pipeline.pending, slice(self._delay))
             now = ahead(self._model, self._rollout, now, U)
             forecast = Forecast(forecast.others[self._delay :], forecast.controlled)
-        known = forecast if len(self._inputs.measured) else None
+        known = forecast if len(self._layout.measured) else None
         return Start(now.x, now.z, now.offset, known)

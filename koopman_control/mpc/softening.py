@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from koopman_control.mpc.presolve import ParametricQP
+from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.settings import Mask
 
 

@@ -19,13 +19,13 @@ class Start:
     Args:
         x: State, shape (d,).
         z: Lifted state, shape (n,), or None for the lift of x; for linear roll-outs.
-        offset: What is added to predicted states, shape (d,).
+        offset: What is added to predicted states, shape (d,), or None for nothing.
         forecast: Inputs that are measured, not planned, or None.
     """
 
     x: Array
     z: Array | None = None
-    offset: Array | float = 0.0
+    offset: Array | None = None
     forecast: Forecast | None = None
 
     def joined(self, U: Array) -> Array:
@@ -34,27 +34,40 @@ class Start:
 
     def rolled_out(self, model: LiftedModel, U: Array, rollout: Rollout) -> Array:
         """Predict outputs (S, N, d) along plans (S, N, c), without checks."""
-        return model.rolled_out(self.x, self.joined(U), rollout) + self.offset
+        X = model.rolled_out(self.x, self.joined(U), rollout)
+        return X if self.offset is None else X + self.offset
 
     def sensitivities(self, model: LiftedModel, Y: Array, U: Array, rollout: Rollout) -> Array:
         """Differentiate such a prediction Y (S, N, d) to the plans, shape (S, N, d, N c)."""
-        Gamma = model.sensitivities(self.x, Y - self.offset, self.joined(U), rollout)
+        X = Y if self.offset is None else Y - self.offset
+        Gamma = model.sensitivities(self.x, X, self.joined(U), rollout)
         return Gamma if self.forecast is None else self.forecast.kept(Gamma)
 
-    def free(self, model: LiftedModel, Phi: Array, response: Array) -> Array:
-        """Predict outputs (N d,) at plans of zero, linearly: Phi z + response to known inputs."""
-        free = Phi @ (model.lift(self.x) if self.z is None else self.z)
+    def lifted(self, model: LiftedModel) -> Array:
+        """Lifted state, shape (n,)."""
+        return model.lift(self.x) if self.z is None else self.z
+
+    def moved(self, response: Array) -> Array | None:
+        """What linear predictions (N d,) are moved by: the offset and the response to known inputs.
+
+        None if by nothing.
+        """
+        if self.offset is None and self.forecast is None:
+            return None
+        shift = np.zeros((len(response) // len(self.x), len(self.x)))
+        if self.offset is not None:
+            shift += self.offset
         if self.forecast is not None:
-            free += response @ self.forecast.others.ravel()
-        return np.asarray((free.reshape(-1, model.n_states) + self.offset).ravel())
+            shift += (response @ self.forecast.others.ravel()).reshape(shift.shape)
+        return shift.ravel()
 
     def linearized(self, model: LiftedModel, U: Array, rollout: Rollout) -> tuple[Array, Array]:
         """Predict outputs (N, d) along one plan (N, c), and differentiate: (N d, N c)."""
         if rollout == "linear":
             Phi, response = linear_response(model.A, model.B, model.C, len(U))
             Gamma = response if self.forecast is None else self.forecast.kept(response)
-            Y = (self.free(model, Phi, response) + Gamma @ U.ravel()).reshape(len(U), -1)
-            return Y, Gamma
+            Y, shift = Phi @ self.lifted(model) + Gamma @ U.ravel(), self.moved(response)
+            return (Y if shift is None else Y + shift).reshape(len(U), -1), Gamma
         Y = self.rolled_out(model, U[None], rollout)
         Gamma = self.sensitivities(model, Y, U[None], rollout)
         return Y[0], Gamma.reshape(Y.size, U.size)

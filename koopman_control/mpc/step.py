@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from koopman_control.common.arrays import Array
+from koopman_control.mpc.plan import Plan, Times
 
 Rung = Literal["solved", "softened", "shifted", "safe"]
 RUNGS: tuple[Rung, ...] = ("solved", "softened", "shifted", "safe")
@@ -21,24 +22,45 @@ class Step:
         rung: "solved"; "softened" if hard bounds on outputs could not be kept and were broken as
             little as possible; "shifted" if the previous plan was continued instead; "safe" if
             there was none, and the safe input was applied.
-        status: The solver's word, or why there was nothing to solve.
-        inputs: Planned inputs, shape (N, m).
-        outputs: Predicted states after each of them, shape (N, d); NaN in fallbacks without a
-            prediction.
-        output_bounds: Lows and highs of the outputs, shape (2, N, d).
-        objective: Predicted cost of the plan.
-        iterations: Solver iterations, all programs of the step together.
+        plan: The plan.
+        output_bounds: Lows and highs of the states, shape (2, N, d).
         seconds: Duration of the whole step.
     """
 
     rung: Rung
-    status: str
-    inputs: Array
-    outputs: Array
+    plan: Plan
     output_bounds: Array
-    objective: float
-    iterations: int
     seconds: float
+
+    @property
+    def status(self) -> str:
+        """The solver's word, or why there was nothing to solve."""
+        return self.plan.status
+
+    @property
+    def inputs(self) -> Array:
+        """Planned inputs, shape (N, m)."""
+        return self.plan.U
+
+    @property
+    def outputs(self) -> Array:
+        """Predicted states after each of them, shape (N, d); NaN without a solution."""
+        return self.plan.outcome.Y
+
+    @property
+    def objective(self) -> float:
+        """Predicted cost of the plan."""
+        return self.plan.outcome.cost
+
+    @property
+    def iterations(self) -> int:
+        """Solver iterations, all programs of the step together."""
+        return self.plan.iterations
+
+    @property
+    def times(self) -> Times:
+        """Seconds spent predicting, filling in programs and solving them."""
+        return self.plan.times
 
     @property
     def fallback(self) -> bool:

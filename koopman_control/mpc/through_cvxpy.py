@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -15,8 +15,8 @@ from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc import guesses
 from koopman_control.mpc.inputs import columns_of
 from koopman_control.mpc.maps import Index
-from koopman_control.mpc.planners import Plan
-from koopman_control.mpc.planning import Moment
+from koopman_control.mpc.plan import Plan, Predicted, Situation
+from koopman_control.mpc.planning import Outcome
 from koopman_control.mpc.problem import TrackingProblem
 
 TIGHT = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
@@ -26,23 +26,23 @@ def solved_about(
     stated: TrackingProblem,
     model: LiftedModel,
     rollout: Rollout,
-    now: Moment,
+    at: Situation,
     U: Array,
     problem: cp.Problem,
     **settings: Any,
 ) -> Plan:
     """Solve the convex program about a guess U of shape (N, m) with Clarabel."""
-    Y, Gamma = now.start.linearized(model, U, rollout)
-    Y = now.reference + model.coordinates.wrap(Y - now.reference)
-    stated.assign(now.theta)
+    Y, Gamma = at.start.linearized(model, U, rollout)
+    Y = at.reference + model.coordinates.wrap(Y - at.reference)
+    stated.assign(at.theta)
     stated.gamma.value = Gamma
     stated.free.value = Y.ravel() - Gamma @ U.ravel()
     cost = problem.solve(solver="CLARABEL", **settings)  # type: ignore[no-untyped-call]
     if problem.status != cp.OPTIMAL:
-        return Plan(U, np.full_like(Y, np.nan), np.inf, str(problem.status), 0)
+        return Plan(U, Predicted(np.full_like(Y, np.nan), np.inf), str(problem.status), 0)
     iterations = int(problem.solver_stats.num_iters or 0)
     u, y = (np.asarray(v.value, dtype=np.float64) for v in (stated.u, stated.y))
-    return Plan(u, y, float(cost), "optimal", iterations)
+    return Plan(u, Predicted(y, float(cost)), "optimal", iterations)
 
 
 class CvxpyPlanning:
@@ -55,6 +55,7 @@ class CvxpyPlanning:
         stated: The problem.
         model: The model.
         rollout: How it is rolled out.
+        held: How inputs are made of free values, shape (N, K); None: each step has its own.
         rounds: Re-linearisations per step of nonlinear roll-outs.
         controlled: The model's inputs that are planned, shape (c,).
     """
@@ -64,17 +65,21 @@ class CvxpyPlanning:
         stated: TrackingProblem,
         model: LiftedModel,
         rollout: Rollout,
+        held: Array | None,
         rounds: int,
         controlled: Index,
     ) -> None:
         self._stated, self._model, self._rollout = stated, model, rollout
         self._rounds = 1 if rollout == "linear" else rounds
-        self._problem, self._settings = stated.problem, {"ignore_dpp": True}
+        N, m = stated.u.shape
+        gamma: Array | None = None
         if rollout == "linear":  # few parameters, so that CVXPY may keep its canonical form
-            horizon = stated.u.shape[0]
-            response = linear_response(model.A, model.B, model.C, horizon)[1]
-            Gamma = columns_of(response, controlled, model.n_inputs)
-            self._problem, self._settings = stated.predicted_by(Gamma), {}
+            response = linear_response(model.A, model.B, model.C, N)[1]
+            gamma = columns_of(response, controlled, model.n_inputs)
+        problem = stated.predicted_by(stated.gamma if gamma is None else gamma)
+        self._settings = {"ignore_dpp": gamma is None}
+        free = [] if held is None else [stated.u == held @ cp.Variable((held.shape[1], m))]
+        self._problem = cp.Problem(problem.objective, [*problem.constraints, *free])
         warnings.warn(
             "each step is solved through CVXPY itself, which takes milliseconds to a second rather "
             "than microseconds; state the problem with quadratic costs and affine constraints if "
@@ -82,21 +87,18 @@ class CvxpyPlanning:
             stacklevel=4,
         )
 
-    def plan(self, now: Moment, before: Array | None) -> tuple[Literal["solved", "softened"], Plan]:
-        """Plan for a moment."""
-        U = now.input_reference if before is None else guesses.shifted(before)
-        iterations = 0
+    def plan(self, at: Situation, before: Array | None, previous: Array) -> Outcome:
+        """Plan for a situation; the last input is in its theta already."""
+        del previous
+        U, iterations = at.input_reference if before is None else guesses.shifted(before), 0
         for _ in range(self._rounds):
             plan = solved_about(
-                self._stated, self._model, self._rollout, now, U, self._problem, **self._settings
+                self._stated, self._model, self._rollout, at, U, self._problem, **self._settings
             )
             U, iterations = plan.U, iterations + plan.iterations
             if plan.status != "optimal":
                 break
         return "solved", replace(plan, iterations=iterations)
 
-    def forget(self) -> None:
-        """Begin an episode; nothing is kept from step to step."""
-
-    def recover(self) -> None:
-        """Nothing is kept that could be spoilt."""
+    def reset(self) -> None:
+        """Nothing is kept from step to step."""

@@ -69,7 +69,7 @@ def price_of(w: Weights, U: Array, Y: Array) -> float:
 
 
 def cost_without_slack(stated: TrackingProblem) -> float:
-    for slack in (v for v in stated.stated.variables() if v.name() == "slack"):
+    for slack in (v for v in stated.stated.variables() if v.name().startswith("slack")):
         slack.value = np.zeros(slack.shape)
     return float(stated.stated.objective.value)
 

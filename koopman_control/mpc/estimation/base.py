@@ -15,13 +15,13 @@ class Estimate:
 
     Args:
         x: State, shape (d,).
-        offset: What measured states are taken to differ from the model's, shape (d,).
+        offset: What measured states are taken to differ from the model's, shape (d,), or None.
         z: Lifted state, shape (n,), or None for the lift of x.
         known: Whether it is fit to plan from.
     """
 
     x: Array
-    offset: Array
+    offset: Array | None = None
     z: Array | None = None
     known: bool = True
 

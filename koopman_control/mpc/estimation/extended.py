@@ -52,14 +52,17 @@ class ExtendedFilter:
         x = self._model.one_step.step(before.x[None], u[None])[0]
         (F,), _ = self._model.one_step.jacobians(before.x[None], u[None])
         root = predicted_root(before.root, scipy.linalg.block_diag(F, np.eye(k)), self._noise)
-        innovation = self._sensor.innovation(measured, (x + before.offset)[:p])
-        there, offset = ~np.isnan(innovation), before.offset.copy()
+        offset = None if before.offset is None else before.offset.copy()
+        expected = x if offset is None else x + offset
+        innovation = self._sensor.innovation(measured, expected[:p])
+        there = ~np.isnan(innovation)
         if there.any():
             noise_root = self._R_root[there]
             gain, root = corrected_root(root, self._H[there], noise_root)
             step = gain @ innovation[there]
             x = x + step[:d]
-            offset[:k] += step[d:]
+            if offset is not None:
+                offset[:p] += step[d:]
         return Uncertain(x, offset, root=root)
 
     def _begun(self, measured: Array, u: Array) -> Uncertain | None:
@@ -71,4 +74,5 @@ class ExtendedFilter:
         root[:p][there] = 0.0
         root[:p, :p][there] = self._R_root[there]
         root = scipy.linalg.block_diag(root, self._offset_root)
-        return Uncertain(self._sensor.first(measured, u), np.zeros(d), root=root)
+        offset = np.zeros(d) if len(self._offset_root) else None
+        return Uncertain(self._sensor.first(measured, u), offset, root=root)

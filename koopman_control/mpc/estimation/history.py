@@ -31,7 +31,6 @@ class History:
     def __init__(self, model: LiftedModel) -> None:
         self._coordinates = model.coordinates
         self._memory = model.coordinates.memory
-        self._no_offset = np.zeros(model.n_states)
 
     def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
         """Return the state at an observation; see `Estimator`.
@@ -44,7 +43,7 @@ class History:
                 return before if before is None else replace(before, known=False)
             return replace(self._remembered(before, before.observations[-1], u), known=False)
         if not self._memory:
-            return Estimate(self._coordinates.state(y), self._no_offset)
+            return Estimate(self._coordinates.state(y))
         return self._remembered(before, y, u)
 
     def _remembered(self, before: Estimate | None, y: Array, u: Array) -> Remembered:
@@ -54,4 +53,4 @@ class History:
         else:
             observations, inputs = (y,) * (self._memory + 1), (u,) * self._memory
         x = self._coordinates.along(np.stack(observations), np.stack(inputs))[-1]
-        return Remembered(x, self._no_offset, observations=observations, inputs=inputs)
+        return Remembered(x, observations=observations, inputs=inputs)

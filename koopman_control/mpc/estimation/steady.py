@@ -106,7 +106,7 @@ class SteadyFilter:
         if offset_noise is not None:
             F = scipy.linalg.block_diag(F, np.eye(p))
             H, noise = np.hstack([H, np.eye(p)]), scipy.linalg.block_diag(noise, offset_noise)
-        self._gain = steady_gain(F, H, noise, R)
+        self._gain, self._offsets = steady_gain(F, H, noise, R), offset_noise is not None
 
     def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
         """Predict by one step and correct by what was measured; see `Estimator`."""
@@ -115,11 +115,15 @@ class SteadyFilter:
             x = self._sensor.first(measured, u)
             if np.isnan(measured).all():
                 return None
-            return Estimate(x, np.zeros(model.n_states), model.lift(x))
+            offset = np.zeros(model.n_states) if self._offsets else None
+            return Estimate(x, offset, model.lift(x))
         z, offset = model.A @ before.z + model.B @ u, before.offset
-        innovation = self._sensor.innovation(measured, (model.C @ z + offset)[:p])
+        expected = model.C @ z if offset is None else model.C @ z + offset
+        innovation = self._sensor.innovation(measured, expected[:p])
         if not np.isnan(innovation).all():
             step = self._gain.correction(innovation)
-            z, correction = z + step[: len(z)], step[len(z) :]
-            offset = offset + np.pad(correction, (0, len(offset) - len(correction)))
+            z = z + step[: len(z)]
+            if offset is not None:
+                offset = offset.copy()
+                offset[:p] += step[len(z) :]
         return Estimate(model.C @ z, offset, z)
