@@ -1,7 +1,7 @@
 """Model-predictive control: a convex problem stated in CVXPY, compiled, solved at every step."""
 
 from koopman_control.mpc.controller import KoopmanMPC
-from koopman_control.mpc.estimation import KalmanObserver, OffsetFree
+from koopman_control.mpc.estimation import KalmanObserver, MovingHorizonEstimator, OffsetFree
 from koopman_control.mpc.parametric import ParametricQP, QPSolution
 from koopman_control.mpc.parametrization import Blocks, Knots
 from koopman_control.mpc.presolve import compile_qp
@@ -14,6 +14,7 @@ __all__ = [
     "KalmanObserver",
     "Knots",
     "KoopmanMPC",
+    "MovingHorizonEstimator",
     "OffsetFree",
     "Parameters",
     "ParametricQP",

@@ -48,6 +48,12 @@ def steady_gain(F: Array, H: Array, Q: Array, R: Array) -> SteadyGain:
     Raises:
         ValueError: If there is no stable filter.
     """
+    P = filter_covariance(F, H, Q, R)
+    return SteadyGain(P @ H.T, H @ P @ H.T + R)
+
+
+def filter_covariance(F: Array, H: Array, Q: Array, R: Array) -> Array:
+    """Covariance (n, n) of predicted states once the filter has settled; see `steady_gain`."""
     P = settled_covariance(F, H, Q, R)
     if P is None:
         raise ValueError(
@@ -55,7 +61,7 @@ def steady_gain(F: Array, H: Array, Q: Array, R: Array) -> SteadyGain:
             "with a steady gain settles: an offset of an output cannot be told from an "
             "integrator's own state; measure more, or leave the offset out"
         )
-    return SteadyGain(P @ H.T, H @ P @ H.T + R)
+    return P
 
 
 def settled_covariance(F: Array, H: Array, Q: Array, R: Array) -> Array | None:
