@@ -11,7 +11,6 @@ from koopman_control.common.arrays import Array
 from koopman_control.mpc.plan import Plan, Times
 
 Rung = Literal["solved", "softened", "shifted", "safe"]
-RUNGS: tuple[Rung, ...] = ("solved", "softened", "shifted", "safe")
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,11 @@ class Step:
     def fallback(self) -> bool:
         """Whether the action came from a fallback."""
         return self.rung != "solved"
+
+    @property
+    def planned(self) -> bool:
+        """Whether there is a prediction, from a program that was solved in this step."""
+        return self.rung in ("solved", "softened")
 
     @property
     def slack(self) -> Array:
