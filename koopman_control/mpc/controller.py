@@ -168,7 +168,7 @@ class KoopmanMPC(Stated):
         """Forget the episode: plan, warm start, applied input and random state."""
         self._loop.restart()
         self._planning.reset()
-        self.last, self._planned_at = None, None
+        self.last = None
 
     def act(self, observation: ArrayLike) -> Array:
         """Return the action for an observation.
@@ -186,10 +186,11 @@ class KoopmanMPC(Stated):
         """
         start = time.perf_counter()
         y, trouble = self._loop.read(observation)
+        self._planned_at: Situation | None = None
         rung, plan = self._loop.fall_back(trouble) if y is None else self._attempt(y)
         self._loop.apply(y, rung, plan)
         seconds = time.perf_counter() - start
-        self.last = Step(rung, plan, self._weights.output_bounds, seconds)
+        self.last = Step(rung, plan, self._planned_at, self._weights, seconds)
         return self._loop.previous.copy()
 
     def _assemble(self) -> None:
