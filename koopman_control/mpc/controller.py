@@ -24,6 +24,7 @@ from koopman_control.mpc.planners import SequentialPlanner
 from koopman_control.mpc.presolve import ParametricQP, compile_qp
 from koopman_control.mpc.problem import TrackingProblem, Weights
 from koopman_control.mpc.regulator import riccati
+from koopman_control.mpc.rolling import Rolling
 from koopman_control.mpc.search import Effort, Search
 from koopman_control.mpc.settings import Target, TargetRows, box, rates, weight_matrix, widened
 from koopman_control.mpc.solvers import SOLVERS
@@ -192,13 +193,14 @@ class KoopmanMPC:
         if inputs is not None:
             condenser = Condenser(self.qp, inputs.matrix(self.horizon))
         self._solver, merit = SOLVERS[solver](), Merit(stated)
+        rolling = Rolling(model, rollout)
         self._planner: LinearPlanner | SequentialPlanner
         if rollout == "linear":
             self._planner = LinearPlanner(model, self.horizon, condenser, merit, self._solver)
         else:
-            self._planner = SequentialPlanner(model, rollout, condenser, merit, self._solver)
-        rate = self._weights.rate_bounds
-        self._search = Search(model, rollout, effort, gain, self._weights.input_bounds, rate, seed)
+            self._planner = SequentialPlanner(model, rolling, condenser, merit, self._solver)
+        limits = self._weights.input_bounds, self._weights.rate_bounds
+        self._search = Search(rolling, rollout, effort, gain, *limits, seed)
         self._history = History(model)
         self.last: Step | None = None
         self.reset()
