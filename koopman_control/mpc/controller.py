@@ -19,6 +19,7 @@ from koopman_control.mpc.parametrization import Blocks, Knots
 from koopman_control.mpc.plan import Plan, Situation
 from koopman_control.mpc.planning import QuadraticPlanning
 from koopman_control.mpc.regulator import riccati
+from koopman_control.mpc.rolling import Rolling
 from koopman_control.mpc.search import Effort, Search
 from koopman_control.mpc.settings import stage_rows, weight_matrix, widened
 from koopman_control.mpc.sight import Sight
@@ -245,13 +246,14 @@ class KoopmanMPC(Stated):
             )
         else:
             box = common_box(w.input_bounds, self.rollout)
+            rolling = Rolling(model, self.rollout)
             search = Search(
-                model, self.rollout, self._effort, self._gain, box, w.rate_bounds, self.seed
+                rolling, self.rollout, self._effort, self._gain, box, w.rate_bounds, self.seed
             )
             prices = w.slack_weight.max(axis=1)
             self._planning = QuadraticPlanning(
                 model,
-                self.rollout,
+                rolling,
                 N,
                 self.qp,
                 self._held,
