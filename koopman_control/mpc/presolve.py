@@ -90,8 +90,8 @@ def _with_two_sided_rows(qp: AffineQP, stated: Stated) -> ParametricQP:
 
 def _joined(names: Any, up: Index, low: Index) -> list[str]:
     """Name joined rows after both sides."""
-    sides = ([names[i] for i in (u, d) if i >= 0] for u, d in zip(up, low, strict=True))
-    return [" and ".join(dict.fromkeys(pair)) for pair in sides]
+    sides = ([names[i] for i in pair if i >= 0] for pair in zip(low, up, strict=True))
+    return [" and ".join(dict.fromkeys(names)) for names in sides]
 
 
 def _recovery(before: Recovery, kept: Index, slack_of: Index) -> Recovery:

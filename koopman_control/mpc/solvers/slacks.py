@@ -17,6 +17,8 @@ from koopman_control.common.arrays import Array
 from koopman_control.mpc.dense import DenseQP
 from koopman_control.mpc.maps import Index
 
+ROUNDING = 1e-9  # sides that cross by less meet
+
 
 @dataclass(frozen=True)
 class WithSlacks:
@@ -64,6 +66,7 @@ class WithSlacks:
         side_low = np.where(qp.soft, -np.inf, qp.lower[n:])
         lower = np.concatenate([qp.lower[:n], side_low, qp.lower[n:][soft], np.zeros(k)])
         upper = np.concatenate([qp.upper, np.full(2 * k, np.inf)])
+        upper = np.where(upper >= lower - ROUNDING, np.maximum(lower, upper), upper)
         return np.append(qp.f, qp.linear_weight[soft]), lower, upper
 
     def multipliers(self, y: Array) -> Array:
