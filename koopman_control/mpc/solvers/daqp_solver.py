@@ -62,7 +62,8 @@ class DaqpSolver:
             v, _, flag, info = self._model.solve()
             iterations = int(info["iterations"])
             if flag in self.OPTIMAL and np.isfinite(v).all():
-                return Solution(v, "optimal", iterations, self._size * info["lam"])
+                multipliers = info["lam"] if self._size == 1.0 else self._size * info["lam"]
+                return Solution(v, "optimal", iterations, multipliers)
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
