@@ -14,9 +14,10 @@ import numpy as np
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.identification.rollouts import linear_response
+from koopman_control.mpc import guesses
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.merit import Merit
-from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times
+from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times, all_finite
 from koopman_control.mpc.prepared import PreparedProgram
 from koopman_control.mpc.solvers import Solver
 
@@ -37,23 +38,28 @@ class LinearPlanner:
     ) -> None:
         self._model, self._condenser, self._solver = model, condenser, solver
         self.merit, self._shape = merit, (horizon, model.n_states)
+        self._inputs = (horizon, model.n_inputs)
         self.Phi, self.Gamma = linear_response(model.A, model.B, model.C, horizon)
         self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
-        self._has_angles = bool(model.coordinates.is_angle.any())
+        self._has_angles = model.coordinates.has_angles
+        rest = np.zeros(model.n_states)
+        theta = np.zeros(condenser.n_parameters)
+        with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
+            self.plan(Situation(rest, np.zeros(self._shape), theta, theta), None)  # warms caches up
 
     def reset(self) -> None:
         """Begin an episode: the solver is set up, so that the first step is like any other."""
         theta = np.zeros(self._condenser.n_parameters)
         self._solver.prepare(self._program(np.zeros(self.Phi.shape[1]), theta))
 
-    def plan(self, at: Situation, guess: Array) -> Plan:
-        """Solve for the inputs; `guess` (N, m) only says which turn of an angle is near."""
+    def plan(self, at: Situation, before: Array | None) -> Plan:
+        """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""
         start = perf_counter()
         z = self._model.lift(at.x)
-        shift = self._turn(at, z, guess) if self._has_angles else None
+        shift = self._turn(at, z, before) if self._has_angles else None
         predicted = perf_counter()
         program = self._program(z, at.theta, shift)
-        finite = bool(np.isfinite(program.f).all())
+        finite = all_finite(program.f)
         updated = perf_counter()
         solution = self._solver.solve(program, matrices_changed=False) if finite else None
         times = Times(predicted - start, updated - predicted, perf_counter() - updated)
@@ -62,10 +68,10 @@ class LinearPlanner:
             word, n = (
                 (NOT_FINITE, 0) if solution is None else (solution.status, solution.iterations)
             )
-            return Plan(guess, unknown, word, n, times)
-        U = self._condenser.inputs(solution.v).reshape(guess.shape)
+            return Plan(np.full(self._inputs, np.nan), unknown, word, n, times)
+        U = self._condenser.inputs(solution.v).reshape(self._inputs)
         outcome = LinearOutcome(self, at.theta, z, shift, solution.v)
-        word = solution.status if np.isfinite(U).all() else NOT_FINITE
+        word = solution.status if all_finite(solution.v) else NOT_FINITE
         return Plan(U, outcome, word, solution.iterations, times)
 
     def predicted(self, z: Array, shift: Array | None, v: Array) -> Array:
@@ -78,9 +84,10 @@ class LinearPlanner:
         V = np.append(self._condenser.inputs(v), v[self._condenser.n_values :])
         return float(self.merit.of(self.merit.at(theta), V[None], Y.reshape(1, -1))[0])
 
-    def _turn(self, at: Situation, z: Array, guess: Array) -> Array:
-        """Return the whole turns of angles that bring the guess near the reference, (N d,)."""
-        Y = (self.Phi @ z + self.Gamma @ guess.ravel()).reshape(self._shape)
+    def _turn(self, at: Situation, z: Array, before: Array | None) -> Array:
+        """Return the whole turns of angles that bring a likely plan near the reference, (N d,)."""
+        likely = np.zeros(self._inputs) if before is None else guesses.shifted(before)
+        Y = (self.Phi @ z + self.Gamma @ likely.ravel()).reshape(self._shape)
         near = at.reference + self._model.coordinates.wrap(Y - at.reference)
         return np.asarray((near - Y).ravel())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import NamedTuple, Protocol
 
 from koopman_control.common.arrays import Array
@@ -10,9 +11,14 @@ from koopman_control.common.arrays import Array
 NOT_FINITE = "prediction or plan not finite"
 
 
+def all_finite(vector: Array) -> bool:
+    """Whether a vector holds no NaN and nothing beyond 1e154, the cheapest way."""
+    return isfinite(vector.dot(vector))
+
+
 @dataclass(frozen=True)
 class Situation:
-    """What a plan starts from: state (d,), targets (N, d) and (m,), parameters of the problem."""
+    """What a plan starts from: state (d,), targets (N, d) and (N, m), parameters of the problem."""
 
     x: Array
     reference: Array

@@ -16,7 +16,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.condense import Condenser, Instance
 from koopman_control.mpc.merit import Merit
-from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times
+from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times, all_finite
 from koopman_control.mpc.solvers import Solution, Solver
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
@@ -34,7 +34,7 @@ class Work:
 
     def note(self, solution: Solution, update: float, solve: float) -> None:
         """Add a solution and the seconds it took."""
-        finite = solution.v is None or np.isfinite(solution.v).all()
+        finite = solution.v is None or all_finite(solution.v)
         self.words.append(solution.status if finite else NOT_FINITE)
         self.iterations += solution.iterations
         self.update += update
@@ -87,7 +87,7 @@ class SequentialPlanner:
                 break
         i = int(np.argmin(cost))
         status = "optimal" if "optimal" in work.words else work.words[0]
-        if status == "optimal" and not (np.isfinite(cost[i]) and np.isfinite(U[i]).all()):
+        if status == "optimal" and not np.isfinite(cost[i]):
             status = NOT_FINITE
         rest = perf_counter() - start - work.update - work.solve
         times = Times(rest, work.update, work.solve)
@@ -122,7 +122,7 @@ class SequentialPlanner:
             updated = perf_counter()
             solution = self._solver.solve(program, matrices_changed=True)
             work.note(solution, updated - start, perf_counter() - updated)
-            if solution.v is not None and np.isfinite(solution.v).all():
+            if solution.v is not None and all_finite(solution.v):
                 U_new[s] = self._condenser.inputs(solution.v).reshape(N, m)
         return U_new
 

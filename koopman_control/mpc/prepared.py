@@ -30,7 +30,7 @@ class PreparedProgram:
         self._by_z = self._by_free @ Phi
         q_v, q_y, lower, upper = condenser.vectors
         self._f = _Filled(q_v + q_y.times(fixed.Gamma.T))
-        self._lower, self._upper = _Filled(lower), _Filled(upper)
+        self._sides, self._n_rows = _Filled(lower.stacked(upper)), len(lower.constant)
         self._n_moving = fixed.on_y.shape[0]
 
     def __call__(self, z: Array, theta: Array, shift: Array | None = None) -> DenseQP:
@@ -38,8 +38,9 @@ class PreparedProgram:
         moved = self._by_z @ z
         if shift is not None:
             moved += self._by_free @ shift
-        f, lower, upper = self._f(theta), self._lower(theta), self._upper(theta)
+        f, sides = self._f(theta), self._sides(theta)
         f += moved[: self._n]
+        lower, upper = sides[: self._n_rows], sides[self._n_rows :]
         if self._n_moving:  # these rows come last
             rows = moved[self._n :]
             lower[-self._n_moving :] += rows

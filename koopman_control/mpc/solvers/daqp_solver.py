@@ -9,6 +9,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.plan import all_finite
 from koopman_control.mpc.solvers.base import UNBOUNDED, Solution, checked_limit
 
 SINGULAR = 1e-9  # smallest eigenvalue of H relative to its largest
@@ -43,7 +44,7 @@ class DaqpSolver:
 
     def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
         """Solve, from the previous working set if there is one."""
-        lower = np.maximum(qp.lower, -UNBOUNDED)
+        lower = np.maximum(qp.lower, -UNBOUNDED)  # DAQP takes no infinity
         upper = np.minimum(qp.upper, UNBOUNDED)
         if self._model is None:
             self._size = _size_if_singular(qp)
@@ -61,7 +62,7 @@ class DaqpSolver:
         if flag >= 0:
             v, _, flag, info = self._model.solve()
             iterations = int(info["iterations"])
-            if flag in self.OPTIMAL and np.isfinite(v).all():
+            if flag in self.OPTIMAL and all_finite(v):
                 multipliers = info["lam"] if self._size == 1.0 else self._size * info["lam"]
                 return Solution(v, "optimal", iterations, multipliers)
         self.forget()  # a failed working set must not spoil the next step
