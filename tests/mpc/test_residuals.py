@@ -108,3 +108,28 @@ def test_a_cheap_soft_row_is_no_obstacle() -> None:
     for v in found:
         assert v is not None
         np.testing.assert_allclose(v, 1.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_warm_started_sequence_of_singular_programs_is_solved_or_refused(seed: int) -> None:
+    """Costs of changing size, some sides out of reach, new matrices now and then."""
+    rng = np.random.default_rng(seed)
+    n, r = int(rng.integers(2, 10)), int(rng.integers(1, 14))
+    hard, solver = np.full(r, np.inf), DaqpSolver()
+    for k in range(12):
+        if k % 4 == 0:
+            A, root = rng.normal(size=(r, n)), rng.normal(size=(n // 2, n))
+        inside = rng.normal(size=n)
+        value = np.concatenate([inside, A @ inside])
+        lower, upper = value - rng.uniform(0.0, 2.0, n + r), value + rng.uniform(0.0, 2.0, n + r)
+        reachable = k % 5 != 3
+        if not reachable:
+            lower[n] = upper[n] = 1.0 + np.abs(A[0]) @ np.maximum(np.abs(lower), np.abs(upper))[:n]
+        f = 10.0 ** rng.integers(-2, 3) * rng.normal(size=n)
+        qp = DenseQP(root.T @ root, f, A, lower, upper, hard, hard)
+        answer = solver.solve(qp, matrices_changed=k % 4 == 0)
+        assert answer.status == ("optimal" if reachable else "infeasible")
+        if answer.v is not None and answer.multipliers is not None:
+            found = residuals(qp, answer.v, answer.multipliers)
+            assert found.primal <= 1e-8
+            assert found.stationarity <= 1e-8 * max(1.0, np.abs(f).max())
