@@ -2,8 +2,8 @@
 
 Source: B. W. Bequette, "Process Dynamics: Modeling, Analysis, and Simulation" (1998), module 8, a
 standard benchmark of nonlinear predictive control. At a coolant of 298 K it has three steady
-states; the middle one, where about half of A reacts, is unstable. Coolant range, limit and cost: chosen
-here.
+states; the middle one, where about half of A reacts, is unstable. Coolant range, limit and cost:
+chosen here.
 """
 
 from collections.abc import Mapping
