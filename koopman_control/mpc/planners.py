@@ -95,7 +95,7 @@ class SequentialPlanner:
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
         with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
-            return self._model.rolled_out(at.x, U, self._rollout)
+            return at.start.rolled_out(self._model, U, self._rollout)
 
     def _judged(
         self, at: Situation, priced_at: Instance, U: Array, X: Array
@@ -110,7 +110,7 @@ class SequentialPlanner:
         """Solve the convex program about every guess; a failed one keeps its guess."""
         S, N, m = U.shape
         with np.errstate(all="ignore"):
-            Gamma = self._model.sensitivities(at.x, Y, U, self._rollout).reshape(S, -1, N * m)
+            Gamma = at.start.sensitivities(self._model, Y, U, self._rollout).reshape(S, -1, N * m)
         U_new, instance = U.copy(), self._condenser.instance(at.theta)
         for s in range(S):
             if not (np.isfinite(Gamma[s]).all() and np.isfinite(Y[s]).all()):

@@ -8,6 +8,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.linear import LinearPlanner
+from koopman_control.mpc.maps import Index
 from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.plan import Plan, Situation
@@ -44,6 +45,7 @@ class QuadraticPlanning:
         solver: Name of the solver.
         search: Where nonlinear roll-outs start from.
         prices: What a violation costs in the relaxed program, per unit and per unit squared.
+        controlled: The model's inputs that are planned, shape (c,).
 
     Attributes:
         planners: That of the problem as stated and, if it has hard rows on outputs, that of the
@@ -60,6 +62,7 @@ class QuadraticPlanning:
         solver: SolverName,
         search: Search,
         prices: tuple[float, float],
+        controlled: Index,
     ) -> None:
         self._search = search
 
@@ -69,7 +72,7 @@ class QuadraticPlanning:
                 condenser = Condenser(program, held)
             merit, own = Merit(stated), make_solver(solver)
             if rollout == "linear":
-                return LinearPlanner(model, horizon, condenser, merit, own)
+                return LinearPlanner(model, horizon, condenser, merit, own, controlled)
             return SequentialPlanner(model, rollout, condenser, merit, own)
 
         twin = softened(qp, *prices)

@@ -85,10 +85,12 @@ class Search:
         """
         plans, heads = self._continued(at, plan) if plan is not None else self._fresh(at)
         plans = np.clip(plans, self._box[0], self._box[1])
-        regulator = Regulator(at.reference[-1], at.input_reference[-1], self._gain, self._box)
+        offset = at.start.offset
+        target = at.reference[-1] if offset is None else at.reference[-1] - offset
+        regulator = Regulator(target, at.input_reference[-1], self._gain, self._box)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):
-            plans, states = finished_by_feedback(self._model, at.x, plans, heads, regulator)
+            plans, states = finished_by_feedback(self._model, at.start, plans, heads, regulator)
         if self._rollout != "relifted" or np.isfinite(self._rate).any():
             plans = guesses.within_bounds(plans, self._box, self._rate, previous)
             states = None

@@ -61,7 +61,7 @@ class LivePlot:
         self.figure.canvas.draw_idle()
         self.figure.canvas.flush_events()
         unknown = np.full(step.outputs.shape[1], np.nan)
-        self._states.append(unknown if step.situation is None else step.situation.x)
+        self._states.append(unknown if step.situation is None else step.situation.start.x)
         self._inputs.append(step.inputs[0])
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ def draw_plan(
 
 
 def _state(axes: Axes, step: Step, past: Array, i: int, unit: float) -> None:
-    now = np.nan if step.situation is None else step.situation.x[i]
+    now = np.nan if step.situation is None else step.situation.start.x[i]
     measured = np.append(past, now)
     times = _times(1 - len(measured), 0, unit)
     ahead = _times(0, len(step.outputs), unit)
