@@ -16,8 +16,14 @@ __all__ = ["ODEEnv", "ODEVectorEnv", "components", "runge_kutta", "stacked"]
 # Name of the class, its module, time steps an episode; in alphabetical order.
 _PLANTS = [
     ("BilinearMotor", "bilinear_motor", 300),
+    ("CartPoleSwingUp", "cart_pole_swing_up", 200),
+    ("CSTR", "cstr", 200),
     ("Duffing", "duffing", 200),
+    ("KortewegDeVries", "korteweg_de_vries", 1000),
     ("Lorenz", "lorenz", 500),
+    ("PlanarQuadrotor", "planar_quadrotor", 300),
+    ("QuadrupleTank", "quadruple_tank", 120),
+    ("TwoLinkArm", "two_link_arm", 150),
     ("VanDerPol", "van_der_pol", 400),
 ]
 

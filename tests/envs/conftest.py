@@ -1,4 +1,4 @@
-"""A plant whose exact solution is known, for the tests of the base class."""
+"""A plant whose exact solution is known, and accurate solutions of the others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from koopman_envs.drawing import Canvas
 from koopman_envs.integration import Components
 
 Array = NDArray[np.float64]
+Rates = Callable[[Array, Array], Any]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,19 @@ def oscillators() -> type[ODEVectorEnv]:
 
 
 @pytest.fixture
+def accurately() -> Callable[..., Array]:
+    """Solve x' = dynamics(x, u) to twelve digits for inputs (T, m) held dt each: (T + 1, n)."""
+
+    def solve(dynamics: Rates, x: Array, inputs: Array, dt: float) -> Array:
+        states = [x]
+        for u in inputs:
+            states.append(accurate_step(dynamics, states[-1], u, dt))
+        return np.array(states)
+
+    return solve
+
+
+@pytest.fixture
 def integration_error() -> Callable[[ODEEnv, int], float]:
     """Largest error of a random episode, as a share of the largest observation."""
 
@@ -90,7 +104,7 @@ def integration_error() -> Callable[[ODEEnv, int], float]:
             action = rng.uniform(-1.0, 1.0, len(env.input_half)).astype(np.float32)
             env.step(action)
             u = np.array(env.input_center) + np.array(env.input_half) * action.astype(np.float64)
-            x = _accurate(env, x, u)
+            x = accurate_step(env.rates, x, u, env.dt)
             share = np.abs(env.state - x) / np.array(env.observation_high)
             worst = max(worst, float(share.max()))
         return worst
@@ -98,9 +112,10 @@ def integration_error() -> Callable[[ODEEnv, int], float]:
     return error
 
 
-def _accurate(env: ODEEnv, x: Array, u: Array) -> Array:
-    solution = solve_ivp(
-        lambda _, z: list(env.rates(z, u)), (0.0, env.dt), x, "DOP853", rtol=1e-12, atol=1e-13
-    )
+def accurate_step(rates: Rates, x: Array, u: Array, dt: float) -> Array:
+    def rate(_: float, z: Array) -> Array:
+        return np.array(rates(z, u))
+
+    solution = solve_ivp(rate, (0.0, dt), x, "DOP853", rtol=1e-12, atol=1e-13)
     end: Array = solution.y[:, -1]
     return end

@@ -19,6 +19,13 @@ Array = NDArray[np.float64]
 
 REGISTERED = sorted(name for name in gym.registry if name.startswith("koopman_envs/"))
 
+
+def rounding(env_id: str) -> float:
+    """Bound what the order of a sum can change."""
+    # The third derivative over 128 points multiplies rounding errors by up to 64³.
+    return 1e-10 if "KortewegDeVries" in env_id else 1e-12
+
+
 every_environment = pytest.mark.parametrize("env_id", REGISTERED)
 
 
@@ -131,7 +138,7 @@ def test_the_right_hand_side_serves_outside_the_environment_in_batches(env_id: s
     batch = dynamics(x, u)
     assert (batch.shape, batch.dtype) == (x.shape, np.float64)
     alone = env.rates(x[1, 0].tolist(), u[1, 0].tolist())
-    np.testing.assert_allclose(batch[1, 0], list(alone), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(batch[1, 0], list(alone), rtol=1e-12, atol=rounding(env_id))
 
 
 @every_environment
@@ -145,7 +152,8 @@ def test_the_formulas_take_symbols(env_id: str) -> None:
     function = ca.Function("f", [ca.vertcat(*part) for part in parts], [value])
     point = [env.state.tolist(), [0.3] * sizes[1], env.reference.tolist()]
     expected = [*env.rates(*point[:2]), env.cost(*point)]
-    np.testing.assert_allclose(np.array(function(*point)).ravel(), expected, rtol=1e-12, atol=1e-12)
+    found = np.array(function(*point)).ravel()
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=rounding(env_id))
 
 
 @every_environment
