@@ -13,25 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
+from koopman_control.mpc.dense import DenseQP
 from koopman_control.mpc.maps import AffineMap, Index
-from koopman_control.mpc.presolve import ParametricQP
+from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.substitution import with_inputs
-
-
-@dataclass(frozen=True)
-class DenseQP:
-    """min v'Hv/2 + f'v + penalties, lower <= [v; A v] <= upper; the first n sides bound v itself.
-
-    Rows of A with finite weights are soft, as in `ParametricQP`.
-    """
-
-    H: Array
-    f: Array
-    A: Array
-    lower: Array
-    upper: Array
-    linear_weight: Array
-    quadratic_weight: Array
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.condense import Condenser, DenseQP, Instance
+from koopman_control.mpc.condense import Condenser, Instance
+from koopman_control.mpc.dense import DenseQP
 from koopman_control.mpc.maps import Index
 from koopman_control.mpc.solvers import DaqpSolver
 

@@ -96,7 +96,7 @@ class SequentialPlanner:
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
         with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
-            return self._rolling.predicted(at.x, U)
+            return self._rolling.predicted(at.start, U)
 
     def _judged(
         self, at: Situation, priced_at: Instance, U: Array, X: Array
@@ -111,7 +111,7 @@ class SequentialPlanner:
         """Solve the convex program about every guess; a failed one keeps its guess."""
         S, N, m = U.shape
         with np.errstate(all="ignore"):
-            Gamma = self._rolling.sensitivities(at.x, Y, U).reshape(S, -1, N * m)
+            Gamma = self._rolling.sensitivities(at.start, Y, U).reshape(S, -1, N * m)
         U_new, instance = U.copy(), self._condenser.instance(at.theta)
         for s in range(S):
             if not (np.isfinite(Gamma[s]).all() and np.isfinite(Y[s]).all()):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.condense import Condenser, DenseQP
+from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.dense import DenseQP
 from koopman_control.mpc.maps import AffineMap
 
 

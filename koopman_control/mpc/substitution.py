@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.maps import AffineMap, Index
-from koopman_control.mpc.presolve import ParametricQP
+from koopman_control.mpc.parametric import ParametricQP
 
 DIGITS = 10  # rows whose entries agree to so many are parallel
 SLACK = 1e-12  # relative; a bound exceeded by less is kept
@@ -36,7 +37,10 @@ def with_inputs(qp: ParametricQP, M: Array) -> ParametricQP:
     position[others] = n_values + np.arange(len(others))
     columns = {name: position[c] for name, c in qp.columns.items()}
     columns["u"] = np.arange(n_values).reshape(-1, m)
-    put_in = replace(qp, P=T.T @ qp.P @ T, q=qp.q.times(T.T), A=qp.A @ T, columns=columns)
+    recovery = replace(qp.recovery, matrix=sp.csr_array(qp.recovery.matrix @ sp.csr_array(T)))
+    put_in = replace(
+        qp, P=T.T @ qp.P @ T, q=qp.q.times(T.T), A=qp.A @ T, columns=columns, recovery=recovery
+    )
     return _without_implied_rows(_joined(put_in))
 
 
@@ -48,6 +52,8 @@ def _picked(qp: ParametricQP, rows: Index) -> ParametricQP:
         upper=qp.upper[rows],
         linear_weight=qp.linear_weight[rows],
         quadratic_weight=qp.quadratic_weight[rows],
+        row_names=tuple(qp.row_names[i] for i in rows),
+        recovery=replace(qp.recovery, excess=sp.csr_array(qp.recovery.excess[:, rows])),
     )
 
 

@@ -11,6 +11,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import Blocks, Knots, KoopmanMPC, guesses
 from koopman_control.mpc.planners import SequentialPlanner
+from koopman_control.mpc.planning import QuadraticPlanning
 
 Make = Callable[..., LiftedModel]
 N = 12
@@ -89,9 +90,14 @@ def test_every_step_of_a_plan_keeps_the_bounds(model: LiftedModel, inputs: Block
         previous = U[0]
 
 
+def planner_of(mpc: KoopmanMPC) -> Any:
+    assert isinstance(mpc._planning, QuadraticPlanning)
+    return mpc._planning.planners[0]
+
+
 def test_redundant_rows_are_dropped(model: LiftedModel) -> None:
     mpc = controller(model, inputs=Knots([0, 2, 11]), output_bounds=None)
-    at = mpc._planner._condenser
+    at = planner_of(mpc)._condenser
     assert at.n_values == 6
     # First changes and rates up to the second knot; rates to the third follow from the bounds.
     assert len(at.A_v) == 2 + 2
@@ -104,7 +110,7 @@ def test_converged_nonlinear_plans_are_local_minima_among_those_of_their_form(
 ) -> None:
     plant, M = nonlinear_model(bilinear=True, n_inputs=2), inputs.matrix(N)
     mpc = KoopmanMPC(plant, N, [1.0, 0.5], 0.01, rollout=rollout, rate_bounds=0.5, inputs=inputs)
-    planner, at = mpc._planner, mpc._situation(np.array([0.9, -0.6]))
+    planner, at = planner_of(mpc), mpc._situation(np.array([0.9, -0.6]))
     assert isinstance(planner, SequentialPlanner)
     plan = planner.plan(at, np.zeros((1, N, 2)), None, [1] * 80)
     values = np.linalg.lstsq(M, plan.U)[0]

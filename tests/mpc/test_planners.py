@@ -11,6 +11,7 @@ from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, guesses
 from koopman_control.mpc.plan import Plan, Situation
 from koopman_control.mpc.planners import SequentialPlanner
+from koopman_control.mpc.planning import QuadraticPlanning
 
 Make = Callable[..., LiftedModel]
 N = 12
@@ -33,8 +34,10 @@ def mpc(request: pytest.FixtureRequest, nonlinear_model: Make) -> KoopmanMPC:
 
 
 def planner_of(mpc: KoopmanMPC) -> SequentialPlanner:
-    assert isinstance(mpc._planner, SequentialPlanner)
-    return mpc._planner
+    assert isinstance(mpc._planning, QuadraticPlanning)
+    planner = mpc._planning.planners[0]
+    assert isinstance(planner, SequentialPlanner)
+    return planner
 
 
 def situation(mpc: KoopmanMPC, x: Array) -> Situation:

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.condense import DenseQP
+from koopman_control.mpc.dense import DenseQP
 from koopman_control.mpc.solvers import SOLVERS, DaqpSolver, OsqpSolver, Solver
 
 N_VARIABLES, N_ROWS = 8, 14
