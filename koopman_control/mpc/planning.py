@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification import LiftedModel
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.linear import LinearPlanner
 from koopman_control.mpc.maps import Index
@@ -13,6 +13,7 @@ from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.plan import Plan, Situation
 from koopman_control.mpc.planners import SequentialPlanner
+from koopman_control.mpc.rolling import Rolling
 from koopman_control.mpc.search import Search
 from koopman_control.mpc.softening import softened
 from koopman_control.mpc.solvers import SolverName, make_solver
@@ -38,7 +39,7 @@ class QuadraticPlanning:
 
     Args:
         model: The model.
-        rollout: How it is rolled out.
+        rolling: Rolls it out.
         horizon: Number of steps N.
         qp: The compiled problem.
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
@@ -55,7 +56,7 @@ class QuadraticPlanning:
     def __init__(
         self,
         model: LiftedModel,
-        rollout: Rollout,
+        rolling: Rolling,
         horizon: int,
         qp: ParametricQP,
         held: Array | None,
@@ -71,9 +72,9 @@ class QuadraticPlanning:
             if held is not None:
                 condenser = Condenser(program, held)
             merit, own = Merit(stated), make_solver(solver)
-            if rollout == "linear":
+            if rolling.rollout == "linear":
                 return LinearPlanner(model, horizon, condenser, merit, own, controlled)
-            return SequentialPlanner(model, rollout, condenser, merit, own)
+            return SequentialPlanner(model, rolling, condenser, merit, own)
 
         twin = softened(qp, *prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]

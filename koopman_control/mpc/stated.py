@@ -23,6 +23,7 @@ from koopman_control.mpc.plan import Situation
 from koopman_control.mpc.planning import Planning, QuadraticPlanning
 from koopman_control.mpc.presolve import compile_qp
 from koopman_control.mpc.problem import TrackingProblem
+from koopman_control.mpc.rolling import Rolling
 from koopman_control.mpc.search import Effort, Search
 from koopman_control.mpc.sight import Sight
 from koopman_control.mpc.solvers import SolverName
@@ -182,10 +183,10 @@ class Stated:
                 self._stated, model, self.rollout, self._held, rounds, controlled
             )
         else:
-            box, effort = common_box(w.input_bounds, self.rollout), self._effort
-            search = Search(model, self.rollout, effort, self._gain, box, w.rate_bounds, self.seed)
+            box, rolling = common_box(w.input_bounds, self.rollout), Rolling(model, self.rollout)
+            search = Search(rolling, self._effort, self._gain, box, w.rate_bounds, self.seed)
             how = self._held, self.solver, search, w.slack_weight.max(axis=1), controlled
-            self._planning = QuadraticPlanning(model, self.rollout, N, self.qp, *how)
+            self._planning = QuadraticPlanning(model, rolling, N, self.qp, *how)
         self.reset()
 
     def reset(self) -> None:

@@ -1,0 +1,56 @@
+"""How a nonlinear planner rolls its plans out: with arrays, or with compiled loops if it can."""
+
+from __future__ import annotations
+
+from koopman_control.common.arrays import Array
+from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.compiled import Feedback, compiled_roll_out
+from koopman_control.mpc.maps import Index
+from koopman_control.mpc.regulator import Regulator, finished_by_feedback
+from koopman_control.mpc.start import Start
+
+
+class Rolling:
+    """Predictions of a model along many plans, without checks.
+
+    Args:
+        model: The model.
+        rollout: "linear", "bilinear" or "relifted". The last one is compiled if numba is installed
+            and the model's features are covered (`identification.compiled`).
+
+    Attributes:
+        rollout: The roll-out.
+    """
+
+    def __init__(self, model: LiftedModel, rollout: Rollout) -> None:
+        self._model, self.rollout = model, rollout
+        self._fast = compiled_roll_out(model.one_step) if rollout == "relifted" else None
+
+    def predicted(self, start: Start, U: Array) -> Array:
+        """Predict outputs (S, N, d) along plans U (S, N, c)."""
+        if self._fast is None:
+            return start.rolled_out(self._model, U, self.rollout)
+        X = self._fast.predicted(start.x, start.joined(U))
+        return X if start.offset is None else X + start.offset
+
+    def sensitivities(self, start: Start, Y: Array, U: Array) -> Array:
+        """Differentiate predicted outputs Y (S, N, d) to plans, shape (S, N, d, N c)."""
+        if self._fast is None:
+            return start.sensitivities(self._model, Y, U, self.rollout)
+        X = Y if start.offset is None else Y - start.offset
+        Gamma = self._fast.sensitivity(start.x, X, start.joined(U))
+        return Gamma if start.forecast is None else start.forecast.kept(Gamma)
+
+    def finished(
+        self, start: Start, plans: Array, heads: Index, regulator: Regulator
+    ) -> tuple[Array, Array]:
+        """Let the regulator take plans (S, N, c) over after heads (S,) steps; re-lifted.
+
+        Returns:
+            The plans, changed in place, and the outputs (S, N, d) they lead through.
+        """
+        if self._fast is None or start.forecast is not None:
+            return finished_by_feedback(self._model, start, plans, heads, regulator)
+        feedback = Feedback(regulator.target, regulator.u, regulator.K, regulator.box)
+        X = self._fast.finished(start.x, plans, heads, feedback)
+        return plans, X if start.offset is None else X + start.offset
