@@ -90,8 +90,14 @@ class CompiledRollOut:
         return self.finished(x0, np.ascontiguousarray(U), never, nobody)
 
     def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Feedback) -> Array:
-        """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on."""
+        """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on.
+
+        Plans are changed in place, and contiguous.
+        """
         X = np.empty((*plans.shape[:2], len(x0)))
+        # One memory layout, since others would be compiled anew, in the loop.
+        regulator = Feedback(*map(np.ascontiguousarray, regulator))
+        x0 = np.ascontiguousarray(x0)
         self._loops.roll_out(self._constants, x0, plans, heads, regulator, X)
         return X
 
@@ -99,7 +105,7 @@ class CompiledRollOut:
         """Differentiate predicted states X (S, H, d) to U; returns shape (S, H, d, H m)."""
         S, H, m = U.shape
         Gamma = np.zeros((S, H, X.shape[2], H * m))
-        U, X = np.ascontiguousarray(U), np.ascontiguousarray(X)
+        x0, U, X = (np.ascontiguousarray(part) for part in (x0, U, X))
         self._loops.sensitivity(self._constants, x0, X, U, Gamma)
         return Gamma
 
