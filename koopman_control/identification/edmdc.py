@@ -56,9 +56,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         states: Observation columns to model; None takes all. Leave out goals, which do not move.
         angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
             observation.
-        memory: Number of past steps and inputs that the state also holds, for plants whose
-            observation does not tell all (positions without speeds). Predictions are judged by the
-            present states only. More than is needed helps against noise.
+        memory: Number of past steps and inputs that the state also holds (a delay embedding), for
+            plants whose observation does not tell all (positions without speeds). Predictions are
+            judged by the present states only. More than is needed helps against noise.
         limits: "data" takes the observation bounds stored with the trajectories, None knows none.
         n_folds: Folds of the cross-validation; 0 does without, for a single feature map and a
             given regularisation.

@@ -57,7 +57,7 @@ def fitted_candidates(
         free = free[np.linspace(0, n_samples - 1, MOST).astype(int)]
     E = frame.feature_inputs(pairs.X[free])
     dX = pairs.dX[free, : frame.coordinates.n_outputs]  # of what the state holds of the present
-    fitted = [clone(features).fit(E, dX) for features in given]
+    fitted = [clone(features).fit_to_states(E, dX, frame.coordinates) for features in given]
     candidates = [Regression(frame, features) for features in fitted]
     usable = [c for c in candidates if c.n_regressors <= n_samples]
     if not usable:
