@@ -17,10 +17,10 @@ from koopman_control.identification.errors import (
     windows_of,
 )
 from koopman_control.identification.fitting import Fit
+from koopman_control.identification.frame import Coupling
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.penalties import Penalty
 from koopman_control.identification.preparation import batches
-from koopman_control.identification.regression import Coupling
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.selection import Choice
 from koopman_control.identification.settings import candidate_features, checked_strengths
@@ -45,6 +45,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     Args:
         features: A feature map, or several candidates of which the best is kept.
         coupling: "linear" (B u) or "bilinear" (B u + sum_i u_i N_i z).
+        input_features: A feature map of the inputs: v = [u, input_features(u)] then enters instead
+            of u, as B v (+ sum_j v_j N_j z), for plants that are not affine in their inputs. States
+            are clipped at their limits, but none counts as stopped by the plant.
         regularization: Weight of the ridge term, at least 0, or "cv" to choose it from
             1e-14 ... 1e-2 (a "lasso": 1e-4 ... 1e-1 of the penalty that leaves only a constant).
             "cv-per-state" then goes on to choose one for each state, which took up to a tenth off
@@ -88,6 +91,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         features: FeatureMap | Sequence[FeatureMap] | None = None,
         *,
         coupling: Coupling = "linear",
+        input_features: FeatureMap | None = None,
         regularization: float | Literal["cv", "cv-per-state"] = "cv",
         penalty: Penalty = "ridge",
         rollout: Rollout = "relifted",
@@ -101,6 +105,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.features = features
         self.coupling = coupling
+        self.input_features = input_features
         self.regularization = regularization
         self.penalty = penalty
         self.rollout = rollout

@@ -12,10 +12,10 @@ from koopman_control.features import FeatureMap
 from koopman_control.identification.checks import warn_of_idle_inputs
 from koopman_control.identification.crossvalidation import CrossValidation
 from koopman_control.identification.errors import rms_per_step
+from koopman_control.identification.frame import Frame
 from koopman_control.identification.penalties import Penalty
 from koopman_control.identification.preparation import fitted_candidates
 from koopman_control.identification.quantiles import LEVEL, conformal_quantiles
-from koopman_control.identification.regression import Frame
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.saturation import with_saturating_states
 from koopman_control.identification.snapshots import Run, split_into_folds

@@ -31,6 +31,11 @@ def checked_strengths(settings: EDMDc) -> Sequence[float]:
             f"n_draws is {settings.n_draws} with rollout={settings.rollout!r}; only linear "
             'roll-outs can be averaged: use n_draws=1, or rollout="linear"'
         )
+    if settings.input_features is not None and not isinstance(settings.input_features, FeatureMap):
+        raise TypeError(
+            f"input_features is {settings.input_features!r}; expected a feature map of the inputs, "
+            "PolynomialFeatures(2), or None"
+        )
     strengths = regularizations(settings.regularization, path_of(settings.penalty))
     if settings.n_folds != 0:
         positive_int("n_folds", settings.n_folds, minimum=2)

@@ -13,6 +13,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc.condense import Condenser, Instance
 from koopman_control.mpc.solvers import Solver
@@ -56,6 +57,7 @@ class LinearPlanner:
     def __init__(
         self, model: LiftedModel, horizon: int, condenser: Condenser, solver: Solver
     ) -> None:
+        require_plain_inputs(model, 'the linear roll-out is no convex program; use "relifted"')
         self._model, self._horizon = model, horizon
         self._condenser, self._solver = condenser, solver
         self.Phi, self.Gamma = linear_response(model.A, model.B, model.C, horizon)
