@@ -139,4 +139,12 @@ def _framed(
     """Read states, scales and limits from the data as the settings say."""
     coordinates = coordinates_of(data, settings.states, settings.angles, settings.memory)
     limited = settings.limits == "data"
-    return framed(data, coordinates, settings.coupling, limited, weights, input_features)
+    return framed(
+        data,
+        coordinates,
+        settings.coupling,
+        limited,
+        weights,
+        input_features,
+        settings.targets,
+    )

@@ -18,6 +18,7 @@ from koopman_control.identification.snapshots import Run, Snapshots, stack
 from koopman_control.trajectories import Trajectory
 
 Coupling = Literal["linear", "bilinear"]
+Targets = Literal["increments", "states"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Frame:
         dt: Sampling time in seconds, or None.
         state_names: d names.
         input_features: Fitted feature map of the inputs, or None.
+        targets: "increments" of the lifted state or lifted "states" themselves.
     """
 
     coordinates: Coordinates
@@ -51,6 +53,7 @@ class Frame:
     dt: float | None
     state_names: tuple[str, ...]
     input_features: FeatureMap | None = None
+    targets: Targets = "increments"
 
     @classmethod
     def of(
@@ -61,6 +64,7 @@ class Frame:
         coupling: Coupling,
         limits: Array,
         input_features: FeatureMap | None = None,
+        targets: Targets = "increments",
     ) -> Frame:
         """Measure scales on the data."""
         E = Embedding(coordinates)(np.concatenate([run.X for run in runs]))
@@ -78,6 +82,7 @@ class Frame:
             dt=data[0].dt,
             state_names=coordinates.names(data[0].observation_names),
             input_features=input_features,
+            targets=targets,
         )
 
     @property

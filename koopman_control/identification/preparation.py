@@ -11,7 +11,7 @@ from sklearn.base import clone
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.features import Coordinates, FeatureMap
 from koopman_control.identification.checks import too_few_samples, warn_of_saturated_features
-from koopman_control.identification.frame import Coupling, Frame
+from koopman_control.identification.frame import Coupling, Frame, Targets
 from koopman_control.identification.regression import Regression
 from koopman_control.identification.snapshots import Run, runs_of
 from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
@@ -37,13 +37,14 @@ def framed(
     limits_known: bool,
     weights: Sequence[Array] | None = None,
     input_features: FeatureMap | None = None,
+    targets: Targets = "increments",
 ) -> tuple[Frame, list[Run]]:
     """Read states, scales and limits from the data."""
     limits = np.tile([[-np.inf], [np.inf]], coordinates.dim)
     if limits_known and data[0].observation_bounds is not None:
         limits = coordinates.bounds(data[0].observation_bounds)
     runs = runs_of(data, coordinates, weights)
-    return Frame.of(data, runs, coordinates, coupling, limits, input_features), runs
+    return Frame.of(data, runs, coordinates, coupling, limits, input_features, targets), runs
 
 
 def fitted_candidates(

@@ -1,7 +1,8 @@
 """The regression behind EDMDc: which columns stand beside which targets, and back to a model.
 
 Regressors are phi = [1, standardised feature inputs, features], the inputs u, and for a bilinear
-model the products u_i phi. Targets are the increments of the lifted state over one sample.
+model the products u_i phi. Targets are the increments of the lifted state over one sample, or
+the lifted state after it.
 """
 
 from __future__ import annotations
@@ -106,7 +107,11 @@ class Regression:
         else:
             Phi[:, n_phi:] = U
         Y = np.empty((len(U), self.n_targets))
-        np.subtract(phi[1:], now, out=Y[:, :n_phi])
+        if frame.targets == "increments":
+            np.subtract(phi[1:], now, out=Y[:, :n_phi])
+        else:
+            Y[:, :n_phi] = phi[1:]
+            Y[:, 0] = 0.0  # the constant stays what it is, whatever the penalty
         if self.n_targets > n_phi:
             is_angle = frame.coordinates.is_angle
             turned = frame.coordinates.wrapped_difference(chunk.X[1:], chunk.X[:-1])
@@ -137,6 +142,8 @@ class Regression:
         n, m = K.shape[1], len(frame.input_scale)
         n_phi = n - int(frame.coordinates.is_angle.sum())
         A = np.eye(n)
+        if frame.targets == "states":
+            A[1:n_phi, 1:n_phi] = 0.0
         A[:, :n_phi] += K[:n_phi].T
         N = None
         if frame.coupling == "linear":

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from koopman_control.identification.edmdc import EDMDc
 
 COUPLINGS = ("linear", "bilinear")
+TARGETS = ("increments", "states")
 
 
 def checked_strengths(settings: EDMDc) -> Sequence[float]:
     """Check all settings of a fit and return the regularisations to try."""
     one_of("coupling", settings.coupling, COUPLINGS)
     one_of("penalty", settings.penalty, PENALTIES)
+    one_of("targets", settings.targets, TARGETS)
     where = f"with coupling={settings.coupling!r} "
     one_of("rollout", settings.rollout, ("relifted", settings.coupling), where)
     one_of("limits", settings.limits, ("data", None))
