@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import Angle, FeatureMap
+from koopman_control.features.draws import redrawn
 from koopman_control.identification.averaging import averaged
 from koopman_control.identification.errors import (
     bounded_score,
@@ -27,8 +28,6 @@ from koopman_control.identification.settings import candidate_features, checked_
 from koopman_control.identification.snapshots import runs_of
 from koopman_control.identification.threads import single_threaded_blas
 from koopman_control.trajectories import Trajectory, check_trajectories
-
-REDRAWN = 100_003  # distance between the seeds of feature draws
 
 
 class EDMDc(BaseEstimator):  # type: ignore[misc]
@@ -153,17 +152,14 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         selection, self.model_ = self._fit.selection, self._fit.model
         self.choices_, self.cv_error_ = selection.choices, selection.error_per_step
         if self.n_draws > 1:
-            self.model_ = averaged([self.model_, *self._redrawn(checked, sample_weight)])
+            self.model_ = averaged([self.model_, *self._other_draws(checked, sample_weight)])
         return self
 
-    def _redrawn(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
+    def _other_draws(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
         """Fit to other draws of the same candidate features."""
         models = []
         for k in range(1, self.n_draws):
-            draws = [clone(features) for features in candidate_features(self)]
-            for features in draws:
-                seed = features.get_params().get("random_state") or 0
-                features.set_params(random_state=seed + REDRAWN * k)
+            draws = [redrawn(features, k) for features in candidate_features(self)]
             other = clone(self).set_params(features=draws, n_draws=1)
             models.append(other.fit(data, sample_weight=sample_weight).model_)
         return models

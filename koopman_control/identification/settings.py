@@ -9,6 +9,7 @@ import numpy as np
 
 from koopman_control.common.arrays import positive_int
 from koopman_control.features import FeatureMap, SampledFeatures
+from koopman_control.features.draws import redrawn
 from koopman_control.identification.penalties import PENALTIES, path_of
 
 if TYPE_CHECKING:
@@ -28,11 +29,8 @@ def checked_strengths(settings: EDMDc) -> Sequence[float]:
     one_of("limits", settings.limits, ("data", None))
     positive_int("horizon", settings.horizon)
     positive_int("memory", settings.memory, minimum=0)
-    if positive_int("n_draws", settings.n_draws) > 1 and settings.rollout != "linear":
-        raise ValueError(
-            f"n_draws is {settings.n_draws} with rollout={settings.rollout!r}; only linear "
-            'roll-outs can be averaged: use n_draws=1, or rollout="linear"'
-        )
+    if positive_int("n_draws", settings.n_draws) > 1:
+        _check_draws(settings)
     if settings.input_features is not None and not isinstance(settings.input_features, FeatureMap):
         raise TypeError(
             f"input_features is {settings.input_features!r}; expected a feature map of the inputs, "
@@ -47,6 +45,17 @@ def checked_strengths(settings: EDMDc) -> Sequence[float]:
             "regularization and a single feature map, or at least 2 folds"
         )
     return strengths
+
+
+def _check_draws(settings: EDMDc) -> None:
+    """Raise a ValueError before the first draw if others cannot differ or be averaged."""
+    if settings.rollout != "linear":
+        raise ValueError(
+            f"n_draws is {settings.n_draws} with rollout={settings.rollout!r}; only linear "
+            'roll-outs can be averaged: use n_draws=1, or rollout="linear"'
+        )
+    for features in candidate_features(settings):
+        redrawn(features, 1)
 
 
 def candidate_features(settings: EDMDc) -> list[FeatureMap]:
