@@ -17,6 +17,7 @@ from koopman_control.identification.errors import (
     state_scale,
     windows_of,
 )
+from koopman_control.identification.finishing import finished, require_plain_fit, with_stability
 from koopman_control.identification.fitting import Fit
 from koopman_control.identification.frame import Coupling, Targets
 from koopman_control.identification.model import LiftedModel
@@ -57,6 +58,11 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             groups of those that are alike (both take seconds where ridge takes milliseconds).
         targets: What is regressed, and so what a penalty pulls towards: "increments" z+ - z (a
             plant that stands still), or "states" z+ (zero). Angles always by their increments.
+        noise: "ignore" measurement noise, or correct for it by "instruments"; see
+            `correct_for_noise`.
+        refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
+        stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
+            the linear roll-out is used and diverges on the data; None never does.
         rollout: Roll-out judged in cross-validation: "relifted", or the one matching the coupling.
         horizon: Longest prediction judged, in steps; about the controller's horizon.
         states: Observation columns to model; None takes all. Leave out goals, which do not move.
@@ -98,6 +104,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         regularization: float | Literal["cv", "cv-per-state"] = "cv",
         penalty: Penalty = "ridge",
         targets: Targets = "increments",
+        noise: Literal["ignore", "instruments"] = "ignore",
+        refine_horizon: bool = False,
+        stability: float | Literal["auto"] | None = "auto",
         rollout: Rollout = "relifted",
         horizon: int = 20,
         states: Sequence[int] | None = None,
@@ -113,6 +122,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         self.regularization = regularization
         self.penalty = penalty
         self.targets = targets
+        self.noise = noise
+        self.refine_horizon = refine_horizon
+        self.stability = stability
         self.rollout = rollout
         self.horizon = horizon
         self.states = states
@@ -147,9 +159,12 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         """
         strengths = checked_strengths(self)
         checked = check_trajectories(data)
+        if sample_weight is not None:
+            require_plain_fit(self, "knows no sample_weight")
         with single_threaded_blas():
             self._fit = Fit(self, checked, strengths, sample_weight)
-        selection, self.model_ = self._fit.selection, self._fit.model
+            self.model_ = finished(self, self._fit.model, checked)
+        selection = self._fit.selection
         self.choices_, self.cv_error_ = selection.choices, selection.error_per_step
         if self.n_draws > 1:
             self.model_ = averaged([self.model_, *self._other_draws(checked, sample_weight)])
@@ -195,6 +210,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         """
         if self.n_draws > 1:
             raise ValueError(f"n_draws is {self.n_draws}; partial_fit needs n_draws=1")
+        require_plain_fit(self, "needs all data at once, unlike partial_fit")
         if sample_weight is not None or isinstance(data, (Trajectory, list, tuple)):
             pieces: Iterable[list[Trajectory]] = [check_trajectories(data)]
         else:
@@ -210,7 +226,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         if added:
             with single_threaded_blas():
                 self._fit.solve()
-            self.model_ = self._fit.model
+                self.model_ = with_stability(self, self._fit.model, piece)
         return self
 
     def score(self, data: Trajectory | Sequence[Trajectory], y: None = None) -> float:

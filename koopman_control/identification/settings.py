@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from koopman_control.common.arrays import positive_int
+from koopman_control.common.arrays import positive_float, positive_int
 from koopman_control.features import FeatureMap, SampledFeatures
 from koopman_control.features.draws import redrawn
 from koopman_control.identification.penalties import PENALTIES, path_of
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from koopman_control.identification.edmdc import EDMDc
 
 COUPLINGS = ("linear", "bilinear")
+NOISE = ("ignore", "instruments")
 TARGETS = ("increments", "states")
 
 
@@ -24,6 +25,7 @@ def checked_strengths(settings: EDMDc) -> Sequence[float]:
     one_of("coupling", settings.coupling, COUPLINGS)
     one_of("penalty", settings.penalty, PENALTIES)
     one_of("targets", settings.targets, TARGETS)
+    _check_corrections(settings)
     where = f"with coupling={settings.coupling!r} "
     one_of("rollout", settings.rollout, ("relifted", settings.coupling), where)
     one_of("limits", settings.limits, ("data", None))
@@ -45,6 +47,19 @@ def checked_strengths(settings: EDMDc) -> Sequence[float]:
             "regularization and a single feature map, or at least 2 folds"
         )
     return strengths
+
+
+def _check_corrections(settings: EDMDc) -> None:
+    """Check what follows the fit."""
+    one_of("noise", settings.noise, NOISE)
+    one_of("refine_horizon", settings.refine_horizon, (False, True))
+    if settings.refine_horizon and settings.coupling != "linear":
+        raise ValueError(
+            f"refine_horizon is True with coupling={settings.coupling!r}; only the linear roll-out "
+            'is refined: use coupling="linear"'
+        )
+    if settings.stability not in (None, "auto"):
+        positive_float("stability", settings.stability)
 
 
 def _check_draws(settings: EDMDc) -> None:
