@@ -83,6 +83,7 @@ class Fit:
             "cv_score": best.score,
             "cv_rollout": settings.rollout,
             "cv_horizon": settings.horizon,
+            "cv_scores": self.selection.scores(),
         }
         if isinstance(strength, np.ndarray):
             per_state = strength[self.regression.state_targets]

@@ -21,8 +21,14 @@ from koopman_control.evaluation import (
 )
 from koopman_control.identification import LiftedModel
 from koopman_control.tasks.references import reference_returns
+from koopman_control.tasks.spectral import spectral_figures
 from koopman_control.tasks.task import Task
-from koopman_control.trajectories import open_environment, save_trajectories, total_steps
+from koopman_control.trajectories import (
+    Trajectory,
+    open_environment,
+    save_trajectories,
+    total_steps,
+)
 
 Progress = Callable[[str, int], None]  # what is going on, and how many units of it are done
 
@@ -125,6 +131,9 @@ class Run:
                 self.task.state_names or model.state_names[: model.coordinates.n_outputs],
             ),
             "eigenvalues": plots.eigenvalues(model.eigenvalues),
+            **spectral_figures(
+                model, [Trajectory(e.observations, e.actions) for e in self.evaluation.episodes]
+            ),
         }
 
     def _prediction_windows(self) -> tuple[Array, dict[str, Array]]:
