@@ -74,6 +74,6 @@ def require_plain_inputs(model: LiftedModel, what: str) -> None:
     """Raise a ValueError if the inputs of a model enter through features."""
     if model.input_features is not None:
         raise ValueError(
-            f"the model has input_features, so it is not linear in its inputs, and {what}; fit "
-            "with input_features=None"
+            f"the model has input_features, so it is not linear in its inputs, and {what}; "
+            "otherwise fit with input_features=None"
         )

@@ -107,9 +107,15 @@ class Predictor:
     def lift(self, x: Array) -> Array:
         """Lift states, shape (..., d) to (..., n)."""
         e = self.embedding(x)
-        parts = [np.ones((*x.shape[:-1], 1)), (e - self.center) / self.scale]
-        angles = x[..., self.coordinates.is_angle]
-        psi: Array = np.concatenate([*parts, self.features.values(e), angles], axis=-1)
+        features, k = self.features.values(e), 1 + e.shape[-1]
+        end = k + features.shape[-1]
+        psi = np.empty((*x.shape[:-1], end + self.embedding.n_angles))
+        psi[..., 0] = 1.0
+        np.subtract(e, self.center, out=psi[..., 1:k])
+        psi[..., 1:k] /= self.scale
+        psi[..., k:end] = features
+        if self.embedding.n_angles:
+            psi[..., end:] = x[..., self.coordinates.is_angle]
         return psi if self.reduction is None else psi @ self.reduction.T
 
     def predict(self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted") -> Array:

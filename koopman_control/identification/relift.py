@@ -39,18 +39,22 @@ class Embedding:
     """Feature inputs e, shape (..., e), from states x, shape (..., d): angles become cos, sin.
 
     The order is that of `Coordinates.embedded`: plain states, cosines, sines.
+
+    Attributes:
+        n_angles: Number of angles among the states.
     """
 
     def __init__(self, coordinates: Coordinates) -> None:
         self._plain = np.flatnonzero(~coordinates.is_angle)
         self._angles = np.flatnonzero(coordinates.is_angle)
         n, k = len(self._plain), len(self._angles)
+        self.n_angles = k
         self._cos, self._sin = slice(n, n + k), slice(n + k, n + 2 * k)
         self._n_plain, self._size = n, n + 2 * k
 
     def __call__(self, x: Array) -> Array:
         """Embed states."""
-        if not len(self._angles):
+        if not self.n_angles:
             return x
         e = np.empty((*x.shape[:-1], self._size))
         angles = x.take(self._angles, axis=-1)
@@ -61,7 +65,7 @@ class Embedding:
 
     def pull_back(self, J: Array, x: Array) -> Array:
         """Turn derivatives to e, shape (..., q, e), into derivatives to x, shape (..., q, d)."""
-        if not len(self._angles):
+        if not self.n_angles:
             return J
         out = np.empty((*J.shape[:-1], x.shape[-1]))
         angles = x[..., None, self._angles]

@@ -10,7 +10,7 @@ from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc import guesses
 from koopman_control.mpc.maps import Index
-from koopman_control.mpc.planners import Situation
+from koopman_control.mpc.plan import Situation
 from koopman_control.mpc.regulator import Regulator, finished_by_feedback
 
 
@@ -85,7 +85,7 @@ class Search:
         """
         plans, heads = self._continued(at, plan) if plan is not None else self._fresh(at)
         plans = np.clip(plans, self._box[0], self._box[1])
-        regulator = Regulator(at.reference[-1], at.input_reference, self._gain, self._box)
+        regulator = Regulator(at.reference[-1], at.input_reference[-1], self._gain, self._box)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):
             plans, states = finished_by_feedback(self._model, at.x, plans, heads, regulator)
@@ -97,7 +97,7 @@ class Search:
     def _fresh(self, at: Situation) -> tuple[Array, Index]:
         """Hold the input's target, regulate, or switch at random before regulating."""
         N = len(at.reference)
-        hold = np.broadcast_to(at.input_reference, (2, N, len(at.input_reference)))
+        hold = np.broadcast_to(at.input_reference, (2, *at.input_reference.shape))
         random, heads = self._random(N, self._effort.first_guesses)
         return np.concatenate([hold, random]), np.concatenate([[N, 0], heads])
 
