@@ -16,10 +16,13 @@ from koopman_control.identification import LiftedModel
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc import guesses
 from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.inputs import columns_of
+from koopman_control.mpc.maps import Index
 from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times, all_finite
 from koopman_control.mpc.prepared import PreparedProgram
 from koopman_control.mpc.solvers import Solver
+from koopman_control.mpc.start import Start
 
 
 class LinearPlanner:
@@ -31,18 +34,26 @@ class LinearPlanner:
         condenser: The compiled problem.
         merit: Prices its plans.
         solver: A solver of its own.
+        controlled: The model's inputs that are planned, shape (c,).
     """
 
     def __init__(
-        self, model: LiftedModel, horizon: int, condenser: Condenser, merit: Merit, solver: Solver
+        self,
+        model: LiftedModel,
+        horizon: int,
+        condenser: Condenser,
+        merit: Merit,
+        solver: Solver,
+        controlled: Index,
     ) -> None:
         self._model, self._condenser, self._solver = model, condenser, solver
         self.merit, self._shape = merit, (horizon, model.n_states)
-        self._inputs = (horizon, model.n_inputs)
-        self.Phi, self.Gamma = linear_response(model.A, model.B, model.C, horizon)
+        self._inputs = (horizon, len(controlled))
+        self.Phi, self._response = linear_response(model.A, model.B, model.C, horizon)
+        self.Gamma = columns_of(self._response, controlled, model.n_inputs)
         self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
         self._has_angles = model.coordinates.has_angles
-        rest = np.zeros(model.n_states)
+        rest = Start(np.zeros(model.n_states))
         theta = np.zeros(condenser.n_parameters)
         with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
             self.plan(Situation(rest, np.zeros(self._shape), theta, theta), None)  # warms caches up
@@ -55,8 +66,9 @@ class LinearPlanner:
     def plan(self, at: Situation, before: Array | None) -> Plan:
         """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""
         start = perf_counter()
-        z = self._model.lift(at.x)
-        shift = self._turn(at, z, before) if self._has_angles else None
+        z, shift = at.start.lifted(self._model), at.start.moved(self._response)
+        if self._has_angles:
+            shift = self._turned(at, z, shift, before)
         predicted = perf_counter()
         program = self._program(z, at.theta, shift)
         finite = all_finite(program.f)
@@ -84,12 +96,15 @@ class LinearPlanner:
         V = np.append(self._condenser.inputs(v), v[self._condenser.n_values :])
         return float(self.merit.of(self.merit.at(theta), V[None], Y.reshape(1, -1))[0])
 
-    def _turn(self, at: Situation, z: Array, before: Array | None) -> Array:
-        """Return the whole turns of angles that bring a likely plan near the reference, (N d,)."""
+    def _turned(self, at: Situation, z: Array, shift: Array | None, before: Array | None) -> Array:
+        """Add whole turns of angles that bring a likely plan near the reference, (N d,)."""
         likely = np.zeros(self._inputs) if before is None else guesses.shifted(before)
-        Y = (self.Phi @ z + self.Gamma @ likely.ravel()).reshape(self._shape)
-        near = at.reference + self._model.coordinates.wrap(Y - at.reference)
-        return np.asarray((near - Y).ravel())
+        Y = self.Phi @ z + self.Gamma @ likely.ravel()
+        if shift is not None:
+            Y += shift
+        deviation = Y.reshape(self._shape) - at.reference
+        turns = (self._model.coordinates.wrap(deviation) - deviation).ravel()
+        return np.asarray(turns if shift is None else turns + shift)
 
 
 @dataclass(frozen=True)

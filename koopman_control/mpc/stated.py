@@ -45,7 +45,6 @@ class Stated:
     _terms: tuple[Term, ...]
     _loop: Loop
     _planning: Planning
-    _planned_at: Situation | None
 
     def constrain(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
         """Return a controller with further constraints; this one stays as it is.
@@ -116,7 +115,7 @@ class Stated:
             Inputs of shape (N, m) and the optimal cost.
         """
         y = finite_array("observation", observation)
-        U = finite_array("guess", guess, shape=(self.horizon, self.model.n_inputs))
+        U = finite_array("guess", guess, shape=self._weights.linear_input.shape)
         plan = solved_about(
             self._stated, self.model, self.rollout, self._situation(y), U, self.problem, **TIGHT
         )
@@ -131,9 +130,10 @@ class Stated:
             program = program_of(Condenser(self.qp, self._held), Gamma)
         active: tuple[str, ...] = ()
         broken: tuple[str, ...] = ()
-        if self.last is not None and self._planned_at is not None and self.last.planned:
-            stated.assign(self._planned_at.theta)
-            stated.u.value, stated.y.value = self.last.inputs, self.last.outputs
+        last = self.last
+        if last is not None and last.situation is not None and last.planned:
+            stated.assign(last.situation.theta)
+            stated.u.value, stated.y.value = last.inputs, last.outputs
             active, broken = reached(stated.limits)
         return Explanation(
             model=f"{len(self.model.A)} lifted states, {self.rollout} roll-out, N = {self.horizon}",
