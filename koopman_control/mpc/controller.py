@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.parametrization import Blocks, Knots
@@ -148,6 +149,8 @@ class KoopmanMPC(Stated):
         tighten: ArrayLike | Literal["auto", False] = "auto",
     ) -> None:
         model.check_rollout(rollout)
+        if rollout == "linear":
+            require_plain_inputs(model, 'the linear roll-out no QP: use rollout="relifted"')
         if solver not in (*SOLVERS, "cvxpy"):
             expected = ", ".join([*SOLVERS, "cvxpy"])
             raise ValueError(f"solver is {solver!r}; expected one of {expected}")
