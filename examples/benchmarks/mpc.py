@@ -23,7 +23,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from examples.benchmarks.mpc_peers import PEERS
-from examples.benchmarks.mpc_subjects import LiftedPlant, Oscillator, oscillator_model
+from examples.benchmarks.mpc_subjects import LiftedPlant, Oscillator, PlantCopies, oscillator_model
 from koopman_control.common.arrays import Array
 from koopman_control.evaluation import package_versions
 from koopman_control.mpc import Blocks, Knots, KoopmanMPC
@@ -70,6 +70,7 @@ def main(
         linear_table(steps)
         knots_table(steps)
         relifted_table(steps)
+        batch_table(10 if quick else 30)
         agreement_table(min(steps, 200))
         if peers:
             peers_table(min(steps, 100))
@@ -145,6 +146,21 @@ def relifted_table(steps: int) -> None:
         set_up = time.thread_time() - start
         run = closed_loop(mpc, lambda o=oscillator: o.x, oscillator.step, steps)  # type: ignore[misc]
         print(f"| {n_features}, {N} | {run.cells(set_up)} | {run.slowest} | {run.fallbacks} |")
+
+
+def batch_table(steps: int) -> None:
+    """Many copies of one plant with targets of their own, from different states."""
+    print("\n| n = 200, N = 30, copies | microseconds per copy p50 | solved |\n|---|---|---|")
+    for copies in (10, 1000):
+        plants = PlantCopies(copies, LiftedPlant(200, 1, 3, 30, steps))
+        many, seconds, solved = plants.controllers, [], True
+        for _ in range(steps):
+            start = time.thread_time()
+            U = many.act(plants.Y)
+            seconds.append(time.thread_time() - start)
+            solved &= bool(many.solved.all())
+            plants.step(U)
+        print(f"| {copies} | {1e6 * np.median(seconds) / copies:.0f} | {solved} |")
 
 
 def agreement_table(steps: int) -> None:

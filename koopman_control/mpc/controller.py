@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
@@ -292,6 +293,32 @@ class KoopmanMPC:
         self.last = Step(rung, plan, self._weights.output_bounds, seconds)
         return self._loop.previous.copy()
 
+    def batch(self, n_copies: int) -> BatchMPC:
+        """Return a controller of n copies of the plant at once, with the settings of this one.
+
+        Only for linear roll-outs, and states that are observed: without memory, estimator, delay
+        and measured inputs.
+
+        Raises:
+            ValueError: If this controller is another.
+
+        Example:
+            >>> many = mpc.batch(1000)  # doctest: +SKIP
+            >>> actions = many.act(observations)  # doctest: +SKIP
+        """
+        plain = type(self._estimator) is History and not self.model.coordinates.memory
+        plain &= not self._delay and not len(self._layout.measured)
+        if self.rollout != "linear" or not plain or isinstance(self._planning, CvxpyPlanning):
+            raise ValueError(
+                "batch needs a quadratic program on a linear roll-out, without memory, estimator, "
+                "input delay and measured inputs; give each copy a controller of its own"
+            )
+        n = positive_int("n_copies", n_copies)
+        loops = [Loop(self.model, self._weights, self._safe) for _ in range(n)]
+        planning = self._planning
+        assert isinstance(planning, QuadraticPlanning)
+        return BatchMPC(self.model, planning, self._situated, loops)
+
     def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
         """Solve the convex program about a guess through CVXPY itself, slowly; for checking.
 
@@ -363,11 +390,14 @@ class KoopmanMPC:
 
     def _situation(self, y: Array, start: Start | None = None) -> Situation:
         """Collect what a plan depends on; without a start, that which y would lead to."""
-        step, previous = self._loop.step, self._loop.previous
+        return self._situated(y, self._sight.start_at(y) if start is None else start, self._loop)
+
+    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
+        """Collect what a plan depends on, from a start in a loop."""
+        step, previous = loop.step, loop.previous
         reference, inputs = self._reference(y, step), self._input_reference(y, step)
         own = self.parameters.theta()
         theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
-        start = self._sight.start_at(y) if start is None else start
         return Situation(start, reference, inputs, theta)
 
     def _look(self, observation: ArrayLike, disturbance: ArrayLike | None) -> str:

@@ -5,6 +5,7 @@ What a plan leads to is computed only if somebody asks for it; the next step doe
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -61,16 +62,30 @@ class LinearPlanner:
     def reset(self) -> None:
         """Begin an episode: the solver is set up, so that the first step is like any other."""
         theta = np.zeros(self._condenser.n_parameters)
-        self._solver.prepare(self._program(np.zeros(self.Phi.shape[1]), theta))
+        nowhere = self._program.moved(np.zeros(self.Phi.shape[1]))
+        self._solver.prepare(self._program(nowhere, theta))
 
     def plan(self, at: Situation, before: Array | None) -> Plan:
         """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""
         start = perf_counter()
-        z, shift = at.start.lifted(self._model), at.start.moved(self._response)
+        z = at.start.lifted(self._model)
+        return self._solved(at, z, self._program.moved(z), before, start)
+
+    def plans(self, at: Sequence[Situation], before: Sequence[Array | None]) -> Iterator[Plan]:
+        """Plan for many situations, each as `plan` does; they are lifted and predicted at once."""
+        Z = self._model.lift(np.stack([one.start.x for one in at]))
+        for i, moved in enumerate(self._program.moved(Z)):
+            yield self._solved(at[i], Z[i], moved, before[i], perf_counter())
+
+    def _solved(
+        self, at: Situation, z: Array, moved: Array, before: Array | None, start: float
+    ) -> Plan:
+        """Fill in what the lifted state z moved, and solve."""
+        shift = at.start.moved(self._response)
         if self._has_angles:
             shift = self._turned(at, z, shift, before)
         predicted = perf_counter()
-        program = self._program(z, at.theta, shift)
+        program = self._program(moved, at.theta, shift)
         finite = all_finite(program.f)
         updated = perf_counter()
         solution = self._solver.solve(program, matrices_changed=False) if finite else None
