@@ -5,6 +5,7 @@ What a plan leads to is computed only if somebody asks for it; the next step doe
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,9 @@ from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Tim
 from koopman_control.mpc.prepared import PreparedProgram
 from koopman_control.mpc.solvers import Solver
 from koopman_control.mpc.start import Start
+
+
+LARGEST_GROWTH = 1e5  # of predictions; at 1e6 the program's condition number is 1e12
 
 
 class LinearPlanner:
@@ -54,6 +58,7 @@ class LinearPlanner:
         self.Gamma = columns_of(self._response, controlled, model.n_inputs)
         self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
         self._has_angles = model.coordinates.has_angles
+        _warn_of_growth(self.Gamma.reshape(*self._shape, *self._inputs)[:, :, 0])
         rest = Start(np.zeros(model.n_states))
         theta = np.zeros(condenser.n_parameters)
         with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
@@ -120,6 +125,20 @@ class LinearPlanner:
         deviation = Y.reshape(self._shape) - at.reference
         turns = (self._model.coordinates.wrap(deviation) - deviation).ravel()
         return np.asarray(turns if shift is None else turns + shift)
+
+
+def _warn_of_growth(response: Array) -> None:
+    """Warn if the response (N, d, m) to the first input outgrows what the solver can resolve."""
+    size = np.abs(response).max(axis=(1, 2))
+    early = size[: response.shape[1] + 1].max()
+    if np.isfinite(size).all() and size.max() > LARGEST_GROWTH * early:
+        steps = int(np.argmax(size > LARGEST_GROWTH * early))
+        warnings.warn(
+            f"predictions grow by a factor of {size.max() / early:.0e} over the horizon of "
+            f"{len(size)} steps, since the model is unstable; plans will be inexact, or wrong: "
+            f"take a horizon of at most {steps}, with terminal='riccati'",
+            stacklevel=2,
+        )
 
 
 @dataclass(frozen=True)
