@@ -44,6 +44,10 @@ class Canvas:
         if len(points) > 1:
             _pygame().draw.lines(self.surface, color, False, self._pixels(points), width)
 
+    def polygon(self, corners: Array, color: Color = INK, width: int = 0) -> None:
+        """Fill the polygon with corners (k, 2), or draw its outline of a width in pixels."""
+        _pygame().draw.polygon(self.surface, color, self._pixels(corners), width)
+
     def disc(self, center: Array, radius: int, color: Color = INK, width: int = 0) -> None:
         """Draw a disc (width 0) or circle around center (2,); the radius is in pixels."""
         _pygame().draw.circle(self.surface, color, self._pixels(center)[0], radius, width)

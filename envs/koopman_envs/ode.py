@@ -1,116 +1,98 @@
 """Environments given by an ordinary differential equation x' = f(x, u).
 
-The input is held constant over a time step (zero-order hold) and the state advances by classical
-Runge–Kutta steps in float64. A subclass states parameters, right-hand side, resets, cost and
-picture; spaces, checks, seeding and rendering are done here once.
+The input is held constant over a time step (zero-order hold) and the state advances by fixed steps
+in float64. A subclass states the facts of :class:`~koopman_envs.plant.Plant`; spaces, checks,
+options, seeding and rendering are done here once.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections import deque
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from koopman_envs import checks
 from koopman_envs.drawing import Canvas, Window
+from koopman_envs.plant import Plant
 
 Array = NDArray[np.float64]
-Dynamics = Callable[[Array, Array], Array]
 
 
-def rk4_step(dynamics: Dynamics, x: Array, u: Array, dt: float) -> Array:
-    """One classical fourth-order Runge–Kutta step of x' = dynamics(x, u) with u held.
+class ODEEnv(Plant, gym.Env[Array, NDArray[np.float32]]):
+    """One copy of a plant, stepped in plain Python floats.
 
-    Args:
-        dynamics: Right-hand side, (..., n), (..., m) -> (..., n).
-        x: States (..., n).
-        u: Inputs (..., m).
-        dt: Length of the step in seconds.
-
-    Returns:
-        The states dt later, (..., n).
-    """
-    k1 = dynamics(x, u)
-    k2 = dynamics(x + (0.5 * dt) * k1, u)
-    k3 = dynamics(x + (0.5 * dt) * k2, u)
-    k4 = dynamics(x + dt * k3, u)
-    return x + (dt / 6.0) * (k1 + 2.0 * (k2 + k3) + k4)
-
-
-class ODEEnv(gym.Env[Array, NDArray[np.float32]], ABC):
-    """Base class: fixed-step simulation, normalised actions, quadratic-style cost.
-
-    The action box is [-1, 1]^m; the physical input is ``action * input_high``. The reward is minus
+    The action box is [-1, 1]^m and maps linearly onto input_low … input_high. The reward is minus
     the stage cost of the state *before* the step and the input applied in it, as in Pendulum-v1.
+    The observation is the plant's outputs followed by the reference.
+    ``info["violations"]`` names by how much the new state breaks each constraint and
+    ``info["violation"]`` is their sum.
 
     ``reset(options={"state": ..., "reference": ...})`` starts from a chosen state or set-point.
 
     Args:
         render_mode: None, "rgb_array" or "human".
+        observation_noise: Standard deviation of Gaussian noise on the outputs, as a share of half
+            the range of each; noisy outputs are clipped to their range.
+        actuator_delay: Time steps between an action and its effect; until the first arrives, the
+            input is that of action 0.
+        mismatch: Factors that multiply the named parameters.
+        observed: Indices of the outputs that are observed; None for all.
     """
 
     # Gymnasium declares this as an attribute of the instance, so it cannot be a ClassVar.
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 50}  # noqa: RUF012
 
-    dt: ClassVar[float]
-    """Seconds between two observations."""
-    substeps: ClassVar[int] = 1
-    """Runge–Kutta steps per time step."""
-    state_high: ClassVar[tuple[float, ...]]
-    """A chosen initial state lies within plus or minus this."""
-    observation_high: ClassVar[tuple[float, ...]]
-    """Observations stay within plus or minus this, whatever the inputs."""
-    input_high: ClassVar[tuple[float, ...]]
-    """Largest magnitude of each physical input."""
-    reference_high: ClassVar[tuple[float, ...]] = ()
-    """A chosen reference lies within plus or minus this."""
-
-    def __init__(self, render_mode: str | None = None) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(
-                f"render_mode is {render_mode!r}; choose None or one of "
-                f"{self.metadata['render_modes']}"
-            )
-        self.render_mode = render_mode
-        high = np.array(self.observation_high, dtype=np.float64)
-        one = np.ones(len(self.input_high), dtype=np.float32)
-        self.observation_space = gym.spaces.Box(-high, high, dtype=np.float64)
-        self.action_space = gym.spaces.Box(-one, one, dtype=np.float32)
-        self.state: Array = np.zeros(len(self.state_high))
-        self.reference: Array = np.zeros(len(self.reference_high))
+    def __init__(
+        self,
+        render_mode: str | None = None,
+        *,
+        observation_noise: float = 0.0,
+        actuator_delay: int = 0,
+        mismatch: Mapping[str, float] | None = None,
+        observed: Sequence[int] | None = None,
+    ) -> None:
+        self.render_mode = checks.render_mode(render_mode, self.metadata["render_modes"])
+        self.parameters = checks.mismatched(self.parameters, mismatch)
+        self.delay = checks.actuator_delay(actuator_delay)
+        self.observed = checks.observed(observed, len(self.observation_high))
+        self._everything = self.observed == list(range(len(self.observation_high)))
+        self._set_spaces()
+        share, scale = (
+            checks.observation_noise(observation_noise),
+            0.5 * (self.highest - self.lowest),
+        )
+        self.noise = share * scale[: len(self.observed)] if share else None
+        self._x = [0.0] * len(self.state_high)
+        self._r = [0.0] * len(self.reference_high)
+        self._queue: deque[list[float]] = deque()
+        self._running = False
         self._trail: list[Array] = []
         self._window: Window | None = None
 
-    # What a subclass states ---------------------------------------------------------------------
+    def _set_spaces(self) -> None:
+        pick = self.observed
+        self.lowest = np.array([*np.take(self.observation_low, pick), *self.reference_low])
+        self.highest = np.array([*np.take(self.observation_high, pick), *self.reference_high])
+        one = np.ones(len(self.input_high), dtype=np.float32)
+        self.observation_space = gym.spaces.Box(self.lowest, self.highest, dtype=np.float64)
+        self.action_space = gym.spaces.Box(-one, one, dtype=np.float32)
+        ends = list(zip(self.input_low, self.input_high, strict=True))
+        self.input_center = [0.5 * (a + b) for a, b in ends]
+        self.input_half = [0.5 * (b - a) for a, b in ends]
+        self._input_map = list(zip(self.input_center, self.input_half, strict=True))
 
-    @abstractmethod
-    def dynamics(self, x: Array, u: Array) -> Array:
-        """Right-hand side f(x, u), (..., n), (..., m) -> (..., n)."""
+    @property
+    def state(self) -> Array:
+        """The current state (n,)."""
+        return np.array(self._x)
 
-    @abstractmethod
-    def sample_state(self, rng: np.random.Generator) -> Array:
-        """Draw an initial state (n,)."""
-
-    @abstractmethod
-    def stage_cost(self, x: Array, u: Array) -> float:
-        """Cost of one time step at state x (n,) with physical input u (m,)."""
-
-    @abstractmethod
-    def draw(self, canvas: Canvas, trail: Array) -> None:
-        """Draw the current state; trail (k, n) holds the states since the reset."""
-
-    def sample_reference(self, rng: np.random.Generator) -> Array:
-        """Draw the reference of an episode (q,); zero unless overridden."""
-        return np.zeros(len(self.reference_high))
-
-    def observe(self) -> Array:
-        """Return the current observation (p,); the state followed by the reference by default."""
-        return np.concatenate([self.state, self.reference])
-
-    def violation(self, x: Array) -> float:
-        """By how much state x (n,) breaks the task's constraints; 0 where there are none."""
-        return 0.0
+    @property
+    def reference(self) -> Array:
+        """The current reference (q,)."""
+        return np.array(self._r)
 
     # What Gymnasium calls -----------------------------------------------------------------------
 
@@ -119,27 +101,34 @@ class ODEEnv(gym.Env[Array, NDArray[np.float32]], ABC):
     ) -> tuple[Array, dict[str, Any]]:
         """Start an episode; see the class for ``options``."""
         super().reset(seed=seed)
-        chosen = _checked_options(options, state=self.state_high, reference=self.reference_high)
+        chosen = self.checked_reset(options)
         # Both are always drawn, so a chosen state does not change which reference a seed gives.
         state, reference = self.sample_state(self.np_random), self.sample_reference(self.np_random)
-        self.state = chosen.get("state", state)
-        self.reference = chosen.get("reference", reference)
-        self._trail = [self.state]
+        self.place(chosen.get("state", state), chosen.get("reference", reference))
+        self._queue = deque(list(self.input_center) for _ in range(self.delay))
+        self._running = True
         self._show()
-        return self.observe(), {"violation": self.violation(self.state)}
+        return self._observe(), self._info()
 
     def step(self, action: NDArray[np.float32]) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Hold one action for dt seconds; actions beyond the box are clipped to it."""
+        if not self._running:
+            raise gym.error.ResetNeeded(
+                f"the episode of {type(self).__name__} is over or has not begun; call reset() first"
+            )
         u = self._input(action)
-        cost = self.stage_cost(self.state, u)
-        x = self.state
-        for _ in range(self.substeps):
-            x = rk4_step(self.dynamics, x, u, self.dt / self.substeps)
-        self.state = x
+        if self.delay:
+            self._queue.append(u)
+            u = self._queue.popleft()
+        reward = -float(self.cost(self._x, u, self._r))
+        self._x = [float(a) for a in self.limit(self.advance(self._x, u))]
+        self._r = list(self.next_reference(self._r))
+        terminated = bool(self.leaves(self._x))
+        self._running = not terminated
         if self.render_mode is not None:
-            self._trail.append(x)
-        self._show()
-        return self.observe(), -float(cost), False, False, {"violation": self.violation(x)}
+            self._trail.append(self.state)
+            self._show()
+        return self._observe(), reward, terminated, False, self._info()
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return the picture (height, width, 3) in mode "rgb_array"; "human" shows it by itself."""
@@ -153,17 +142,53 @@ class ODEEnv(gym.Env[Array, NDArray[np.float32]], ABC):
             self._window.close()
             self._window = None
 
-    def _input(self, action: NDArray[np.float32]) -> Array:
-        a = np.asarray(action, dtype=np.float64)
+    # What the vector version shares -------------------------------------------------------------
+
+    def checked_reset(
+        self, options: Mapping[str, Any] | None, copies: tuple[int, ...] = ()
+    ) -> dict[str, Array]:
+        """Return the chosen state and reference of reset options, as far as given."""
+        return checks.reset_options(
+            options,
+            copies,
+            state=(self.state_low, self.state_high),
+            reference=(self.reference_low, self.reference_high),
+        )
+
+    def place(self, state: Array, reference: Array) -> None:
+        """Put the plant into a state (n,) with a reference (q,), for the picture as well."""
+        self._x, self._r = state.tolist(), reference.tolist()
+        self._trail = [state]
+
+    # Parts --------------------------------------------------------------------------------------
+
+    def _input(self, action: NDArray[np.float32]) -> list[float]:
+        a = action if type(action) is np.ndarray else np.asarray(action, dtype=np.float64)
+        name = type(self).__name__
         if a.shape != self.action_space.shape:
             raise ValueError(
-                f"action has shape {a.shape}; {type(self).__name__} expects "
-                f"{self.action_space.shape}"
+                f"action has shape {a.shape}; {name} expects {self.action_space.shape}"
             )
-        if not np.isfinite(a).all():
-            raise ValueError(f"action is {a}; {type(self).__name__} expects finite numbers")
-        u: Array = np.clip(a, -1.0, 1.0) * np.asarray(self.input_high)
+        u = []
+        for v, (center, half) in zip(a.tolist(), self._input_map, strict=True):
+            if not isfinite(v):
+                raise ValueError(f"action is {a}; {name} expects finite numbers")
+            u.append(center + half * (-1.0 if v < -1.0 else min(v, 1.0)))
         return u
+
+    def _observe(self) -> Array:
+        y = self.outputs(self._x)
+        if not self._everything:
+            y = [y[i] for i in self.observed]
+        observation = np.array([*y, *self._r], dtype=np.float64)
+        if self.noise is not None:
+            observation[: len(y)] += self.noise * self.np_random.standard_normal(len(y))
+            np.clip(observation, self.lowest, self.highest, out=observation)
+        return observation
+
+    def _info(self) -> dict[str, Any]:
+        named = {name: float(amount) for name, amount in self.violations(self._x).items()}
+        return {"violation": sum(named.values()) if named else 0.0, "violations": named}
 
     def _picture(self) -> Canvas:
         canvas = Canvas()
@@ -175,25 +200,3 @@ class ODEEnv(gym.Env[Array, NDArray[np.float32]], ABC):
             if self._window is None:
                 self._window = Window(type(self).__name__, self.metadata["render_fps"])
             self._window.show(self._picture())
-
-
-def _checked_options(
-    options: Mapping[str, Any] | None, **limits: tuple[float, ...]
-) -> dict[str, Array]:
-    """Return the given reset options as float64 vectors within their limits."""
-    checked: dict[str, Array] = {}
-    for name, value in (options or {}).items():
-        if name not in limits:
-            raise ValueError(f"unknown reset option {name!r}; known are {sorted(limits)}")
-        high = np.asarray(limits[name])
-        vector = np.array(value, dtype=np.float64)
-        if vector.shape != high.shape:
-            raise ValueError(
-                f"reset option {name!r} has shape {vector.shape}; expected {high.shape}"
-            )
-        if not (np.abs(vector) <= high).all():
-            raise ValueError(
-                f"reset option {name!r} is {vector}; expected every entry within ±{high}"
-            )
-        checked[name] = vector
-    return checked

@@ -20,15 +20,14 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import casadi as ca
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-import koopman_envs
-from koopman_envs.van_der_pol import VanDerPol, dynamics, stage_cost
+from koopman_envs.van_der_pol import VanDerPol
 
 Array = NDArray[np.float64]
 Chooser = Callable[[Array], float]
@@ -56,24 +55,11 @@ WARM_OPTIONS = OPTIONS | {
 def symbolic_map() -> tuple[ca.Function, ca.Function]:
     """The environment's step (x, u) -> x+ and stage cost (x, u, r), in CasADi's terms."""
     x, u, r = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("r")
-
-    def rate(z: Any, v: Any) -> Any:
-        return ca.vertcat(2 * z[1], -0.8 * z[0] + (2 - 10 * z[0] ** 2) * z[1] + v)
-
-    # rk4_step is plain arithmetic, so the very code of the environment also takes symbols.
-    step = koopman_envs.rk4_step(cast(Any, rate), cast(Any, x), cast(Any, u), VanDerPol.dt)
-    cost = (x[0] - r) ** 2 + 0.1 * x[1] ** 2 + 0.01 * (u - 0.8 * r) ** 2
-    return ca.Function("step", [x, u], [step]), ca.Function("cost", [x, u, r], [cost])
-
-
-def check_against_environment(step: ca.Function, cost: ca.Function) -> None:
-    """Raise if the symbolic map differs from what the environment computes."""
-    rng = np.random.default_rng(0)
-    for _ in range(100):
-        x, u, r = rng.uniform(-1, 1, 2), rng.uniform(-1, 1, 1), rng.uniform(-0.6, 0.6, 1)
-        truth = koopman_envs.rk4_step(dynamics, x, u, VanDerPol.dt)
-        np.testing.assert_allclose(np.array(step(x, u)).ravel(), truth, atol=1e-14)
-        np.testing.assert_allclose(float(cost(x, u, r)), stage_cost(x, u, r), atol=1e-14)
+    # The formulas are plain arithmetic, so the very code of the environment also takes symbols.
+    plant = VanDerPol()
+    after = ca.vertcat(*plant.advance(ca.vertsplit(x), [u]))
+    cost = plant.cost(ca.vertsplit(x), [u], [r])
+    return ca.Function("step", [x, u], [after]), ca.Function("cost", [x, u, r], [cost])
 
 
 class NonlinearMPC:
@@ -82,7 +68,6 @@ class NonlinearMPC:
     def __init__(self, horizon: int) -> None:
         self.horizon = horizon
         step, cost = symbolic_map()
-        check_against_environment(step, cost)
         u, x = ca.SX.sym("u", 1, horizon), ca.SX.sym("x", 2, horizon)
         p = ca.SX.sym("p", 3)  # initial state and set-point
         before = ca.horzcat(p[:2], x[:, :-1])
@@ -136,13 +121,13 @@ class NonlinearMPC:
         return solution
 
     def _first_guesses(self, observation: Array) -> list[Array]:
-        guesses = []
-        for value in (0.8 * observation[2], *FIRST_STARTS):
-            x, u = observation[:2], np.array([value])
+        guesses, plant = [], VanDerPol()
+        for u in (0.8 * float(observation[2]), *FIRST_STARTS):
+            x: Any = observation[:2].tolist()
             z = np.empty((self.horizon, 3))
             for k in range(self.horizon):
-                x = koopman_envs.rk4_step(dynamics, x, u, VanDerPol.dt)
-                z[k] = u[0], x[0], x[1]
+                x = plant.advance(x, [u])
+                z[k] = u, x[0], x[1]
             guesses.append(z.ravel())
         return guesses
 

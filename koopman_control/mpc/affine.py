@@ -90,7 +90,7 @@ def _named(names: list[str], rows: sp.csr_array, columns: dict[str, Index]) -> l
     named = []
     for i, name in enumerate(names):
         inside = [int(j) for j in rows.indices[rows.indptr[i] : rows.indptr[i + 1]]]
-        known = [owners[j] for j in inside if j in owners]
+        known = sorted(owners[j] for j in inside if j in owners)
         kind = "bound of" if len(known) == len(inside) == 1 else "auxiliary row of"
         listed = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
         named.append(name or f"{kind} {listed or 'the cost'}")

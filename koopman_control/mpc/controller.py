@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
-import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array, positive_int
+from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.parametrization import Blocks, Knots
 from koopman_control.mpc.plan import Plan, Situation
-from koopman_control.mpc.planning import Planning, QuadraticPlanning
-from koopman_control.mpc.presolve import compile_qp
-from koopman_control.mpc.problem import TrackingProblem
+from koopman_control.mpc.planning import QuadraticPlanning
 from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.rolling import Rolling
 from koopman_control.mpc.search import Effort, Search
@@ -32,15 +26,16 @@ from koopman_control.mpc.settings import stage_rows, weight_matrix, widened
 from koopman_control.mpc.sight import Sight
 from koopman_control.mpc.solvers import SOLVERS, SolverName
 from koopman_control.mpc.start import Start
+from koopman_control.mpc.stated import Stated
 from koopman_control.mpc.step import Rung, Step
 from koopman_control.mpc.targets import Target, TargetRows
-from koopman_control.mpc.terms import Build, Parameters, Term
-from koopman_control.mpc.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
+from koopman_control.mpc.terms import Parameters
+from koopman_control.mpc.through_cvxpy import CvxpyPlanning
 from koopman_control.mpc.tightening import margins, moved_inwards
 from koopman_control.mpc.weights import common_box, weights_for
 
 
-class KoopmanMPC:
+class KoopmanMPC(Stated):
     """Model-predictive controller on a lifted model.
 
     At each step it minimises, over the inputs of the next N steps,
@@ -163,8 +158,9 @@ class KoopmanMPC:
             expected = ", ".join([*SOLVERS, "cvxpy"])
             raise ValueError(f"solver is {solver!r}; expected one of {expected}")
         self.model, self.rollout, self.seed, self.solver = model, rollout, seed, solver
-        self._held = None if inputs is None else inputs.matrix(horizon)
         self.horizon = N = positive_int("horizon", horizon)
+        self.inputs = inputs
+        self._held = None if inputs is None else inputs.matrix(N)
         self._effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
         self._layout = InputLayout(model.n_inputs, measured_inputs)
         self._delay = positive_int("input_delay", input_delay, minimum=0)
@@ -198,74 +194,16 @@ class KoopmanMPC:
         self._gain = self._weigh_terminal(terminal)
         low, high = self._weights.input_bounds[:, 0]
         self._safe = np.clip(stage_rows("safe_input", safe_input, m, 1)[0], low, high)
-        self._terms: tuple[Term, ...] = ()
+        self._terms = ()
         self.parameters = Parameters()
         self._assemble()
-
-    def constrain(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> KoopmanMPC:
-        """Return a controller with further constraints; this one stays as it is.
-
-        Args:
-            build: Function of the predicted states y, shape (N, d), rows after 1 ... N steps; the
-                inputs u, shape (N, m); and the parameters p, as attributes. It returns CVXPY
-                constraints, one or a list.
-            parameters: Names and first values of parameters in them; `parameters` sets others
-                later. A `cvxpy.Parameter` with a value declares a sign.
-
-        Raises:
-            ValueError: If a constraint is not convex or not affine in the parameters.
-
-        Example:
-            >>> mpc = mpc.constrain(  # doctest: +SKIP
-            ...     lambda y, u, p: [y[:, 0] <= p.ceiling, cp.sum(u) <= 3.0], ceiling=0.4
-            ... )
-            >>> mpc.parameters["ceiling"] = 0.3  # doctest: +SKIP
-        """
-        return self._with(Term("constrain", build), parameters)
-
-    def penalize(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> KoopmanMPC:
-        """Return a controller with a further cost; this one stays as it is.
-
-        Args:
-            build: Function as in `constrain` that returns one convex CVXPY expression, a number.
-            parameters: As in `constrain`.
-
-        Raises:
-            ValueError: If the cost is not convex or not affine in the parameters.
-
-        Example:
-            >>> mpc = mpc.penalize(  # doctest: +SKIP
-            ...     lambda y, u, p: p.price @ u[:, 0], price=np.ones(30)
-            ... )
-        """
-        return self._with(Term("penalize", build), parameters)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copy what is needed to act to other processes; the rest is made again when asked for."""
-        return {k: v for k, v in vars(self).items() if k not in ("_stated", "qp")}
-
-    @cached_property
-    def _stated(self) -> TrackingProblem:
-        d = self.model.coordinates.n_outputs
-        return TrackingProblem(self._weights, self._terms, self.parameters, d)
-
-    @cached_property
-    def qp(self) -> ParametricQP:
-        """The compiled problem in u, y and what else could not be eliminated."""
-        stated = self._stated
-        return compile_qp(stated.stated, stated.parameters, (stated.u, stated.y))
-
-    @property
-    def problem(self) -> cp.Problem:
-        """The CVXPY problem."""
-        return self._stated.problem
 
     def reset(self) -> None:
         """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
         self._loop.restart()
         self._sight.restart()
         self._planning.reset()
-        self.last: Step | None = None
+        self.last = None
 
     def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
         """Return the action for an observation.
@@ -285,12 +223,13 @@ class KoopmanMPC:
                 is no array of the right shape.
         """
         start = time.perf_counter()
+        self._planned_at: Situation | None = None
         trouble = self._look(observation, disturbance)
         rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
         self._loop.apply(rung, plan)
         self._sight.send(self._loop.previous)
         seconds = time.perf_counter() - start
-        self.last = Step(rung, plan, self._weights.output_bounds, seconds)
+        self.last = Step(rung, plan, self._planned_at, self._weights, seconds)
         return self._loop.previous.copy()
 
     def batch(self, n_copies: int) -> BatchMPC:
@@ -319,30 +258,6 @@ class KoopmanMPC:
         assert isinstance(planning, QuadraticPlanning)
         return BatchMPC(self.model, planning, self._situated, loops)
 
-    def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
-        """Solve the convex program about a guess through CVXPY itself, slowly; for checking.
-
-        Args:
-            observation: Shape (p,).
-            guess: Plan to linearise about, shape (N, m).
-
-        Returns:
-            Inputs of shape (N, m) and the optimal cost.
-        """
-        y = finite_array("observation", observation)
-        U = finite_array("guess", guess, shape=(self.horizon, len(self._safe)))
-        plan = solved_about(
-            self._stated, self.model, self.rollout, self._situation(y), U, self.problem, **TIGHT
-        )
-        return plan.U, plan.outcome.cost
-
-    def _with(self, term: Term, parameters: dict[str, Any]) -> KoopmanMPC:
-        more = copy.copy(self)  # without what was compiled
-        more.parameters = self.parameters.with_more(parameters)
-        more._terms = (*self._terms, term)
-        more._assemble()
-        return more
-
     def _assemble(self) -> None:
         """Compile the problem and set up all that is solved at every step."""
         model, w, N = self.model, self._weights, self.horizon
@@ -353,7 +268,7 @@ class KoopmanMPC:
         )
         if self.solver == "cvxpy" or not self._stated.stated.is_qp():
             rounds = self._effort.iterations
-            self._planning: Planning = CvxpyPlanning(
+            self._planning = CvxpyPlanning(
                 self._stated, model, self.rollout, self._held, rounds, controlled
             )
         else:
@@ -423,7 +338,7 @@ class KoopmanMPC:
     def _attempt(self) -> tuple[Rung, Plan]:
         """Plan, or else fall back and say why."""
         try:
-            at = self._situation(self._sight.seen, self._sight.start)
+            self._planned_at = at = self._situation(self._sight.seen, self._sight.start)
             rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
         except Exception as error:  # whatever it is, the loop must go on
             self._planning.reset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,22 @@ class DenseQP:
     def soft(self) -> NDArray[np.bool_]:
         """Which rows of A may be violated at a price, shape (r,)."""
         return np.isfinite(self.linear_weight)
+
+    @property
+    def cost_size(self) -> float:
+        """Size of H's diagonal or of f, whichever is larger; 1 where both are zero."""
+        diagonal = np.abs(np.diagonal(self.H)).mean()
+        return float(max(diagonal, np.abs(self.f).max(initial=0.0))) or 1.0
+
+    def divided(self, size: float) -> DenseQP:
+        """Divide the cost by a positive number; the solution stays."""
+        return replace(
+            self,
+            H=self.H / size,
+            f=self.f / size,
+            linear_weight=self.linear_weight / size,
+            quadratic_weight=self.quadratic_weight / size,
+        )
 
     def violation(self, v: Array) -> Array:
         """How far rows of A lie beyond their sides at v (n,), shape (r,)."""

@@ -13,6 +13,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
+from cvxpy.constraints.nonpos import Inequality
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.maps import Index
@@ -26,12 +27,14 @@ class Limit:
     Args:
         name: What is bounded, for people.
         excess: Shape (r,): by how much each entry exceeds its bound; negative within it.
-        places: Step and column of each entry, shape (r, 2).
+        places: Row and column of each entry, shape (r, 2).
+        first: Step of row 0: 0 for inputs, 1 for outputs; None where rows are no steps.
     """
 
     name: str
     excess: cp.Expression
     places: Index
+    first: int | None
 
 
 class Limits:
@@ -55,18 +58,27 @@ class Limits:
         bounds: Array,
         soft: Mask | None = None,
         weight: Array | None = None,
+        first: int = 0,
     ) -> None:
         """Bound an expression (N, k) where its bounds (2, N, k) are finite.
 
         Columns that `soft` (k,) marks are relaxed, one slack for each step, at the prices (2, k).
+        Row 0 belongs to step `first`.
         """
         low, high = bounds.reshape(2, -1)
         values: cp.Expression = expression.flatten(order="C")
         relief = None
         if soft is not None and weight is not None:
             relief = self._relief(name, np.isfinite(bounds).any(axis=0) & soft, weight)
-        self._add(f"high {name}", values, high, relief, bounds.shape[2])
-        self._add(f"low {name}", -values, -low, relief, bounds.shape[2])
+        for side, signed, highest in (("high", values, high), ("low", -values, -low)):
+            chosen = np.flatnonzero(np.isfinite(highest))
+            if not len(chosen):
+                continue
+            excess = signed[chosen] - highest[chosen]
+            relaxed = excess if relief is None else excess - relief[chosen]
+            self.constraints.append(relaxed <= 0.0)
+            places = np.stack(np.divmod(chosen, bounds.shape[2]), axis=1)
+            self.limits.append(Limit(f"{side} {name}", excess, places, first))
 
     def _relief(self, name: str, relaxed: Mask, weight: Array) -> cp.Expression | None:
         """Make a slack for each marked entry (N, k) and spread them over all entries, (N k,)."""
@@ -83,12 +95,11 @@ class Limits:
         relief: cp.Expression = spread @ slack
         return relief
 
-    def _add(
-        self, name: str, values: cp.Expression, highest: Array, relief: Any, columns: int
-    ) -> None:
-        chosen = np.flatnonzero(np.isfinite(highest))
-        if not len(chosen):
-            return
-        excess = values[chosen] - highest[chosen]
-        self.constraints.append((excess if relief is None else excess - relief[chosen]) <= 0.0)
-        self.limits.append(Limit(name, excess, np.stack(np.divmod(chosen, columns), axis=1)))
+
+def users_limit(constraint: cp.Constraint) -> Limit | None:
+    """Name an inequality of the user's own by what it says; other constraints have no excess."""
+    if not isinstance(constraint, Inequality):
+        return None
+    text, size = str(constraint), constraint.expr.size
+    places = np.stack([np.arange(size), np.zeros(size, dtype=np.int64)], axis=1)
+    return Limit(text if len(text) <= 60 else text[:57] + "...", constraint.expr, places, None)

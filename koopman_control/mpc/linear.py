@@ -26,7 +26,6 @@ from koopman_control.mpc.prepared import PreparedProgram
 from koopman_control.mpc.solvers import Solver
 from koopman_control.mpc.start import Start
 
-
 LARGEST_GROWTH = 1e5  # of predictions; at 1e6 the program's condition number is 1e12
 
 

@@ -90,8 +90,8 @@ def _with_two_sided_rows(qp: AffineQP, stated: Stated) -> ParametricQP:
 
 def _joined(names: Any, up: Index, low: Index) -> list[str]:
     """Name joined rows after both sides."""
-    sides = ([names[i] for i in (u, d) if i >= 0] for u, d in zip(up, low, strict=True))
-    return [" and ".join(dict.fromkeys(pair)) for pair in sides]
+    sides = ([names[i] for i in pair if i >= 0] for pair in zip(low, up, strict=True))
+    return [" and ".join(dict.fromkeys(names)) for names in sides]
 
 
 def _recovery(before: Recovery, kept: Index, slack_of: Index) -> Recovery:
@@ -122,7 +122,9 @@ def _foldable_slacks(qp: AffineQP) -> tuple[Index, list[int], list[int]]:
         sign, relaxed = rows[entries == 1], rows[entries > 1]
         if len(sign) != 1 or np.any(columns.data[part] != -1.0) or np.any(slack_of[relaxed] >= 0):
             continue
-        if _is_zero(qp.g[sign]) and _is_one_row(qp, relaxed, int(j)):
+        if qp.g.constant[sign[0]] != 0.0 or _row(qp.g.matrix, sign[0]):
+            continue
+        if _is_one_row(qp, relaxed, int(j)):
             slack_of[relaxed] = j
             signs.append(int(sign[0]))
             slacks.append(int(j))
@@ -141,10 +143,6 @@ def _priced_alone(qp: AffineQP) -> Any:
     return alone
 
 
-def _is_zero(g: AffineMap) -> bool:
-    return not (g.constant.any() or g.matrix.nnz)
-
-
 def _is_one_row(qp: AffineQP, rows: Index, slack: int) -> bool:
     """Whether rows are one, or two that bound the same expression from both sides.
 
@@ -154,11 +152,21 @@ def _is_one_row(qp: AffineQP, rows: Index, slack: int) -> bool:
         return True
     if len(rows) != 2:
         return False
-    first, second = qp.F[rows].toarray()
-    first[slack] = second[slack] = 0.0
-    width = qp.g[rows].times(np.ones((1, 2)))
-    crossing = width.constant[0] < -SAME or np.any(np.abs(width.matrix.data) > SAME)
-    return bool(np.allclose(first, -second, rtol=0.0, atol=SAME)) and not crossing
+    i, j = rows
+    same = _cancel(_row(qp.F, i, slack), _row(qp.F, j, slack))
+    constant_width = _cancel(_row(qp.g.matrix, i), _row(qp.g.matrix, j))
+    return same and constant_width and bool(qp.g.constant[i] + qp.g.constant[j] >= -SAME)
+
+
+def _row(M: sp.csr_array, i: int, without: int = -1) -> dict[int, float]:
+    """Entries of a row that are not zero, by column; slicing M itself would take far longer."""
+    part = slice(M.indptr[i], M.indptr[i + 1])
+    columns, values = M.indices[part].tolist(), M.data[part].tolist()
+    return {c: v for c, v in zip(columns, values, strict=True) if c != without and v != 0.0}
+
+
+def _cancel(one: dict[int, float], other: dict[int, float]) -> bool:
+    return one.keys() == other.keys() and all(abs(v + other[c]) <= SAME for c, v in one.items())
 
 
 def _opposite_rows(F: Array, slack: Index) -> tuple[Index, Index]:

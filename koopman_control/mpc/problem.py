@@ -18,7 +18,7 @@ from cvxpy.atoms.affine.vstack import vstack
 from cvxpy.atoms.sum_squares import sum_squares
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.limits import Limits
+from koopman_control.mpc.limits import Limits, users_limit
 from koopman_control.mpc.terms import Parameters, Term
 from koopman_control.mpc.weights import Weights
 
@@ -62,11 +62,13 @@ class TrackingProblem:
             *users.values(),
         )
         rows = _bounded(weights, self.y, self.u, self.rates)
-        self.limits, constraints, cost = rows.limits, rows.constraints, self._cost(weights)
+        constraints, cost = rows.constraints, self._cost(weights)
+        self.limits = rows.limits
         seen = self.y if n_outputs == p else self.y[:, :n_outputs]
         for term in terms:
             added, price = term.stated(seen, self.u, users)
             constraints, cost = constraints + added, cost + price
+            self.limits += [own for own in map(users_limit, added) if own is not None]
         self.stated = cp.Problem(cp.Minimize(cost + rows.cost), constraints)
         self.free = cp.Parameter(N * p, name="free")
         self.gamma = cp.Parameter((N * p, N * m), name="gamma")
@@ -111,13 +113,14 @@ def _bounded(w: Weights, y: cp.Expression, u: cp.Expression, rates: cp.Expressio
     rows.bound("bound of input", u, w.input_bounds)
     rate = np.stack([w.rate_bounds] * N)
     rows.bound("rate bound of input", rates, np.stack([-rate, rate]))
-    rows.bound("bound of output", y, w.output_bounds, w.soft, w.slack_weight)
+    rows.bound("bound of output", y, w.output_bounds, w.soft, w.slack_weight, first=1)
     G_y, G_u, g = w.polytope
     involved = (G_y != 0.0) & w.soft
     prices = np.where(involved, w.slack_weight[:, None], 0.0).max(axis=2, initial=0.0)
     sides = np.stack([np.full((N, len(g)), -np.inf), np.stack([g] * N)])
     if len(g):
-        rows.bound("row of polytope", y @ G_y.T + u @ G_u.T, sides, involved.any(axis=1), prices)
+        inside, soft = y @ G_y.T + u @ G_u.T, involved.any(axis=1)
+        rows.bound("side of polytope row", inside, sides, soft, prices, first=1)
     return rows
 
 

@@ -96,4 +96,4 @@ def finished_by_feedback(
             np.copyto(plans[:, k], regulator.inputs(model, x), where=taken_over[k])
         u = plans[:, k] if forecast is None else forecast.joined(plans[:, k], k)
         x = X[:, k] = model.one_step.step(x, u)
-    return plans, X if start.offset is None else X + start.offset
+    return plans, start.outputs(X)

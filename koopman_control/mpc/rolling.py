@@ -19,7 +19,7 @@ class Rolling:
             and the model's features are covered (`identification.compiled`).
 
     Attributes:
-        rollout: The roll-out.
+        rollout: Which roll-out it is.
     """
 
     def __init__(self, model: LiftedModel, rollout: Rollout) -> None:
@@ -27,19 +27,18 @@ class Rolling:
         self._fast = compiled_roll_out(model.one_step) if rollout == "relifted" else None
 
     def predicted(self, start: Start, U: Array) -> Array:
-        """Predict outputs (S, N, d) along plans U (S, N, c)."""
-        if self._fast is None:
-            return start.rolled_out(self._model, U, self.rollout)
-        X = self._fast.predicted(start.x, start.joined(U))
-        return X if start.offset is None else X + start.offset
+        """Predict outputs (S, N, d) under plans U (S, N, c)."""
+        inputs = start.joined(U)
+        if self._fast is not None:
+            return start.outputs(self._fast.predicted(start.x, inputs))
+        return start.outputs(self._model.rolled_out(start.x, inputs, self.rollout))
 
     def sensitivities(self, start: Start, Y: Array, U: Array) -> Array:
-        """Differentiate predicted outputs Y (S, N, d) to plans, shape (S, N, d, N c)."""
-        if self._fast is None:
-            return start.sensitivities(self._model, Y, U, self.rollout)
-        X = Y if start.offset is None else Y - start.offset
-        Gamma = self._fast.sensitivity(start.x, X, start.joined(U))
-        return Gamma if start.forecast is None else start.forecast.kept(Gamma)
+        """Differentiate predicted outputs Y (S, N, d) to U; returns shape (S, N, d, N c)."""
+        X, inputs = start.states(Y), start.joined(U)
+        if self._fast is not None:
+            return start.kept(self._fast.sensitivity(start.x, X, inputs))
+        return start.kept(self._model.sensitivities(start.x, X, inputs, self.rollout))
 
     def finished(
         self, start: Start, plans: Array, heads: Index, regulator: Regulator
@@ -52,5 +51,4 @@ class Rolling:
         if self._fast is None or start.forecast is not None:
             return finished_by_feedback(self._model, start, plans, heads, regulator)
         feedback = Feedback(regulator.target, regulator.u, regulator.K, regulator.box)
-        X = self._fast.finished(start.x, plans, heads, feedback)
-        return plans, X if start.offset is None else X + start.offset
+        return plans, start.outputs(self._fast.finished(start.x, plans, heads, feedback))

@@ -83,8 +83,7 @@ class Search:
         """
         plans, heads = self._continued(at, plan) if plan is not None else self._fresh(at)
         plans = np.clip(plans, self._box[0], self._box[1])
-        offset = at.start.offset
-        target = at.reference[-1] if offset is None else at.reference[-1] - offset
+        target = at.start.states(at.reference[-1])
         regulator = Regulator(target, at.input_reference[-1], self._gain, self._box)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):

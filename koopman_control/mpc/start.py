@@ -32,16 +32,17 @@ class Start:
         """Complete planned inputs (..., N, c) to inputs of the model."""
         return U if self.forecast is None else self.forecast.joined(U)
 
-    def rolled_out(self, model: LiftedModel, U: Array, rollout: Rollout) -> Array:
-        """Predict outputs (S, N, d) along plans (S, N, c), without checks."""
-        X = model.rolled_out(self.x, self.joined(U), rollout)
+    def kept(self, Gamma: Array) -> Array:
+        """Keep sensitivities (..., N m) to planned inputs, shape (..., N c)."""
+        return Gamma if self.forecast is None else self.forecast.kept(Gamma)
+
+    def outputs(self, X: Array) -> Array:
+        """Move the model's states (..., d) by the offset."""
         return X if self.offset is None else X + self.offset
 
-    def sensitivities(self, model: LiftedModel, Y: Array, U: Array, rollout: Rollout) -> Array:
-        """Differentiate such a prediction Y (S, N, d) to the plans, shape (S, N, d, N c)."""
-        X = Y if self.offset is None else Y - self.offset
-        Gamma = model.sensitivities(self.x, X, self.joined(U), rollout)
-        return Gamma if self.forecast is None else self.forecast.kept(Gamma)
+    def states(self, Y: Array) -> Array:
+        """Move outputs (..., d) back to the model's states."""
+        return Y if self.offset is None else Y - self.offset
 
     def lifted(self, model: LiftedModel) -> Array:
         """Lifted state, shape (n,)."""
@@ -65,9 +66,8 @@ class Start:
         """Predict outputs (N, d) along one plan (N, c), and differentiate: (N d, N c)."""
         if rollout == "linear":
             Phi, response = linear_response(model.A, model.B, model.C, len(U))
-            Gamma = response if self.forecast is None else self.forecast.kept(response)
+            Gamma = self.kept(response)
             Y, shift = Phi @ self.lifted(model) + Gamma @ U.ravel(), self.moved(response)
             return (Y if shift is None else Y + shift).reshape(len(U), -1), Gamma
-        Y = self.rolled_out(model, U[None], rollout)
-        Gamma = self.sensitivities(model, Y, U[None], rollout)
-        return Y[0], Gamma.reshape(Y.size, U.size)
+        X, Gamma = model.linearize(self.x, self.joined(U), rollout)
+        return self.outputs(X), self.kept(Gamma)

@@ -87,7 +87,7 @@ def two_slacks_in_a_row() -> Stated:
 
 def huber_like_deadzone() -> Stated:
     x, b = unknown(), cp.Parameter(6)
-    cost = atoms.sum_squares(atoms.pos(atoms.abs(C @ x - b) - 0.2)) + 0.01 * atoms.sum_squares(x)
+    cost = atoms.sum_squares(atoms.pos(atoms.abs(C @ x - b) - 0.2)) + 0.2 * atoms.sum_squares(x)
     return cp.Problem(cp.Minimize(cost)), [b], x
 
 

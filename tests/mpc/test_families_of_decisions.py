@@ -163,7 +163,7 @@ def water_tank() -> Stated:
 def charging_of_a_battery() -> Stated:
     x, load = cp.Variable(N, name="x"), cp.Parameter(N, name="load")
     energy = [atoms.cumsum(x) >= 0.0, atoms.cumsum(x) <= 2.0]
-    return minimised(atoms.max(load + x) + 0.1 * atoms.sum_squares(x), energy)
+    return minimised(atoms.max(load + x) + 0.3 * atoms.sum_squares(x), energy)
 
 
 @pytest.mark.parametrize(

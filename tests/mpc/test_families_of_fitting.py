@@ -86,7 +86,7 @@ def quantile_regression() -> Stated:
 def dead_zone_penalty() -> Stated:
     x = unknown()
     outside = atoms.pos(atoms.abs(A @ x - data()) - 0.3)
-    return minimised(atoms.sum_squares(outside) + 0.01 * atoms.sum_squares(x))
+    return minimised(atoms.sum_squares(outside) + 0.2 * atoms.sum_squares(x))
 
 
 def worst_few_residuals() -> Stated:

@@ -30,9 +30,9 @@ class MovingHorizonEstimator:
         |z_0 - what was estimated then|^2 + sum_k |w_k|^2 + |y_k - C z_k|^2
 
     with z_k+1 = A z_k + B u_k + w_k, in the norms of the inverse covariances, that of the first
-    term being the steady Kalman filter's. Without active bounds the estimate is that filter's (and better where observations
-    lack entries). The program has (window + 1) n variables for n lifted states: for a few dozen of
-    these; reduce a larger model first (`reduced`).
+    term being the steady Kalman filter's. Without active bounds the estimate is that filter's, and
+    better where observations lack entries. The program has (window + 1) n variables for n lifted
+    states, so it is for a few dozen of these; reduce a larger model first (`reduced`).
 
     Args:
         measurement_noise: As for `KalmanObserver`.

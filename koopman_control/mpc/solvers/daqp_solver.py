@@ -12,6 +12,8 @@ from koopman_control.mpc.dense import DenseQP
 from koopman_control.mpc.plan import all_finite
 from koopman_control.mpc.solvers.base import UNBOUNDED, Solution, checked_limit
 
+SINGULAR = 1e-9  # smallest eigenvalue of H relative to its largest
+
 
 class DaqpSolver:
     """Dual active-set method for small dense programs; exact, and takes soft rows natively.
@@ -20,7 +22,8 @@ class DaqpSolver:
         time_limit: Most seconds per call; None for no limit.
     """
 
-    SETTINGS: ClassVar = {"primal_tol": 1e-9}
+    # The last two are of proximal steps, which DAQP takes where H is singular.
+    SETTINGS: ClassVar = {"primal_tol": 1e-9, "eps_prox": -1e-3, "eta_prox": 1e-11}
     STATUS: ClassVar = {
         -1: "infeasible",
         -2: "cycling",
@@ -37,11 +40,16 @@ class DaqpSolver:
         self._time_limit = time_limit
         self._model: Any = None
         self._kept: tuple[Array, ...] = ()  # DAQP keeps references to the arrays it is given
+        self._size = 1.0  # by which the cost is divided
 
     def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
         """Solve, from the previous working set if there is one."""
         lower = np.maximum(qp.lower, -UNBOUNDED)  # DAQP takes no infinity
         upper = np.minimum(qp.upper, UNBOUNDED)
+        if self._model is None:
+            self._size = _size_if_singular(qp)
+        if self._size != 1.0:
+            qp = qp.divided(self._size)
         if self._model is None:
             flag = self._set_up(qp, lower, upper)
         elif matrices_changed:
@@ -55,13 +63,16 @@ class DaqpSolver:
             v, _, flag, info = self._model.solve()
             iterations = int(info["iterations"])
             if flag in self.OPTIMAL and all_finite(v):
-                return Solution(np.asarray(v), "optimal", iterations, np.asarray(info["lam"]))
+                multipliers = info["lam"] if self._size == 1.0 else self._size * info["lam"]
+                return Solution(v, "optimal", iterations, multipliers)
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
     def prepare(self, qp: DenseQP) -> None:
         """Factorise H, with an empty working set."""
-        self._set_up(qp, np.maximum(qp.lower, -UNBOUNDED), np.minimum(qp.upper, UNBOUNDED))
+        self._size = _size_if_singular(qp)
+        lower, upper = np.maximum(qp.lower, -UNBOUNDED), np.minimum(qp.upper, UNBOUNDED)
+        self._set_up(qp.divided(self._size), lower, upper)
 
     def forget(self) -> None:
         """Drop the working set."""
@@ -86,3 +97,9 @@ class DaqpSolver:
             w[soft] = qp.linear_weight[weighted]
             self._model.soft_weights(rho_l=rho, rho_u=rho, w_l=w, w_u=w)
         return int(flag)
+
+
+def _size_if_singular(qp: DenseQP) -> float:
+    """Size of the cost where H is singular: the tolerance of proximal steps is an absolute one."""
+    values = np.linalg.eigvalsh(qp.H)
+    return qp.cost_size if values[0] <= SINGULAR * values[-1] else 1.0

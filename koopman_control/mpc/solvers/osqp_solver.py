@@ -43,6 +43,8 @@ class OsqpSolver:
         """Solve, from the previous iterate if there is one."""
         program = WithSlacks(qp)
         q, lower, upper = program.vectors()
+        if np.any(lower > upper):  # OSQP would raise
+            return Solution(None, "infeasible", 0)
         if self._solver is None:
             P, A = program.matrices()
             self._solver = osqp.OSQP()

@@ -17,6 +17,8 @@ from koopman_control.common.arrays import Array
 from koopman_control.mpc.dense import DenseQP
 from koopman_control.mpc.maps import Index
 
+ROUNDING = 1e-9  # sides that cross by less meet
+
 
 @dataclass(frozen=True)
 class WithSlacks:
@@ -29,9 +31,13 @@ class WithSlacks:
     qp: DenseQP
 
     @cached_property
-    def size(self) -> float:
+    def _size(self) -> float:
         """Size of the cost, by which it is divided."""
         return float(np.abs(np.diagonal(self.qp.H)).mean()) or 1.0
+
+    @cached_property
+    def _scaled(self) -> DenseQP:
+        return self.qp.divided(self._size)
 
     @cached_property
     def _soft(self) -> Index:
@@ -42,9 +48,9 @@ class WithSlacks:
 
         Every entry of H and A is stored, zero or not, so that the pattern stays when values change.
         """
-        qp, soft, n, k = self.qp, self._soft, len(self.qp.f), len(self._soft)
-        weights = sp.diags(qp.quadratic_weight[soft] / self.size)
-        P = sp.block_diag([_full(qp.H / self.size, upper=True), weights])
+        qp, soft, n, k = self._scaled, self._soft, len(self.qp.f), len(self._soft)
+        weights = sp.diags(qp.quadratic_weight[soft])
+        P = sp.block_diag([_full(qp.H, upper=True), weights])
         choose = sp.csc_matrix((np.ones(k), (soft, np.arange(k))), (len(qp.A), k))
         rows = [
             sp.hstack([sp.identity(n), sp.csc_matrix((n, k))]),
@@ -56,17 +62,18 @@ class WithSlacks:
 
     def vectors(self) -> tuple[Array, Array, Array]:
         """Linear cost, lower and upper sides that go with `matrices`."""
-        qp, soft, n, k = self.qp, self._soft, len(self.qp.f), len(self._soft)
+        qp, soft, n, k = self._scaled, self._soft, len(self.qp.f), len(self._soft)
         side_low = np.where(qp.soft, -np.inf, qp.lower[n:])
         lower = np.concatenate([qp.lower[:n], side_low, qp.lower[n:][soft], np.zeros(k)])
         upper = np.concatenate([qp.upper, np.full(2 * k, np.inf)])
-        return np.append(qp.f, qp.linear_weight[soft]) / self.size, lower, upper
+        upper = np.where(upper >= lower - ROUNDING, np.maximum(lower, upper), upper)
+        return np.append(qp.f, qp.linear_weight[soft]), lower, upper
 
     def multipliers(self, y: Array) -> Array:
         """Multipliers of bounds and rows, shape (n + r,), from those of `matrices`' rows."""
         n, k = len(self.qp.f), len(self._soft)
-        own = self.size * y[: n + len(self.qp.A)]
-        own[n + self._soft] += self.size * y[len(own) : len(own) + k]
+        own = self._size * y[: n + len(self.qp.A)]
+        own[n + self._soft] += self._size * y[len(own) : len(own) + k]
         return np.asarray(own)
 
 

@@ -4,7 +4,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import KalmanObserver, KoopmanMPC
 from koopman_control.mpc.estimation.history import History
 from koopman_control.trajectories import Trajectory
 
@@ -99,3 +99,18 @@ def test_weights_are_those_of_the_present_states(model: LiftedModel) -> None:
         KoopmanMPC(model, 4, Q=np.ones(5))
     Q = KoopmanMPC(model, 4, Q=2.0)._weights.Q
     np.testing.assert_array_equal(Q, [np.diag([2.0, 0.0, 0.0, 0.0, 0.0])] * 4)
+
+
+@pytest.mark.parametrize("rollout", ["linear", "relifted"])
+def test_an_observer_carries_a_memory_through_lost_and_noisy_observations(
+    model: LiftedModel, rollout: Rollout
+) -> None:
+    mpc = KoopmanMPC(model, 15, 1.0, 0.01, rollout=rollout, estimator=KalmanObserver(0.02, 0.02))
+    rng, x, positions = np.random.default_rng(0), np.array([1.0, 0.5]), []
+    for k in range(150):
+        y = x[:1] + 0.02 * rng.normal(size=1) if k % 4 else np.array([np.nan if k else x[0]])
+        x = A @ x + B * mpc.act(y)
+        assert mpc.last is not None
+        assert mpc.last.rung == "solved"
+        positions.append(x[0])
+    assert np.abs(positions[-20:]).max() < 0.05
