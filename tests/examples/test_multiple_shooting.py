@@ -94,8 +94,12 @@ def test_an_optimum_is_that_of_single_shooting() -> None:
     state, reference = plant.state, plant.reference
     shooting = MultipleShooting(plant, N)
     plan = shooting.solve(state, reference, starts(shooting, state, reference))
+
+    def cost(actions: Array) -> float:
+        return cost_of(plant, actions, state, reference)
+
     oracle = minimize(
-        lambda actions: cost_of(plant, actions, state, reference),
+        cost,
         np.zeros(N),
         method="L-BFGS-B",
         bounds=[(-1.0, 1.0)] * N,
