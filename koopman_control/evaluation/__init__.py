@@ -3,6 +3,13 @@
 from koopman_control.evaluation.baselines import RandomPolicy, ZeroPolicy
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
 from koopman_control.evaluation.evaluate import evaluate
+from koopman_control.evaluation.forecasts import (
+    continuous_ranked_probability_score,
+    mean_squared_error,
+    spectrum_distance,
+    state_space_divergence,
+    valid_prediction_time,
+)
 from koopman_control.evaluation.learn import Learned, Round, learn
 from koopman_control.evaluation.metrics import metrics_json, package_versions
 from koopman_control.evaluation.report import write_report
@@ -24,12 +31,17 @@ __all__ = [
     "ZeroPolicy",
     "action_bounds",
     "bootstrap_interval",
+    "continuous_ranked_probability_score",
     "evaluate",
     "interquartile_mean",
     "learn",
+    "mean_squared_error",
     "metrics_json",
     "package_versions",
     "paired_difference",
     "run_episode",
+    "spectrum_distance",
+    "state_space_divergence",
+    "valid_prediction_time",
     "write_report",
 ]
