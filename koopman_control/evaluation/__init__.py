@@ -1,5 +1,6 @@
 """Closed-loop episodes, statistics, figures and the report."""
 
+from koopman_control.evaluation.backtest import Backtest, backtest
 from koopman_control.evaluation.baselines import RandomPolicy, ZeroPolicy
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
 from koopman_control.evaluation.evaluate import evaluate
@@ -22,6 +23,7 @@ from koopman_control.evaluation.statistics import (
 )
 
 __all__ = [
+    "Backtest",
     "Episode",
     "Evaluation",
     "Learned",
@@ -30,6 +32,7 @@ __all__ = [
     "Round",
     "ZeroPolicy",
     "action_bounds",
+    "backtest",
     "bootstrap_interval",
     "continuous_ranked_probability_score",
     "evaluate",

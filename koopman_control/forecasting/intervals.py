@@ -8,6 +8,7 @@ Papadopoulos et al. 2008), assuming that the future resembles the last fold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,10 @@ class Forecast:
             raise ValueError(f"level is {level!r}; expected a number between 0 and 1, such as 0.9")
         bound = conformal_quantiles(np.abs(self.ratios), np.array([level]))[0]
         return self.mean - bound * self.size, self.mean + bound * self.size
+
+    def of_outputs(self, columns: Sequence[int]) -> Forecast:
+        """Return the forecast of some outputs only."""
+        return Forecast(*(array[..., columns] for array in (self.mean, self.size, self.ratios)))
 
     def samples(self) -> Array:
         """Return equally likely outcomes, one per held-out window: (W, H, p) or (W, S, H, p).

@@ -15,8 +15,8 @@ from koopman_control.identification.errors import Windows, windows_of
 from koopman_control.identification.least_squares import RidgeSolver
 from koopman_control.identification.snapshots import Run
 
-# From exact data upwards. At zero only directions at rounding level are dropped.
-STRENGTHS = (0.0, *(10.0**k for k in range(-20, 0, 2)))
+# From exact data up to noise. At zero only directions at rounding level are dropped.
+STRENGTHS = (0.0, *(10.0**k for k in range(-20, 2, 2)))
 
 
 def time_folds(runs: Sequence[Run], n_folds: int) -> list[list[Run]]:

@@ -39,7 +39,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
             `memory` steps; 0 keeps the past steps themselves.
         increments: Whether steps y+ - y are regressed (a skip connection) rather than y+.
         regularization: Weight of the ridge term, at least 0, or "cv" to choose it from 0 and
-            1e-20 ... 1e-2.
+            1e-20 ... 1.
         horizon: Longest forecast judged, and the longest that has intervals, in steps.
         n_folds: Parts in time of the cross-validation; 0 does without (and without intervals), for
             a single feature map and a given regularisation.

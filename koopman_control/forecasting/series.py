@@ -183,12 +183,7 @@ def _table(name: str, data: Any) -> tuple[Array, tuple[str, ...]]:
     rows = real_array(name, rows[:, None] if rows.ndim == 1 else rows, ndim=2)
     if columns is None:
         columns = range(rows.shape[1])
-    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(broken):
-        raise ValueError(
-            f"{name} has gaps (NaN or infinity) in {_listed(broken)}; split the series there, drop "
-            "what is missing, or fill it deliberately with fill_gaps"
-        )
+    refuse_gaps(name, rows)
     return rows, tuple(str(column) for column in columns)
 
 
@@ -202,7 +197,17 @@ def _refuse_constant(name: str, rows: Array, names: Sequence[str]) -> None:
         )
 
 
-def _listed(rows: NDArray[np.intp]) -> str:
+def refuse_gaps(name: str, rows: Array) -> None:
+    """Raise a ValueError that names the rows of (T, p) that hold NaN or infinity, if any."""
+    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            f"{name} has gaps (NaN or infinity) in {rows_named(broken)}; split the series there, "
+            "drop what is missing, or fill it deliberately"
+        )
+
+
+def rows_named(rows: NDArray[np.intp]) -> str:
     """Name rows: `row 7`, or `3 rows (4, 9, 12)`."""
     if len(rows) == 1:
         return f"row {rows[0]}"
