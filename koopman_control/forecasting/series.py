@@ -118,7 +118,7 @@ def _read(name: str, data: Any, inputs: Any, horizon: int = 0) -> list[tuple[Ser
     """Read series, each with the inputs (horizon, m) that follow it."""
     many = is_many(data)
     items = list(data) if many else [data]
-    if isinstance(data, list | tuple) and not items:
+    if isinstance(data, list | tuple) and not data:
         raise ValueError(f"{name} is an empty list; expected rows of numbers, or several series")
     if inputs is None:
         beside: list[Any] = [None] * len(items)
