@@ -19,6 +19,7 @@ from koopman_control.features import (
     FunctionFeatures,
     PolynomialFeatures,
     RadialFeatures,
+    RecurrentFeatures,
     SampledFeatures,
 )
 from koopman_control.forecasting import SampledRNN
@@ -86,6 +87,7 @@ __all__ = [
     "PolynomialFeatures",
     "RadialFeatures",
     "RandomPolicy",
+    "RecurrentFeatures",
     "SampledFeatures",
     "SampledRNN",
     "Task",
