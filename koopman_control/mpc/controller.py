@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.arrays import positive_int
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc.batch import BatchMPC
+from koopman_control.mpc.acting import Acting
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
-from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.parametrization import Blocks, Knots
-from koopman_control.mpc.plan import Plan, Situation
-from koopman_control.mpc.planning import QuadraticPlanning
-from koopman_control.mpc.regulator import riccati
-from koopman_control.mpc.rolling import Rolling
-from koopman_control.mpc.search import Effort, Search
-from koopman_control.mpc.settings import stage_rows, weight_matrix, widened
-from koopman_control.mpc.sight import Sight
+from koopman_control.mpc.scenarios import Scenarios, checked_models
+from koopman_control.mpc.search import Effort
+from koopman_control.mpc.settings import stage_rows
 from koopman_control.mpc.solvers import SOLVERS, SolverName
-from koopman_control.mpc.start import Start
-from koopman_control.mpc.stated import Stated
-from koopman_control.mpc.step import Rung, Step
 from koopman_control.mpc.targets import Target, TargetRows
 from koopman_control.mpc.terms import Parameters
-from koopman_control.mpc.through_cvxpy import CvxpyPlanning
-from koopman_control.mpc.tightening import margins, moved_inwards
-from koopman_control.mpc.weights import common_box, weights_for
+from koopman_control.mpc.tightening import tightened
+from koopman_control.mpc.weights import weights_for, with_terminal
 
 
-class KoopmanMPC(Stated):
+class KoopmanMPC(Acting):
     """Model-predictive controller on a lifted model.
 
     At each step it minimises, over the inputs of the next N steps,
@@ -53,7 +42,9 @@ class KoopmanMPC(Stated):
     references and bounds are those of the present states only.
 
     Args:
-        model: The model.
+        model: The model. Or several (see `bootstrap_models`) that one plan has to suit: the cost is
+            the mean over them, bounds on states hold for each, and predicted states stand side by
+            side. The first model tells the state, and gives regulators and margins.
         horizon: Number of steps N.
         Q: State weight: a number, a diagonal (d,) or a matrix (d, d); or one of these for each
             step, N rows first (where a shape can be read both ways, it is one for all steps).
@@ -121,7 +112,7 @@ class KoopmanMPC(Stated):
 
     def __init__(
         self,
-        model: LiftedModel,
+        model: LiftedModel | Sequence[LiftedModel],
         horizon: int,
         Q: ArrayLike = 1.0,
         R: ArrayLike = 0.0,
@@ -153,7 +144,8 @@ class KoopmanMPC(Stated):
         measured_inputs: Sequence[int] = (),
         tighten: ArrayLike | Literal["auto", False] = "auto",
     ) -> None:
-        model.check_rollout(rollout)
+        models = checked_models(model, rollout)
+        model = models[0]
         if solver not in (*SOLVERS, "cvxpy"):
             expected = ", ".join([*SOLVERS, "cvxpy"])
             raise ValueError(f"solver is {solver!r}; expected one of {expected}")
@@ -167,10 +159,11 @@ class KoopmanMPC(Stated):
         self._estimator = (
             History(model) if estimator is None else estimator.attached(model, rollout)
         )
+        self._scenarios = Scenarios(models, rollout)
         d, m = model.coordinates.n_outputs, len(self._layout.controlled)
-        self._reference = TargetRows("reference", reference, N, d, model.n_states)
+        self._reference = TargetRows("reference", reference, N, d, model.n_states, len(models))
         self._input_reference = TargetRows("input_reference", input_reference, N, m)
-        self._weights = weights_for(
+        w = weights_for(
             model,
             self._layout,
             N,
@@ -187,162 +180,12 @@ class KoopmanMPC(Stated):
             soft=soft,
             slack_weight=slack_weight,
         )
-        w = self._weights
-        hard = (np.isfinite(w.output_bounds).any(axis=(0, 1)) & ~w.soft)[:d]
-        margin = margins(tighten, model, rollout, hard, N, self._delay)
-        self._weights = replace(w, output_bounds=moved_inwards(w.output_bounds, margin))
-        self._gain = self._weigh_terminal(terminal)
-        low, high = self._weights.input_bounds[:, 0]
+        w = tightened(w, tighten, model, rollout, self._delay)
+        target = self._reference.rest, self._layout.nothing(1).joined(self._input_reference.rest, 0)
+        w, self._gain = with_terminal(w, terminal, model, target, self._layout.controlled)
+        self._weights = w.for_models(len(models))
+        low, high = w.input_bounds[:, 0]
         self._safe = np.clip(stage_rows("safe_input", safe_input, m, 1)[0], low, high)
         self._terms = ()
         self.parameters = Parameters()
         self._assemble()
-
-    def reset(self) -> None:
-        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
-        self._loop.restart()
-        self._sight.restart()
-        self._planning.reset()
-        self.last = None
-
-    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
-        """Return the action for an observation.
-
-        Args:
-            observation: Shape (p,).
-            disturbance: Measured inputs: their present values (k,), taken to hold, or a preview
-                (steps, k) from now on, the last row held. None: the forecast of the step before
-                goes on; zero if there never was one.
-
-        Returns:
-            The action, shape (m,), inside the input and rate bounds. Whatever goes wrong, the
-            previous plan is continued, or else the safe input applied; `last` tells.
-
-        Raises:
-            ValueError: In the first step of an episode only, if the observation or the disturbance
-                is no array of the right shape.
-        """
-        start = time.perf_counter()
-        self._planned_at: Situation | None = None
-        trouble = self._look(observation, disturbance)
-        rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
-        self._loop.apply(rung, plan)
-        self._sight.send(self._loop.previous)
-        seconds = time.perf_counter() - start
-        self.last = Step(rung, plan, self._planned_at, self._weights, seconds)
-        return self._loop.previous.copy()
-
-    def batch(self, n_copies: int) -> BatchMPC:
-        """Return a controller of n copies of the plant at once, with the settings of this one.
-
-        Only for linear roll-outs, and states that are observed: without memory, estimator, delay
-        and measured inputs.
-
-        Raises:
-            ValueError: If this controller is another.
-
-        Example:
-            >>> many = mpc.batch(1000)  # doctest: +SKIP
-            >>> actions = many.act(observations)  # doctest: +SKIP
-        """
-        plain = type(self._estimator) is History and not self.model.coordinates.memory
-        plain &= not self._delay and not len(self._layout.measured)
-        if self.rollout != "linear" or not plain or isinstance(self._planning, CvxpyPlanning):
-            raise ValueError(
-                "batch needs a quadratic program on a linear roll-out, without memory, estimator, "
-                "input delay and measured inputs; give each copy a controller of its own"
-            )
-        n = positive_int("n_copies", n_copies)
-        loops = [Loop(self.model, self._weights, self._safe) for _ in range(n)]
-        planning = self._planning
-        assert isinstance(planning, QuadraticPlanning)
-        return BatchMPC(self.model, planning, self._situated, loops)
-
-    def _assemble(self) -> None:
-        """Compile the problem and set up all that is solved at every step."""
-        model, w, N = self.model, self._weights, self.horizon
-        controlled, estimator = self._layout.controlled, self._estimator
-        self._loop = Loop(model, w, self._safe)
-        self._sight = Sight(
-            model, self.rollout, estimator, self._layout, self._delay, N, self._safe
-        )
-        if self.solver == "cvxpy" or not self._stated.stated.is_qp():
-            rounds = self._effort.iterations
-            self._planning = CvxpyPlanning(
-                self._stated, model, self.rollout, self._held, rounds, controlled
-            )
-        else:
-            box = common_box(w.input_bounds, self.rollout)
-            rolling = Rolling(model, self.rollout)
-            search = Search(rolling, self._effort, self._gain, box, w.rate_bounds, self.seed)
-            prices = w.slack_weight.max(axis=1)
-            self._planning = QuadraticPlanning(
-                model,
-                rolling,
-                N,
-                self.qp,
-                self._held,
-                self.solver,
-                search,
-                prices,
-                controlled,
-            )
-        self.reset()
-
-    def _weigh_terminal(self, terminal: ArrayLike | Literal["riccati"]) -> Array:
-        """Set the terminal weight; return the gain of the regulator at the target."""
-        if isinstance(terminal, str) and terminal != "riccati":
-            raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
-        w = self._weights
-        x, controlled = self._reference.rest, self._layout.controlled
-        u = self._layout.nothing(1).joined(self._input_reference.rest, 0)
-        gain, to_come = riccati(self.model, x, u, w.Q[-1], w.R[-1] + w.S[-1], controlled)
-        if not isinstance(terminal, str):
-            d = self.model.coordinates.n_outputs
-            to_come = widened(weight_matrix("terminal", terminal, d), self.model.n_states, axes=2)
-        self._weights = replace(w, terminal=to_come)
-        return gain
-
-    def _situation(self, y: Array, start: Start | None = None) -> Situation:
-        """Collect what a plan depends on; without a start, that which y would lead to."""
-        return self._situated(y, self._sight.start_at(y) if start is None else start, self._loop)
-
-    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
-        """Collect what a plan depends on, from a start in a loop."""
-        step, previous = loop.step, loop.previous
-        reference, inputs = self._reference(y, step), self._input_reference(y, step)
-        own = self.parameters.theta()
-        theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
-        return Situation(start, reference, inputs, theta)
-
-    def _look(self, observation: ArrayLike, disturbance: ArrayLike | None) -> str:
-        """Take in what is known of the plant; say why, if there is nothing to plan from."""
-        first, y, trouble = not self._loop.step, self._sight.nothing, ""
-        try:
-            self._sight.foresee(disturbance)
-        except (TypeError, ValueError):  # the forecast before goes on
-            if first:
-                raise
-        try:
-            y, trouble = self._sight.read(observation)
-        except ValueError as error:
-            if first:
-                raise
-            trouble = str(error)
-        try:
-            known = self._sight.observe(y)
-        except Exception as error:  # whatever it is, the loop must go on
-            return f"{type(error).__name__}: {error}"
-        return "" if known else trouble
-
-    def _attempt(self) -> tuple[Rung, Plan]:
-        """Plan, or else fall back and say why."""
-        try:
-            self._planned_at = at = self._situation(self._sight.seen, self._sight.start)
-            rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
-        except Exception as error:  # whatever it is, the loop must go on
-            self._planning.reset()
-            return self._loop.fall_back(f"{type(error).__name__}: {error}")
-        if plan.status != "optimal":
-            return self._loop.fall_back(plan.status)
-        return rung, plan

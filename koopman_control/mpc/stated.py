@@ -14,6 +14,7 @@ from koopman_control.common.arrays import Array, finite_array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.explanation import Explanation, program_of, reached
+from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.parametrization import Blocks, Knots
@@ -21,7 +22,9 @@ from koopman_control.mpc.plan import Situation
 from koopman_control.mpc.planning import Planning, QuadraticPlanning
 from koopman_control.mpc.presolve import compile_qp
 from koopman_control.mpc.problem import TrackingProblem
+from koopman_control.mpc.scenarios import Scenarios
 from koopman_control.mpc.solvers import SolverName
+from koopman_control.mpc.start import Start
 from koopman_control.mpc.step import Step
 from koopman_control.mpc.targets import TargetRows
 from koopman_control.mpc.terms import Build, Parameters, Term
@@ -40,6 +43,8 @@ class Stated:
     parameters: Parameters
     last: Step | None
     _held: Array | None
+    _layout: InputLayout
+    _scenarios: Scenarios
     _reference: TargetRows
     _weights: Weights
     _terms: tuple[Term, ...]
@@ -48,6 +53,8 @@ class Stated:
 
     def constrain(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
         """Return a controller with further constraints; this one stays as it is.
+
+        With several models, they hold for the predicted states of each.
 
         Args:
             build: Function of the predicted states y, shape (N, d), rows after 1 ... N steps; the
@@ -70,6 +77,8 @@ class Stated:
     def penalize(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
         """Return a controller with a further cost; this one stays as it is.
 
+        With several models, it is the mean over their predicted states.
+
         Args:
             build: Function as in `constrain` that returns one convex CVXPY expression, a number.
             parameters: As in `constrain`.
@@ -91,7 +100,8 @@ class Stated:
     @cached_property
     def _stated(self) -> TrackingProblem:
         d = self.model.coordinates.n_outputs
-        return TrackingProblem(self._weights, self._terms, self.parameters, d)
+        n = len(self._scenarios.models)
+        return TrackingProblem(self._weights, self._terms, self.parameters, d, n)
 
     @cached_property
     def qp(self) -> ParametricQP:
@@ -117,7 +127,7 @@ class Stated:
         y = finite_array("observation", observation)
         U = finite_array("guess", guess, shape=self._weights.linear_input.shape)
         plan = solved_about(
-            self._stated, self.model, self.rollout, self._situation(y), U, self.problem, **TIGHT
+            self._stated, self._scenarios, self._situation(y), U, self.problem, **TIGHT
         )
         return plan.U, plan.outcome.cost
 
@@ -125,8 +135,8 @@ class Stated:
         """Say what became of the problem and what the latest step did; print the result."""
         stated, program = self._stated, None
         if isinstance(self._planning, QuadraticPlanning):
-            u = np.zeros(stated.u.shape)
-            Gamma = self.model.linearize(self._reference.rest, u, self.rollout)[1]
+            at = Start(self._reference.rest, forecast=self._layout.nothing(self.horizon))
+            Gamma = self._scenarios.linearized(at, np.zeros(stated.u.shape))[1]
             program = program_of(Condenser(self.qp, self._held), Gamma)
         active: tuple[str, ...] = ()
         broken: tuple[str, ...] = ()

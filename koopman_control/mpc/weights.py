@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.inputs import InputLayout
+from koopman_control.mpc.maps import Index
+from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.settings import (
     Mask,
     box,
@@ -20,6 +22,7 @@ from koopman_control.mpc.settings import (
     soft_mask,
     stage_rows,
     stage_weights,
+    weight_matrix,
     widened,
 )
 
@@ -38,7 +41,7 @@ class Weights:
         input_bounds: Lowest and highest input, shape (2, N, m), finite or infinite.
         rate_bounds: Largest change of each input between two steps, shape (m,), or infinite.
         output_bounds: Lowest and highest output, shape (2, N, p).
-        polytope: G_y (k, p), G_u (k, m) and g (k,) of G_y y + G_u u <= g at every step.
+        polytope: G_y (k, p), G_u (k, m) and g (N, k) of G_y y + G_u u <= g_i at step i.
         soft: Which outputs' bounds may be broken at a price, shape (p,).
         slack_weight: Prices of a violation v: l1 v + l2 v^2, shape (2, p).
     """
@@ -55,6 +58,28 @@ class Weights:
     polytope: tuple[Array, Array, Array]
     soft: Mask
     slack_weight: Array
+
+    def for_models(self, n: int) -> Weights:
+        """Weigh the outputs of n models side by side: the mean cost, and the bounds of each."""
+        if n == 1:
+            return self
+        G_y, G_u, g = self.polytope
+        led_to = np.tile(G_y.any(axis=1), n)
+        led_to[: len(G_y)] = True  # rows of inputs alone are the same for all
+        return replace(
+            self,
+            Q=np.kron(np.eye(n), self.Q) / n,
+            terminal=np.kron(np.eye(n), self.terminal) / n,
+            linear_output=np.tile(self.linear_output, n) / n,
+            output_bounds=np.tile(self.output_bounds, n),
+            polytope=(
+                np.asarray(np.kron(np.eye(n), G_y)[led_to]),
+                np.tile(G_u, (n, 1))[led_to],
+                np.tile(g, n)[:, led_to],
+            ),
+            soft=np.tile(self.soft, n),
+            slack_weight=np.tile(self.slack_weight, n) / n,
+        )
 
 
 def weights_for(
@@ -92,10 +117,38 @@ def weights_for(
         input_bounds=box("input_bounds", input_bounds, m, N, inputs.bounds(model)),
         rate_bounds=rates(rate_bounds, m),
         output_bounds=np.dstack([_output_bounds(output_bounds, terminal_bounds, d, N), past]),
-        polytope=(widened(G_y, p), G_u, g),
+        polytope=(widened(G_y, p), G_u, np.tile(g, (N, 1))),
         soft=np.append(soft_mask(soft, d), np.zeros(p - d, dtype=bool)),
         slack_weight=widened(slack_weights(slack_weight, d), p),
     )
+
+
+def with_terminal(
+    weights: Weights,
+    terminal: ArrayLike | Literal["riccati"],
+    model: LiftedModel,
+    target: tuple[Array, Array],
+    controlled: Index,
+) -> tuple[Weights, Array]:
+    """Set the terminal weight.
+
+    Args:
+        weights: The other settings.
+        terminal: As for `KoopmanMPC`.
+        model: The model.
+        target: State (d,) and all inputs (m,) that are aimed at.
+        controlled: Which inputs are controlled.
+
+    Returns:
+        The settings, and the gain of the regulator at the target.
+    """
+    if isinstance(terminal, str) and terminal != "riccati":
+        raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
+    w, d = weights, model.coordinates.n_outputs
+    gain, to_come = riccati(model, *target, w.Q[-1], w.R[-1] + w.S[-1], controlled)
+    if not isinstance(terminal, str):
+        to_come = widened(weight_matrix("terminal", terminal, d), model.n_states, axes=2)
+    return replace(w, terminal=to_come), gain
 
 
 def common_box(input_bounds: Array, rollout: Rollout) -> Array:
