@@ -96,7 +96,8 @@ class KoopmanMPC(Acting):
         tighten: Margins by which output bounds are moved inwards, since predictions may be off: a
             number, one per state (d,), or per step, (N, d) (see `tube_margins`); "auto": for hard
             bounds, what the model's left-out errors stayed below in most cases
-            (`LiftedModel.error_quantiles`, where the model has them); False: none.
+            (`LiftedModel.error_quantiles`, where the model has them); False: none. Polytopes move
+            by the most that the margins can make of their rows.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.

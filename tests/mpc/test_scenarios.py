@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import cvxpy as cp
+import cvxpy
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -12,6 +12,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, OffsetFree
 
+cp: Any = cvxpy  # its functions are not declared for type checkers
 Make = Callable[..., LiftedModel]
 N = 6
 BOX = [[-1.0], [1.0]]
@@ -29,7 +30,7 @@ def models(linear_model: Make) -> list[LiftedModel]:
     return [linear_model(F, G, action_bounds=BOX) for F, G in PLANTS]
 
 
-def predicted(u: cp.Variable) -> list[cp.Expression]:
+def predicted(u: Any) -> list[Any]:
     """States (N, 2) of every plant, step by step."""
     runs = []
     for F, G in PLANTS:
@@ -42,14 +43,14 @@ def predicted(u: cp.Variable) -> list[cp.Expression]:
     return runs
 
 
-def solved(u: cp.Variable, cost: cp.Expression, constraints: list[Any]) -> Array:
+def solved(u: Any, cost: Any, constraints: list[Any]) -> Array:
     problem = cp.Problem(cp.Minimize(cost), [u >= -1.0, u <= 1.0, *constraints])
-    problem.solve(solver="CLARABEL", **TIGHT)  # type: ignore[no-untyped-call]
+    problem.solve(solver="CLARABEL", **TIGHT)
     assert problem.status == "optimal"
     return np.append(np.ravel(u.value), problem.value)
 
 
-def tracking(u: cp.Variable, runs: list[cp.Expression]) -> cp.Expression:
+def tracking(u: Any, runs: list[Any]) -> Any:
     each = [cp.sum([cp.quad_form(y[k] - TARGET, Q) for k in range(N)]) for y in runs]
     return cp.sum(each) / len(runs) + R * cp.sum_squares(u)
 
