@@ -1,7 +1,7 @@
 """How long a step of the controller takes: tables over sizes, parametrisations and roll-outs.
 
     OMP_NUM_THREADS=1 python -m examples.benchmarks.mpc          # --quick for a few steps only
-    pip install "koopman-control[fast,benchmarks]"               # compiled roll-outs, peers
+    pip install "koopman-control[fast]"                          # compiled roll-outs
 
 Times are those of whole `act()` calls, in microseconds: lift, prediction, filling in, solving and
 checking. They are the processor's time for the one thread that does it all, so that other programs
@@ -61,7 +61,7 @@ class Run:
 
 def main(
     quick: Annotated[bool, typer.Option(help="100 steps instead of 1,000.")] = False,
-    peers: Annotated[bool, typer.Option(help="Also other packages, on the small size.")] = False,
+    peers: Annotated[bool, typer.Option(help="CVXPY and OSQP, too, on two sizes.")] = False,
 ) -> None:
     """Print all tables."""
     steps = 100 if quick else 1000
@@ -181,7 +181,7 @@ def agreement_table(steps: int) -> None:
 
 
 def peers_table(steps: int) -> None:
-    """Other packages on the same problem, each from its own warm start, on our trajectory."""
+    """CVXPY and OSQP on the same problem, each from its own warm start, on our trajectory."""
     print("\n| (n, m, p, N) | package | p50 | p99 | largest deviation |\n|---|---|---|---|---|")
     for size in SIZES[:2]:
         plant = LiftedPlant(*size, steps)

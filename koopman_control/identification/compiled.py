@@ -14,7 +14,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification.relift import OneStepMap
+from koopman_control.identification.relift import OneStepMap, StepMap
 
 ACTIVATION_CODES = {"tanh": 0, "relu": 1, "sine": 2, "softplus": 3}
 
@@ -110,12 +110,14 @@ class CompiledRollOut:
         return Gamma
 
 
-def compiled_roll_out(step_map: OneStepMap) -> CompiledRollOut | None:
+def compiled_roll_out(step_map: StepMap) -> CompiledRollOut | None:
     """Compile a map's roll-out, if numba is there and the map is of a kind that is covered.
 
     Covered are `SampledFeatures` of one layer, and states that stop at a limit where there is one
     input.
     """
+    if not isinstance(step_map, OneStepMap):
+        return None
     features, stops = step_map.features, bool(step_map.saturating.any())
     covered = isinstance(features, SampledFeatures) and features.n_layers == 1
     if not covered or (stops and len(step_map.constant) != 2) or find_spec("numba") is None:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import positive_int
+from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc.acting import Acting
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
+from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.parametrization import Blocks, Knots
+from koopman_control.mpc.plan import Plan, Situation
 from koopman_control.mpc.scenarios import Scenarios, checked_models
 from koopman_control.mpc.search import Effort
 from koopman_control.mpc.settings import stage_rows
 from koopman_control.mpc.solvers import SOLVERS, SolverName
+from koopman_control.mpc.start import Start
+from koopman_control.mpc.stated import Stated
+from koopman_control.mpc.step import Rung, Step
 from koopman_control.mpc.targets import Target, TargetRows
+from koopman_control.mpc.terminal import with_terminal
 from koopman_control.mpc.terms import Parameters
 from koopman_control.mpc.tightening import tightened
-from koopman_control.mpc.weights import weights_for, with_terminal
+from koopman_control.mpc.weights import weights_for
 
 
-class KoopmanMPC(Acting):
+class KoopmanMPC(Stated):
     """Model-predictive controller on a lifted model.
 
     At each step it minimises, over the inputs of the next N steps,
@@ -96,8 +102,7 @@ class KoopmanMPC(Acting):
         tighten: Margins by which output bounds are moved inwards, since predictions may be off: a
             number, one per state (d,), or per step, (N, d) (see `tube_margins`); "auto": for hard
             bounds, what the model's left-out errors stayed below in most cases
-            (`LiftedModel.error_quantiles`, where the model has them); False: none. Polytopes move
-            by the most that the margins can make of their rows.
+            (`LiftedModel.error_quantiles`, where the model has them); False: none. Polytopes too.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
@@ -182,11 +187,64 @@ class KoopmanMPC(Acting):
             slack_weight=slack_weight,
         )
         w = tightened(w, tighten, model, rollout, self._delay)
-        target = self._reference.rest, self._layout.nothing(1).joined(self._input_reference.rest, 0)
-        w, self._gain = with_terminal(w, terminal, model, target, self._layout.controlled)
+        rest = self._reference.rest, self._input_reference.rest
+        w, self._gain = with_terminal(w, terminal, model, *rest, self._layout)
         self._weights = w.for_models(len(models))
-        low, high = w.input_bounds[:, 0]
-        self._safe = np.clip(stage_rows("safe_input", safe_input, m, 1)[0], low, high)
+        safe = stage_rows("safe_input", safe_input, m, 1)[0]
+        self._safe = np.clip(safe, *w.input_bounds[:, 0])
         self._terms = ()
         self.parameters = Parameters()
         self._assemble()
+
+    def reset(self) -> None:
+        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
+        self._loop.restart()
+        self._sight.restart()
+        self._planning.reset()
+        self.last = None
+
+    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
+        """Return the action for an observation.
+
+        Args:
+            observation: Shape (p,).
+            disturbance: Measured inputs: their present values (k,), taken to hold, or a preview
+                (steps, k) from now on, the last row held. None: the forecast of the step before
+                goes on; zero if there never was one.
+
+        Returns:
+            The action, shape (m,), inside the input and rate bounds. Whatever goes wrong, the
+            previous plan is continued, or else the safe input applied; `last` tells.
+
+        Raises:
+            ValueError: In the first step of an episode only, if the observation or the disturbance
+                is no array of the right shape.
+        """
+        start = time.perf_counter()
+        self._planned_at: Situation | None = None
+        trouble = self._sight.look(observation, disturbance, first=not self._loop.step)
+        rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
+        self._loop.apply(rung, plan)
+        self._sight.send(self._loop.previous)
+        self.last = Step(rung, plan, self._planned_at, self._weights, time.perf_counter() - start)
+        return self._loop.previous.copy()
+
+    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
+        """Collect what a plan depends on, from a start in a loop."""
+        step, previous = loop.step, loop.previous
+        reference, inputs = self._reference(y, step), self._input_reference(y, step)
+        own = self.parameters.theta()
+        theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
+        return Situation(start, reference, inputs, theta)
+
+    def _attempt(self) -> tuple[Rung, Plan]:
+        """Plan, or else fall back and say why."""
+        try:
+            at = self._planned_at = self._situated(self._sight.seen, self._sight.start, self._loop)
+            rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
+        except Exception as error:  # whatever it is, the loop must go on
+            self._planning.reset()
+            return self._loop.fall_back(f"{type(error).__name__}: {error}")
+        if plan.status != "optimal":
+            return self._loop.fall_back(plan.status)
+        return rung, plan

@@ -43,7 +43,7 @@ class Rolling:
     def finished(
         self, start: Start, plans: Array, heads: Index, regulator: Regulator
     ) -> tuple[Array, Array]:
-        """Let the regulator take plans (S, N, c) over after heads (S,) steps; re-lifted.
+        """Let the regulator take plans (S, N, m) over after heads (S,) steps; re-lifted.
 
         Returns:
             The plans, changed in place, and the outputs (S, N, d) they lead through.

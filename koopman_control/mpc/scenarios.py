@@ -12,6 +12,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc.maps import Index
 from koopman_control.mpc.regulator import Regulator
@@ -111,6 +112,8 @@ def checked_models(
     first = models[0]
     for i, model in enumerate(models):
         model.check_rollout(rollout)
+        if rollout == "linear":
+            require_plain_inputs(model, 'the linear roll-out no QP: use rollout="relifted"')
         if model.coordinates != first.coordinates or model.n_inputs != first.n_inputs:
             raise ValueError(
                 f"model[{i}] has other states or inputs than model[0]; expected models of one plant"

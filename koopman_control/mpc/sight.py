@@ -95,11 +95,11 @@ class Sight:
         self.seen = np.where(missing, self.seen, y) if missing.any() else y
         return self._estimate is not None and self._estimate.known
 
-    def take_in(self, observation: Any, disturbance: ArrayLike | None, first: bool) -> str:
-        """Take in what is known of the plant; say why, if there is nothing to plan from.
+    def look(self, observation: Any, disturbance: ArrayLike | None, first: bool) -> str:
+        """Take in all that is known of the plant; say why, if there is nothing to plan from.
 
         Raises:
-            ValueError: In the first step of an episode, if there is no array of the right shape.
+            ValueError: In an episode's first step, if an argument has the wrong shape.
         """
         y, trouble = self.nothing, ""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.inputs import InputLayout
-from koopman_control.mpc.maps import Index
-from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.settings import (
     Mask,
     box,
@@ -22,7 +20,6 @@ from koopman_control.mpc.settings import (
     soft_mask,
     stage_rows,
     stage_weights,
-    weight_matrix,
     widened,
 )
 
@@ -121,34 +118,6 @@ def weights_for(
         soft=np.append(soft_mask(soft, d), np.zeros(p - d, dtype=bool)),
         slack_weight=widened(slack_weights(slack_weight, d), p),
     )
-
-
-def with_terminal(
-    weights: Weights,
-    terminal: ArrayLike | Literal["riccati"],
-    model: LiftedModel,
-    target: tuple[Array, Array],
-    controlled: Index,
-) -> tuple[Weights, Array]:
-    """Set the terminal weight.
-
-    Args:
-        weights: The other settings.
-        terminal: As for `KoopmanMPC`.
-        model: The model.
-        target: State (d,) and all inputs (m,) that are aimed at.
-        controlled: Which inputs are controlled.
-
-    Returns:
-        The settings, and the gain of the regulator at the target.
-    """
-    if isinstance(terminal, str) and terminal != "riccati":
-        raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
-    w, d = weights, model.coordinates.n_outputs
-    gain, to_come = riccati(model, *target, w.Q[-1], w.R[-1] + w.S[-1], controlled)
-    if not isinstance(terminal, str):
-        to_come = widened(weight_matrix("terminal", terminal, d), model.n_states, axes=2)
-    return replace(w, terminal=to_come), gain
 
 
 def common_box(input_bounds: Array, rollout: Rollout) -> Array:
