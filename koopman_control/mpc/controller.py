@@ -14,20 +14,20 @@ from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.parametrization import Blocks, Knots
-from koopman_control.mpc.plan import Plan, Situation
-from koopman_control.mpc.scenarios import Scenarios, checked_models
-from koopman_control.mpc.search import Effort
-from koopman_control.mpc.settings import stage_rows
+from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.scenarios import Scenarios, checked_models
+from koopman_control.mpc.planning.search import Effort
 from koopman_control.mpc.solvers import SOLVERS, SolverName
 from koopman_control.mpc.start import Start
 from koopman_control.mpc.stated import Stated
+from koopman_control.mpc.statement.parametrization import Blocks, Knots
+from koopman_control.mpc.statement.settings import stage_rows
+from koopman_control.mpc.statement.targets import Target, TargetRows
+from koopman_control.mpc.statement.terminal import with_terminal
+from koopman_control.mpc.statement.terms import Parameters
+from koopman_control.mpc.statement.tightening import tightened
+from koopman_control.mpc.statement.weights import weights_for
 from koopman_control.mpc.step import Rung, Step
-from koopman_control.mpc.targets import Target, TargetRows
-from koopman_control.mpc.terminal import with_terminal
-from koopman_control.mpc.terms import Parameters
-from koopman_control.mpc.tightening import tightened
-from koopman_control.mpc.weights import weights_for
 
 
 class KoopmanMPC(Stated):

@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc import guesses
-from koopman_control.mpc.plan import Plan, Predicted
+from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.plan import Plan, Predicted
+from koopman_control.mpc.statement.weights import Weights
 from koopman_control.mpc.step import Rung
-from koopman_control.mpc.weights import Weights
 
 
 class Loop:

@@ -13,27 +13,27 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.batch import BatchMPC
-from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.compilation.parametric import ParametricQP
+from koopman_control.mpc.compilation.presolve import compile_qp
 from koopman_control.mpc.estimation import Estimator, History
-from koopman_control.mpc.explanation import Explanation, program_of, reached
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.parametric import ParametricQP
-from koopman_control.mpc.parametrization import Blocks, Knots
-from koopman_control.mpc.plan import Situation
-from koopman_control.mpc.planning import Planning, QuadraticPlanning
-from koopman_control.mpc.presolve import compile_qp
-from koopman_control.mpc.problem import TrackingProblem
-from koopman_control.mpc.scenarios import Scenarios
-from koopman_control.mpc.search import Effort, Search
+from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.plan import Situation
+from koopman_control.mpc.planning.quadratic import Planning, QuadraticPlanning
+from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.planning.search import Effort, Search
+from koopman_control.mpc.planning.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
 from koopman_control.mpc.sight import Sight
 from koopman_control.mpc.solvers import SolverName
 from koopman_control.mpc.start import Start
+from koopman_control.mpc.statement.explanation import Explanation, program_of, reached
+from koopman_control.mpc.statement.parametrization import Blocks, Knots
+from koopman_control.mpc.statement.problem import TrackingProblem
+from koopman_control.mpc.statement.targets import TargetRows
+from koopman_control.mpc.statement.terms import Build, Parameters, Term
+from koopman_control.mpc.statement.weights import Weights, common_box
 from koopman_control.mpc.step import Step
-from koopman_control.mpc.targets import TargetRows
-from koopman_control.mpc.terms import Build, Parameters, Term
-from koopman_control.mpc.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
-from koopman_control.mpc.weights import Weights, common_box
 
 
 class Stated:

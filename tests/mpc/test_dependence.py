@@ -6,8 +6,9 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from koopman_control.mpc import compile_qp, dependence
-from koopman_control.mpc.maps import AffineMap
+from koopman_control.mpc import compile_qp
+from koopman_control.mpc.compilation import dependence
+from koopman_control.mpc.compilation.maps import AffineMap
 
 atoms: Any = cp
 

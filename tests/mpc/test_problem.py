@@ -10,12 +10,12 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, ParametricQP, compile_qp
-from koopman_control.mpc.affine import theta_of
-from koopman_control.mpc.condense import Condenser
-from koopman_control.mpc.merit import Merit
-from koopman_control.mpc.problem import TrackingProblem
-from koopman_control.mpc.terms import Parameters
-from koopman_control.mpc.weights import Weights
+from koopman_control.mpc.compilation.affine import theta_of
+from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.merit import Merit
+from koopman_control.mpc.statement.problem import TrackingProblem
+from koopman_control.mpc.statement.terms import Parameters
+from koopman_control.mpc.statement.weights import Weights
 
 N, P, M = 5, 3, 2
 

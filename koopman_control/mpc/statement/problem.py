@@ -18,9 +18,9 @@ from cvxpy.atoms.affine.vstack import vstack
 from cvxpy.atoms.sum_squares import sum_squares
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.limits import Limits, users_limit
-from koopman_control.mpc.terms import Parameters, Term
-from koopman_control.mpc.weights import Weights
+from koopman_control.mpc.statement.limits import Limits, users_limit
+from koopman_control.mpc.statement.terms import Parameters, Term
+from koopman_control.mpc.statement.weights import Weights
 
 
 class TrackingProblem:

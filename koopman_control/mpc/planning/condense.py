@@ -13,10 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.dense import DenseQP
-from koopman_control.mpc.maps import AffineMap, Index
-from koopman_control.mpc.parametric import ParametricQP
-from koopman_control.mpc.substitution import with_inputs
+from koopman_control.mpc.compilation.dense import DenseQP
+from koopman_control.mpc.compilation.maps import AffineMap, Index
+from koopman_control.mpc.compilation.parametric import ParametricQP
+from koopman_control.mpc.compilation.substitution import with_inputs
 
 
 @dataclass(frozen=True)

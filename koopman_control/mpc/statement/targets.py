@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array
-from koopman_control.mpc.settings import stage_rows, widened
+from koopman_control.mpc.statement.settings import stage_rows, widened
 
 Target = ArrayLike | Callable[[Array], ArrayLike]
 

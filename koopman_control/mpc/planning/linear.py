@@ -14,14 +14,21 @@ from time import perf_counter
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc import guesses
-from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.inputs import columns_of
-from koopman_control.mpc.maps import Index
-from koopman_control.mpc.merit import Merit
-from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times, all_finite
-from koopman_control.mpc.prepared import PreparedProgram
-from koopman_control.mpc.scenarios import Scenarios
+from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.merit import Merit
+from koopman_control.mpc.planning.plan import (
+    NOT_FINITE,
+    Plan,
+    Predicted,
+    Situation,
+    Times,
+    all_finite,
+)
+from koopman_control.mpc.planning.prepared import PreparedProgram
+from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.solvers import Solver
 from koopman_control.mpc.start import Start
 

@@ -11,8 +11,8 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.regulator import riccati
-from koopman_control.mpc.settings import weight_matrix, widened
-from koopman_control.mpc.weights import Weights
+from koopman_control.mpc.statement.settings import weight_matrix, widened
+from koopman_control.mpc.statement.weights import Weights
 
 
 def with_terminal(

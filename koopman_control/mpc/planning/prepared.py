@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.condense import Condenser
-from koopman_control.mpc.dense import DenseQP
-from koopman_control.mpc.maps import AffineMap
+from koopman_control.mpc.compilation.dense import DenseQP
+from koopman_control.mpc.compilation.maps import AffineMap
+from koopman_control.mpc.planning.condense import Condenser
 
 
 class PreparedProgram:

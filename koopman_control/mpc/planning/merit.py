@@ -6,9 +6,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.condense import Condenser, Instance
-from koopman_control.mpc.dense import DenseQP
-from koopman_control.mpc.maps import Index
+from koopman_control.mpc.compilation.dense import DenseQP
+from koopman_control.mpc.compilation.maps import Index
+from koopman_control.mpc.planning.condense import Condenser, Instance
 from koopman_control.mpc.solvers import DaqpSolver
 
 EXACT_PENALTY = 1e6  # price of violating a hard row by one unit

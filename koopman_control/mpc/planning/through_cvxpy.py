@@ -10,13 +10,13 @@ import cvxpy as cp
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc import guesses
+from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.inputs import columns_of
-from koopman_control.mpc.maps import Index
-from koopman_control.mpc.plan import Plan, Predicted, Situation
-from koopman_control.mpc.planning import Outcome
-from koopman_control.mpc.problem import TrackingProblem
-from koopman_control.mpc.scenarios import Scenarios
+from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.plan import Plan, Predicted, Situation
+from koopman_control.mpc.planning.quadratic import Outcome
+from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.statement.problem import TrackingProblem
 
 TIGHT = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
 

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.condense import Condenser
-from koopman_control.mpc.linear import LinearPlanner
+from koopman_control.mpc.compilation.maps import Index
+from koopman_control.mpc.compilation.parametric import ParametricQP
+from koopman_control.mpc.compilation.softening import softened
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.maps import Index
-from koopman_control.mpc.merit import Merit
-from koopman_control.mpc.parametric import ParametricQP
-from koopman_control.mpc.plan import Plan, Situation
-from koopman_control.mpc.planners import SequentialPlanner
-from koopman_control.mpc.scenarios import Scenarios
-from koopman_control.mpc.search import Search
-from koopman_control.mpc.softening import softened
+from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.linear import LinearPlanner
+from koopman_control.mpc.planning.merit import Merit
+from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.planning.search import Search
+from koopman_control.mpc.planning.sequential import SequentialPlanner
 from koopman_control.mpc.solvers import SolverName, make_solver
 
 Outcome = tuple[Literal["solved", "softened"], Plan]

@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.maps import AffineMap, Index
-from koopman_control.mpc.parametric import ParametricQP
+from koopman_control.mpc.compilation.maps import AffineMap, Index
+from koopman_control.mpc.compilation.parametric import ParametricQP
 
 DIGITS = 10  # rows whose entries agree to so many are parallel
 SLACK = 1e-12  # relative; a bound exceeded by less is kept

@@ -9,9 +9,9 @@ from itertools import groupby
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.condense import Condenser
-from koopman_control.mpc.limits import Limit
-from koopman_control.mpc.settings import Mask
+from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.statement.limits import Limit
+from koopman_control.mpc.statement.settings import Mask
 
 ACTIVE = 1e-6  # a bound within this of its limit, relative to the largest excess, is active
 

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.regulator import riccati
-from koopman_control.mpc.settings import Mask, weight_matrix, widened
-from koopman_control.mpc.weights import Weights
+from koopman_control.mpc.statement.settings import Mask, weight_matrix, widened
+from koopman_control.mpc.statement.weights import Weights
 
 MOST = 0.45  # of the distance between two bounds; a tenth of it always stays
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.mpc.maps import Index
+from koopman_control.mpc.compilation.maps import Index
 
 
 @dataclass(frozen=True)

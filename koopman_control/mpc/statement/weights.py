@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.inputs import InputLayout
-from koopman_control.mpc.settings import (
+from koopman_control.mpc.statement.settings import (
     Mask,
     box,
     polytope_rows,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.mpc import guesses
-from koopman_control.mpc.maps import Index
-from koopman_control.mpc.plan import Situation
+from koopman_control.mpc.compilation.maps import Index
+from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.plan import Situation
+from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.regulator import Regulator
-from koopman_control.mpc.scenarios import Scenarios
 
 
 @dataclass(frozen=True)

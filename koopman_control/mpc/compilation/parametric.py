@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array
-from koopman_control.mpc.dense import DenseQP
-from koopman_control.mpc.maps import AffineMap, Index, QuadraticMap, Recovery
+from koopman_control.mpc.compilation.dense import DenseQP
+from koopman_control.mpc.compilation.maps import AffineMap, Index, QuadraticMap, Recovery
 from koopman_control.mpc.solvers import Residuals, make_solver, residuals
 
 Values = Mapping[str, ArrayLike] | ArrayLike

@@ -10,10 +10,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.canonical import Canonical, entry_name
-from koopman_control.mpc.dependence import parameter_maps
-from koopman_control.mpc.maps import AffineQP, Index, QuadraticMap, Recovery
-from koopman_control.mpc.statement import check_statement
+from koopman_control.mpc.compilation.canonical import Canonical, entry_name
+from koopman_control.mpc.compilation.checks import check_statement
+from koopman_control.mpc.compilation.dependence import parameter_maps
+from koopman_control.mpc.compilation.maps import AffineQP, Index, QuadraticMap, Recovery
 
 SHOWN = 3  # entries that the name of a row without origin lists
 

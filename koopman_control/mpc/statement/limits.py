@@ -16,8 +16,8 @@ import scipy.sparse as sp
 from cvxpy.constraints.nonpos import Inequality
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.maps import Index
-from koopman_control.mpc.settings import Mask
+from koopman_control.mpc.compilation.maps import Index
+from koopman_control.mpc.statement.settings import Mask
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.affine import affine_qp
-from koopman_control.mpc.elimination import without_defined_variables
-from koopman_control.mpc.maps import AffineMap, AffineQP, Index, Recovery
-from koopman_control.mpc.parametric import ParametricQP, Stated
+from koopman_control.mpc.compilation.affine import affine_qp
+from koopman_control.mpc.compilation.elimination import without_defined_variables
+from koopman_control.mpc.compilation.maps import AffineMap, AffineQP, Index, Recovery
+from koopman_control.mpc.compilation.parametric import ParametricQP, Stated
 
 SAME = 1e-12  # entries of rows that differ by less are equal
 

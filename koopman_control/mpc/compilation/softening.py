@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from koopman_control.mpc.parametric import ParametricQP
-from koopman_control.mpc.settings import Mask
+from koopman_control.mpc.compilation.parametric import ParametricQP
+from koopman_control.mpc.statement.settings import Mask
 
 
 def softened(qp: ParametricQP, linear: float, quadratic: float) -> ParametricQP | None:

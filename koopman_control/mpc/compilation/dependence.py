@@ -15,8 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.canonical import Canonical
-from koopman_control.mpc.maps import AffineMap, Index
+from koopman_control.mpc.compilation.canonical import Canonical
+from koopman_control.mpc.compilation.maps import AffineMap, Index
 
 Maps = dict[str, AffineMap]
 

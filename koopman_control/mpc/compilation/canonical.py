@@ -16,8 +16,8 @@ import cvxpy as cp
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.maps import Index
-from koopman_control.mpc.statement import constraint_name
+from koopman_control.mpc.compilation.checks import constraint_name
+from koopman_control.mpc.compilation.maps import Index
 
 SOLVER = "OSQP"  # the standard form asked of CVXPY; must not change between calls
 
