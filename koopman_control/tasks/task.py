@@ -41,6 +41,8 @@ class Task:
         input_reference: Target of the inputs, or a function of the observation.
         excitation: Signal of the first steps.
         noise: Signal added to the controller while it collects; None adds nothing.
+        until: Says of an observation whether to break an episode of data off there and reset; None
+            never does.
         state_names: Labels of the states with their units, for the figures; None: the model's own.
         mpc: Further settings of `KoopmanMPC`.
 
@@ -71,6 +73,7 @@ class Task:
     input_reference: float | Callable[[Array], Any] = 0.0
     excitation: Signal = HeldUniform(hold=(1, 10))  # noqa: RUF009  # frozen
     noise: Signal | None = None
+    until: Callable[[Array], bool] | None = None
     state_names: tuple[str, ...] | None = None
     mpc: Mapping[str, Any] = field(default_factory=dict)
 
@@ -115,6 +118,7 @@ class Task:
             n_rounds=self.n_rounds,
             excitation=self.excitation,
             noise=self.noise,
+            until=self.until,
             seed=seed,
             on_step=on_step,
         )
