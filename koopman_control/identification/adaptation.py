@@ -93,7 +93,7 @@ class OnlineModel:
         A[:, : self._n_phi] += K[: self._n_phi].T
         B = K[self._n_phi :].T / self._input_scale
         summary = {**self._model.summary, "n_adapted": self.n_samples}
-        return replace(self._model, A=A, B=B, summary=summary)
+        return replace(self._model, A=A, B=B, summary=summary, error_quantiles={})
 
 
 def adapt(

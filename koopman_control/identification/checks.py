@@ -20,34 +20,6 @@ LOOKED_AT = 2000  # rows
 TOLERATED = 0.2  # share of directions that may be lost to rounding; the smallest solution is used
 
 
-def one_of(name: str, value: object, allowed: Sequence[object], where: str = "") -> None:
-    """Raise a ValueError unless value is one of those allowed."""
-    if value not in allowed:
-        expected = ", ".join(str(choice) for choice in allowed)
-        raise ValueError(f"{name} is {value!r}; {where}expected one of {expected}")
-
-
-def regularizations(value: Any, candidates: Sequence[float]) -> Sequence[float]:
-    """Return the candidates for "cv..." and otherwise the value alone, checked."""
-    if isinstance(value, str) and value in ("cv", "cv-per-state"):
-        return candidates
-    number = isinstance(value, (int, float, np.integer, np.floating))
-    if number and 0.0 <= float(value) < np.inf:
-        return (float(value),)
-    raise ValueError(f'regularization is {value!r}; expected "cv" or a number of at least 0')
-
-
-def feature_maps(features: Any) -> list[FeatureMap]:
-    """Return one feature map or a sequence of them as a list, checked."""
-    given = list(features) if isinstance(features, (list, tuple)) else [features]
-    if not given:
-        raise ValueError("features is an empty list; expected at least one feature map")
-    for item in given:
-        if not isinstance(item, FeatureMap):
-            raise TypeError(f"features holds {item!r}; expected feature maps: SampledFeatures(100)")
-    return given
-
-
 def warn_of_idle_inputs(frame: Frame, names: Sequence[str] | None) -> None:
     """Warn of inputs that never move; the model takes their effect to be zero."""
     for i in np.flatnonzero(np.isinf(frame.input_scale)).tolist():

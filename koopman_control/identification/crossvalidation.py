@@ -70,7 +70,7 @@ class CrossValidation:
                 scaled_errors(
                     self.regression.model(solver.solve(regularization)),
                     windows,
-                    self._scale,
+                    self.scale,
                     rollout,
                 )
                 for solver, windows in zip(self._solvers, self._windows, strict=True)
@@ -112,5 +112,6 @@ class CrossValidation:
         return [windows_of(fold, self._horizon) for fold in self._folds]
 
     @cached_property
-    def _scale(self) -> Array:
+    def scale(self) -> Array:
+        """What errors are divided by, shape (d,)."""
         return state_scale(self.runs, self.regression.frame.coordinates)

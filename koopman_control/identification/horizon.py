@@ -86,7 +86,8 @@ def refine_over_horizon(
     search = Refinement(model, CondensedData.of(factors, model, scale, H))
     A, B = search.path(PULLS[: best + 1])[-1]
     facts |= {"horizon_error": float(errors[best]), "horizon_pull": PULLS[best]}
-    return replace(model, A=A, B=B, summary={**model.summary, **facts})
+    summary = {**model.summary, **facts}
+    return replace(model, A=A, B=B, summary=summary, error_quantiles={})
 
 
 class Refinement:

@@ -109,7 +109,7 @@ def reduced(
     small = replace(model, A=_exact(A, model, core.start), B=B, C=C, reduction=T)
     bound = _bound(model, small, Z0, Z0 @ T.T, U_box, horizon) / scale
     facts = {"order_before": model.n_lifted, "error_bound": float(bound.max())}
-    small = replace(small, summary=dict(model.summary) | facts)
+    small = replace(small, summary=dict(model.summary) | facts, error_quantiles={})
     return Reduction(small, bound, s, model.n_lifted)
 
 

@@ -21,8 +21,9 @@ from koopman_control.identification.accumulation import (
     Accumulator,
     whitening,
 )
+from koopman_control.identification.folding import read_out
 from koopman_control.identification.least_squares import RFactor
-from koopman_control.identification.model import LiftedModel, read_out
+from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.relift import Embedding
 from koopman_control.identification.snapshots import (
     Chunk,

@@ -89,7 +89,8 @@ def stabilized(
         A[core, 0] -= taken_over[:, 0]
     B[core] -= taken_over[:, 1:]
     facts = {"radius": radius, "spectral_radius_before": before}
-    stable = replace(model, A=A, B=B, summary=dict(model.summary) | facts)
+    summary = dict(model.summary) | facts
+    stable = replace(model, A=A, B=B, summary=summary, error_quantiles={})
     if data is None:
         return stable
     price = {

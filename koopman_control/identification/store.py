@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from koopman_control.identification.model import LiftedModel
 
 KIND = "lifted-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FEATURE = "features/"  # prefix of the feature map's own arrays
+QUANTILES = "error_quantiles/"  # prefix of the roll-outs' error quantiles
 _ARRAYS = ("A", "B", "C", "center", "scale", "limits", "saturating")
 _OPTIONAL = ("N", "action_bounds", "reduction")
 
@@ -30,6 +31,7 @@ def write_model(path: PathLike, model: LiftedModel) -> None:
     arrays = {name: getattr(model, name) for name in _ARRAYS}
     arrays |= {name: a for name in _OPTIONAL if (a := getattr(model, name)) is not None}
     arrays |= {FEATURE + name: value for name, value in feature_arrays.items()}
+    arrays |= {QUANTILES + rollout: bounds for rollout, bounds in model.error_quantiles.items()}
     settings = {
         "n_observations": model.coordinates.n_observations,
         "columns": model.coordinates.columns,
@@ -37,6 +39,7 @@ def write_model(path: PathLike, model: LiftedModel) -> None:
         "features": feature_settings,
         "dt": model.dt,
         "state_names": model.state_names,
+        "error_level": model.error_level,
         "summary": {key: _to_json(value) for key, value in model.summary.items()},
     }
     save_npz(path, KIND, FORMAT_VERSION, arrays, settings)
@@ -47,7 +50,6 @@ def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
     arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
     try:
         columns = (tuple(c) if isinstance(c, list) else c for c in settings["columns"])
-        own = {k.removeprefix(FEATURE): a for k, a in arrays.items() if k.startswith(FEATURE)}
         return make(
             **{name: arrays[name] for name in _ARRAYS},
             **{name: arrays.get(name) for name in _OPTIONAL},
@@ -57,13 +59,19 @@ def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
                 settings["memory"],
                 arrays["B"].shape[1] if settings["memory"] else 0,
             ),
-            features=rebuild_features(settings["features"], own),
+            features=rebuild_features(settings["features"], _under(FEATURE, arrays)),
+            error_quantiles=_under(QUANTILES, arrays),
+            error_level=settings["error_level"],
             dt=settings["dt"],
             state_names=tuple(settings["state_names"]),
             summary={key: _from_json(value) for key, value in settings["summary"].items()},
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{path} does not hold a whole lifted model: {error}") from error
+
+
+def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
 
 
 def _to_json(value: Any) -> Any:

@@ -1,15 +1,8 @@
-"""A CVXPY problem as a quadratic program whose vectors are affine in its parameters.
-
-CVXPY's rules for parametrised problems (DPP) make costs and right-hand sides affine functions of
-the parameters. So the map is found exactly by canonicalising at zero and at every unit vector,
-through CVXPY's public interface only; two random points check it.
-"""
+"""A CVXPY problem as a quadratic program whose vectors are affine in its parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import SimpleNamespace
+from collections.abc import Sequence
 from typing import Any
 
 import cvxpy as cp
@@ -17,9 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.maps import AffineMap, AffineQP, Index, QuadraticMap
+from koopman_control.mpc.canonical import Canonical, entry_name
+from koopman_control.mpc.dependence import parameter_maps
+from koopman_control.mpc.maps import AffineQP, Index, QuadraticMap, Recovery
+from koopman_control.mpc.statement import check_statement
 
-SOLVER = "OSQP"  # the standard form asked of CVXPY; must not change between calls
+SHOWN = 3  # entries that the name of a row without origin lists
 
 
 def affine_qp(
@@ -33,7 +29,7 @@ def affine_qp(
         problem: A problem that follows CVXPY's rules for parameters (DPP) and is a quadratic
             program. A maximisation is turned into the minimisation of the negative cost.
         parameters: All its parameters; theta stacks their entries, row after row.
-        variables: Variables whose place in x is wanted.
+        variables: Variables to be kept in x.
 
     Returns:
         The program.
@@ -42,134 +38,42 @@ def affine_qp(
         ValueError: If the problem is not convex, not DPP, not a quadratic program, or has other
             parameters or variables than those given.
     """
-    _check(problem, parameters, variables)
-    # A fresh problem, so that the user's keeps its status, with the same expressions.
-    problem = cp.Problem(problem.objective, problem.constraints)
-    units = np.concatenate([np.zeros(0), *(_direction(p) for p in parameters)])
-    with _values_kept([*problem.parameters(), *problem.variables()]):
-        base = _data_at(problem, parameters, np.zeros(len(units)))
-        moved = [_data_at(problem, parameters, theta) for theta in np.diag(units)]
-        maps = {
-            key: _affine(base[key], [data[key] for data in moved], units)
-            for key in ("q", "offset", "b", "G")
-        }
-        _verify(problem, parameters, units, base, maps)
-        columns = _columns(problem, variables, base)
+    check_statement(problem, parameters, variables)
+    n_parameters = sum(p.size for p in parameters)
+    canonical = Canonical(problem, parameters)
+    with canonical.values_kept():
+        base = canonical.data(np.zeros(n_parameters))
+        maps = parameter_maps(canonical, parameters, base)
+        columns, names = canonical.places(base)
+    E, F = sp.csr_array(base["A"]), sp.csr_array(base["F"])
+    names = _named(names, sp.csr_array(sp.vstack([E, F])), columns)
     offset = maps["offset"]
+    linear = offset.matrix.toarray()[0]
     return AffineQP(
         P=_symmetric(base["P"]),
         q=maps["q"],
-        c=QuadraticMap(
-            float(offset.constant[0]),
-            offset.matrix.toarray()[0],
-            np.zeros((len(units), len(units))),
-        ),
-        E=sp.csr_array(base["A"]),
+        c=QuadraticMap(float(offset.constant[0]), linear, np.zeros((n_parameters, n_parameters))),
+        E=E,
         b=maps["b"],
-        F=sp.csr_array(base["F"]),
+        F=F,
         g=maps["G"],
-        columns=columns,
+        columns={v.name(): columns[v.name()] for v in variables},
+        names=(tuple(names[: E.shape[0]]), tuple(names[E.shape[0] :])),
+        recovery=Recovery.of(columns, len(base["q"]), n_parameters),
     )
 
 
 def theta_of(parameters: Sequence[cp.Parameter]) -> Array:
-    """Stack the current values of parameters, row after row."""
+    """Stack the current values of parameters, row after row.
+
+    Raises:
+        ValueError: If a parameter has no value.
+    """
+    unset = [p.name() for p in parameters if p.value is None]
+    if unset:
+        raise ValueError(f"parameters {unset} have no value; set their .value first")
     values = [np.ravel(np.asarray(p.value, dtype=np.float64)) for p in parameters]
     return np.concatenate([np.zeros(0), *values])
-
-
-def _check(
-    problem: cp.Problem, parameters: Sequence[cp.Parameter], variables: Sequence[cp.Variable]
-) -> None:
-    if not problem.is_dcp():
-        raise ValueError("the problem is not convex by CVXPY's rules (DCP); rewrite its cost")
-    if not problem.is_dpp():
-        raise ValueError(
-            "the problem multiplies parameters by parameters or nonlinear terms (it is not DPP); "
-            "introduce a parameter for the product"
-        )
-    if not problem.is_qp():
-        raise ValueError("the problem is not a quadratic program; solve it through CVXPY itself")
-    if problem.is_mixed_integer():
-        raise ValueError("the problem has integer variables; expected continuous ones")
-    unknown = sorted({p.name() for p in problem.parameters()} - {p.name() for p in parameters})
-    if unknown:
-        raise ValueError(f"the problem has parameters {unknown} that were not listed; list them")
-    absent = sorted({v.name() for v in variables} - {v.name() for v in problem.variables()})
-    if absent:
-        raise ValueError(f"variables {absent} do not occur in the problem; expected those that do")
-
-
-@contextmanager
-def _values_kept(leaves: Sequence[Any]) -> Iterator[None]:
-    """Give parameters and variables their values back afterwards."""
-    values = [leaf.value for leaf in leaves]
-    try:
-        yield
-    finally:
-        for leaf, value in zip(leaves, values, strict=True):
-            leaf.save_value(value)
-
-
-def _direction(parameter: cp.Parameter) -> Array:
-    """Choose unit steps that stay within a parameter's declared sign."""
-    return np.full(parameter.size, -1.0 if parameter.is_nonpos() else 1.0)
-
-
-def _data_at(
-    problem: cp.Problem, parameters: Sequence[cp.Parameter], theta: Array
-) -> dict[str, Any]:
-    """Canonicalise the problem at given parameters; `offset` is the cost it leaves out, (1,)."""
-    start = 0
-    for parameter in parameters:
-        parameter.value = theta[start : start + parameter.size].reshape(parameter.shape)
-        start += parameter.size
-    data, chain, inverse_data = problem.get_problem_data(SOLVER, enforce_dpp=True)
-    zero = np.zeros(len(data["q"]))
-    problem.unpack_results(_answer(zero, data), chain, inverse_data)
-    sign = -1.0 if isinstance(problem.objective, cp.Maximize) else 1.0
-    return {**data, "offset": np.array([sign * problem.solution.opt_val])}
-
-
-def _answer(x: Array, data: dict[str, Any]) -> SimpleNamespace:
-    """Dress x up as an answer of the solver with cost zero."""
-    info = SimpleNamespace(
-        status_val=1, status="solved", run_time=0.0, setup_time=0.0, iter=0, obj_val=0.0
-    )
-    return SimpleNamespace(x=x, y=np.zeros(len(data["b"]) + len(data["G"])), info=info)
-
-
-def _affine(constant: Array, values: list[Array], units: Array) -> AffineMap:
-    base = np.asarray(constant, dtype=np.float64)
-    slopes = (np.array(values).reshape(len(units), len(base)) - base) / units[:, None]
-    return AffineMap(base, sp.csr_array(slopes.T))
-
-
-def _verify(
-    problem: cp.Problem,
-    parameters: Sequence[cp.Parameter],
-    units: Array,
-    base: dict[str, Any],
-    maps: dict[str, AffineMap],
-) -> None:
-    """Compare the maps with CVXPY at two random points; matrices must not depend on parameters."""
-    rng = np.random.default_rng(0)
-    for _ in range(2):
-        theta = units * rng.uniform(0.5, 2.0, len(units))
-        data = _data_at(problem, parameters, theta)
-        moved = any(_differ(data[key], base[key]) for key in ("P", "A", "F"))
-        wrong = any(not np.allclose(m(theta), data[key]) for key, m in maps.items())
-        if moved or wrong:
-            raise ValueError(
-                "parameters multiply variables in a quadratic term or a constraint, so the "
-                "compiled problem would change its matrices; make them constants or solve through "
-                "CVXPY"
-            )
-
-
-def _differ(M: Any, base: Any) -> bool:
-    difference = sp.csr_array(M) - sp.csr_array(base)
-    return bool(np.any(difference.data != 0.0))
 
 
 def _symmetric(P: Any) -> sp.csr_array:
@@ -180,11 +84,14 @@ def _symmetric(P: Any) -> sp.csr_array:
     return sp.csr_array(P)
 
 
-def _columns(
-    problem: cp.Problem, variables: Sequence[cp.Variable], base: dict[str, Any]
-) -> dict[str, Index]:
-    """Find variables in x by unpacking the solution x = (0, 1, 2, ...)."""
-    _, chain, inverse_data = problem.get_problem_data(SOLVER, enforce_dpp=True)
-    counted = np.arange(len(base["q"]), dtype=np.float64)
-    problem.unpack_results(_answer(counted, base), chain, inverse_data)
-    return {v.name(): np.rint(np.asarray(v.value)).astype(np.int64) for v in variables}
+def _named(names: list[str], rows: sp.csr_array, columns: dict[str, Index]) -> list[str]:
+    """Name the rows that CVXPY added after the entries of the user's variables in them."""
+    owners = {int(j): entry_name(v, e) for v, c in columns.items() for e, j in np.ndenumerate(c)}
+    named = []
+    for i, name in enumerate(names):
+        inside = [int(j) for j in rows.indices[rows.indptr[i] : rows.indptr[i + 1]]]
+        known = sorted(owners[j] for j in inside if j in owners)
+        kind = "bound of" if len(known) == len(inside) == 1 else "auxiliary row of"
+        listed = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
+        named.append(name or f"{kind} {listed or 'the cost'}")
+    return named

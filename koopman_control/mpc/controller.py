@@ -3,70 +3,49 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
-import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array, positive_float, positive_int
+from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc import guesses
-from koopman_control.mpc.condense import Condenser
-from koopman_control.mpc.history import History
-from koopman_control.mpc.planners import LinearPlanner, Plan, SequentialPlanner, Situation
-from koopman_control.mpc.presolve import ParametricQP, compile_qp
-from koopman_control.mpc.problem import TrackingProblem, Weights
+from koopman_control.mpc.estimation import History, Observer
+from koopman_control.mpc.inputs import InputLayout
+from koopman_control.mpc.loop import Loop
+from koopman_control.mpc.parametrization import Blocks, Knots
+from koopman_control.mpc.plan import Plan, Situation
+from koopman_control.mpc.planning import QuadraticPlanning
 from koopman_control.mpc.regulator import riccati
+from koopman_control.mpc.rolling import Rolling
 from koopman_control.mpc.search import Effort, Search
-from koopman_control.mpc.settings import Target, TargetRows, box, rates, weight_matrix, widened
-from koopman_control.mpc.solvers import SOLVERS
-
-Rung = Literal["solved", "shifted", "safe"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """What the controller did in its latest step.
-
-    Args:
-        rung: "solved"; "shifted" if the previous plan was continued instead; "safe" if there was
-            none, and the safe input was applied.
-        status: The solver's word, or why there was nothing to solve.
-        inputs: Planned inputs, shape (N, m).
-        outputs: Predicted states after each of them, shape (N, d).
-        objective: Predicted cost of the plan.
-        iterations: Solver iterations, all programs of the step together.
-        seconds: Duration of the whole step.
-    """
-
-    rung: Rung
-    status: str
-    inputs: Array
-    outputs: Array
-    objective: float
-    iterations: int
-    seconds: float
-
-    @property
-    def fallback(self) -> bool:
-        """Whether the action came from a fallback."""
-        return self.rung != "solved"
+from koopman_control.mpc.settings import stage_rows, weight_matrix, widened
+from koopman_control.mpc.sight import Sight
+from koopman_control.mpc.solvers import SOLVERS, SolverName
+from koopman_control.mpc.start import Start
+from koopman_control.mpc.stated import Stated
+from koopman_control.mpc.step import Rung, Step
+from koopman_control.mpc.targets import Target, TargetRows
+from koopman_control.mpc.terms import Parameters
+from koopman_control.mpc.through_cvxpy import CvxpyPlanning
+from koopman_control.mpc.tightening import margins, moved_inwards
+from koopman_control.mpc.weights import common_box, weights_for
 
 
-class KoopmanMPC:
+class KoopmanMPC(Stated):
     """Model-predictive controller on a lifted model.
 
     At each step it minimises, over the inputs of the next N steps,
 
         sum_k |y_k - r_k|_Q^2 + |u_k - u_r|_R^2 + |u_k - u_k-1|_S^2 + |y_N - r_N|_terminal^2
+              + linear_output' y_k + linear_input' u_k
 
-    within input bounds and rate bounds, and within output bounds kept softly. y are the model's
-    states (angles in radians, their deviations wrapped). The problem is stated in CVXPY
-    (`problem`), compiled once, condensed to the inputs, and solved by a warm-started quadratic
-    program solver.
+    within input, rate and output bounds. y are the model's states (angles in radians, their
+    deviations wrapped). The problem is stated in CVXPY (`problem`), compiled once, condensed to the
+    inputs, and solved by a warm-started quadratic program solver. `constrain` and `penalize` add
+    whatever else can be said in CVXPY about y and u; `explain` says what became of it all.
 
     The state of a model with a memory is kept by the controller: it remembers what it observed and
     applied, and at the start of an episode takes the plant to have been at rest. Weights,
@@ -75,33 +54,61 @@ class KoopmanMPC:
     Args:
         model: The model.
         horizon: Number of steps N.
-        Q: State weight: a number, a diagonal (d,) or a matrix (d, d).
-        R: Input weight: a number, a diagonal (m,) or a matrix (m, m).
+        Q: State weight: a number, a diagonal (d,) or a matrix (d, d); or one of these for each
+            step, N rows first (where a shape can be read both ways, it is one for all steps).
+        R: Input weight, likewise.
         S: Weight of input changes, likewise; the change at the first step counts from the input
             applied last, at the start of an episode from `safe_input`.
         reference: Target of the states: a number, shape (d,), (N, d), or a function of the
-            observation that returns one of these. Row k is the target after k + 1 steps.
-        input_reference: Target of the inputs: a number, shape (m,), or a function of the
-            observation.
+            observation that returns one of these. Row k is the target after k + 1 steps. A longer
+            array (T, d) is the trajectory of a whole episode: it is previewed, moves on with every
+            step, and its last row is held.
+        input_reference: Target of the inputs, likewise; row k is that of the k-th input.
+        linear_output: Cost per unit of each state: a number, shape (d,) or (N, d).
+        linear_input: Cost per unit of each input, likewise: energy or prices.
         terminal: Weight of the last state beside Q, or "riccati" for the cost that the regulator at
             the reference (at zero, where the reference is a function) still has to come.
         rollout: "linear" (one exact convex program), "bilinear" or "relifted" (re-linearised).
-        input_bounds: (low, high) or shape (2, m); None takes the model's action bounds.
+        input_bounds: (low, high), shape (2, m) or (2, N, m); None takes the model's action bounds.
         rate_bounds: Largest change of each input per step; None for no bound. Fallbacks keep it
             too.
-        output_bounds: (low, high) or shape (2, d), infinite where there is none; kept softly.
-        slack_weight: A violation v of an output bound costs slack_weight (|v| + v^2).
+        output_bounds: (low, high), shape (2, d) or (2, N, d), infinite where there is none.
+        terminal_bounds: (low, high) or shape (2, d): further bounds of the last state.
+        polytope: (G_y, G_u, g), shapes (k, d), (k, m) and (k,): G_y y_k+1 + G_u u_k <= g at every
+            step k. Rows without outputs are hard.
+        soft: Whether bounds of states may be broken at a price (always, if the plant leaves no
+            choice, as `last.rung` "softened" then tells): True, False, or one of them per state. A
+            polytope's row is soft if one of its states is.
+        slack_weight: Price of a violation v: w (v + v^2) for a number w; l1 v + l2 v^2 for
+            (l1, l2) or shape (2, d). With l1 above the bound's multiplier, what can be kept is
+            kept exactly.
         iterations: Re-linearisations per step.
         first_iterations: Most re-linearisations in the first step of an episode.
         n_guesses: Random plans tried at each step beside the shifted one. They matter where the
             problem has several local optima (swing left or right).
         first_guesses: Random plans tried in the first step of an episode.
         safe_input: Input applied when there is no plan at all; default zero, clipped to the bounds.
-        solver: "daqp" or "osqp".
+        solver: "auto" (DAQP up to 250 variables, an interior-point method beyond or where DAQP
+            gives up), "daqp", "osqp", "piqp", "clarabel", or "cvxpy" for CVXPY's own way, slowly.
         seed: Seed of the random plans; every episode draws the same ones.
+        inputs: `Knots` or `Blocks`: plans of fewer free values, for a shorter step; None: the
+            input of each step is free. Re-linearised plans may keep features of the plan before.
+        estimator: How the state is told from observations: `KalmanObserver`, `OffsetFree`,
+            `MovingHorizonEstimator`; None takes them as they are. With an estimator, observations
+            may hold NaN where nothing was measured.
+        input_delay: Steps until an input acts; the model is one without delay, as fitted to data
+            that went through `with_input_delay`. Plans, references and bounds are those of the
+            steps from when the planned input acts.
+        measured_inputs: Indices of the model's inputs that are measured, not controlled; `act`
+            takes their forecast. Elsewhere on this page, m counts controlled inputs.
+        tighten: Margins by which output bounds are moved inwards, since predictions may be off: a
+            number, one per state (d,), or per step, (N, d) (see `tube_margins`); "auto": for hard
+            bounds, what the model's left-out errors stayed below in most cases
+            (`LiftedModel.error_quantiles`, where the model has them); False: none.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
+        parameters: Values of the parameters in `constrain` and `penalize`; may be set at any time.
 
     Raises:
         ValueError: If a setting has the wrong shape, is not convex, or bounds cross.
@@ -121,204 +128,193 @@ class KoopmanMPC:
         *,
         reference: Target = 0.0,
         input_reference: Target = 0.0,
+        linear_output: ArrayLike = 0.0,
+        linear_input: ArrayLike = 0.0,
         terminal: ArrayLike | Literal["riccati"] = 0.0,
         rollout: Rollout = "linear",
         input_bounds: ArrayLike | None = None,
         rate_bounds: ArrayLike | None = None,
         output_bounds: ArrayLike | None = None,
-        slack_weight: float = 1e3,
+        terminal_bounds: ArrayLike | None = None,
+        polytope: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+        soft: ArrayLike = True,
+        slack_weight: ArrayLike = 1e3,
         iterations: int = 1,
         first_iterations: int = 10,
         n_guesses: int = 0,
         first_guesses: int = 0,
         safe_input: ArrayLike = 0.0,
-        solver: Literal["daqp", "osqp"] = "daqp",
+        solver: SolverName | Literal["cvxpy"] = "auto",
         seed: int = 0,
+        inputs: Blocks | Knots | None = None,
+        estimator: Observer | None = None,
+        input_delay: int = 0,
+        measured_inputs: Sequence[int] = (),
+        tighten: ArrayLike | Literal["auto", False] = "auto",
     ) -> None:
         model.check_rollout(rollout)
-        if solver not in SOLVERS:
-            raise ValueError(f"solver is {solver!r}; expected one of {', '.join(SOLVERS)}")
-        self.model, self.rollout, self.seed = model, rollout, seed
-        self.horizon = positive_int("horizon", horizon)
-        effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
-        d, m = model.coordinates.n_outputs, model.n_inputs
-        self._reference = TargetRows("reference", reference, (self.horizon, d), model.n_states)
-        self._input_reference = TargetRows("input_reference", input_reference, (m,))
-        self._weights = Weights(
-            Q=widened(weight_matrix("Q", Q, d), model.n_states),
-            R=weight_matrix("R", R, m),
-            S=weight_matrix("S", S, m),
-            terminal=np.zeros((model.n_states, model.n_states)),
-            input_bounds=box("input_bounds", input_bounds, m, model.action_bounds),
-            rate_bounds=rates(rate_bounds, m),
-            output_bounds=np.hstack(
-                [box("output_bounds", output_bounds, d), box("", None, model.n_states - d)]
-            ),
-            slack_weight=positive_float("slack_weight", slack_weight),
+        if solver not in (*SOLVERS, "cvxpy"):
+            expected = ", ".join([*SOLVERS, "cvxpy"])
+            raise ValueError(f"solver is {solver!r}; expected one of {expected}")
+        self.model, self.rollout, self.seed, self.solver = model, rollout, seed, solver
+        self.horizon = N = positive_int("horizon", horizon)
+        self.inputs = inputs
+        self._held = None if inputs is None else inputs.matrix(N)
+        self._effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
+        self._layout = InputLayout(model.n_inputs, measured_inputs)
+        self._delay = positive_int("input_delay", input_delay, minimum=0)
+        self._estimator = (
+            History(model) if estimator is None else estimator.attached(model, rollout)
         )
-        gain = self._weigh_terminal(terminal)
-        low, high = self._weights.input_bounds
-        self._safe = np.clip(TargetRows("safe_input", safe_input, (m,)).rest, low, high)
-        self._condenser = Condenser(self.qp)
-        self._solver = SOLVERS[solver]()
-        self._planner: LinearPlanner | SequentialPlanner
-        if rollout == "linear":
-            self._planner = LinearPlanner(model, self.horizon, self._condenser, self._solver)
-        else:
-            self._planner = SequentialPlanner(model, rollout, self._condenser, self._solver)
-        rate = self._weights.rate_bounds
-        self._search = Search(model, rollout, effort, gain, self._weights.input_bounds, rate, seed)
-        self._history = History(model)
-        self.last: Step | None = None
-        self.reset()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copy what is needed to act to other processes; the rest is made again when asked for."""
-        return {k: v for k, v in vars(self).items() if k not in ("_stated", "qp")}
-
-    @cached_property
-    def _stated(self) -> TrackingProblem:
-        return TrackingProblem(self.horizon, self._weights)
-
-    @cached_property
-    def qp(self) -> ParametricQP:
-        """The compiled problem in u and y."""
-        stated = self._stated
-        return compile_qp(stated.stated, stated.parameters, (stated.u, stated.y))
-
-    @property
-    def problem(self) -> cp.Problem:
-        """The CVXPY problem."""
-        return self._stated.problem
+        d, m = model.coordinates.n_outputs, len(self._layout.controlled)
+        self._reference = TargetRows("reference", reference, N, d, model.n_states)
+        self._input_reference = TargetRows("input_reference", input_reference, N, m)
+        self._weights = weights_for(
+            model,
+            self._layout,
+            N,
+            Q=Q,
+            R=R,
+            S=S,
+            linear_output=linear_output,
+            linear_input=linear_input,
+            input_bounds=input_bounds,
+            rate_bounds=rate_bounds,
+            output_bounds=output_bounds,
+            terminal_bounds=terminal_bounds,
+            polytope=polytope,
+            soft=soft,
+            slack_weight=slack_weight,
+        )
+        w = self._weights
+        hard = (np.isfinite(w.output_bounds).any(axis=(0, 1)) & ~w.soft)[:d]
+        margin = margins(tighten, model, rollout, hard, N, self._delay)
+        self._weights = replace(w, output_bounds=moved_inwards(w.output_bounds, margin))
+        self._gain = self._weigh_terminal(terminal)
+        low, high = self._weights.input_bounds[:, 0]
+        self._safe = np.clip(stage_rows("safe_input", safe_input, m, 1)[0], low, high)
+        self._terms = ()
+        self.parameters = Parameters()
+        self._assemble()
 
     def reset(self) -> None:
-        """Forget the episode: plan, warm start, applied input and random state."""
-        self._plan: Array | None = None
-        self._previous = self._safe.copy()
-        self._history.restart(self._safe)
-        self._search.restart()
-        self._solver.forget()
+        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
+        self._loop.restart()
+        self._sight.restart()
+        self._planning.reset()
         self.last = None
 
-    def act(self, observation: ArrayLike) -> Array:
+    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
         """Return the action for an observation.
 
         Args:
             observation: Shape (p,).
+            disturbance: Measured inputs: their present values (k,), taken to hold, or a preview
+                (steps, k) from now on, the last row held. None: the forecast of the step before
+                goes on; zero if there never was one.
 
         Returns:
             The action, shape (m,), inside the input and rate bounds. Whatever goes wrong, the
             previous plan is continued, or else the safe input applied; `last` tells.
 
         Raises:
-            ValueError: In the first step of an episode only, if the observation is no array of the
-                right shape.
+            ValueError: In the first step of an episode only, if the observation or the disturbance
+                is no array of the right shape.
         """
         start = time.perf_counter()
-        y, trouble = self._read(observation)
-        solved, trouble = (None, trouble) if y is None else self._attempt(y)
-        rung: Rung = "solved"
-        if solved is None:
-            rung, plan = self._fall_back(trouble)
-        else:
-            plan = solved
-        self._plan = None if rung == "safe" else plan.U
-        self._previous = self._within_reach(plan.U[0])
-        self._history.record(y, self._previous)
+        self._planned_at: Situation | None = None
+        trouble = self._look(observation, disturbance)
+        rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
+        self._loop.apply(rung, plan)
+        self._sight.send(self._loop.previous)
         seconds = time.perf_counter() - start
-        self.last = Step(rung, plan.status, plan.U, plan.Y, plan.cost, plan.iterations, seconds)
-        return self._previous.copy()
+        self.last = Step(rung, plan, self._planned_at, self._weights, seconds)
+        return self._loop.previous.copy()
 
-    def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
-        """Solve the convex program about a guess through CVXPY itself, slowly; for checking.
-
-        Args:
-            observation: Shape (p,).
-            guess: Plan to linearise about, shape (N, m).
-
-        Returns:
-            Inputs of shape (N, m) and the optimal cost.
-        """
-        y = finite_array("observation", observation)
-        U = finite_array("guess", guess, shape=(self.horizon, self.model.n_inputs))
-        at, stated = self._situation(y), self._stated
-        Y, Gamma = self.model.linearize(at.x, U, self.rollout)
-        Y = at.reference + self.model.coordinates.wrap(Y - at.reference)
-        stated.reference.value = at.reference
-        stated.input_reference.value = at.input_reference
-        stated.previous_input.value = self._previous
-        stated.gamma.value = Gamma
-        stated.free.value = Y.ravel() - Gamma @ U.ravel()
-        tight = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
-        cost = self.problem.solve(solver="CLARABEL", **tight)  # type: ignore[no-untyped-call]
-        return np.asarray(stated.u.value), float(cost)
+    def _assemble(self) -> None:
+        """Compile the problem and set up all that is solved at every step."""
+        model, w, N = self.model, self._weights, self.horizon
+        controlled, estimator = self._layout.controlled, self._estimator
+        self._loop = Loop(model, w, self._safe)
+        self._sight = Sight(
+            model, self.rollout, estimator, self._layout, self._delay, N, self._safe
+        )
+        if self.solver == "cvxpy" or not self._stated.stated.is_qp():
+            rounds = self._effort.iterations
+            self._planning = CvxpyPlanning(
+                self._stated, model, self.rollout, self._held, rounds, controlled
+            )
+        else:
+            box = common_box(w.input_bounds, self.rollout)
+            rolling = Rolling(model, self.rollout)
+            search = Search(
+                rolling, self.rollout, self._effort, self._gain, box, w.rate_bounds, self.seed
+            )
+            prices = w.slack_weight.max(axis=1)
+            self._planning = QuadraticPlanning(
+                model,
+                rolling,
+                N,
+                self.qp,
+                self._held,
+                self.solver,
+                search,
+                prices,
+                controlled,
+            )
+        self.reset()
 
     def _weigh_terminal(self, terminal: ArrayLike | Literal["riccati"]) -> Array:
         """Set the terminal weight; return the gain of the regulator at the target."""
         if isinstance(terminal, str) and terminal != "riccati":
             raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
         w = self._weights
-        x, u = self._reference.rest, self._input_reference.rest
-        gain, to_come = riccati(self.model, x, u, w.Q, w.R + w.S)
+        x, controlled = self._reference.rest, self._layout.controlled
+        u = self._layout.nothing(1).joined(self._input_reference.rest, 0)
+        gain, to_come = riccati(self.model, x, u, w.Q[-1], w.R[-1] + w.S[-1], controlled)
         if not isinstance(terminal, str):
-            n, d = self.model.n_states, self.model.coordinates.n_outputs
-            to_come = widened(weight_matrix("terminal", terminal, d), n)
+            d = self.model.coordinates.n_outputs
+            to_come = widened(weight_matrix("terminal", terminal, d), self.model.n_states, axes=2)
         self._weights = replace(w, terminal=to_come)
         return gain
 
-    def _read(self, observation: ArrayLike) -> tuple[Array | None, str]:
-        """Convert an observation, or say what is wrong with it."""
-        expected = (self.model.coordinates.n_observations,)
-        try:
-            y = np.asarray(observation, dtype=np.float64)
-        except (TypeError, ValueError):
-            trouble = f"observation is {observation!r}; expected {expected[0]} numbers"
-        else:
-            if y.shape == expected:
-                return (y, "") if np.isfinite(y).all() else (None, "observation not finite")
-            trouble = f"observation has shape {y.shape}; expected {expected}"
-        if self.last is None:
-            raise ValueError(trouble)
-        return None, trouble
+    def _situation(self, y: Array, start: Start | None = None) -> Situation:
+        """Collect what a plan depends on; without a start, that which y would lead to."""
+        step, previous = self._loop.step, self._loop.previous
+        reference, inputs = self._reference(y, step), self._input_reference(y, step)
+        own = self.parameters.theta()
+        theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
+        start = self._sight.start_at(y) if start is None else start
+        return Situation(start, reference, inputs, theta)
 
-    def _situation(self, y: Array) -> Situation:
-        reference, input_reference = self._reference(y), self._input_reference(y)
-        theta = np.concatenate([reference.ravel(), input_reference, self._previous])
-        instance = self._condenser.instance(theta)
-        return Situation(self._history.state(y), reference, input_reference, instance)
-
-    def _attempt(self, y: Array) -> tuple[Plan | None, str]:
-        """Plan, or say why not."""
+    def _look(self, observation: ArrayLike, disturbance: ArrayLike | None) -> str:
+        """Take in what is known of the plant; say why, if there is nothing to plan from."""
+        first, y, trouble = not self._loop.step, self._sight.nothing, ""
         try:
-            plan = self._planned(self._situation(y))
+            self._sight.foresee(disturbance)
+        except (TypeError, ValueError):  # the forecast before goes on
+            if first:
+                raise
+        try:
+            y, trouble = self._sight.read(observation)
+        except ValueError as error:
+            if first:
+                raise
+            trouble = str(error)
+        try:
+            known = self._sight.observe(y)
         except Exception as error:  # whatever it is, the loop must go on
-            self._solver.forget()
-            return None, f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error}"
+        return "" if known else trouble
+
+    def _attempt(self) -> tuple[Rung, Plan]:
+        """Plan, or else fall back and say why."""
+        try:
+            self._planned_at = at = self._situation(self._sight.seen, self._sight.start)
+            rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
+        except Exception as error:  # whatever it is, the loop must go on
+            self._planning.reset()
+            return self._loop.fall_back(f"{type(error).__name__}: {error}")
         if plan.status != "optimal":
-            return None, plan.status
-        if not (np.isfinite(plan.cost) and np.isfinite(plan.U).all()):
-            return None, "plan not finite"
-        return plan, plan.status
-
-    def _planned(self, at: Situation) -> Plan:
-        if isinstance(self._planner, LinearPlanner):
-            zero = np.zeros((self.horizon, self.model.n_inputs))
-            return self._planner.plan(
-                at, zero if self._plan is None else guesses.shifted(self._plan)
-            )
-        return self._planner.plan(at, *self._search.start(at, self._plan, self._previous))
-
-    def _fall_back(self, trouble: str) -> tuple[Rung, Plan]:
-        """Continue the previous plan, or go to the safe input; within the bounds in any case."""
-        N, d, m = self.horizon, self.model.n_states, self.model.n_inputs
-        rung: Rung = "safe" if self._plan is None else "shifted"
-        U = np.tile(self._safe, (N, 1)) if self._plan is None else guesses.shifted(self._plan)
-        box, rate = self._weights.input_bounds, self._weights.rate_bounds
-        U = guesses.within_bounds(U.reshape(1, N, m), box, rate, self._previous)[0]
-        return rung, Plan(U, np.full((N, d), np.nan), np.nan, trouble, 0)
-
-    def _within_reach(self, u: Array) -> Array:
-        """Clip an input to what rate bounds allow after the previous one, and to the box."""
-        rate, (low, high) = self._weights.rate_bounds, self._weights.input_bounds
-        u = np.clip(u, self._previous - rate, self._previous + rate)
-        return np.asarray(np.clip(u, low, high))
+            return self._loop.fall_back(plan.status)
+        return rung, plan

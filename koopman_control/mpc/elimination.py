@@ -5,6 +5,7 @@ CVXPY writes sum_squares(y - r) as a new variable t with t == y - r; this puts i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,16 @@ def without_defined_variables(qp: AffineQP) -> AffineQP:
     usable[qp.wanted] = False
     left = np.ones(n, dtype=bool)
     T, k = sp.csr_array(sp.eye_array(n)), _nothing(n, qp.q.matrix.shape[1])
-    E, b = qp.E, qp.b  # with what was found so far put in
+    E, b, names = qp.E, qp.b, np.array(qp.names[0], dtype=object)  # what was found is put in
     while True:
         rows, columns = _pivots(E, usable & left)
         if not len(rows):
-            return _substituted(qp, T[:, left], k, (sp.csr_array(E[:, left]), b), left)
+            return _substituted(qp, T[:, left], k, (sp.csr_array(E[:, left]), b, names), left)
         left[columns] = False
         step, shift = _solved_for(E, b, rows, columns, left)
         T, k = sp.csr_array(T @ step), k + shift.times(T)
         others = np.setdiff1d(np.arange(E.shape[0]), rows)
+        names = names[others]
         b = b[others] + shift.times(-E[others])
         E = _tidy(E[others] @ step)
 
@@ -72,7 +74,7 @@ def _solved_for(
 
 
 def _substituted(
-    qp: AffineQP, T: Any, k: AffineMap, equalities: tuple[sp.csr_array, AffineMap], left: Any
+    qp: AffineQP, T: Any, k: AffineMap, equalities: tuple[sp.csr_array, AffineMap, Any], left: Any
 ) -> AffineQP:
     """Put x = T x' + k(theta) into cost and inequalities."""
     position = np.cumsum(left) - 1
@@ -85,6 +87,8 @@ def _substituted(
         F=_tidy(qp.F @ T),
         g=qp.g + k.times(-qp.F),
         columns={name: position[c] for name, c in qp.columns.items()},
+        names=(tuple(equalities[2]), qp.names[1]),
+        recovery=replace(qp.recovery, matrix=sp.csr_array(T), shift=k),
     )
 
 

@@ -56,6 +56,34 @@ class QuadraticMap:
 
 
 @dataclass(frozen=True)
+class Recovery:
+    """Where the stated variables went: they are matrix x + shift(theta) + excess violations.
+
+    Args:
+        columns: Places in the result of each stated variable, by name, in the variables' shapes.
+        matrix: Shape (n0, n).
+        shift: Shape (n0,).
+        excess: Shape (n0, r), for the violations of the program's rows.
+    """
+
+    columns: dict[str, Index]
+    matrix: sp.csr_array
+    shift: AffineMap
+    excess: sp.csr_array
+
+    @classmethod
+    def of(cls, columns: dict[str, Index], n: int, t: int) -> Recovery:
+        """Recover variables from an x that still holds them all."""
+        shift = AffineMap(np.zeros(n), sp.csr_array((n, t)))
+        return cls(columns, sp.csr_array(sp.eye_array(n)), shift, sp.csr_array((n, 0)))
+
+    def __call__(self, x: Array, theta: Array, violation: Array) -> dict[str, Array]:
+        """Compute the stated variables' values."""
+        stated = self.matrix @ x + self.shift(theta) + self.excess @ violation
+        return {name: np.asarray(stated[c]) for name, c in self.columns.items()}
+
+
+@dataclass(frozen=True)
 class AffineQP:
     """Standard form: min x'Px/2 + q(theta)'x + c(theta) s.t. E x = b(theta), F x <= g(theta).
 
@@ -68,6 +96,8 @@ class AffineQP:
         F: Inequality rows, shape (i, n).
         g: Their right-hand side.
         columns: Where each variable of interest lies in x, by name; arrays of the variables' shape.
+        names: Names of the equality and of the inequality rows.
+        recovery: Values of all stated variables.
     """
 
     P: sp.csr_array
@@ -78,6 +108,8 @@ class AffineQP:
     F: sp.csr_array
     g: AffineMap
     columns: dict[str, Index]
+    names: tuple[tuple[str, ...], tuple[str, ...]]
+    recovery: Recovery
 
     @property
     def wanted(self) -> Index:

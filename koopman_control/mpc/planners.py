@@ -1,4 +1,4 @@
-"""From a state and guesses to a plan: one program for a linear roll-out, a sequence for others.
+"""The planner of nonlinear roll-outs: a sequence of convex programs.
 
 A nonlinear roll-out is linearised about each guess, which gives a convex program with the exact
 cost; a line search on the true predicted cost decides how far to follow its solution (Gauss-Newton
@@ -7,79 +7,39 @@ sequential quadratic programming). Several guesses are treated as one batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.rollouts import linear_response
+from koopman_control.identification import LiftedModel
 from koopman_control.mpc.condense import Condenser, Instance
-from koopman_control.mpc.solvers import Solver
+from koopman_control.mpc.merit import Merit
+from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times, all_finite
+from koopman_control.mpc.rolling import Rolling
+from koopman_control.mpc.solvers import Solution, Solver
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
-NOT_FINITE = "prediction not finite"
 SMALLEST_GAIN = 1e-9  # relative improvement of the cost that is worth another round
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Planned inputs U (N, m), predicted states Y (N, d), cost, and what the solver said."""
+@dataclass
+class Work:
+    """What solving took so far: the solver's words, iterations and seconds."""
 
-    U: Array
-    Y: Array
-    cost: float
-    status: str
-    iterations: int
+    words: list[str] = field(default_factory=list)
+    iterations: int = 0
+    update: float = 0.0
+    solve: float = 0.0
 
-
-@dataclass(frozen=True)
-class Situation:
-    """What a plan starts from: state (d,), targets (N, d) and (m,), cost and sides at them."""
-
-    x: Array
-    reference: Array
-    input_reference: Array
-    instance: Instance
-
-
-class LinearPlanner:
-    """One convex program per step; exact for the linear roll-out.
-
-    Args:
-        model: The model.
-        horizon: Number of steps N.
-        condenser: The compiled problem.
-        solver: A solver of its own.
-    """
-
-    def __init__(
-        self, model: LiftedModel, horizon: int, condenser: Condenser, solver: Solver
-    ) -> None:
-        self._model, self._horizon = model, horizon
-        self._condenser, self._solver = condenser, solver
-        self.Phi, self.Gamma = linear_response(model.A, model.B, model.C, horizon)
-        self._fixed = condenser.fixed(self.Gamma)
-        self._has_angles = bool(model.coordinates.is_angle.any())
-
-    def plan(self, at: Situation, guess: Array) -> Plan:
-        """Solve for the inputs; `guess` (N, m) only says which turn of an angle is near."""
-        shape = (self._horizon, self._model.n_states)
-        free = self.Phi @ self._model.lift(at.x)
-        if self._has_angles:
-            Y = (free + self.Gamma @ guess.ravel()).reshape(shape)
-            near = at.reference + self._model.coordinates.wrap(Y - at.reference)
-            free = free + (near - Y).ravel()
-        if not np.isfinite(free).all():
-            return Plan(guess, free.reshape(shape), np.inf, NOT_FINITE, 0)
-        program = self._fixed.at(at.instance, free)
-        solution = self._solver.solve(program, matrices_changed=False)
-        if solution.v is None:
-            return Plan(guess, free.reshape(shape), np.inf, solution.status, solution.iterations)
-        Y = free + self.Gamma @ solution.v
-        cost = self._condenser.merit(at.instance, solution.v[None], Y[None])[0]
-        U = solution.v.reshape(guess.shape)
-        return Plan(U, Y.reshape(shape), float(cost), solution.status, solution.iterations)
+    def note(self, solution: Solution, update: float, solve: float) -> None:
+        """Add a solution and the seconds it took."""
+        finite = solution.v is None or all_finite(solution.v)
+        self.words.append(solution.status if finite else NOT_FINITE)
+        self.iterations += solution.iterations
+        self.update += update
+        self.solve += solve
 
 
 class SequentialPlanner:
@@ -87,80 +47,94 @@ class SequentialPlanner:
 
     Args:
         model: The model.
-        rollout: "bilinear" or "relifted".
+        rolling: Rolls plans out, "bilinear" or "relifted".
         condenser: The compiled problem.
+        merit: Prices plans, also those that are not made of the condenser's free values.
         solver: A solver of its own.
     """
 
     def __init__(
-        self, model: LiftedModel, rollout: Rollout, condenser: Condenser, solver: Solver
+        self,
+        model: LiftedModel,
+        rolling: Rolling,
+        condenser: Condenser,
+        merit: Merit,
+        solver: Solver,
     ) -> None:
-        self._model, self._rollout = model, rollout
-        self._condenser, self._solver = condenser, solver
+        self._model, self._rolling = model, rolling
+        self._condenser, self.merit, self._solver = condenser, merit, solver
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self._solver.forget()
 
     def plan(self, at: Situation, guesses: Array, predicted: Array | None, kept: list[int]) -> Plan:
         """Improve feasible guesses (S, N, m); round i goes on with the best kept[i] of them.
 
         `predicted` holds the states (S, N, d) that the guesses lead to, or None to compute them.
         """
-        U = guesses
+        start = perf_counter()
+        U, priced_at = guesses, self.merit.at(at.theta)
         X = self._rolled_out(at, U) if predicted is None else predicted
-        Y, cost = self._judged(at, U, X)
-        iterations = 0
-        words: list[str] = []
+        Y, cost = self._judged(at, priced_at, U, X)
+        work = Work()
         for n in kept:
             if n < len(U):
                 best = np.argsort(cost, kind="stable")[:n]
                 U, Y, cost = U[best], Y[best], cost[best]
-            U_new, said, used = self._solutions(at, U, Y)
-            words, iterations = words + said, iterations + used
-            U, Y, cost, gain = self._searched(at, U, Y, cost, U_new)
+            U_new = self._solutions(at, U, Y, work)
+            U, Y, cost, gain = self._searched(at, priced_at, U, Y, cost, U_new)
             if gain <= SMALLEST_GAIN:
                 break
         i = int(np.argmin(cost))
-        status = "optimal" if "optimal" in words else words[0]
-        return Plan(U[i], Y[i], float(cost[i]), status, iterations)
+        status = "optimal" if "optimal" in work.words else work.words[0]
+        if status == "optimal" and not np.isfinite(cost[i]):
+            status = NOT_FINITE
+        rest = perf_counter() - start - work.update - work.solve
+        times = Times(rest, work.update, work.solve)
+        return Plan(U[i], Predicted(Y[i], float(cost[i])), status, work.iterations, times)
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
         with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
-            return self._model.rolled_out(at.x, U, self._rollout)
+            return self._rolling.predicted(at.start, U)
 
-    def _judged(self, at: Situation, U: Array, X: Array) -> tuple[Array, Array]:
+    def _judged(
+        self, at: Situation, priced_at: Instance, U: Array, X: Array
+    ) -> tuple[Array, Array]:
         """Bring states (S, N, d) near the reference's turn of each angle; return them and costs."""
         with np.errstate(all="ignore"):
             Y = at.reference + self._model.coordinates.wrap(X - at.reference)
-            cost = self._condenser.merit(at.instance, U.reshape(len(U), -1), Y.reshape(len(U), -1))
+            cost = self.merit(priced_at, U.reshape(len(U), -1), Y.reshape(len(U), -1))
         return Y, np.where(np.isfinite(cost), cost, np.inf)
 
-    def _solutions(self, at: Situation, U: Array, Y: Array) -> tuple[Array, list[str], int]:
+    def _solutions(self, at: Situation, U: Array, Y: Array, work: Work) -> Array:
         """Solve the convex program about every guess; a failed one keeps its guess."""
         S, N, m = U.shape
         with np.errstate(all="ignore"):
-            Gamma = self._model.sensitivities(at.x, Y, U, self._rollout).reshape(S, -1, N * m)
-        U_new, iterations, said = U.copy(), 0, []
+            Gamma = self._rolling.sensitivities(at.start, Y, U).reshape(S, -1, N * m)
+        U_new, instance = U.copy(), self._condenser.instance(at.theta)
         for s in range(S):
             if not (np.isfinite(Gamma[s]).all() and np.isfinite(Y[s]).all()):
-                said.append(NOT_FINITE)
+                work.words.append(NOT_FINITE)
                 continue
+            start = perf_counter()
             free = Y[s].ravel() - Gamma[s] @ U[s].ravel()
-            program = self._condenser.condense(at.instance, free, Gamma[s])
+            program = self._condenser.condense(instance, free, Gamma[s])
+            updated = perf_counter()
             solution = self._solver.solve(program, matrices_changed=True)
-            iterations += solution.iterations
-            if solution.v is None or np.isfinite(solution.v).all():
-                said.append(solution.status)
-                U_new[s] = U[s] if solution.v is None else solution.v.reshape(N, m)
-            else:
-                said.append(NOT_FINITE)
-        return U_new, said, iterations
+            work.note(solution, updated - start, perf_counter() - updated)
+            if solution.v is not None and all_finite(solution.v):
+                U_new[s] = self._condenser.inputs(solution.v).reshape(N, m)
+        return U_new
 
     def _searched(
-        self, at: Situation, U: Array, Y: Array, cost: Array, U_new: Array
+        self, at: Situation, priced_at: Instance, U: Array, Y: Array, cost: Array, U_new: Array
     ) -> tuple[Array, Array, Array, float]:
         """Try all step lengths towards the solutions at once; keep a guess that none improves."""
         S, L = len(U), len(STEP_LENGTHS)
         trials = U[:, None] + STEP_LENGTHS[:, None, None] * (U_new - U)[:, None]
         trials = trials.reshape(S * L, *U.shape[1:])
-        Y_trial, cost_trial = self._judged(at, trials, self._rolled_out(at, trials))
+        Y_trial, cost_trial = self._judged(at, priced_at, trials, self._rolled_out(at, trials))
         pick = np.arange(S) * L + cost_trial.reshape(S, L).argmin(axis=1)
         better = cost_trial[pick] < cost
         U = np.where(better[:, None, None], trials[pick], U)

@@ -7,7 +7,7 @@ their rows, and opposite rows become one row with two sides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import cvxpy as cp
@@ -17,45 +17,16 @@ import scipy.sparse as sp
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.affine import affine_qp
 from koopman_control.mpc.elimination import without_defined_variables
-from koopman_control.mpc.maps import AffineMap, AffineQP, Index, QuadraticMap
+from koopman_control.mpc.maps import AffineMap, AffineQP, Index, Recovery
+from koopman_control.mpc.parametric import ParametricQP, Stated
 
 SAME = 1e-12  # entries of rows that differ by less are equal
-
-
-@dataclass(frozen=True)
-class ParametricQP:
-    """min x'Px/2 + q(theta)'x + c(theta) + penalties, lower(theta) <= A x <= upper(theta).
-
-    A row with finite weights is soft: its violation v costs
-    linear_weight v + quadratic_weight v^2/2.
-
-    Args:
-        P: Symmetric, shape (n, n).
-        q: Linear cost.
-        constant: Constant of the cost.
-        A: Rows, shape (r, n).
-        lower: Lower sides; -inf where open.
-        upper: Upper sides; inf where open.
-        linear_weight: Shape (r,), infinite where the row is hard.
-        quadratic_weight: Shape (r,), infinite where the row is hard.
-        columns: Where each variable of interest lies in x, by name.
-    """
-
-    P: Array
-    q: AffineMap
-    constant: QuadraticMap
-    A: Array
-    lower: AffineMap
-    upper: AffineMap
-    linear_weight: Array
-    quadratic_weight: Array
-    columns: dict[str, Index]
 
 
 def compile_qp(
     problem: cp.Problem,
     parameters: Sequence[cp.Parameter],
-    variables: Sequence[cp.Variable],
+    variables: Sequence[cp.Variable] = (),
 ) -> ParametricQP:
     """Compile a parametrised CVXPY problem to a small quadratic program.
 
@@ -63,7 +34,7 @@ def compile_qp(
         problem: A convex quadratic program that follows CVXPY's rules for parameters (DPP). A
             maximisation is turned into the minimisation of the negative cost.
         parameters: All its parameters; theta stacks their entries, row after row.
-        variables: Variables to keep and to find again in x.
+        variables: Variables to keep in x; the values of all others are recovered as well.
 
     Returns:
         The program in the variables that could not be eliminated.
@@ -79,12 +50,14 @@ def compile_qp(
         array([[2., 0.],
                [0., 2.]])
     """
-    return _with_two_sided_rows(
-        without_defined_variables(affine_qp(problem, parameters, variables))
+    stated = Stated(
+        {p.name(): p.shape for p in parameters}, isinstance(problem.objective, cp.Maximize)
     )
+    small = without_defined_variables(affine_qp(problem, parameters, variables))
+    return _with_two_sided_rows(small, stated)
 
 
-def _with_two_sided_rows(qp: AffineQP) -> ParametricQP:
+def _with_two_sided_rows(qp: AffineQP, stated: Stated) -> ParametricQP:
     """Fold slacks into row weights, join opposite rows and drop what that leaves without use."""
     n, n_rows = qp.P.shape[0], qp.F.shape[0]
     slack_of, signs, slacks = _foldable_slacks(qp)
@@ -109,6 +82,27 @@ def _with_two_sided_rows(qp: AffineQP) -> ParametricQP:
         linear_weight=np.append(linear, hard),
         quadratic_weight=np.append(quadratic, hard),
         columns={name: position[c] for name, c in qp.columns.items()},
+        row_names=(*_joined(np.array(qp.names[1], dtype=object)[rows], up, low), *qp.names[0]),
+        recovery=_recovery(qp.recovery, kept, np.append(weight, np.full(len(hard), -1))),
+        stated=stated,
+    )
+
+
+def _joined(names: Any, up: Index, low: Index) -> list[str]:
+    """Name joined rows after both sides."""
+    sides = ([names[i] for i in pair if i >= 0] for pair in zip(low, up, strict=True))
+    return [" and ".join(dict.fromkeys(names)) for names in sides]
+
+
+def _recovery(before: Recovery, kept: Index, slack_of: Index) -> Recovery:
+    """Read folded slacks off the violations of their rows."""
+    rows = np.flatnonzero(slack_of >= 0)
+    n, r = before.matrix.shape[1], len(slack_of)
+    place = sp.csr_array((np.ones(len(rows)), (slack_of[rows], rows)), (n, r))
+    return replace(
+        before,
+        matrix=sp.csr_array(before.matrix[:, kept]),
+        excess=sp.csr_array(before.matrix @ place),
     )
 
 
@@ -128,7 +122,9 @@ def _foldable_slacks(qp: AffineQP) -> tuple[Index, list[int], list[int]]:
         sign, relaxed = rows[entries == 1], rows[entries > 1]
         if len(sign) != 1 or np.any(columns.data[part] != -1.0) or np.any(slack_of[relaxed] >= 0):
             continue
-        if _is_zero(qp.g[sign]) and _is_one_row(qp.F, relaxed, int(j)):
+        if qp.g.constant[sign[0]] != 0.0 or _row(qp.g.matrix, sign[0]):
+            continue
+        if _is_one_row(qp, relaxed, int(j)):
             slack_of[relaxed] = j
             signs.append(int(sign[0]))
             slacks.append(int(j))
@@ -147,19 +143,30 @@ def _priced_alone(qp: AffineQP) -> Any:
     return alone
 
 
-def _is_zero(g: AffineMap) -> bool:
-    return not (g.constant.any() or g.matrix.nnz)
+def _is_one_row(qp: AffineQP, rows: Index, slack: int) -> bool:
+    """Whether rows are one, or two that bound the same expression from both sides.
 
-
-def _is_one_row(F: sp.csr_array, rows: Index, slack: int) -> bool:
-    """Whether rows are one, or two that bound the same expression from both sides."""
+    The sides of two must never cross: a violation counted once could not make up for that.
+    """
     if len(rows) == 1:
         return True
     if len(rows) != 2:
         return False
-    first, second = F[rows].toarray()
-    first[slack] = second[slack] = 0.0
-    return bool(np.allclose(first, -second, rtol=0.0, atol=SAME))
+    i, j = rows
+    same = _cancel(_row(qp.F, i, slack), _row(qp.F, j, slack))
+    constant_width = _cancel(_row(qp.g.matrix, i), _row(qp.g.matrix, j))
+    return same and constant_width and bool(qp.g.constant[i] + qp.g.constant[j] >= -SAME)
+
+
+def _row(M: sp.csr_array, i: int, without: int = -1) -> dict[int, float]:
+    """Entries of a row that are not zero, by column; slicing M itself would take far longer."""
+    part = slice(M.indptr[i], M.indptr[i + 1])
+    columns, values = M.indices[part].tolist(), M.data[part].tolist()
+    return {c: v for c, v in zip(columns, values, strict=True) if c != without and v != 0.0}
+
+
+def _cancel(one: dict[int, float], other: dict[int, float]) -> bool:
+    return one.keys() == other.keys() and all(abs(v + other[c]) <= SAME for c, v in one.items())
 
 
 def _opposite_rows(F: Array, slack: Index) -> tuple[Index, Index]:

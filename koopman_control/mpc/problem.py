@@ -7,143 +7,133 @@ inputs before them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import cvxpy as cp
 import numpy as np
+import scipy.sparse as sp
+from cvxpy.atoms.affine.binary_operators import multiply
 from cvxpy.atoms.affine.reshape import reshape
 from cvxpy.atoms.affine.vstack import vstack
 from cvxpy.atoms.sum_squares import sum_squares
 
 from koopman_control.common.arrays import Array
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Settings of the tracking problem, all checked.
-
-    Args:
-        Q: Output weight, shape (p, p), positive semidefinite.
-        R: Input weight, shape (m, m), positive semidefinite.
-        S: Weight of input changes, shape (m, m), positive semidefinite.
-        terminal: Additional weight of the last output, shape (p, p), positive semidefinite.
-        input_bounds: Lowest and highest input, shape (2, m), finite or infinite.
-        rate_bounds: Largest change of each input between two steps, shape (m,), or infinite.
-        output_bounds: Lowest and highest output, shape (2, p); kept softly.
-        slack_weight: Weight of an output's violation v in the cost: slack_weight (|v| + v^2).
-    """
-
-    Q: Array
-    R: Array
-    S: Array
-    terminal: Array
-    input_bounds: Array
-    rate_bounds: Array
-    output_bounds: Array
-    slack_weight: float
+from koopman_control.mpc.limits import Limits, users_limit
+from koopman_control.mpc.terms import Parameters, Term
+from koopman_control.mpc.weights import Weights
 
 
 class TrackingProblem:
-    """Tracking cost, input and rate bounds and soft output bounds over N steps.
+    """Cost, bounds and the user's own terms over N steps.
 
     Args:
-        horizon: Number of steps N.
         weights: The settings.
+        terms: What the user added.
+        own: The parameters in these terms.
+        n_outputs: Number of leading columns of y that the user's terms see.
 
     Attributes:
         u: Inputs, variable of shape (N, m).
         y: Predicted outputs, variable of shape (N, p).
-        reference: Target of y, parameter of shape (N, p).
-        input_reference: Target of u, parameter of shape (m,).
-        previous_input: Input applied before the first step, parameter of shape (m,).
+        parameters: Parameters of `stated`: the target of y, shape (N, p), the target of u, shape
+            (N, m), the input applied before the first step, shape (m,), and the user's own. Theta
+            stacks them in this order.
+        limits: What is bounded, by name.
         free: Predicted outputs at u = 0, parameter of shape (N p,), row after row.
         gamma: Sensitivity of the outputs to the inputs, parameter of shape (N p, N m).
         stated: The problem with y free: cost and constraints, without a prediction.
         problem: The whole problem, with y == free + gamma u; its `solve()` is the reference.
     """
 
-    def __init__(self, horizon: int, weights: Weights) -> None:
-        N, p, m = horizon, len(weights.Q), len(weights.R)
+    def __init__(
+        self, weights: Weights, terms: Sequence[Term], own: Parameters, n_outputs: int
+    ) -> None:
+        N, p, m = len(weights.Q), weights.Q.shape[1], weights.R.shape[1]
         self.u = cp.Variable((N, m), name="u")
         self.y = cp.Variable((N, p), name="y")
-        self.reference = cp.Parameter((N, p), name="reference")
-        self.input_reference = cp.Parameter(m, name="input_reference")
-        self.previous_input = cp.Parameter(m, name="previous_input")
-        objective, constraints = self._cost(weights), self._input_constraints(weights)
-        slack_cost, soft = self._soft_outputs(weights)
-        self.stated = cp.Problem(cp.Minimize(objective + slack_cost), constraints + soft)
+        self._reference = cp.Parameter((N, p), name="reference")
+        self._input_reference = cp.Parameter((N, m), name="input_reference")
+        self._previous = cp.Parameter(m, name="previous_input")
+        users = own.declared()
+        self.parameters: tuple[cp.Parameter, ...] = (
+            self._reference,
+            self._input_reference,
+            self._previous,
+            *users.values(),
+        )
+        rows = _bounded(weights, self.y, self.u, self.rates)
+        constraints, cost = rows.constraints, self._cost(weights)
+        self.limits = rows.limits
+        seen = self.y if n_outputs == p else self.y[:, :n_outputs]
+        for term in terms:
+            added, price = term.stated(seen, self.u, users)
+            constraints, cost = constraints + added, cost + price
+            self.limits += [own for own in map(users_limit, added) if own is not None]
+        self.stated = cp.Problem(cp.Minimize(cost + rows.cost), constraints)
         self.free = cp.Parameter(N * p, name="free")
         self.gamma = cp.Parameter((N * p, N * m), name="gamma")
-        predicted = self.free + self.gamma @ self.u.flatten(order="C")
-        prediction = self.y.flatten(order="C") == predicted
-        self.problem = cp.Problem(self.stated.objective, [*self.stated.constraints, prediction])
+        self.problem = self.predicted_by(self.gamma)
 
-    @property
-    def parameters(self) -> tuple[cp.Parameter, ...]:
-        """Parameters of `stated`, in the order in which the compiled problem takes them."""
-        return (self.reference, self.input_reference, self.previous_input)
+    def predicted_by(self, gamma: cp.Parameter | Array) -> cp.Problem:
+        """Return the whole problem, with y == free + gamma u."""
+        predicted = self.free + gamma @ self.u.flatten(order="C")
+        prediction = self.y.flatten(order="C") == predicted
+        return cp.Problem(self.stated.objective, [*self.stated.constraints, prediction])
+
+    def assign(self, theta: Array) -> None:
+        """Set the parameters from the vector that stacks them."""
+        start = 0
+        for parameter in self.parameters:
+            parameter.value = theta[start : start + parameter.size].reshape(parameter.shape)
+            start += parameter.size
 
     @property
     def rates(self) -> cp.Expression:
         """Changes of the input from step to step, shape (N, m)."""
-        before = _row(self.previous_input)
+        before: cp.Expression = reshape(self._previous, (1, self._previous.size), order="C")
         earlier: cp.Expression = vstack([before, self.u[:-1]]) if self.u.shape[0] > 1 else before
         changes: cp.Expression = self.u - earlier
         return changes
 
     def _cost(self, w: Weights) -> cp.Expression:
-        target = np.ones((self.u.shape[0], 1)) @ _row(self.input_reference)
-        cost: cp.Expression = _squares(self.y - self.reference, w.Q)
-        cost += _squares(self.u - target, w.R)
-        cost += 0.0 * (self.u.sum() + self.y.sum())  # both occur, even where nothing weighs them
+        cost: cp.Expression = _squares(self.y - self._reference, w.Q)
+        cost += _squares(self.u - self._input_reference, w.R)
+        # Both variables occur, even where nothing weighs them.
+        cost += multiply(self.y, w.linear_output).sum() + multiply(self.u, w.linear_input).sum()
         if w.S.any():
             cost += _squares(self.rates, w.S)
         if w.terminal.any():
-            cost += _squares(self.y[-1:] - self.reference[-1:], w.terminal)
+            cost += _squares(self.y[-1:] - self._reference[-1:], w.terminal[None])
         return cost
 
-    def _input_constraints(self, w: Weights) -> list[cp.Constraint]:
-        constraints = _within(self.u, w.input_bounds)
-        return constraints + _within(self.rates, np.stack([-w.rate_bounds, w.rate_bounds]))
 
-    def _soft_outputs(self, w: Weights) -> tuple[cp.Expression, list[cp.Constraint]]:
-        """Relax each bounded output at each step by its own slack."""
-        bounded = np.flatnonzero(np.isfinite(w.output_bounds).any(axis=0))
-        if not len(bounded):
-            return cp.Constant(0.0), []
-        slack = cp.Variable((self.y.shape[0], len(bounded)), name="slack", nonneg=True)
-        outputs, (low, high) = self.y[:, bounded], w.output_bounds[:, bounded]
-        above, below = np.isfinite(high), np.isfinite(low)
-        constraints: list[cp.Constraint] = []
-        if above.any():
-            constraints.append(outputs[:, above] - slack[:, above] <= high[above][None])
-        if below.any():
-            constraints.append(outputs[:, below] + slack[:, below] >= low[below][None])
-        return w.slack_weight * (slack.sum() + sum_squares(slack)), constraints
+def _bounded(w: Weights, y: cp.Expression, u: cp.Expression, rates: cp.Expression) -> Limits:
+    """Collect all bounds; a polytope's row is soft if an output in it is."""
+    rows, N = Limits(), len(w.Q)
+    rows.bound("bound of input", u, w.input_bounds)
+    rate = np.stack([w.rate_bounds] * N)
+    rows.bound("rate bound of input", rates, np.stack([-rate, rate]))
+    rows.bound("bound of output", y, w.output_bounds, w.soft, w.slack_weight, first=1)
+    G_y, G_u, g = w.polytope
+    involved = (G_y != 0.0) & w.soft
+    prices = np.where(involved, w.slack_weight[:, None], 0.0).max(axis=2, initial=0.0)
+    sides = np.stack([np.full((N, len(g)), -np.inf), np.stack([g] * N)])
+    if len(g):
+        inside, soft = y @ G_y.T + u @ G_u.T, involved.any(axis=1)
+        rows.bound("side of polytope row", inside, sides, soft, prices, first=1)
+    return rows
 
 
-def _row(vector: cp.Expression) -> cp.Expression:
-    row: cp.Expression = reshape(vector, (1, vector.size), order="C")
-    return row
-
-
-def _squares(expression: cp.Expression, weight: Array) -> cp.Expression:
-    """Sum of e_k' W e_k over the rows e_k of an expression."""
-    values, vectors = np.linalg.eigh(weight)  # unit vectors, exactly, where the weight is diagonal
-    kept = values > 0.0
-    root = vectors[:, kept] * np.sqrt(values[kept])
-    cost: cp.Expression = sum_squares(expression @ root) if root.size else cp.Constant(0.0)
+def _squares(expression: cp.Expression, weights: Array) -> cp.Expression:
+    """Sum of e_k' W_k e_k over the rows e_k of an expression, for weights of shape (N, k, k)."""
+    roots = sp.csr_array(sp.block_diag([_root(W) for W in weights]))
+    weighed = expression.flatten(order="C")
+    cost: cp.Expression = sum_squares(roots @ weighed) if roots.shape[0] else cp.Constant(0.0)
     return cost
 
 
-def _within(expression: cp.Expression, bounds: Array) -> list[cp.Constraint]:
-    """Bound the columns of an expression where the bounds (2, k) are finite."""
-    low, high = bounds
-    constraints: list[cp.Constraint] = []
-    if np.isfinite(high).any():
-        finite = np.flatnonzero(np.isfinite(high))
-        constraints.append(expression[:, finite] <= high[finite][None])
-    if np.isfinite(low).any():
-        finite = np.flatnonzero(np.isfinite(low))
-        constraints.append(expression[:, finite] >= low[finite][None])
-    return constraints
+def _root(weight: Array) -> Array:
+    """Find L with L'L = W, without rows of zeros."""
+    values, vectors = np.linalg.eigh(weight)  # unit vectors, exactly, where the weight is diagonal
+    kept = values > 0.0
+    return np.asarray((vectors[:, kept] * np.sqrt(values[kept])).T)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, finite_array, real_array
 
-Target = ArrayLike | Callable[[Array], ArrayLike]
+Mask = NDArray[np.bool_]
 
 
 def weight_matrix(name: str, value: ArrayLike, size: int) -> Array:
@@ -35,22 +35,56 @@ def weight_matrix(name: str, value: ArrayLike, size: int) -> Array:
     return matrix
 
 
-def widened(matrix: Array, size: int) -> Array:
-    """Fill a weight up with zeros to shape (size, size)."""
-    return np.pad(matrix, (0, size - len(matrix)))
+def stage_weights(name: str, value: ArrayLike, size: int, horizon: int) -> Array:
+    """Expand a weight, or one for each step, to shape (horizon, size, size).
+
+    Where a shape can be read both ways, it is one weight for all steps.
+    """
+    given = finite_array(name, value)
+    if given.shape in ((), (size,), (size, size)):
+        return np.stack([weight_matrix(name, given, size)] * horizon)
+    if given.shape in ((horizon,), (horizon, size), (horizon, size, size)):
+        return np.stack([weight_matrix(name, of_step, size) for of_step in given])
+    raise ValueError(
+        f"{name} has shape {given.shape}; expected a number, a diagonal ({size},), a matrix "
+        f"({size}, {size}), or one of these for each of the {horizon} steps, {horizon} rows first"
+    )
 
 
-def box(name: str, value: ArrayLike | None, size: int, default: Array | None = None) -> Array:
-    """Expand bounds to shape (2, size): lows and highs; infinite where there is no bound."""
+def widened(array: Array, size: int, axes: int = 1) -> Array:
+    """Fill the last axes of an array up with zeros to the given size."""
+    padding = [(0, 0)] * (array.ndim - axes) + [(0, size - n) for n in array.shape[-axes:]]
+    return np.pad(array, padding)
+
+
+def stage_rows(name: str, value: ArrayLike, size: int, horizon: int) -> Array:
+    """Expand a number, a row (size,) or rows (horizon, size) to shape (horizon, size)."""
+    given, rows = finite_array(name, value), np.empty((horizon, size))
+    try:
+        rows[...] = given
+    except ValueError:
+        raise ValueError(
+            f"{name} has shape {given.shape}; expected a number, shape ({size},) or shape "
+            f"{rows.shape}"
+        ) from None
+    return rows
+
+
+def box(
+    name: str, value: ArrayLike | None, size: int, horizon: int, default: Array | None = None
+) -> Array:
+    """Expand bounds to shape (2, horizon, size): lows and highs; infinite where there is none."""
     if value is None:
-        unbounded = np.stack([np.full(size, -np.inf), np.full(size, np.inf)])
-        return unbounded if default is None else np.array(default)
+        value = (-np.inf, np.inf) if default is None else default
     given = real_array(name, value)
     if given.shape == (2,):
         given = np.repeat(given[:, None], size, axis=1)
-    if given.shape != (2, size):
+    if given.shape == (2, size):
+        given = np.repeat(given[:, None], horizon, axis=1)
+    if given.shape != (2, horizon, size):
         raise ValueError(
-            f"{name} has shape {given.shape}; expected (low, high) or shape (2, {size})"
+            f"{name} has shape {given.shape}; expected (low, high), shape (2, {size}) or, for each "
+            f"step, (2, {horizon}, {size})"
         )
     if np.isnan(given).any() or np.any(given[0] > given[1]):
         raise ValueError(f"{name} is {given.tolist()}; expected each low at or below its high")
@@ -72,50 +106,37 @@ def rates(value: ArrayLike | None, size: int) -> Array:
     return given
 
 
-class TargetRows:
-    """A target spread over a shape: constant, or a function of the observation.
+def slack_weights(value: ArrayLike, size: int) -> Array:
+    """Expand prices of a violation to shape (2, size): per unit, and per unit squared."""
+    given = finite_array("slack_weight", value)
+    if given.shape not in ((), (2,), (2, size)):
+        raise ValueError(
+            f"slack_weight has shape {given.shape}; expected a number, (linear, quadratic) or "
+            f"shape (2, {size})"
+        )
+    if given.shape == (2,):
+        given = given[:, None]
+    given = np.broadcast_to(given, (2, size)).copy()
+    if np.any(given[0] < 0.0) or np.any(given[1] <= 0.0):
+        raise ValueError(
+            f"slack_weight is {np.asarray(value).tolist()}; expected a linear price of at least 0 "
+            "and a quadratic one above 0"
+        )
+    return given
 
-    Args:
-        name: What the user calls it.
-        target: A number, an array or a function that returns one of these.
-        shape: Shape to be filled, rows last.
-        width: Length to which rows are filled up with zeros; None: they are complete.
 
-    Attributes:
-        constant: Its value, or None where it is a function.
+def soft_mask(value: Any, size: int) -> Mask:
+    """Expand True, False or one of them for each output to shape (size,)."""
+    given = np.asarray(value)
+    if given.dtype != np.bool_ or given.shape not in ((), (size,)):
+        raise ValueError(f"soft is {value!r}; expected True, False or {size} of them, per output")
+    return np.broadcast_to(given, (size,)).copy()
 
-    Raises:
-        ValueError: If a constant target has the wrong shape.
-    """
 
-    def __init__(
-        self, name: str, target: Target, shape: tuple[int, ...], width: int | None = None
-    ) -> None:
-        self._name, self._target, self._shape = name, target, shape
-        self._width = width or shape[-1]
-        self.constant = None if callable(target) else self._spread(target)
-
-    def __call__(self, observation: Array) -> Array:
-        """Evaluate for an observation of shape (p,)."""
-        if self.constant is not None:
-            return self.constant
-        return self._spread(self._target(observation) if callable(self._target) else self._target)
-
-    @property
-    def rest(self) -> Array:
-        """Last row of a constant target, zero for a function; shape (d,)."""
-        rows = np.zeros((1, self._width)) if self.constant is None else self.constant
-        return np.asarray(rows.reshape(-1, self._width)[-1])
-
-    def _spread(self, value: ArrayLike) -> Array:
-        given, rows = finite_array(self._name, value), np.empty(self._shape)
-        try:
-            rows[...] = given
-        except ValueError:
-            last = "" if len(self._shape) == 1 else f", shape {self._shape[-1:]}"
-            raise ValueError(
-                f"{self._name} has shape {given.shape}; expected a number{last} or shape "
-                f"{self._shape}"
-            ) from None
-        missing = self._width - self._shape[-1]
-        return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, missing)]) if missing else rows
+def polytope_rows(value: Any, sizes: tuple[int, int]) -> tuple[Array, Array, Array]:
+    """Check (G_y, G_u, g) with shapes (k, d), (k, m) and (k,); (d, m) are the sizes."""
+    if not isinstance(value, (tuple, list)) or len(value) != 3:
+        raise ValueError("polytope is no triple; expected (G_y, G_u, g) for G_y y + G_u u <= g")
+    g = finite_array("polytope's g", value[2], ndim=1)
+    G_y = finite_array("polytope's G_y", value[0], shape=(len(g), sizes[0]))
+    return G_y, finite_array("polytope's G_u", value[1], shape=(len(g), sizes[1])), g

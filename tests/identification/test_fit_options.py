@@ -45,7 +45,7 @@ def test_adding_data_piece_by_piece_equals_one_fit_with_the_same_features(coupli
     pieces = EDMDc(FEATURES, coupling=coupling, regularization=1e-8)
     for piece in (data[:3], data[3:4], data[4:9], data[9:]):
         pieces.partial_fit(piece)
-    regression = pieces._regression
+    regression = pieces._fit.regression
     factor = RFactor.merged([regression.factor(runs_of(data, regression.frame.coordinates))])
     whole = regression.model(factor.solver().solve(1e-8))
     np.testing.assert_allclose(pieces.model_.A, whole.A, atol=1e-9)
@@ -70,7 +70,7 @@ def test_a_stream_is_used_up_without_being_held() -> None:
 
 def test_many_samples_are_whitened_and_give_what_few_do() -> None:
     data = [pendulum(3000, seed) for seed in range(2)]
-    regression = EDMDc(FEATURES, regularization=1e-9, n_folds=0).fit(data)._regression
+    regression = EDMDc(FEATURES, regularization=1e-9, n_folds=0).fit(data)._fit.regression
     all_runs = runs_of(data, regression.frame.coordinates)
     (sums,) = regression.sums([all_runs])
     assert sums.basis is not None

@@ -1,7 +1,9 @@
 """Plants whose lifted models are written down rather than fitted, so that answers are exact."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
@@ -9,6 +11,7 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
 from koopman_control.identification import LiftedModel
+from koopman_control.mpc import compile_qp
 
 N_FEATURES = 4
 
@@ -29,6 +32,38 @@ def angle_model() -> Callable[..., LiftedModel]:
 def nonlinear_model() -> Callable[..., LiftedModel]:
     """Make a model of two states in which features matter, linear or bilinear in the inputs."""
     return random_nonlinear_model
+
+
+@pytest.fixture
+def agrees() -> Callable[..., None]:
+    """Compare a compiled problem with CVXPY and Clarabel at random parameters."""
+    return agree_with_clarabel
+
+
+def agree_with_clarabel(problem: cp.Problem, unique: Sequence[str], draws: int = 4) -> None:
+    qp = compile_qp(problem, problem.parameters())
+    tight = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
+    rng = np.random.default_rng(2)
+    for _ in range(draws):
+        for parameter in problem.parameters():
+            drawn = rng.normal(size=parameter.shape)
+            signed = np.abs(drawn) if parameter.is_nonneg() else drawn
+            parameter.value = -np.abs(drawn) if parameter.is_nonpos() else signed
+        problem.solve(solver="CLARABEL", **tight)  # type: ignore[no-untyped-call]
+        cost, status = problem.value, problem.status
+        stated = {v.name(): np.array(v.value, dtype=float) for v in problem.variables()}
+        answer = qp.solve({p.name(): np.asarray(p.value) for p in problem.parameters()})
+        assert answer.status == status
+        if status != "optimal":
+            continue
+        assert answer.objective == pytest.approx(cost, rel=1e-6, abs=1e-7)
+        for name in unique:
+            np.testing.assert_allclose(answer.values[name], stated[name], atol=1e-5)
+        for variable in problem.variables():  # eliminated ones as well
+            variable.value = answer.values[variable.name()]
+        assert problem.objective.value == pytest.approx(answer.objective, rel=1e-9, abs=1e-9)
+        violations: list[Any] = [c.violation() for c in problem.constraints]  # type: ignore[no-untyped-call]
+        assert max((np.max(v) for v in violations), default=0.0) < 1e-8
 
 
 def exact_model(

@@ -9,16 +9,17 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc.solvers import SolverName
 
 Make = Callable[..., LiftedModel]
-TOLERANCE = {"daqp": 1e-6, "osqp": 1e-4}
+TOLERANCE = {"daqp": 1e-6, "osqp": 1e-4, "piqp": 1e-6, "clarabel": 1e-6}
 BOUNDED: dict[str, Any] = {
     "S": 0.05,
     "rate_bounds": 0.4,
     "output_bounds": [[-np.inf, -0.3], [0.5, 0.3]],
     "slack_weight": 20.0,
 }
-SOLVERS: list[Literal["daqp", "osqp"]] = ["daqp", "osqp"]
+SOLVERS: list[SolverName] = ["daqp", "osqp", "piqp", "clarabel"]
 
 
 def double_integrator(make: Make) -> LiftedModel:
@@ -38,9 +39,7 @@ def visited(controller: KoopmanMPC, model: LiftedModel, x: Array, n: int) -> lis
 @pytest.mark.parametrize(
     "settings", [{}, BOUNDED, BOUNDED | {"terminal": [[3.0, 1.0], [1.0, 2.0]]}]
 )
-def test_linear_roll_out(
-    linear_model: Make, settings: dict[str, Any], solver: Literal["daqp", "osqp"]
-) -> None:
+def test_linear_roll_out(linear_model: Make, settings: dict[str, Any], solver: SolverName) -> None:
     model = double_integrator(linear_model)
     targets: dict[str, Any] = {"reference": lambda y: (0.8, 0.0), "input_reference": 0.1}
     mpc = KoopmanMPC(model, 12, [1.0, 0.1], 0.01, solver=solver, **targets, **settings)
@@ -76,7 +75,7 @@ def test_a_converged_nonlinear_plan_solves_the_program_about_itself(
     nonlinear_model: Make,
     rollout: Literal["bilinear", "relifted"],
     settings: dict[str, Any],
-    solver: Literal["daqp", "osqp"],
+    solver: SolverName,
 ) -> None:
     model = nonlinear_model(bilinear=True)
     mpc = KoopmanMPC(
@@ -96,7 +95,7 @@ def test_a_converged_nonlinear_plan_solves_the_program_about_itself(
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("rollout", ["bilinear", "relifted"])
 def test_a_plant_that_is_linear_in_disguise_is_solved_in_one_round(
-    linear_model: Make, rollout: Literal["bilinear", "relifted"], solver: Literal["daqp", "osqp"]
+    linear_model: Make, rollout: Literal["bilinear", "relifted"], solver: SolverName
 ) -> None:
     """Without curvature, the convex program about any guess is the problem itself."""
     F, G = [[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]]

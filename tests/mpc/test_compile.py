@@ -7,11 +7,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from koopman_control.common.arrays import Array
-from koopman_control.mpc import ParametricQP, compile_qp
-from koopman_control.mpc.affine import theta_of
-from koopman_control.mpc.condense import DenseQP
-from koopman_control.mpc.solvers import DaqpSolver
+from koopman_control.mpc import compile_qp
 
 atoms: Any = cp  # CVXPY's atoms carry no type information
 
@@ -91,7 +87,7 @@ def two_slacks_in_a_row() -> Stated:
 
 def huber_like_deadzone() -> Stated:
     x, b = unknown(), cp.Parameter(6)
-    cost = atoms.sum_squares(atoms.pos(atoms.abs(C @ x - b) - 0.2)) + 0.01 * atoms.sum_squares(x)
+    cost = atoms.sum_squares(atoms.pos(atoms.abs(C @ x - b) - 0.2)) + 0.2 * atoms.sum_squares(x)
     return cp.Problem(cp.Minimize(cost)), [b], x
 
 
@@ -117,39 +113,12 @@ PROBLEMS = [
 ]
 
 
-def solved(qp: ParametricQP, theta: Array) -> tuple[Array, float]:
-    """Solve the compiled problem; return x and the cost."""
-    lower, upper = qp.lower(theta), qp.upper(theta)
-    free = np.full(len(qp.P), np.inf)
-    weights = qp.linear_weight, qp.quadratic_weight
-    program = DenseQP(
-        qp.P, qp.q(theta), qp.A, np.append(-free, lower), np.append(free, upper), *weights
-    )
-    x = DaqpSolver().solve(program, matrices_changed=False).v
-    assert x is not None
-    rows, soft = qp.A @ x, np.isfinite(qp.linear_weight)
-    over = np.maximum(0.0, np.maximum(rows - upper, lower - rows))
-    assert over[~soft].max(initial=0.0) < 1e-8
-    over = over[soft]
-    penalty = over @ qp.linear_weight[soft] + 0.5 * over**2 @ qp.quadratic_weight[soft]
-    return x, float(0.5 * x @ qp.P @ x + program.f @ x + qp.constant(theta) + penalty)
-
-
 @pytest.mark.parametrize("stated", PROBLEMS)
-def test_the_compiled_problem_has_the_same_solution_and_cost(stated: Callable[[], Stated]) -> None:
-    problem, parameters, x = stated()
-    qp = compile_qp(problem, parameters, [x])
-    values = np.random.default_rng(1)
-    sign = -1.0 if isinstance(problem.objective, cp.Maximize) else 1.0
-    for _ in range(5):
-        for parameter in parameters:
-            drawn = values.normal(size=parameter.shape)
-            signed = np.abs(drawn) if parameter.is_nonneg() else drawn
-            parameter.value = -np.abs(drawn) if parameter.is_nonpos() else signed
-        problem.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)  # type: ignore[no-untyped-call]
-        found, cost = solved(qp, theta_of(parameters))
-        assert sign * cost == pytest.approx(problem.value, abs=1e-7)
-        np.testing.assert_allclose(found[qp.columns["x"]], np.asarray(x.value), atol=1e-5)
+def test_the_compiled_problem_has_the_same_solution_and_cost(
+    stated: Callable[[], Stated], agrees: Callable[..., None]
+) -> None:
+    problem, _, x = stated()
+    agrees(problem, [x.name()])
 
 
 def test_slacks_of_their_own_rows_leave_the_program() -> None:
@@ -173,9 +142,9 @@ def test_compiling_leaves_the_values_of_the_users_problem_alone() -> None:
 def test_a_problem_without_parameters_compiles_too() -> None:
     x = unknown()
     qp = compile_qp(cp.Problem(cp.Minimize(atoms.sum_squares(x - 2.0)), [x <= 1.0]), [], [x])
-    found, cost = solved(qp, np.zeros(0))
-    np.testing.assert_allclose(found, 1.0)
-    assert cost == pytest.approx(4.0)
+    found = qp.solve()
+    np.testing.assert_allclose(found.values["x"], 1.0)
+    assert found.objective == pytest.approx(4.0)
 
 
 x1, p1 = cp.Variable(2, name="x"), cp.Parameter(2, name="p")

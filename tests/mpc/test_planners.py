@@ -9,7 +9,9 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, guesses
-from koopman_control.mpc.planners import Plan, SequentialPlanner, Situation
+from koopman_control.mpc.plan import Plan, Situation
+from koopman_control.mpc.planners import SequentialPlanner
+from koopman_control.mpc.planning import QuadraticPlanning
 
 Make = Callable[..., LiftedModel]
 N = 12
@@ -32,8 +34,10 @@ def mpc(request: pytest.FixtureRequest, nonlinear_model: Make) -> KoopmanMPC:
 
 
 def planner_of(mpc: KoopmanMPC) -> SequentialPlanner:
-    assert isinstance(mpc._planner, SequentialPlanner)
-    return mpc._planner
+    assert isinstance(mpc._planning, QuadraticPlanning)
+    planner = mpc._planning.planners[0]
+    assert isinstance(planner, SequentialPlanner)
+    return planner
 
 
 def situation(mpc: KoopmanMPC, x: Array) -> Situation:
@@ -55,10 +59,12 @@ def improved(mpc: KoopmanMPC, x: Array, start: Array, kept: list[int]) -> Plan:
 def test_the_cost_never_rises_from_round_to_round(mpc: KoopmanMPC, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, start = 1.5 * rng.normal(size=2), feasible_guesses(mpc, 1, seed)
-    costs = [improved(mpc, x, start, [1] * rounds).cost for rounds in range(1, 9)]
+    costs = [improved(mpc, x, start, [1] * rounds).outcome.cost for rounds in range(1, 9)]
     Y = mpc.model.predict(x, start[0], mpc.rollout)
     at = situation(mpc, x)
-    first = mpc._condenser.merit(at.instance, start.reshape(1, -1), Y.reshape(1, -1))[0]
+    first = planner_of(mpc).merit(
+        planner_of(mpc).merit.at(at.theta), start.reshape(1, -1), Y.reshape(1, -1)
+    )[0]
     costs = [first, *costs]
     assert np.diff(costs).max() <= 0.0
     assert costs[-1] < 0.9 * costs[0]
@@ -67,17 +73,19 @@ def test_the_cost_never_rises_from_round_to_round(mpc: KoopmanMPC, seed: int) ->
 def test_the_cost_told_is_that_of_the_plan_rolled_out(mpc: KoopmanMPC) -> None:
     x = np.array([0.9, -0.6])
     plan = improved(mpc, x, feasible_guesses(mpc, 3, 0), [3, 2, 1])
-    np.testing.assert_allclose(plan.Y, mpc.model.predict(x, plan.U, mpc.rollout), atol=1e-9)
-    merit = mpc._condenser.merit(
-        situation(mpc, x).instance, plan.U.reshape(1, -1), plan.Y.reshape(1, -1)
+    np.testing.assert_allclose(plan.outcome.Y, mpc.model.predict(x, plan.U, mpc.rollout), atol=1e-9)
+    merit = planner_of(mpc).merit(
+        planner_of(mpc).merit.at(situation(mpc, x).theta),
+        plan.U.reshape(1, -1),
+        plan.outcome.Y.reshape(1, -1),
     )
-    assert plan.cost == pytest.approx(merit[0], rel=1e-12)
+    assert plan.outcome.cost == pytest.approx(merit[0], rel=1e-12)
 
 
 def test_more_guesses_never_give_a_worse_plan(mpc: KoopmanMPC) -> None:
     x, start = np.array([1.5, 1.0]), feasible_guesses(mpc, 8, 1)
-    alone = [improved(mpc, x, start[s : s + 1], [1]).cost for s in range(8)]
-    assert improved(mpc, x, start, [8]).cost == pytest.approx(min(alone), rel=1e-12)
+    alone = [improved(mpc, x, start[s : s + 1], [1]).outcome.cost for s in range(8)]
+    assert improved(mpc, x, start, [8]).outcome.cost == pytest.approx(min(alone), rel=1e-12)
 
 
 def test_plans_stay_within_input_and_rate_bounds(mpc: KoopmanMPC) -> None:
@@ -96,8 +104,10 @@ def test_a_converged_plan_is_a_local_minimum(mpc: KoopmanMPC) -> None:
     box = np.array([[-1.0, -1.0], [1.0, 1.0]])
     moved = guesses.within_bounds(moved, box, np.array([0.5, 0.5]), np.zeros(2))
     Y = mpc.model.predict(x, moved, mpc.rollout)
-    costs = mpc._condenser.merit(at.instance, moved.reshape(200, -1), Y.reshape(200, -1))
-    assert costs.min() >= plan.cost * (1.0 - 1e-9)
+    costs = planner_of(mpc).merit(
+        planner_of(mpc).merit.at(at.theta), moved.reshape(200, -1), Y.reshape(200, -1)
+    )
+    assert costs.min() >= plan.outcome.cost * (1.0 - 1e-9)
 
 
 def test_a_target_beyond_the_input_bounds_still_gives_feasible_plans(

@@ -1,5 +1,6 @@
 """The compiled tracking problem against the CVXPY statement it comes from."""
 
+from collections.abc import Callable
 from itertools import product
 
 import cvxpy as cp
@@ -7,34 +8,70 @@ import numpy as np
 import pytest
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc import ParametricQP, compile_qp
+from koopman_control.identification import LiftedModel
+from koopman_control.mpc import KoopmanMPC, ParametricQP, compile_qp
 from koopman_control.mpc.affine import theta_of
 from koopman_control.mpc.condense import Condenser
-from koopman_control.mpc.problem import TrackingProblem, Weights
+from koopman_control.mpc.merit import Merit
+from koopman_control.mpc.problem import TrackingProblem
+from koopman_control.mpc.terms import Parameters
+from koopman_control.mpc.weights import Weights
 
 N, P, M = 5, 3, 2
 
 
-def random_weight(rng: np.random.Generator, size: int, rank: int) -> Array:
-    root = rng.normal(size=(size, rank))
-    return root @ root.T
+def random_weights(rng: np.random.Generator, size: int, rank: int) -> Array:
+    """Weights that differ from step to step."""
+    root = rng.normal(size=(N, size, rank))
+    return np.asarray(root @ root.transpose(0, 2, 1))
+
+
+def over_horizon(bounds: Array, horizon: int = N) -> Array:
+    return np.repeat(bounds[:, None], horizon, axis=1)
 
 
 def weights(rng: np.random.Generator, full: bool, bounded: bool) -> Weights:
+    """Full: all kinds of weights; bounded: a polytope and bounds with two sides, none and one."""
     infinite = np.inf * np.array([[-1.0], [1.0]])
-    outputs = np.tile(infinite, P)
+    outputs = over_horizon(np.tile(infinite, P))
     if bounded:
-        outputs[:, 0], outputs[1, 2] = [-0.5, 0.5], 0.3  # two sides, none, one side
+        outputs[:, :, 0], outputs[1, :, 2] = [[-0.5], [0.5]], 0.3
+        outputs[1, 1, 2] = 0.1
+    k = 2 * bounded
     return Weights(
-        Q=random_weight(rng, P, 2) if full else np.diag([1.0, 0.0, 0.1]),
-        R=random_weight(rng, M, M) if full else 0.1 * np.eye(M),
-        S=random_weight(rng, M, 1) if full else np.zeros((M, M)),
-        terminal=random_weight(rng, P, P) if full else np.zeros((P, P)),
-        input_bounds=np.tile([[-1.0], [2.0]], M) if bounded else np.tile(infinite, M),
+        Q=random_weights(rng, P, 2) if full else np.stack([np.diag([1.0, 0.0, 0.1])] * N),
+        R=random_weights(rng, M, M) if full else np.stack([0.1 * np.eye(M)] * N),
+        S=random_weights(rng, M, 1) if full else np.zeros((N, M, M)),
+        terminal=random_weights(rng, P, P)[0] if full else np.zeros((P, P)),
+        linear_output=rng.normal(size=(N, P)) * full,
+        linear_input=rng.normal(size=(N, M)) * full,
+        input_bounds=over_horizon(np.tile([[-1.0], [2.0]] if bounded else infinite, M)),
         rate_bounds=np.array([0.5, np.inf]) if bounded else np.full(M, np.inf),
         output_bounds=outputs,
-        slack_weight=7.0,
+        polytope=(rng.normal(size=(k, P)), rng.normal(size=(k, M)), np.array([0.3, 0.6])[:k]),
+        soft=np.ones(P, dtype=np.bool_),
+        slack_weight=np.array([[7.0, 1.0, 2.0], [3.0, 1.0, 0.5]]),
     )
+
+
+def stated_with(w: Weights) -> TrackingProblem:
+    return TrackingProblem(w, (), Parameters(), P)
+
+
+def price_of(w: Weights, U: Array, Y: Array) -> float:
+    """What violations of the soft rows cost, written down by hand."""
+    low, high = w.output_bounds
+    over = np.maximum(0.0, np.maximum(Y - high, low - Y))
+    price = (over * w.slack_weight[0] + over**2 * w.slack_weight[1]).sum()
+    G_y, G_u, g = w.polytope
+    beyond = np.maximum(0.0, Y @ G_y.T + U @ G_u.T - g)
+    return float(price + 7.0 * beyond.sum() + 3.0 * (beyond**2).sum())
+
+
+def cost_without_slack(stated: TrackingProblem) -> float:
+    for slack in (v for v in stated.stated.variables() if v.name().startswith("slack")):
+        slack.value = np.zeros(slack.shape)
+    return float(stated.stated.objective.value)
 
 
 def compiled(stated: TrackingProblem) -> ParametricQP:
@@ -45,14 +82,10 @@ def value_of(variable: cp.Variable) -> Array:
     return np.asarray(variable.value, dtype=np.float64)
 
 
-def set_at_random(stated: TrackingProblem, w: Weights, rng: np.random.Generator) -> Array:
-    """Give every leaf a random value, slacks their best; return theta."""
+def set_at_random(stated: TrackingProblem, rng: np.random.Generator) -> Array:
+    """Give every leaf a random value; return theta."""
     for leaf in (*stated.parameters, stated.u, stated.y):
         leaf.value = rng.normal(size=leaf.shape)
-    for slack in (v for v in stated.stated.variables() if v.name() == "slack"):
-        Y = value_of(stated.y)[:, [0, 2]]
-        low, high = w.output_bounds[:, [0, 2]]
-        slack.value = np.maximum(0.0, np.maximum(Y - high, low - Y))
     return theta_of(stated.parameters)
 
 
@@ -70,41 +103,42 @@ def cost_of(qp: ParametricQP, theta: Array, U: Array, Y: Array) -> float:
 def test_the_compiled_cost_equals_the_objective_at_random_points(full: bool, bounded: bool) -> None:
     rng = np.random.default_rng(0)
     w = weights(rng, full, bounded)
-    stated = TrackingProblem(N, w)
+    stated = stated_with(w)
     qp = compiled(stated)
     assert len(qp.P) == N * (P + M)  # no variables but y and u
     for _ in range(10):
-        theta = set_at_random(stated, w, rng)
+        theta = set_at_random(stated, rng)
         U, Y = value_of(stated.u), value_of(stated.y)
-        wanted = stated.stated.objective.value
+        wanted = cost_without_slack(stated) + price_of(w, U, Y)
         assert cost_of(qp, theta, U, Y) == pytest.approx(wanted, rel=1e-11)
 
 
 def test_the_merit_equals_the_objective_for_a_whole_batch() -> None:
     rng = np.random.default_rng(1)
     w = weights(rng, full=True, bounded=True)
-    stated = TrackingProblem(N, w)
+    stated = stated_with(w)
     condenser = Condenser(compiled(stated))
-    theta = set_at_random(stated, w, rng)
+    theta = set_at_random(stated, rng)
     parameters = [p.value for p in stated.parameters]
     plans, costs = [], []
     for _ in range(4):
-        set_at_random(stated, w, rng)
+        set_at_random(stated, rng)
         for parameter, value in zip(stated.parameters, parameters, strict=True):
             parameter.value = value
-        plans.append((value_of(stated.u).ravel(), value_of(stated.y).ravel()))
-        costs.append(stated.stated.objective.value)
+        U, Y = value_of(stated.u), value_of(stated.y)
+        plans.append((U.ravel(), Y.ravel()))
+        costs.append(cost_without_slack(stated) + price_of(w, U, Y))
     U, Y = (np.array(part) for part in zip(*plans, strict=True))
-    np.testing.assert_allclose(condenser.merit(condenser.instance(theta), U, Y), costs, rtol=1e-11)
+    np.testing.assert_allclose(Merit(condenser)(condenser.instance(theta), U, Y), costs, rtol=1e-11)
 
 
 @pytest.mark.parametrize("full", [False, True])
 def test_the_condensed_cost_differs_from_the_merit_by_a_constant_only(full: bool) -> None:
     rng = np.random.default_rng(2)
     w = weights(rng, full, bounded=True)
-    stated = TrackingProblem(N, w)
+    stated = stated_with(w)
     condenser = Condenser(compiled(stated))
-    at = condenser.instance(set_at_random(stated, w, rng))
+    at = condenser.instance(set_at_random(stated, rng))
     free, Gamma = rng.normal(size=N * P), rng.normal(size=(N * P, N * M))
     qp = condenser.condense(at, free, Gamma)
     U = rng.normal(size=(6, N * M))
@@ -115,26 +149,24 @@ def test_the_condensed_cost_differs_from_the_merit_by_a_constant_only(full: bool
     penalty = over[:, soft] @ qp.linear_weight[soft]
     penalty += 0.5 * over[:, soft] ** 2 @ qp.quadratic_weight[soft]
     condensed = 0.5 * np.einsum("si,ij,sj->s", U, qp.H, U) + U @ qp.f + penalty
-    merit = condenser.merit(at, U, free + U @ Gamma.T)
+    merit = Merit(condenser)(at, U, free + U @ Gamma.T)
     np.testing.assert_allclose(merit - condensed, (merit - condensed)[0], rtol=1e-9)
 
 
 def test_two_sided_bounds_become_one_row_and_input_bounds_no_row_at_all() -> None:
     w = weights(np.random.default_rng(0), full=False, bounded=True)
-    stated = TrackingProblem(N, w)
+    stated = stated_with(w)
     condenser = Condenser(compiled(stated))
-    zero = np.zeros(N * P + 2 * M)
+    zero = np.zeros(N * P + N * M + M)
     qp = condenser.condense(condenser.instance(zero), np.zeros(N * P), np.zeros((N * P, N * M)))
-    assert len(qp.A) == N + 2 * N  # rates of one input, two bounded outputs
+    assert len(qp.A) == N + 2 * N + 2 * N  # rates of one input, two bounded outputs, a polytope
     np.testing.assert_array_equal(qp.lower[: N * M], -1.0)
     np.testing.assert_array_equal(qp.upper[: N * M], 2.0)
-    assert np.isfinite(qp.linear_weight).sum() == 2 * N
+    assert np.isfinite(qp.linear_weight).sum() == 4 * N
 
 
-def test_a_horizon_of_one_step_works() -> None:
-    rng = np.random.default_rng(3)
-    w = weights(rng, full=True, bounded=True)
-    stated = TrackingProblem(1, w)
-    theta = set_at_random(stated, w, rng)
-    U, Y, wanted = value_of(stated.u), value_of(stated.y), stated.stated.objective.value
-    assert cost_of(compiled(stated), theta, U, Y) == pytest.approx(wanted, rel=1e-11)
+def test_a_horizon_of_one_step_works(linear_model: Callable[..., LiftedModel]) -> None:
+    model = linear_model(np.eye(2), [[0.0], [1.0]], action_bounds=[[-1.0], [1.0]])
+    mpc = KoopmanMPC(model, 1, [1.0, 2.0], 0.5, 0.25, output_bounds=(-3.0, 3.0), reference=0.1)
+    # minimise 2 (0.3 + u - 0.1)^2 + 0.5 u^2 + 0.25 u^2
+    np.testing.assert_allclose(mpc.act([1.0, 0.3]), [-2.0 * 0.2 / 2.75], rtol=1e-9)

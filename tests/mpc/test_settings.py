@@ -43,7 +43,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
         r"^reference has shape \(3,\)",
     ),
     ({"safe_input": [0.0, 0.0]}, ValueError, r"safe_input has shape \(2,\)"),
-    ({"solver": "gurobi"}, ValueError, "solver is 'gurobi'; expected one of daqp, osqp"),
+    ({"solver": "gurobi"}, ValueError, "solver is 'gurobi'; expected one of auto, daqp, osqp"),
     ({"rollout": "quadratic"}, ValueError, "rollout is 'quadratic'; expected one of linear"),
     ({"rollout": "bilinear"}, ValueError, "rollout is 'bilinear' but the model has no input coup"),
     ({"iterations": 0}, ValueError, "iterations is 0"),

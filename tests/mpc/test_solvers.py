@@ -1,5 +1,6 @@
 """The quadratic program solvers behind their common call."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,13 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.condense import DenseQP
-from koopman_control.mpc.solvers import SOLVERS, DaqpSolver, OsqpSolver, Solver
+from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.solvers import (
+    SOLVERS,
+    DaqpSolver,
+    OsqpSolver,
+    Solver,
+)
 
 N_VARIABLES, N_ROWS = 8, 14
 
@@ -158,3 +164,15 @@ def test_an_answer_after_forgetting_depends_on_its_program_alone(solver: Solver)
     solver.forget()
     again = solver.solve(random_program(1), matrices_changed=False).v
     np.testing.assert_array_equal(first, again)
+
+
+def test_sides_that_cross_by_rounding_meet(solver: Solver) -> None:
+    qp = small([-1, 2], [[1, 1]], [-1, -1, 0.1 + 0.2], [1, 1, 0.3])
+    np.testing.assert_allclose(answer(solver, qp), np.array([1.0, -0.7]), atol=1e-6)
+
+
+def test_solvers_travel_to_other_processes_without_their_memory(solver: Solver) -> None:
+    qp = random_program(3)
+    wanted = solver.solve(qp, matrices_changed=False).v
+    copy = pickle.loads(pickle.dumps(solver))
+    np.testing.assert_array_equal(copy.solve(qp, matrices_changed=False).v, wanted)

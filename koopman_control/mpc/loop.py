@@ -1,0 +1,64 @@
+"""What a controller carries from step to step of an episode, and what it falls back to."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from koopman_control.common.arrays import Array
+from koopman_control.identification import LiftedModel
+from koopman_control.mpc import guesses
+from koopman_control.mpc.plan import Plan, Predicted
+from koopman_control.mpc.step import Rung
+from koopman_control.mpc.weights import Weights
+
+
+class Loop:
+    """An episode as the controller sees it.
+
+    Args:
+        model: The model.
+        weights: The settings; its bounds hold whatever happens.
+        safe: Input applied where there is no plan, shape (m,), within the bounds.
+
+    Attributes:
+        plan: Plan of the step before, shape (N, m), or None.
+        previous: Input applied last, shape (m,).
+        step: Steps since the start.
+        rungs: How often each rung was used.
+    """
+
+    def __init__(self, model: LiftedModel, weights: Weights, safe: Array) -> None:
+        self._model, self._weights, self._safe = model, weights, safe
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin an episode."""
+        self.plan: Array | None = None
+        self.previous = self._safe.copy()
+        self.step, self.rungs = 0, Counter[Rung]()
+
+    def fall_back(self, trouble: str) -> tuple[Rung, Plan]:
+        """Continue the previous plan, or go to the safe input; within the bounds in any case."""
+        box, rate = self._weights.input_bounds, self._weights.rate_bounds
+        N = box.shape[1]
+        rung: Rung = "safe" if self.plan is None else "shifted"
+        U = np.tile(self._safe, (N, 1)) if self.plan is None else guesses.shifted(self.plan)
+        U = guesses.within_bounds(U[None], box, rate, self.previous)[0]
+        nowhere = Predicted(np.full((N, self._model.n_states), np.nan), np.nan)
+        return rung, Plan(U, nowhere, trouble, 0)
+
+    def apply(self, rung: Rung, plan: Plan) -> None:
+        """Go on by one step: remember the plan and its first input."""
+        self.plan = None if rung == "safe" else plan.U
+        self.previous = self._within_reach(plan.U[0])
+        self.step += 1
+        self.rungs[rung] += 1
+
+    def _within_reach(self, u: Array) -> Array:
+        """Clip an input to what rate bounds allow after the previous one, and to the box."""
+        rate, (low, high) = self._weights.rate_bounds, self._weights.input_bounds[:, 0]
+        # np.clip costs several times as much on arrays this small.
+        u = np.minimum(np.maximum(u, self.previous - rate), self.previous + rate)
+        return np.asarray(np.minimum(np.maximum(u, low), high))

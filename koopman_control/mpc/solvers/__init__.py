@@ -1,0 +1,52 @@
+"""Quadratic program solvers behind one call, and the check of what they return."""
+
+from typing import Literal
+
+from koopman_control.mpc.solvers.auto import AutoSolver
+from koopman_control.mpc.solvers.base import Solution, Solver
+from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
+from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
+from koopman_control.mpc.solvers.osqp_solver import OsqpSolver
+from koopman_control.mpc.solvers.residuals import Residuals, residuals
+
+SolverName = Literal["auto", "daqp", "osqp", "piqp", "clarabel"]
+SOLVERS: dict[str, type[AutoSolver | DaqpSolver | OsqpSolver | PiqpSolver | ClarabelSolver]] = {
+    "auto": AutoSolver,
+    "daqp": DaqpSolver,
+    "osqp": OsqpSolver,
+    "piqp": PiqpSolver,
+    "clarabel": ClarabelSolver,
+}
+
+
+def make_solver(name: str, time_limit: float | None = None) -> Solver:
+    """Make a solver by name.
+
+    Args:
+        name: "auto" (DAQP for up to 250 variables, an interior-point method beyond or where DAQP
+            gives up), "daqp", "osqp", "piqp" or "clarabel".
+        time_limit: Most seconds per call; what was reached by then is not returned.
+
+    Raises:
+        ValueError: If there is no such solver.
+        ImportError: If its package is not installed.
+    """
+    if name not in SOLVERS:
+        raise ValueError(f"solver is {name!r}; expected one of {', '.join(SOLVERS)}")
+    return SOLVERS[name](time_limit)
+
+
+__all__ = [
+    "SOLVERS",
+    "AutoSolver",
+    "ClarabelSolver",
+    "DaqpSolver",
+    "OsqpSolver",
+    "PiqpSolver",
+    "Residuals",
+    "Solution",
+    "Solver",
+    "SolverName",
+    "make_solver",
+    "residuals",
+]

@@ -1,0 +1,105 @@
+"""DAQP: an active-set method that keeps its factorisation and working set from step to step."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import daqp
+import numpy as np
+
+from koopman_control.common.arrays import Array
+from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.plan import all_finite
+from koopman_control.mpc.solvers.base import UNBOUNDED, Solution, checked_limit
+
+SINGULAR = 1e-9  # smallest eigenvalue of H relative to its largest
+
+
+class DaqpSolver:
+    """Dual active-set method for small dense programs; exact, and takes soft rows natively.
+
+    Args:
+        time_limit: Most seconds per call; None for no limit.
+    """
+
+    # The last two are of proximal steps, which DAQP takes where H is singular.
+    SETTINGS: ClassVar = {"primal_tol": 1e-9, "eps_prox": -1e-3, "eta_prox": 1e-11}
+    STATUS: ClassVar = {
+        -1: "infeasible",
+        -2: "cycling",
+        -3: "unbounded",
+        -4: "iteration limit",
+        -5: "nonconvex",
+        -6: "overdetermined start",
+        -7: "time limit",
+    }
+    OPTIMAL = (1, 2)  # 2: soft rows are violated
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        checked_limit(time_limit)
+        self._time_limit = time_limit
+        self._model: Any = None
+        self._kept: tuple[Array, ...] = ()  # DAQP keeps references to the arrays it is given
+        self._size = 1.0  # by which the cost is divided
+
+    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
+        """Solve, from the previous working set if there is one."""
+        lower = np.maximum(qp.lower, -UNBOUNDED)  # DAQP takes no infinity
+        upper = np.minimum(qp.upper, UNBOUNDED)
+        if self._model is None:
+            self._size = _size_if_singular(qp)
+        if self._size != 1.0:
+            qp = qp.divided(self._size)
+        if self._model is None:
+            flag = self._set_up(qp, lower, upper)
+        elif matrices_changed:
+            A = qp.A if len(qp.A) else None
+            flag = self._model.update(H=qp.H, f=qp.f, A=A, bupper=upper, blower=lower)
+        else:
+            flag = self._model.update(f=qp.f, bupper=upper, blower=lower)
+        self._kept = (qp.H, qp.f, qp.A, lower, upper)
+        iterations = 0
+        if flag >= 0:
+            v, _, flag, info = self._model.solve()
+            iterations = int(info["iterations"])
+            if flag in self.OPTIMAL and all_finite(v):
+                multipliers = info["lam"] if self._size == 1.0 else self._size * info["lam"]
+                return Solution(v, "optimal", iterations, multipliers)
+        self.forget()  # a failed working set must not spoil the next step
+        return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
+
+    def prepare(self, qp: DenseQP) -> None:
+        """Factorise H, with an empty working set."""
+        self._size = _size_if_singular(qp)
+        lower, upper = np.maximum(qp.lower, -UNBOUNDED), np.minimum(qp.upper, UNBOUNDED)
+        self._set_up(qp.divided(self._size), lower, upper)
+
+    def forget(self) -> None:
+        """Drop the working set."""
+        self._model, self._kept = None, ()
+
+    def __reduce__(self) -> tuple[type[DaqpSolver], tuple[float | None]]:
+        """Copy to other processes without the solver's memory."""
+        return DaqpSolver, (self._time_limit,)
+
+    def _set_up(self, qp: DenseQP, lower: Array, upper: Array) -> int:
+        soft = np.append(np.zeros(len(qp.f), dtype=bool), qp.soft)
+        self._model = daqp.Model()
+        limit = {"time_limit": self._time_limit or 0.0}
+        self._model.settings = {**self._model.settings, **self.SETTINGS, **limit}
+        sense = np.where(soft, 8, 0).astype(np.int32)
+        flag, _ = self._model.setup(qp.H, qp.f, qp.A, upper, lower, sense)
+        self._kept = (qp.H, qp.f, qp.A, lower, upper)
+        if soft.any():
+            rho, w = np.ones(len(soft)), np.zeros(len(soft))
+            weighted = soft[len(qp.f) :]
+            rho[soft] = 1.0 / qp.quadratic_weight[weighted]
+            w[soft] = qp.linear_weight[weighted]
+            self._model.soft_weights(rho_l=rho, rho_u=rho, w_l=w, w_u=w)
+        return int(flag)
+
+
+def _size_if_singular(qp: DenseQP) -> float:
+    """Size of the cost where H is singular: the tolerance of proximal steps is an absolute one."""
+    values = np.linalg.eigvalsh(qp.H)
+    return qp.cost_size if values[0] <= SINGULAR * values[-1] else 1.0

@@ -1,0 +1,132 @@
+"""Interior-point methods: Clarabel, and PIQP, an optional package. Neither starts warm.
+
+Their effort hardly depends on how many rows are active, so large programs take them least time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import clarabel
+import numpy as np
+import scipy.sparse as sp
+
+from koopman_control.common import optional_package
+from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.solvers.base import ColdSolver, Solution, checked_limit
+from koopman_control.mpc.solvers.slacks import WithSlacks
+
+
+class ClarabelSolver(ColdSolver):
+    """Homogeneous-embedding interior-point method; comes with CVXPY.
+
+    Args:
+        time_limit: Most seconds per call; None for no limit.
+    """
+
+    SETTINGS: ClassVar = {
+        "verbose": False,
+        "max_threads": 1,
+        "tol_gap_abs": 1e-13,
+        "tol_gap_rel": 1e-13,
+        "tol_feas": 1e-13,
+        "reduced_tol_gap_abs": 1e-7,
+        "reduced_tol_gap_rel": 1e-7,
+        "reduced_tol_feas": 1e-7,
+    }
+    STATUS: ClassVar = {
+        "Solved": "optimal",
+        "AlmostSolved": "optimal",  # to the reduced tolerances
+        "PrimalInfeasible": "infeasible",
+        "AlmostPrimalInfeasible": "infeasible",
+        "DualInfeasible": "unbounded",
+        "AlmostDualInfeasible": "unbounded",
+        "MaxIterations": "iteration limit",
+        "MaxTime": "time limit",
+    }
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        self._settings = clarabel.DefaultSettings()
+        for name, value in self.SETTINGS.items():
+            setattr(self._settings, name, value)
+        self._settings.time_limit = checked_limit(time_limit)
+
+    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
+        """Solve from scratch."""
+        program = WithSlacks(qp)
+        P, rows = program.matrices()
+        q, lower, upper = program.vectors()
+        equal = lower == upper
+        above, below = np.isfinite(upper) & ~equal, np.isfinite(lower) & ~equal
+        stacked = sp.csc_matrix(sp.vstack([rows[equal], rows[above], -rows[below]]))
+        sides = np.concatenate([upper[equal], upper[above], -lower[below]])
+        cones: list[Any] = [clarabel.ZeroConeT(int(equal.sum()))]
+        cones.append(clarabel.NonnegativeConeT(len(sides) - int(equal.sum())))
+        answer = clarabel.DefaultSolver(P, q, stacked, sides, cones, self._settings).solve()
+        word = str(answer.status)
+        status, iterations = self.STATUS.get(word, word), int(answer.iterations)
+        if status != "optimal":
+            return Solution(None, status, iterations)
+        parts = np.split(np.asarray(answer.z), np.cumsum([equal.sum(), above.sum()]))
+        y = np.zeros(len(lower))
+        y[equal] = parts[0]
+        y[above] += parts[1]
+        y[below] -= parts[2]
+        v = np.asarray(answer.x)[: len(qp.f)]
+        return Solution(v, status, iterations, program.multipliers(y))
+
+    def __reduce__(self) -> tuple[type[ClarabelSolver], tuple[float | None]]:
+        """Copy to other processes; the settings themselves cannot be copied."""
+        limit = float(self._settings.time_limit)
+        return ClarabelSolver, (limit if math.isfinite(limit) else None,)
+
+
+class PiqpSolver(ColdSolver):
+    """Proximal interior-point method for dense programs; it cannot limit its time.
+
+    Args:
+        time_limit: Must be None.
+
+    Raises:
+        ImportError: If the package piqp is not installed.
+        ValueError: If a time limit is asked for.
+    """
+
+    TOLERANCES = ("eps_abs", "eps_rel", "eps_duality_gap_abs", "eps_duality_gap_rel")
+    STATUS: ClassVar = {
+        "PIQP_PRIMAL_INFEASIBLE": "infeasible",
+        "PIQP_DUAL_INFEASIBLE": "unbounded",
+        "PIQP_MAX_ITER_REACHED": "iteration limit",
+        "PIQP_NUMERICS": "numerical trouble",
+    }
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        optional_package("piqp", "solvers")
+        if time_limit is not None:
+            raise ValueError(
+                f'time_limit is {time_limit}, but PIQP knows none; choose "clarabel" or "auto"'
+            )
+
+    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
+        """Solve from scratch."""
+        piqp = optional_package("piqp", "solvers")
+        program = WithSlacks(qp)
+        P, rows = (M.toarray() for M in program.matrices())
+        q, lower, upper = program.vectors()
+        equal = lower == upper
+        bounded = (np.isfinite(lower) | np.isfinite(upper)) & ~equal
+        solver = piqp.DenseSolver()
+        for tolerance in self.TOLERANCES:
+            setattr(solver.settings, tolerance, 1e-13)
+        P = np.triu(P) + np.triu(P, 1).T
+        solver.setup(P, q, rows[equal], upper[equal], rows[bounded], lower[bounded], upper[bounded])
+        word = str(solver.solve().name)
+        answer = solver.result
+        if word != "PIQP_SOLVED":
+            return Solution(None, self.STATUS.get(word, word), int(answer.info.iter))
+        y = np.zeros(len(lower))
+        y[equal] = answer.y
+        y[bounded] = np.asarray(answer.z_u) - np.asarray(answer.z_l)
+        v = np.asarray(answer.x)[: len(qp.f)]
+        return Solution(v, "optimal", int(answer.info.iter), program.multipliers(y))

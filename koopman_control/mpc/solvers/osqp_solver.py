@@ -1,0 +1,76 @@
+"""OSQP: operator splitting, warm-started by the iterate before."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import osqp
+
+from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.solvers.base import UNBOUNDED, Solution, checked_limit
+from koopman_control.mpc.solvers.slacks import WithSlacks
+
+
+class OsqpSolver:
+    """Operator-splitting method; accurate to about 1e-5, for comparison and large programs.
+
+    Args:
+        time_limit: Most seconds per call; None for no limit.
+    """
+
+    SETTINGS: ClassVar = {
+        "eps_abs": 1e-6,
+        "eps_rel": 1e-6,
+        "adaptive_rho_interval": 1000,  # adapted sooner, active soft rows can stall it
+        "max_iter": 20000,
+        "verbose": False,
+        "polishing": True,
+    }
+
+    STATUS: ClassVar = {
+        "primal infeasible": "infeasible",
+        "dual infeasible": "unbounded",
+        "maximum iterations reached": "iteration limit",
+        "run time limit reached": "time limit",
+    }
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        self._limit, self._time_limit = checked_limit(time_limit), time_limit
+        self._solver: Any = None
+
+    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
+        """Solve, from the previous iterate if there is one."""
+        program = WithSlacks(qp)
+        q, lower, upper = program.vectors()
+        if np.any(lower > upper):  # OSQP would raise
+            return Solution(None, "infeasible", 0)
+        if self._solver is None:
+            P, A = program.matrices()
+            self._solver = osqp.OSQP()
+            limit = {"time_limit": min(self._limit, UNBOUNDED)}
+            self._solver.setup(P, q, A, lower, upper, **self.SETTINGS, **limit)
+        elif matrices_changed:
+            P, A = program.matrices()
+            self._solver.update(Px=P.data, Ax=A.data, q=q, l=lower, u=upper)
+        else:
+            self._solver.update(q=q, l=lower, u=upper)
+        result = self._solver.solve(raise_error=False)
+        status, iterations = str(result.info.status), int(result.info.iter)
+        if status != "solved" or not np.isfinite(result.x).all():
+            self.forget()
+            return Solution(None, self.STATUS.get(status, status), iterations)
+        multipliers = program.multipliers(np.asarray(result.y))
+        return Solution(np.asarray(result.x[: len(qp.f)]), "optimal", iterations, multipliers)
+
+    def prepare(self, qp: DenseQP) -> None:
+        """Drop the iterate; the set-up is no longer than a solution."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the iterate."""
+        self._solver = None
+
+    def __reduce__(self) -> tuple[type[OsqpSolver], tuple[float | None]]:
+        """Copy to other processes without the solver's memory."""
+        return OsqpSolver, (self._time_limit,)

@@ -1,0 +1,170 @@
+"""What a controller is made of: its problem, how to add to it, and how to look at it."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from koopman_control.common.arrays import Array, finite_array
+from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.explanation import Explanation, program_of, reached
+from koopman_control.mpc.loop import Loop
+from koopman_control.mpc.parametric import ParametricQP
+from koopman_control.mpc.parametrization import Blocks, Knots
+from koopman_control.mpc.plan import Situation
+from koopman_control.mpc.planning import Planning, QuadraticPlanning
+from koopman_control.mpc.presolve import compile_qp
+from koopman_control.mpc.problem import TrackingProblem
+from koopman_control.mpc.solvers import SolverName
+from koopman_control.mpc.step import Step
+from koopman_control.mpc.targets import TargetRows
+from koopman_control.mpc.terms import Build, Parameters, Term
+from koopman_control.mpc.through_cvxpy import TIGHT, solved_about
+from koopman_control.mpc.weights import Weights
+
+
+class Stated:
+    """The part of `KoopmanMPC` that states its problem, extends it and explains it."""
+
+    model: LiftedModel
+    rollout: Rollout
+    horizon: int
+    solver: SolverName | Literal["cvxpy"]
+    inputs: Blocks | Knots | None
+    parameters: Parameters
+    last: Step | None
+    _held: Array | None
+    _reference: TargetRows
+    _weights: Weights
+    _terms: tuple[Term, ...]
+    _loop: Loop
+    _planning: Planning
+
+    def constrain(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
+        """Return a controller with further constraints; this one stays as it is.
+
+        Args:
+            build: Function of the predicted states y, shape (N, d), rows after 1 ... N steps; the
+                inputs u, shape (N, m); and the parameters p, as attributes. It returns CVXPY
+                constraints, one or a list.
+            parameters: Names and first values of parameters in them; `parameters` sets others
+                later. A `cvxpy.Parameter` with a value declares a sign.
+
+        Raises:
+            ValueError: If a constraint is not convex or not affine in the parameters.
+
+        Example:
+            >>> mpc = mpc.constrain(  # doctest: +SKIP
+            ...     lambda y, u, p: [y[:, 0] <= p.ceiling, cp.sum(u) <= 3.0], ceiling=0.4
+            ... )
+            >>> mpc.parameters["ceiling"] = 0.3  # doctest: +SKIP
+        """
+        return self._with(Term("constrain", build), parameters)
+
+    def penalize(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
+        """Return a controller with a further cost; this one stays as it is.
+
+        Args:
+            build: Function as in `constrain` that returns one convex CVXPY expression, a number.
+            parameters: As in `constrain`.
+
+        Raises:
+            ValueError: If the cost is not convex or not affine in the parameters.
+
+        Example:
+            >>> mpc = mpc.penalize(  # doctest: +SKIP
+            ...     lambda y, u, p: p.price @ u[:, 0], price=np.ones(30)
+            ... )
+        """
+        return self._with(Term("penalize", build), parameters)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy what is needed to act to other processes; the rest is made again when asked for."""
+        return {k: v for k, v in vars(self).items() if k not in ("_stated", "qp")}
+
+    @cached_property
+    def _stated(self) -> TrackingProblem:
+        d = self.model.coordinates.n_outputs
+        return TrackingProblem(self._weights, self._terms, self.parameters, d)
+
+    @cached_property
+    def qp(self) -> ParametricQP:
+        """The compiled problem in u, y and what else could not be eliminated."""
+        stated = self._stated
+        return compile_qp(stated.stated, stated.parameters, (stated.u, stated.y))
+
+    @property
+    def problem(self) -> cp.Problem:
+        """The CVXPY problem."""
+        return self._stated.problem
+
+    def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
+        """Solve the convex program about a guess through CVXPY itself, slowly; for checking.
+
+        Args:
+            observation: Shape (p,).
+            guess: Plan to linearise about, shape (N, m).
+
+        Returns:
+            Inputs of shape (N, m) and the optimal cost.
+        """
+        y = finite_array("observation", observation)
+        U = finite_array("guess", guess, shape=self._weights.linear_input.shape)
+        plan = solved_about(
+            self._stated, self.model, self.rollout, self._situation(y), U, self.problem, **TIGHT
+        )
+        return plan.U, plan.outcome.cost
+
+    def explain(self) -> Explanation:
+        """Say what became of the problem and what the latest step did; print the result."""
+        stated, program = self._stated, None
+        if isinstance(self._planning, QuadraticPlanning):
+            u = np.zeros(stated.u.shape)
+            Gamma = self.model.linearize(self._reference.rest, u, self.rollout)[1]
+            program = program_of(Condenser(self.qp, self._held), Gamma)
+        active: tuple[str, ...] = ()
+        broken: tuple[str, ...] = ()
+        last = self.last
+        if last is not None and last.situation is not None and last.planned:
+            stated.assign(last.situation.theta)
+            stated.u.value, stated.y.value = last.inputs, last.outputs
+            active, broken = reached(stated.limits)
+        return Explanation(
+            model=f"{len(self.model.A)} lifted states, {self.rollout} roll-out, N = {self.horizon}",
+            statement=_sizes(stated.stated),
+            program=program,
+            inputs="every step is free" if self.inputs is None else str(self.inputs),
+            solver=self.solver if program else "CVXPY",
+            active=active,
+            broken=broken,
+            rungs={str(rung): count for rung, count in self._loop.rungs.items()},
+        )
+
+    def _with(self, term: Term, parameters: dict[str, Any]) -> Self:
+        more = copy.copy(self)  # without what was compiled
+        more.parameters = self.parameters.with_more(parameters)
+        more._terms = (*self._terms, term)
+        more._assemble()
+        return more
+
+    def _assemble(self) -> None:
+        """Compile the problem and set up all that is solved at every step."""
+        raise NotImplementedError
+
+    def _situation(self, y: Array) -> Situation:
+        """Describe what a plan would start from at an observation (p,)."""
+        raise NotImplementedError
+
+
+def _sizes(problem: cp.Problem) -> dict[str, int]:
+    """Count the entries of a problem's variables, by name."""
+    named = {v.name(): int(v.size) for v in problem.variables()}
+    own = ("u", "y")
+    others = sum(size for name, size in named.items() if name not in own)
+    return {name: named[name] for name in own} | ({"others": others} if others else {})
