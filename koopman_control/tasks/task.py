@@ -32,6 +32,8 @@ class Task:
         coupling: Input coupling of the model: "linear" or "bilinear".
         n_features: Candidate numbers of sampled features; cross-validation picks.
         steepness: Candidate steepnesses of the features; cross-validation picks.
+        ignored: Feature inputs that no feature sees: plain states come first, then the cosines of
+            the angles, then their sines.
         n_draws: Draws of the features whose linear roll-outs are averaged.
         prediction: Longest prediction judged in cross-validation, in steps; None: the horizon.
         states: Observation columns to model; None takes all.
@@ -65,6 +67,7 @@ class Task:
     coupling: Coupling = "linear"
     n_features: tuple[int, ...] = (20, 60)
     steepness: tuple[float, ...] = (0.25, 1.0)
+    ignored: tuple[int, ...] = ()
     n_draws: int = 1
     prediction: int | None = None
     states: tuple[int, ...] | None = None
@@ -80,7 +83,7 @@ class Task:
     def estimator(self, seed: int = 0) -> EDMDc:
         """Return the unfitted estimator, its features drawn from `seed`."""
         candidates = [
-            SampledFeatures(n, steepness=s, random_state=seed)
+            SampledFeatures(n, steepness=s, ignored=self.ignored, random_state=seed)
             for n in self.n_features
             for s in self.steepness
         ]
