@@ -19,6 +19,7 @@ from koopman_control.features import (
     FunctionFeatures,
     PolynomialFeatures,
     RadialFeatures,
+    RecurrentFeatures,
     SampledFeatures,
 )
 from koopman_control.identification import (
@@ -85,6 +86,7 @@ __all__ = [
     "PolynomialFeatures",
     "RadialFeatures",
     "RandomPolicy",
+    "RecurrentFeatures",
     "SampledFeatures",
     "Task",
     "Trajectory",

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from koopman_control.common.arrays import Array, finite_array
+from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.recursive import RecursiveLeastSquares
 from koopman_control.identification.snapshots import Run, at_limit, runs_of
@@ -45,6 +46,7 @@ class OnlineModel:
                 "model has input couplings N, which are not adapted online; fit with "
                 'coupling="linear"'
             )
+        require_plain_inputs(model, "is not adapted online")
         self._model = model
         self._n_phi = model.n_lifted - int(model.coordinates.is_angle.sum())
         self._input_scale = _input_scale(model)

@@ -14,7 +14,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification.relift import OneStepMap
+from koopman_control.identification.relift import OneStepMap, StepMap
 
 ACTIVATION_CODES = {"tanh": 0, "relu": 1, "sine": 2, "softplus": 3}
 
@@ -90,8 +90,14 @@ class CompiledRollOut:
         return self.finished(x0, np.ascontiguousarray(U), never, nobody)
 
     def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Feedback) -> Array:
-        """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on."""
+        """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on.
+
+        Plans are changed in place, and contiguous.
+        """
         X = np.empty((*plans.shape[:2], len(x0)))
+        # One memory layout, since others would be compiled anew, in the loop.
+        regulator = Feedback(*map(np.ascontiguousarray, regulator))
+        x0 = np.ascontiguousarray(x0)
         self._loops.roll_out(self._constants, x0, plans, heads, regulator, X)
         return X
 
@@ -99,17 +105,19 @@ class CompiledRollOut:
         """Differentiate predicted states X (S, H, d) to U; returns shape (S, H, d, H m)."""
         S, H, m = U.shape
         Gamma = np.zeros((S, H, X.shape[2], H * m))
-        U, X = np.ascontiguousarray(U), np.ascontiguousarray(X)
+        x0, U, X = (np.ascontiguousarray(part) for part in (x0, U, X))
         self._loops.sensitivity(self._constants, x0, X, U, Gamma)
         return Gamma
 
 
-def compiled_roll_out(step_map: OneStepMap) -> CompiledRollOut | None:
+def compiled_roll_out(step_map: StepMap) -> CompiledRollOut | None:
     """Compile a map's roll-out, if numba is there and the map is of a kind that is covered.
 
     Covered are `SampledFeatures` of one layer, and states that stop at a limit where there is one
     input.
     """
+    if not isinstance(step_map, OneStepMap):
+        return None
     features, stops = step_map.features, bool(step_map.saturating.any())
     covered = isinstance(features, SampledFeatures) and features.n_layers == 1
     if not covered or (stops and len(step_map.constant) != 2) or find_spec("numba") is None:

@@ -17,8 +17,9 @@ from koopman_control.identification.errors import (
     state_scale,
     windows_of,
 )
+from koopman_control.identification.frame import Frame
 from koopman_control.identification.penalties import Penalty, Solver, solver_for
-from koopman_control.identification.regression import Frame, Regression
+from koopman_control.identification.regression import Regression
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import Run
 

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import Angle, FeatureMap
+from koopman_control.features.draws import redrawn
 from koopman_control.identification.averaging import averaged
 from koopman_control.identification.errors import (
     bounded_score,
@@ -16,19 +17,18 @@ from koopman_control.identification.errors import (
     state_scale,
     windows_of,
 )
+from koopman_control.identification.finishing import finished, require_plain_fit, with_stability
 from koopman_control.identification.fitting import Fit
+from koopman_control.identification.frame import Coupling, Targets
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.penalties import Penalty
 from koopman_control.identification.preparation import batches
-from koopman_control.identification.regression import Coupling
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.selection import Choice
 from koopman_control.identification.settings import candidate_features, checked_strengths
 from koopman_control.identification.snapshots import runs_of
 from koopman_control.identification.threads import single_threaded_blas
 from koopman_control.trajectories import Trajectory, check_trajectories
-
-REDRAWN = 100_003  # distance between the seeds of feature draws
 
 
 class EDMDc(BaseEstimator):  # type: ignore[misc]
@@ -45,20 +45,32 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     Args:
         features: A feature map, or several candidates of which the best is kept.
         coupling: "linear" (B u) or "bilinear" (B u + sum_i u_i N_i z).
+        input_features: A feature map of the inputs: v = [u, input_features(u)] then enters instead
+            of u, as B v (+ sum_j v_j N_j z), for plants that are not affine in their inputs. States
+            are clipped at their limits, but none counts as stopped by the plant.
         regularization: Weight of the ridge term, at least 0, or "cv" to choose it from
-            1e-14 ... 1e-2 (a "lasso": 1e-4 ... 1e-1 of the penalty that leaves only a constant).
+            1e-14 ... 1e-2 ("lasso", "elasticnet": 1e-4 ... 1e-1 of the penalty that leaves only a
+            constant).
             "cv-per-state" then goes on to choose one for each state, which took up to a tenth off
             the held-out error of Van der Pol and nothing off Pendulum's.
         penalty: "ridge"; "truncation" drops the directions that ridge would shrink to less than
-            half, and shrinks none; "lasso" keeps few regressors per lifted state (slow).
+            half, and shrinks none; "lasso" keeps few regressors per lifted state, "elasticnet" few
+            groups of those that are alike (both take seconds where ridge takes milliseconds).
+        targets: What is regressed, and so what a penalty pulls towards: "increments" z+ - z (a
+            plant that stands still), or "states" z+ (zero). Angles always by their increments.
+        noise: "ignore" measurement noise, or correct for it by "instruments"; see
+            `correct_for_noise`.
+        refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
+        stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
+            the linear roll-out is used and diverges on the data; None never does.
         rollout: Roll-out judged in cross-validation: "relifted", or the one matching the coupling.
         horizon: Longest prediction judged, in steps; about the controller's horizon.
         states: Observation columns to model; None takes all. Leave out goals, which do not move.
         angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
             observation.
-        memory: Number of past steps and inputs that the state also holds, for plants whose
-            observation does not tell all (positions without speeds). Predictions are judged by the
-            present states only. More than is needed helps against noise.
+        memory: Number of past steps and inputs that the state also holds (a delay embedding), for
+            plants whose observation does not tell all (positions without speeds). Predictions are
+            judged by the present states only. More than is needed helps against noise.
         limits: "data" takes the observation bounds stored with the trajectories, None knows none.
         n_folds: Folds of the cross-validation; 0 does without, for a single feature map and a
             given regularisation.
@@ -88,8 +100,13 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         features: FeatureMap | Sequence[FeatureMap] | None = None,
         *,
         coupling: Coupling = "linear",
+        input_features: FeatureMap | None = None,
         regularization: float | Literal["cv", "cv-per-state"] = "cv",
         penalty: Penalty = "ridge",
+        targets: Targets = "increments",
+        noise: Literal["ignore", "instruments"] = "ignore",
+        refine_horizon: bool = False,
+        stability: float | Literal["auto"] | None = "auto",
         rollout: Rollout = "relifted",
         horizon: int = 20,
         states: Sequence[int] | None = None,
@@ -101,8 +118,13 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.features = features
         self.coupling = coupling
+        self.input_features = input_features
         self.regularization = regularization
         self.penalty = penalty
+        self.targets = targets
+        self.noise = noise
+        self.refine_horizon = refine_horizon
+        self.stability = stability
         self.rollout = rollout
         self.horizon = horizon
         self.states = states
@@ -137,22 +159,22 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         """
         strengths = checked_strengths(self)
         checked = check_trajectories(data)
+        if sample_weight is not None:
+            require_plain_fit(self, "knows no sample_weight")
         with single_threaded_blas():
             self._fit = Fit(self, checked, strengths, sample_weight)
-        selection, self.model_ = self._fit.selection, self._fit.model
+            self.model_ = finished(self, self._fit.model, checked)
+        selection = self._fit.selection
         self.choices_, self.cv_error_ = selection.choices, selection.error_per_step
         if self.n_draws > 1:
-            self.model_ = averaged([self.model_, *self._redrawn(checked, sample_weight)])
+            self.model_ = averaged([self.model_, *self._other_draws(checked, sample_weight)])
         return self
 
-    def _redrawn(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
+    def _other_draws(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
         """Fit to other draws of the same candidate features."""
         models = []
         for k in range(1, self.n_draws):
-            draws = [clone(features) for features in candidate_features(self)]
-            for features in draws:
-                seed = features.get_params().get("random_state") or 0
-                features.set_params(random_state=seed + REDRAWN * k)
+            draws = [redrawn(features, k) for features in candidate_features(self)]
             other = clone(self).set_params(features=draws, n_draws=1)
             models.append(other.fit(data, sample_weight=sample_weight).model_)
         return models
@@ -188,6 +210,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         """
         if self.n_draws > 1:
             raise ValueError(f"n_draws is {self.n_draws}; partial_fit needs n_draws=1")
+        require_plain_fit(self, "needs all data at once, unlike partial_fit")
         if sample_weight is not None or isinstance(data, (Trajectory, list, tuple)):
             pieces: Iterable[list[Trajectory]] = [check_trajectories(data)]
         else:
@@ -203,7 +226,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         if added:
             with single_threaded_blas():
                 self._fit.solve()
-            self.model_ = self._fit.model
+                self.model_ = with_stability(self, self._fit.model, piece)
         return self
 
     def score(self, data: Trajectory | Sequence[Trajectory], y: None = None) -> float:

@@ -7,15 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import clone
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification.checks import warn_of_lost_directions
+from koopman_control.features import FeatureMap
+from koopman_control.identification.checks import warn_of_few_levels, warn_of_lost_directions
 from koopman_control.identification.crossvalidation import CrossValidation
+from koopman_control.identification.frame import Frame
 from koopman_control.identification.least_squares import RFactor, RidgeSolver
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.penalties import solver_for
 from koopman_control.identification.preparation import coordinates_of, framed, weights_of
-from koopman_control.identification.regression import Frame, Regression
+from koopman_control.identification.regression import Regression
 from koopman_control.identification.selection import Selection, alone, best_of, trials_of
 from koopman_control.identification.settings import candidate_features
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
@@ -80,6 +83,7 @@ class Fit:
             "cv_score": best.score,
             "cv_rollout": settings.rollout,
             "cv_horizon": settings.horizon,
+            "cv_scores": self.selection.scores(),
         }
         if isinstance(strength, np.ndarray):
             per_state = strength[self.regression.state_targets]
@@ -90,7 +94,7 @@ class Fit:
     def score_left_out(self, seen: Sequence[Trajectory], judged: Sequence[Trajectory]) -> float:
         """Score the choices on `judged`, each part of it by a fit that left it out."""
         settings, model = self._settings, self.model
-        frame, _ = _framed(settings, check_trajectories([*seen, *judged]))
+        frame, _ = _framed(settings, check_trajectories([*seen, *judged]), model.input_features)
         regression = Regression(
             replace(frame, saturating=model.saturating), self.selection.choices[0].features
         )
@@ -107,7 +111,12 @@ def _selected(
     sample_weight: Any,
 ) -> Selection:
     """Accumulate the data once for every candidate, and choose."""
-    frame, runs = _framed(settings, data, weights_of(data, sample_weight))
+    input_features = settings.input_features
+    if input_features is not None:
+        U = np.concatenate([t.actions for t in data])
+        input_features = clone(input_features).fit(U)
+        warn_of_few_levels(input_features, U)
+    frame, runs = _framed(settings, data, input_features, weights_of(data, sample_weight))
     trials = trials_of(
         frame,
         runs,
@@ -123,8 +132,20 @@ def _selected(
 
 
 def _framed(
-    settings: EDMDc, data: Sequence[Trajectory], weights: Sequence[Array] | None = None
+    settings: EDMDc,
+    data: Sequence[Trajectory],
+    input_features: FeatureMap | None,
+    weights: Sequence[Array] | None = None,
 ) -> tuple[Frame, list[Run]]:
     """Read states, scales and limits from the data as the settings say."""
     coordinates = coordinates_of(data, settings.states, settings.angles, settings.memory)
-    return framed(data, coordinates, settings.coupling, settings.limits == "data", weights)
+    limited = settings.limits == "data"
+    return framed(
+        data,
+        coordinates,
+        settings.coupling,
+        limited,
+        weights,
+        input_features,
+        settings.targets,
+    )

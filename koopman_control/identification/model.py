@@ -37,9 +37,9 @@ class LiftedModel(Predictor):
 
     Args:
         A: Lifted dynamics, shape (n, n).
-        B: Input matrix, shape (n, m).
+        B: Input matrix, shape (n, q), with q = m inputs where they enter plainly.
         C: Read-out of the states, shape (d, n).
-        N: Input couplings, shape (m, n, n), or None for a model linear in z and u.
+        N: Input couplings, shape (q, n, n), or None for a model linear in z and u.
         coordinates: From observations to states.
         features: Fitted feature map on e feature inputs.
         center: Mean of the feature inputs, shape (e,).
@@ -58,6 +58,8 @@ class LiftedModel(Predictor):
             too few windows to say, empty where nothing was left out or the model has been changed
             since.
         error_level: Share of windows, in (0, 1).
+        input_features: Fitted feature map of the inputs; [u, input_features(u)] of length q then
+            takes the place of u. None for u itself.
     """
 
     A: Array
@@ -77,10 +79,13 @@ class LiftedModel(Predictor):
     reduction: Array | None = None
     error_quantiles: Mapping[Rollout, Array] = field(default_factory=dict)
     error_level: float = LEVEL
+    input_features: FeatureMap | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
-        n, m, d = len(self.A), np.shape(self.B)[-1], self.coordinates.dim
+        n, d, q = len(self.A), self.coordinates.dim, np.shape(self.B)[-1]
+        if self.input_features is not None:
+            q = self.n_inputs + self.input_features._n_features_out
         n_e = len(self.coordinates.embedded)
         n_angles = int(self.coordinates.is_angle.sum())
         n_full = 1 + n_e + self.features._n_features_out + n_angles
@@ -91,11 +96,11 @@ class LiftedModel(Predictor):
                 f"A has {n} rows; expected {n_full}: a constant, {n_e} feature inputs, "
                 f"{self.features._n_features_out} features and {n_angles} angles"
             )
-        shapes = {"A": (n, n), "B": (n, m), "C": (d, n), "center": (n_e,), "scale": (n_e,)}
+        shapes = {"A": (n, n), "B": (n, q), "C": (d, n), "center": (n_e,), "scale": (n_e,)}
         for name, shape in shapes.items():
             finite_array(name, getattr(self, name), shape=shape)
         if self.N is not None:
-            finite_array("N", self.N, shape=(m, n, n))
+            finite_array("N", self.N, shape=(q, n, n))
         real_array("limits", self.limits, shape=(2, d))
         if np.shape(self.saturating) != (d,) or np.asarray(self.saturating).dtype != np.bool_:
             raise ValueError(f"saturating is {self.saturating}; expected {d} booleans")

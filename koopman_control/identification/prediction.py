@@ -12,7 +12,8 @@ from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
 from koopman_control.identification import rollouts
 from koopman_control.identification.folding import folded
-from koopman_control.identification.relift import Embedding, OneStepMap
+from koopman_control.identification.input_lift import InputLift, LiftedInputMap
+from koopman_control.identification.relift import Embedding, StepMap
 from koopman_control.identification.rollouts import ROLLOUTS, Rollout
 
 
@@ -23,6 +24,7 @@ class Predictor:
     B: Array
     C: Array
     N: Array | None
+    input_features: FeatureMap | None
     coordinates: Coordinates
     features: FeatureMap
     center: Array
@@ -39,7 +41,18 @@ class Predictor:
     @property
     def n_inputs(self) -> int:
         """Number of inputs m."""
+        if self.input_features is not None:
+            return int(self.input_features.n_features_in_)
         return int(self.B.shape[1])
+
+    @cached_property
+    def input_lift(self) -> InputLift | None:
+        """From inputs u to what enters beside the lifted state, or None where that is u."""
+        return None if self.input_features is None else InputLift(self.input_features)
+
+    def lifted_inputs(self, U: Array) -> Array:
+        """Return what B and N act on, shape (..., m) to (..., q); U itself without features."""
+        return U if self.input_lift is None else self.input_lift(U)
 
     @cached_property
     def embedding(self) -> Embedding:
@@ -47,9 +60,10 @@ class Predictor:
         return Embedding(self.coordinates)
 
     @cached_property
-    def one_step(self) -> OneStepMap:
+    def one_step(self) -> StepMap:
         """The re-lifted one-step map."""
-        return folded(self)
+        inner = folded(self)
+        return inner if self.input_lift is None else LiftedInputMap(inner, self.input_lift)
 
     def state(self, observation: ArrayLike, actions: ArrayLike | None = None) -> Array:
         """Read states from observations.
@@ -161,21 +175,27 @@ class Predictor:
         """Predict without checks, x0 (d,) or (S, d) and U (S, H, m) to states (S, H, d)."""
         if rollout == "relifted":
             return rollouts.relifted(self.one_step, x0, U)
+        V = self.lifted_inputs(U)
         if rollout == "linear":
-            return rollouts.linear(self.A, self.B, self.C, self.lift(x0), U)
-        return rollouts.lifted(self.A, self.B, self.N, self.lift(x0), U) @ self.C.T
+            return rollouts.linear(self.A, self.B, self.C, self.lift(x0), V)
+        return rollouts.lifted(self.A, self.B, self.N, self.lift(x0), V) @ self.C.T
 
     def sensitivities(self, x0: Array, X: Array, U: Array, rollout: Rollout) -> Array:
         """Differentiate a prediction X (S, H, d) without checks; returns shape (S, H, d, H m)."""
         if rollout == "relifted":
             return rollouts.relifted_sensitivity(self.one_step, x0, X, U)
-        z0 = self.lift(x0)
-        if rollout == "linear" or self.N is None:
+        Gamma = self._lifted_sensitivities(x0, X, self.lifted_inputs(U))
+        return Gamma if self.input_lift is None else self.input_lift.pull_back(Gamma, U)
+
+    def _lifted_sensitivities(self, x0: Array, X: Array, V: Array) -> Array:
+        """Differentiate a lifted roll-out to lifted inputs V (S, H, q); shape (S, H, d, H q)."""
+        if self.N is None:
             S, H, d = X.shape
             Gamma = rollouts.linear_response(self.A, self.B, self.C, H)[1]
             return np.broadcast_to(Gamma.reshape(H, d, -1), (S, H, d, Gamma.shape[1]))
-        Z = rollouts.lifted(self.A, self.B, self.N, z0, U)
-        return rollouts.bilinear_sensitivity(self.A, self.B, self.N, self.C, z0, Z, U)
+        z0 = self.lift(x0)
+        Z = rollouts.lifted(self.A, self.B, self.N, z0, V)
+        return rollouts.bilinear_sensitivity(self.A, self.B, self.N, self.C, z0, Z, V)
 
     def check_rollout(self, rollout: str) -> None:
         """Raise a ValueError unless this model can be rolled out that way."""

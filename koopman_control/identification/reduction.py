@@ -21,6 +21,7 @@ import scipy.linalg
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification.errors import state_scale
+from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.snapshots import runs_of
 from koopman_control.identification.structure import core_of, triangular, typical_states
@@ -119,6 +120,7 @@ def _check(model: LiftedModel, order: int, kept: int) -> None:
             "model is bilinear; only the linear roll-out can be reduced: fit it with "
             'coupling="linear"'
         )
+    require_plain_inputs(model, "cannot be reduced")
     if model.reduction is not None:
         raise ValueError("model is reduced already; reduce the one it was made from")
     positive_int("order", order)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,18 @@ from numpy.typing import NDArray
 from koopman_control.common.arrays import Array
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
+
+
+class StepMap(Protocol):
+    """What a re-lifted roll-out needs; unchecked and batched."""
+
+    def step(self, x: Array, u: Array) -> Array:
+        """Advance states of shape (S, d) under inputs of shape (S, m) by one sample."""
+        ...
+
+    def jacobians(self, x: Array, u: Array) -> tuple[Array, Array]:
+        """Differentiate `step` to x, shape (S, d, d), and to u, shape (S, d, m)."""
+        ...
 
 
 class Embedding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,10 @@ from koopman_control.features import FeatureMap
 from koopman_control.identification.checks import warn_of_idle_inputs
 from koopman_control.identification.crossvalidation import CrossValidation
 from koopman_control.identification.errors import rms_per_step
+from koopman_control.identification.frame import Frame
 from koopman_control.identification.penalties import Penalty
 from koopman_control.identification.preparation import fitted_candidates
 from koopman_control.identification.quantiles import LEVEL, conformal_quantiles
-from koopman_control.identification.regression import Frame
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.saturation import with_saturating_states
 from koopman_control.identification.snapshots import Run, split_into_folds
@@ -51,6 +52,17 @@ class Selection:
     def error_per_step(self) -> dict[str, Array]:
         """Root mean square of the left-out errors 1 ... horizon steps ahead, by roll-out."""
         return {rollout: rms_per_step(errors) for rollout, errors in self.errors.items()}
+
+    def scores(self) -> list[dict[str, Any]]:
+        """Describe all judged candidates, best first, as plain data."""
+        return [
+            {
+                "features": " ".join(repr(choice.features).split()),
+                "regularization": choice.regularization,
+                "score": choice.score,
+            }
+            for choice in (self.choices if self.errors else ())
+        ]
 
     def error_quantiles(self, level: float = LEVEL) -> dict[Rollout, Array]:
         """Bound the left-out errors in the units of the states, by roll-out, shape (horizon, d)."""

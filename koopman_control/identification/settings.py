@@ -7,29 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from koopman_control.common.arrays import positive_int
+from koopman_control.common.arrays import positive_float, positive_int
 from koopman_control.features import FeatureMap, SampledFeatures
+from koopman_control.features.draws import redrawn
 from koopman_control.identification.penalties import PENALTIES, path_of
 
 if TYPE_CHECKING:
     from koopman_control.identification.edmdc import EDMDc
 
 COUPLINGS = ("linear", "bilinear")
+NOISE = ("ignore", "instruments")
+TARGETS = ("increments", "states")
 
 
 def checked_strengths(settings: EDMDc) -> Sequence[float]:
     """Check all settings of a fit and return the regularisations to try."""
     one_of("coupling", settings.coupling, COUPLINGS)
     one_of("penalty", settings.penalty, PENALTIES)
+    one_of("targets", settings.targets, TARGETS)
+    _check_corrections(settings)
     where = f"with coupling={settings.coupling!r} "
     one_of("rollout", settings.rollout, ("relifted", settings.coupling), where)
     one_of("limits", settings.limits, ("data", None))
     positive_int("horizon", settings.horizon)
     positive_int("memory", settings.memory, minimum=0)
-    if positive_int("n_draws", settings.n_draws) > 1 and settings.rollout != "linear":
-        raise ValueError(
-            f"n_draws is {settings.n_draws} with rollout={settings.rollout!r}; only linear "
-            'roll-outs can be averaged: use n_draws=1, or rollout="linear"'
+    if positive_int("n_draws", settings.n_draws) > 1:
+        _check_draws(settings)
+    if settings.input_features is not None and not isinstance(settings.input_features, FeatureMap):
+        raise TypeError(
+            f"input_features is {settings.input_features!r}; expected a feature map of the inputs, "
+            "PolynomialFeatures(2), or None"
         )
     strengths = regularizations(settings.regularization, path_of(settings.penalty))
     if settings.n_folds != 0:
@@ -40,6 +47,30 @@ def checked_strengths(settings: EDMDc) -> Sequence[float]:
             "regularization and a single feature map, or at least 2 folds"
         )
     return strengths
+
+
+def _check_corrections(settings: EDMDc) -> None:
+    """Check what follows the fit."""
+    one_of("noise", settings.noise, NOISE)
+    one_of("refine_horizon", settings.refine_horizon, (False, True))
+    if settings.refine_horizon and settings.coupling != "linear":
+        raise ValueError(
+            f"refine_horizon is True with coupling={settings.coupling!r}; only the linear roll-out "
+            'is refined: use coupling="linear"'
+        )
+    if settings.stability not in (None, "auto"):
+        positive_float("stability", settings.stability)
+
+
+def _check_draws(settings: EDMDc) -> None:
+    """Raise a ValueError before the first draw if others cannot differ or be averaged."""
+    if settings.rollout != "linear":
+        raise ValueError(
+            f"n_draws is {settings.n_draws} with rollout={settings.rollout!r}; only linear "
+            'roll-outs can be averaged: use n_draws=1, or rollout="linear"'
+        )
+    for features in candidate_features(settings):
+        redrawn(features, 1)
 
 
 def candidate_features(settings: EDMDc) -> list[FeatureMap]:

@@ -159,7 +159,7 @@ def _metric(
     model: LiftedModel, core: slice, data: Trajectory | Sequence[Trajectory] | None
 ) -> _Metric:
     """Measure what a change of the core costs once constant and inputs have adapted to it."""
-    n, m = core.stop - core.start, model.n_inputs
+    n, m = core.stop - core.start, model.B.shape[1]
     if data is None:
         return _Metric(np.eye(n), np.zeros((1 + m, n)))
     G = np.zeros((1 + m + n, 1 + m + n))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KIND = "lifted-model"
 FORMAT_VERSION = 2
 FEATURE = "features/"  # prefix of the feature map's own arrays
+INPUT = "input_features/"  # prefix of the arrays of the inputs' feature map
 QUANTILES = "error_quantiles/"  # prefix of the roll-outs' error quantiles
 _ARRAYS = ("A", "B", "C", "center", "scale", "limits", "saturating")
 _OPTIONAL = ("N", "action_bounds", "reduction")
@@ -31,12 +32,18 @@ def write_model(path: PathLike, model: LiftedModel) -> None:
     arrays = {name: getattr(model, name) for name in _ARRAYS}
     arrays |= {name: a for name in _OPTIONAL if (a := getattr(model, name)) is not None}
     arrays |= {FEATURE + name: value for name, value in feature_arrays.items()}
+    input_settings = None
+    if model.input_features is not None:
+        input_settings, input_arrays = describe_features(model.input_features)
+        arrays |= {INPUT + name: value for name, value in input_arrays.items()}
     arrays |= {QUANTILES + rollout: bounds for rollout, bounds in model.error_quantiles.items()}
     settings = {
         "n_observations": model.coordinates.n_observations,
         "columns": model.coordinates.columns,
         "memory": model.coordinates.memory,
+        "n_inputs": model.coordinates.n_inputs,
         "features": feature_settings,
+        "input_features": input_settings,
         "dt": model.dt,
         "state_names": model.state_names,
         "error_level": model.error_level,
@@ -57,9 +64,12 @@ def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
                 settings["n_observations"],
                 tuple(columns),
                 settings["memory"],
-                arrays["B"].shape[1] if settings["memory"] else 0,
+                settings["n_inputs"],
             ),
             features=rebuild_features(settings["features"], _under(FEATURE, arrays)),
+            input_features=None
+            if settings["input_features"] is None
+            else rebuild_features(settings["input_features"], _under(INPUT, arrays)),
             error_quantiles=_under(QUANTILES, arrays),
             error_level=settings["error_level"],
             dt=settings["dt"],

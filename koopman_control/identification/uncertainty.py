@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import clone
 
 from koopman_control.common.arrays import Array, finite_array, positive_int
+from koopman_control.features.draws import seed_names
 from koopman_control.identification.edmdc import EDMDc
 from koopman_control.identification.errors import scaled_errors, windows_of
 from koopman_control.identification.model import LiftedModel
@@ -169,5 +170,4 @@ def _reseed(estimator: EDMDc, rng: np.random.Generator) -> None:
     for features in maps:
         if features is None:
             continue
-        names = [n for n in features.get_params() if n.split("__")[-1] == "random_state"]
-        features.set_params(**{name: int(rng.integers(2**31)) for name in sorted(names)})
+        features.set_params(**{n: int(rng.integers(2**31)) for n in seed_names(features)})

@@ -12,26 +12,23 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.parametrization import Blocks, Knots
 from koopman_control.mpc.plan import Plan, Situation
-from koopman_control.mpc.planning import QuadraticPlanning
-from koopman_control.mpc.regulator import riccati
-from koopman_control.mpc.rolling import Rolling
-from koopman_control.mpc.search import Effort, Search
-from koopman_control.mpc.settings import stage_rows, weight_matrix, widened
-from koopman_control.mpc.sight import Sight
+from koopman_control.mpc.search import Effort
+from koopman_control.mpc.settings import stage_rows
 from koopman_control.mpc.solvers import SOLVERS, SolverName
 from koopman_control.mpc.start import Start
 from koopman_control.mpc.stated import Stated
 from koopman_control.mpc.step import Rung, Step
 from koopman_control.mpc.targets import Target, TargetRows
+from koopman_control.mpc.terminal import with_terminal
 from koopman_control.mpc.terms import Parameters
-from koopman_control.mpc.through_cvxpy import CvxpyPlanning
 from koopman_control.mpc.tightening import margins, moved_inwards
-from koopman_control.mpc.weights import common_box, weights_for
+from koopman_control.mpc.weights import weights_for
 
 
 class KoopmanMPC(Stated):
@@ -153,6 +150,8 @@ class KoopmanMPC(Stated):
         tighten: ArrayLike | Literal["auto", False] = "auto",
     ) -> None:
         model.check_rollout(rollout)
+        if rollout == "linear":
+            require_plain_inputs(model, 'the linear roll-out no QP: use rollout="relifted"')
         if solver not in (*SOLVERS, "cvxpy"):
             expected = ", ".join([*SOLVERS, "cvxpy"])
             raise ValueError(f"solver is {solver!r}; expected one of {expected}")
@@ -190,7 +189,10 @@ class KoopmanMPC(Stated):
         hard = (np.isfinite(w.output_bounds).any(axis=(0, 1)) & ~w.soft)[:d]
         margin = margins(tighten, model, rollout, hard, N, self._delay)
         self._weights = replace(w, output_bounds=moved_inwards(w.output_bounds, margin))
-        self._gain = self._weigh_terminal(terminal)
+        rest = self._reference.rest, self._input_reference.rest
+        self._weights, self._gain = with_terminal(
+            self._weights, terminal, model, *rest, self._layout
+        )
         low, high = self._weights.input_bounds[:, 0]
         self._safe = np.clip(stage_rows("safe_input", safe_input, m, 1)[0], low, high)
         self._terms = ()
@@ -223,7 +225,7 @@ class KoopmanMPC(Stated):
         """
         start = time.perf_counter()
         self._planned_at: Situation | None = None
-        trouble = self._look(observation, disturbance)
+        trouble = self._sight.look(observation, disturbance, first=not self._loop.step)
         rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
         self._loop.apply(rung, plan)
         self._sight.send(self._loop.previous)
@@ -231,86 +233,18 @@ class KoopmanMPC(Stated):
         self.last = Step(rung, plan, self._planned_at, self._weights, seconds)
         return self._loop.previous.copy()
 
-    def _assemble(self) -> None:
-        """Compile the problem and set up all that is solved at every step."""
-        model, w, N = self.model, self._weights, self.horizon
-        controlled, estimator = self._layout.controlled, self._estimator
-        self._loop = Loop(model, w, self._safe)
-        self._sight = Sight(
-            model, self.rollout, estimator, self._layout, self._delay, N, self._safe
-        )
-        if self.solver == "cvxpy" or not self._stated.stated.is_qp():
-            rounds = self._effort.iterations
-            self._planning = CvxpyPlanning(
-                self._stated, model, self.rollout, self._held, rounds, controlled
-            )
-        else:
-            box = common_box(w.input_bounds, self.rollout)
-            rolling = Rolling(model, self.rollout)
-            search = Search(
-                rolling, self.rollout, self._effort, self._gain, box, w.rate_bounds, self.seed
-            )
-            prices = w.slack_weight.max(axis=1)
-            self._planning = QuadraticPlanning(
-                model,
-                rolling,
-                N,
-                self.qp,
-                self._held,
-                self.solver,
-                search,
-                prices,
-                controlled,
-            )
-        self.reset()
-
-    def _weigh_terminal(self, terminal: ArrayLike | Literal["riccati"]) -> Array:
-        """Set the terminal weight; return the gain of the regulator at the target."""
-        if isinstance(terminal, str) and terminal != "riccati":
-            raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
-        w = self._weights
-        x, controlled = self._reference.rest, self._layout.controlled
-        u = self._layout.nothing(1).joined(self._input_reference.rest, 0)
-        gain, to_come = riccati(self.model, x, u, w.Q[-1], w.R[-1] + w.S[-1], controlled)
-        if not isinstance(terminal, str):
-            d = self.model.coordinates.n_outputs
-            to_come = widened(weight_matrix("terminal", terminal, d), self.model.n_states, axes=2)
-        self._weights = replace(w, terminal=to_come)
-        return gain
-
-    def _situation(self, y: Array, start: Start | None = None) -> Situation:
-        """Collect what a plan depends on; without a start, that which y would lead to."""
-        step, previous = self._loop.step, self._loop.previous
+    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
+        """Collect what a plan depends on, from a start in a loop."""
+        step, previous = loop.step, loop.previous
         reference, inputs = self._reference(y, step), self._input_reference(y, step)
         own = self.parameters.theta()
         theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
-        start = self._sight.start_at(y) if start is None else start
         return Situation(start, reference, inputs, theta)
-
-    def _look(self, observation: ArrayLike, disturbance: ArrayLike | None) -> str:
-        """Take in what is known of the plant; say why, if there is nothing to plan from."""
-        first, y, trouble = not self._loop.step, self._sight.nothing, ""
-        try:
-            self._sight.foresee(disturbance)
-        except (TypeError, ValueError):  # the forecast before goes on
-            if first:
-                raise
-        try:
-            y, trouble = self._sight.read(observation)
-        except ValueError as error:
-            if first:
-                raise
-            trouble = str(error)
-        try:
-            known = self._sight.observe(y)
-        except Exception as error:  # whatever it is, the loop must go on
-            return f"{type(error).__name__}: {error}"
-        return "" if known else trouble
 
     def _attempt(self) -> tuple[Rung, Plan]:
         """Plan, or else fall back and say why."""
         try:
-            self._planned_at = at = self._situation(self._sight.seen, self._sight.start)
+            at = self._planned_at = self._situated(self._sight.seen, self._sight.start, self._loop)
             rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
         except Exception as error:  # whatever it is, the loop must go on
             self._planning.reset()

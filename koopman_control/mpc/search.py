@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.identification import Rollout
 from koopman_control.mpc import guesses
 from koopman_control.mpc.maps import Index
 from koopman_control.mpc.plan import Situation
@@ -44,7 +43,6 @@ class Search:
 
     Args:
         rolling: Rolls plans out.
-        rollout: How.
         effort: How many plans.
         gain: Gain of the regulator that finishes them, shape (m, d).
         box: Lowest and highest input, shape (2, m); random plans need it finite.
@@ -55,14 +53,13 @@ class Search:
     def __init__(
         self,
         rolling: Rolling,
-        rollout: Rollout,
         effort: Effort,
         gain: Array,
         box: Array,
         rate: Array,
         seed: int,
     ) -> None:
-        self._rolling, self._rollout, self._effort = rolling, rollout, effort
+        self._rolling, self._rollout, self._effort = rolling, rolling.rollout, effort
         self._gain, self._box, self._rate, self._seed = gain, box, rate, seed
         self.restart()
 

@@ -94,6 +94,30 @@ class Sight:
         self.seen = np.where(missing, self.seen, y) if missing.any() else y
         return self._estimate is not None and self._estimate.known
 
+    def look(self, observation: Any, disturbance: ArrayLike | None, first: bool) -> str:
+        """Take in all that is known of the plant; say why, if there is nothing to plan from.
+
+        Raises:
+            ValueError: In an episode's first step, if an argument has the wrong shape.
+        """
+        y, trouble = self.nothing, ""
+        try:
+            self.foresee(disturbance)
+        except (TypeError, ValueError):  # the forecast before goes on
+            if first:
+                raise
+        try:
+            y, trouble = self.read(observation)
+        except ValueError as error:
+            if first:
+                raise
+            trouble = str(error)
+        try:
+            known = self.observe(y)
+        except Exception as error:  # whatever it is, the loop must go on
+            return f"{type(error).__name__}: {error}"
+        return "" if known else trouble
+
     def send(self, u: Array) -> None:
         """Send an input, shape (c,)."""
         self._pipeline.send(u)

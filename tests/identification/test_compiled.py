@@ -9,6 +9,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import FourierFeatures, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.identification.compiled import CompiledRollOut, Feedback, compiled_roll_out
+from koopman_control.identification.folding import folded
 from koopman_control.identification.relift import OneStepMap
 from koopman_control.identification.rollouts import relifted, relifted_sensitivity
 from koopman_control.trajectories import Trajectory
@@ -72,7 +73,7 @@ def inputs(model: LiftedModel, seed: int = 1) -> Array:
 @pytest.mark.parametrize("case", CASES)
 def test_predictions_and_sensitivities_are_those_of_the_arrays(case: str) -> None:
     plant = model(**CASES[case])
-    x0, U, fast = np.array([0.3, -0.2, 0.1]), inputs(plant), compiled(plant.one_step)
+    x0, U, fast = np.array([0.3, -0.2, 0.1]), inputs(plant), compiled(folded(plant))
     X = relifted(plant.one_step, x0, U)
     np.testing.assert_allclose(fast.predicted(x0, U), X, rtol=0.0, atol=1e-12)
     Gamma = relifted_sensitivity(plant.one_step, x0, X, U)
@@ -84,7 +85,7 @@ def test_predictions_and_sensitivities_are_those_of_the_arrays(case: str) -> Non
 
 
 def test_states_that_are_clipped_but_do_not_stop_agree_too() -> None:
-    step_map = model().one_step
+    step_map = folded(model())
     limited = OneStepMap(**{**vars_of(step_map), "limits": CLIPPED})
     x0, U = np.array([0.9, 0.8, 0.1]), inputs(model())
     X = relifted(limited, x0, U)
@@ -105,7 +106,7 @@ def test_a_regulator_takes_plans_over_inside_the_box() -> None:
     K, box = np.array([[1.0, 0.4, 0.0], [0.2, 0.0, 0.3]]), np.array([[-0.5, -0.2], [0.6, 0.3]])
     target, rest = np.array([-3.0, 0.1, 0.0]), np.array([0.1, 0.0])
     plans = U.copy()
-    X = compiled(plant.one_step).finished(x0, plans, heads, Feedback(target, rest, K, box))
+    X = compiled(folded(plant)).finished(x0, plans, heads, Feedback(target, rest, K, box))
     np.testing.assert_allclose(relifted(plant.one_step, x0, plans), X, rtol=0.0, atol=1e-12)
     before = np.concatenate([np.broadcast_to(x0, (S, 1, 3)), X[:, :-1]], axis=1)
     deviation = plant.coordinates.wrap(before - target)
@@ -115,7 +116,7 @@ def test_a_regulator_takes_plans_over_inside_the_box() -> None:
 
 
 def test_predictions_that_explode_are_not_finite_in_either() -> None:
-    step_map = model().one_step
+    step_map = folded(model())
     growing = OneStepMap(**{**vars_of(step_map), "linear": 1e60 * step_map.linear})
     with np.errstate(all="ignore"):
         X = compiled(growing).predicted(np.ones(3), np.ones((1, 40, 1)))
@@ -138,6 +139,6 @@ def test_maps_that_the_loops_do_not_cover_are_left_to_the_arrays() -> None:
     deep = SampledFeatures(5, n_layers=2, random_state=0)
     for features in (deep, FourierFeatures(5, random_state=0)):
         assert compiled_roll_out(model(features=features).one_step) is None
-    step_map = model(n_inputs=2).one_step
+    step_map = folded(model(n_inputs=2))
     stopping = OneStepMap(**{**vars_of(step_map), "saturating": np.array([False, True, False])})
     assert compiled_roll_out(stopping) is None
