@@ -20,7 +20,8 @@ def test_a_ready_task_fits_its_environment(env_id: str) -> None:
     env = open_environment(env_id)
     observations, actions = require_continuous(env)
     env.close()
-    small = replace(task, n_steps=max(100, task.first_steps // 4), n_rounds=0)
+    few = max(100, task.first_steps // 4)
+    small = replace(task, n_steps=few, n_rounds=0, n_features=(10,))
     learned = small.learn(seed=5)
     assert total_steps(learned.data) == small.n_steps
     assert learned.model.n_states == len(task.Q)
@@ -99,3 +100,14 @@ def test_van_der_pol_is_within_five_percent_of_the_true_model_controller() -> No
     assert reference is not None
     shortfall, _ = compared(env_id, seed=11)
     assert shortfall > 0.05 * reference[1].mean()
+
+
+@pytest.mark.slow
+def test_the_quadrotor_flies_to_its_waypoints_inside_the_box_from_1000_steps() -> None:
+    env_id = "koopman_envs/PlanarQuadrotor-v0"
+    learned = TASKS[env_id].learn(seed=11)
+    assert total_steps(learned.data) == 1000
+    result = evaluate(learned.controller, env_id, range(2000, 2005))
+    assert result.mean > -65.0  # the optimum with the true model is -60.9, hovering gives -3429
+    positions = np.concatenate([e.observations[:, :2] for e in result.episodes])
+    assert np.abs(positions).max() <= 1.5
