@@ -20,7 +20,8 @@ def test_a_ready_task_fits_its_environment(env_id: str) -> None:
     env = open_environment(env_id)
     observations, actions = require_continuous(env)
     env.close()
-    small = replace(task, n_steps=max(100, task.first_steps // 4), n_rounds=0)
+    few = max(100, task.first_steps // 4)
+    small = replace(task, n_steps=few, n_rounds=0, n_features=(10,))
     learned = small.learn(seed=5)
     assert total_steps(learned.data) == small.n_steps
     assert learned.model.n_states == len(task.Q)

@@ -1,0 +1,29 @@
+"""KortewegDeVries-v0: calm waves on a ring, after Korda & Mezić."""
+
+import numpy as np
+
+from koopman_control.common import Array
+from koopman_control.tasks.task import Task
+
+POINTS = 128
+
+
+def calm_at_height(observation: Array) -> Array:
+    """Target of the heights: all of them at the observed set-point."""
+    return np.full(POINTS, observation[POINTS])
+
+
+# The plain linear roll-out of all 128 heights and 50 features, as in the source.
+KORTEWEG_DE_VRIES = Task(
+    env_id="koopman_envs/KortewegDeVries-v0",
+    summary="calm waves on a ring, with the linear roll-out",
+    Q=(1.0 / POINTS,) * POINTS,
+    R=1e-5,
+    horizon=20,
+    n_steps=3000,
+    first_steps=2000,
+    n_features=(50,),
+    steepness=(0.25,),
+    states=tuple(range(POINTS)),
+    reference=calm_at_height,
+)
