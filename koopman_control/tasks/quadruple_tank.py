@@ -5,7 +5,7 @@ import numpy as np
 from koopman_control.common import Array
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
-from koopman_envs.quadruple_tank import PARAMETERS, holding_input
+from koopman_envs.quadruple_tank import PARAMETERS, QuadrupleTank, holding_input
 
 
 def set_points(observation: Array) -> tuple[float, float, float, float]:
@@ -21,8 +21,12 @@ def holding_action(observation: Array) -> Array:
     return (np.array(holding_input(observation[4:], PARAMETERS["minimum"])) - 3.0) / 3.0
 
 
-# Nearly linear: the linear roll-out is 1 to 2 % of the cost behind the optimum, with and without
-# rounds of control; averaging four draws halves the distance.
+MARGIN = 0.1  # in cm
+LOWEST, HIGHEST = QuadrupleTank.level_low + MARGIN, QuadrupleTank.level_high - MARGIN
+
+# Nearly linear: the linear roll-out is 1 % of the cost behind the optimum, if four draws are
+# averaged. The optimum runs the upper tanks down to their limit in one episode of ten, where five of
+# ten learning seeds went 0.03 cm too far; a margin of 0.1 cm prevents that for another 1 % of cost.
 QUADRUPLE_TANK = Task(
     env_id="koopman_envs/QuadrupleTank-v0",
     summary="bring two tanks to their levels by two pumps that act crosswise",
@@ -39,5 +43,5 @@ QUADRUPLE_TANK = Task(
     reference=set_points,
     input_reference=holding_action,
     excitation=HeldUniform(hold=(3, 20)),
-    mpc={"output_bounds": ((0.5,) * 4, (18.0,) * 4)},
+    mpc={"output_bounds": ((LOWEST,) * 4, (HIGHEST,) * 4)},
 )
