@@ -1,7 +1,7 @@
 """How long a step of the controller takes: tables over sizes, parametrisations and roll-outs.
 
     OMP_NUM_THREADS=1 python -m examples.benchmarks.mpc          # --quick for a few steps only
-    pip install "koopman-control[fast,benchmarks]"               # compiled roll-outs, peers
+    pip install "koopman-control[fast]"                          # compiled roll-outs
 
 Times are those of whole `act()` calls, in microseconds: lift, prediction, filling in, solving and
 checking. They are the processor's time for the one thread that does it all, so that other programs
@@ -23,7 +23,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from examples.benchmarks.mpc_peers import PEERS
-from examples.benchmarks.mpc_subjects import LiftedPlant, Oscillator, oscillator_model
+from examples.benchmarks.mpc_subjects import LiftedPlant, Oscillator, PlantCopies, oscillator_model
 from koopman_control.common.arrays import Array
 from koopman_control.evaluation import package_versions
 from koopman_control.mpc import Blocks, Knots, KoopmanMPC
@@ -61,7 +61,7 @@ class Run:
 
 def main(
     quick: Annotated[bool, typer.Option(help="100 steps instead of 1,000.")] = False,
-    peers: Annotated[bool, typer.Option(help="Also other packages, on the small size.")] = False,
+    peers: Annotated[bool, typer.Option(help="CVXPY and OSQP, too, on two sizes.")] = False,
 ) -> None:
     """Print all tables."""
     steps = 100 if quick else 1000
@@ -70,6 +70,7 @@ def main(
         linear_table(steps)
         knots_table(steps)
         relifted_table(steps)
+        batch_table(10 if quick else 30)
         agreement_table(min(steps, 200))
         if peers:
             peers_table(min(steps, 100))
@@ -147,6 +148,21 @@ def relifted_table(steps: int) -> None:
         print(f"| {n_features}, {N} | {run.cells(set_up)} | {run.slowest} | {run.fallbacks} |")
 
 
+def batch_table(steps: int) -> None:
+    """Many copies of one plant with targets of their own, from different states."""
+    print("\n| n = 200, N = 30, copies | microseconds per copy p50 | solved |\n|---|---|---|")
+    for copies in (10, 1000):
+        plants = PlantCopies(copies, LiftedPlant(200, 1, 3, 30, steps))
+        many, seconds, solved = plants.controllers, [], True
+        for _ in range(steps):
+            start = time.thread_time()
+            U = many.act(plants.Y)
+            seconds.append(time.thread_time() - start)
+            solved &= bool(many.solved.all())
+            plants.step(U)
+        print(f"| {copies} | {1e6 * np.median(seconds) / copies:.0f} | {solved} |")
+
+
 def agreement_table(steps: int) -> None:
     """First inputs of all solvers on one trajectory against Clarabel on the CVXPY problem."""
     print("\n| solver | p50 | p99 | largest deviation of the first input |\n|---|---|---|---|")
@@ -165,7 +181,7 @@ def agreement_table(steps: int) -> None:
 
 
 def peers_table(steps: int) -> None:
-    """Other packages on the same problem, each from its own warm start, on our trajectory."""
+    """CVXPY and OSQP on the same problem, each from its own warm start, on our trajectory."""
     print("\n| (n, m, p, N) | package | p50 | p99 | largest deviation |\n|---|---|---|---|---|")
     for size in SIZES[:2]:
         plant = LiftedPlant(*size, steps)

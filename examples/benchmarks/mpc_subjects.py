@@ -131,6 +131,52 @@ class LiftedPlant:
         )
 
 
+class PlantCopies:
+    """Copies of a plant that are to rest at zero, disturbed independently.
+
+    Args:
+        n_copies: How many.
+        plant: The plant.
+
+    Attributes:
+        controllers: Controls them all.
+    """
+
+    def __init__(self, n_copies: int, plant: LiftedPlant) -> None:
+        self._plant, self._rng = plant, np.random.default_rng(1)
+        self.controllers = self._controller().batch(n_copies)
+        self.Z = np.tile(plant.z, (n_copies, 1))
+        self._disturb(0.02)
+
+    @property
+    def Y(self) -> Array:
+        """Outputs, shape (n, p)."""
+        return np.asarray(self.Z[:, 1 : 1 + self._plant.p])
+
+    def step(self, U: Array) -> None:
+        """Advance by one sample."""
+        self.Z = self.Z @ self._plant.A.T + U @ self._plant.B.T
+        self._disturb(0.01)
+
+    def _controller(self) -> KoopmanMPC:
+        """Regulate to zero within the plant's bounds."""
+        bound = self._plant.bound
+        return KoopmanMPC(
+            self._plant.model,
+            self._plant.horizon,
+            1.0,
+            0.01,
+            0.1,
+            rate_bounds=0.3,
+            output_bounds=np.stack([-bound, bound]),
+            slack_weight=10.0,
+        )
+
+    def _disturb(self, size: float) -> None:
+        self.Z[:, 1:] += size * self._rng.normal(size=self.Z[:, 1:].shape)
+        self._plant.features.hidden = self.Z[:, 1 + self._plant.p :]
+
+
 def oscillator_step(x: Array, u: Array) -> Array:
     """Advance a pendulum with a filtered torque by one sample; shapes (3,) and (1,)."""
     angle, speed, torque = x

@@ -232,8 +232,7 @@ def sensitivity(c: Constants, x0: Array, X: Array, U: Array, Gamma: Array) -> No
                 hold(gain, excess, F, G)
             for i in range(d):
                 if x_next[i] < c.low[i] or x_next[i] > c.high[i] or excess[i] != 0.0:
-                    F[i] = 0.0
-                    G[i] = 0.0
+                    F[i], G[i] = 0.0, 0.0
             chain(F, G, k, Gamma[s])
             x = X[s, k]
 

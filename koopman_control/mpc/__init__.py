@@ -1,5 +1,6 @@
 """Model-predictive control: a convex problem stated in CVXPY, compiled, solved at every step."""
 
+from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.controller import KoopmanMPC
 from koopman_control.mpc.estimation import KalmanObserver, MovingHorizonEstimator, OffsetFree
 from koopman_control.mpc.parametric import ParametricQP, QPSolution
@@ -10,6 +11,7 @@ from koopman_control.mpc.terms import Parameters
 from koopman_control.mpc.tightening import tube_margins
 
 __all__ = [
+    "BatchMPC",
     "Blocks",
     "KalmanObserver",
     "Knots",

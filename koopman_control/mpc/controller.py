@@ -15,6 +15,7 @@ from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
+from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.parametrization import Blocks, Knots
 from koopman_control.mpc.plan import Plan, Situation
 from koopman_control.mpc.search import Effort
@@ -232,18 +233,18 @@ class KoopmanMPC(Stated):
         self.last = Step(rung, plan, self._planned_at, self._weights, seconds)
         return self._loop.previous.copy()
 
-    def _situation(self, y: Array, start: Start | None = None) -> Situation:
-        """Collect what a plan depends on; without a start, that which y would lead to."""
-        step, previous = self._loop.step, self._loop.previous
+    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
+        """Collect what a plan depends on, from a start in a loop."""
+        step, previous = loop.step, loop.previous
         reference, inputs = self._reference(y, step), self._input_reference(y, step)
-        parts = reference.ravel(), inputs.ravel(), previous, self.parameters.theta()
-        start = self._sight.start_at(y) if start is None else start
-        return Situation(start, reference, inputs, np.concatenate(parts))
+        own = self.parameters.theta()
+        theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
+        return Situation(start, reference, inputs, theta)
 
     def _attempt(self) -> tuple[Rung, Plan]:
         """Plan, or else fall back and say why."""
         try:
-            at = self._planned_at = self._situation(self._sight.seen, self._sight.start)
+            at = self._planned_at = self._situated(self._sight.seen, self._sight.start, self._loop)
             rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
         except Exception as error:  # whatever it is, the loop must go on
             self._planning.reset()

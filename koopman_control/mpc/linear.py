@@ -5,6 +5,8 @@ What a plan leads to is computed only if somebody asks for it; the next step doe
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -23,6 +25,8 @@ from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Tim
 from koopman_control.mpc.prepared import PreparedProgram
 from koopman_control.mpc.solvers import Solver
 from koopman_control.mpc.start import Start
+
+LARGEST_GROWTH = 1e5  # of predictions; at 1e6 the program's condition number is 1e12
 
 
 class LinearPlanner:
@@ -53,6 +57,7 @@ class LinearPlanner:
         self.Gamma = columns_of(self._response, controlled, model.n_inputs)
         self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
         self._has_angles = model.coordinates.has_angles
+        _warn_of_growth(self.Gamma.reshape(*self._shape, *self._inputs)[:, :, 0])
         rest = Start(np.zeros(model.n_states))
         theta = np.zeros(condenser.n_parameters)
         with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
@@ -61,16 +66,30 @@ class LinearPlanner:
     def reset(self) -> None:
         """Begin an episode: the solver is set up, so that the first step is like any other."""
         theta = np.zeros(self._condenser.n_parameters)
-        self._solver.prepare(self._program(np.zeros(self.Phi.shape[1]), theta))
+        nowhere = self._program.moved(np.zeros(self.Phi.shape[1]))
+        self._solver.prepare(self._program(nowhere, theta))
 
     def plan(self, at: Situation, before: Array | None) -> Plan:
         """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""
         start = perf_counter()
-        z, shift = at.start.lifted(self._model), at.start.moved(self._response)
+        z = at.start.lifted(self._model)
+        return self._solved(at, z, self._program.moved(z), before, start)
+
+    def plans(self, at: Sequence[Situation], before: Sequence[Array | None]) -> Iterator[Plan]:
+        """Plan for many situations, each as `plan` does; they are lifted and predicted at once."""
+        Z = self._model.lift(np.stack([one.start.x for one in at]))
+        for i, moved in enumerate(self._program.moved(Z)):
+            yield self._solved(at[i], Z[i], moved, before[i], perf_counter())
+
+    def _solved(
+        self, at: Situation, z: Array, moved: Array, before: Array | None, start: float
+    ) -> Plan:
+        """Fill in what the lifted state z moved, and solve."""
+        shift = at.start.moved(self._response)
         if self._has_angles:
             shift = self._turned(at, z, shift, before)
         predicted = perf_counter()
-        program = self._program(z, at.theta, shift)
+        program = self._program(moved, at.theta, shift)
         finite = all_finite(program.f)
         updated = perf_counter()
         solution = self._solver.solve(program, matrices_changed=False) if finite else None
@@ -105,6 +124,20 @@ class LinearPlanner:
         deviation = Y.reshape(self._shape) - at.reference
         turns = (self._model.coordinates.wrap(deviation) - deviation).ravel()
         return np.asarray(turns if shift is None else turns + shift)
+
+
+def _warn_of_growth(response: Array) -> None:
+    """Warn if the response (N, d, m) to the first input outgrows what the solver can resolve."""
+    size = np.abs(response).max(axis=(1, 2))
+    early = size[: response.shape[1] + 1].max()
+    if np.isfinite(size).all() and size.max() > LARGEST_GROWTH * early:
+        steps = int(np.argmax(size > LARGEST_GROWTH * early))
+        warnings.warn(
+            f"predictions grow by a factor of {size.max() / early:.0e} over the horizon of "
+            f"{len(size)} steps, since the model is unstable; plans will be inexact, or wrong: "
+            f"take a horizon of at most {steps}, with terminal='riccati'",
+            stacklevel=2,
+        )
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.linear import LinearPlanner
+from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.maps import Index
 from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.parametric import ParametricQP
@@ -39,7 +41,7 @@ class QuadraticPlanning:
 
     Args:
         model: The model.
-        rolling: How it is rolled out.
+        rolling: Rolls it out.
         horizon: Number of steps N.
         qp: The compiled problem.
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
@@ -87,6 +89,15 @@ class QuadraticPlanning:
         if plan.status == "optimal" or not relaxed:
             return "solved", plan
         return "softened", relaxed[0].plan(at, *start)
+
+    def plans(self, at: Sequence[Situation], loops: Sequence[Loop]) -> Iterator[Outcome]:
+        """Plan for many situations of a linear roll-out, given the loops they arose in."""
+        stated = self.planners[0]
+        assert isinstance(stated, LinearPlanner)
+        every = stated.plans(at, [loop.plan for loop in loops])
+        for one, loop, plan in zip(at, loops, every, strict=True):
+            solved = plan.status == "optimal" or len(self.planners) == 1
+            yield ("solved", plan) if solved else self.plan(one, loop.plan, loop.previous)
 
     def reset(self) -> None:
         """Drop warm starts, and draw the same guesses again."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.compiled import Feedback, compiled_roll_out
@@ -52,7 +50,5 @@ class Rolling:
         """
         if self._fast is None or start.forecast is not None:
             return finished_by_feedback(self._model, start, plans, heads, regulator)
-        feedback = Feedback(
-            regulator.target, regulator.u, regulator.K, np.ascontiguousarray(regulator.box)
-        )
+        feedback = Feedback(regulator.target, regulator.u, regulator.K, regulator.box)
         return plans, start.outputs(self._fast.finished(start.x, plans, heads, feedback))

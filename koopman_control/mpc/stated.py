@@ -10,10 +10,11 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.condense import Condenser
-from koopman_control.mpc.estimation import Estimator
+from koopman_control.mpc.estimation import Estimator, History
 from koopman_control.mpc.explanation import Explanation, program_of, reached
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
@@ -98,6 +99,31 @@ class Stated:
         """
         return self._with(Term("penalize", build), parameters)
 
+    def batch(self, n_copies: int) -> BatchMPC:
+        """Return a controller of n copies of the plant at once, with the settings of this one.
+
+        Only for linear roll-outs, and states that are observed: without memory, estimator, delay
+        and measured inputs.
+
+        Raises:
+            ValueError: If this controller is another.
+
+        Example:
+            >>> many = mpc.batch(1000)  # doctest: +SKIP
+            >>> actions = many.act(observations)  # doctest: +SKIP
+        """
+        plain = type(self._estimator) is History and not self.model.coordinates.memory
+        plain &= not self._delay and not len(self._layout.measured)
+        plain &= self.rollout == "linear"
+        if not (plain and isinstance(self._planning, QuadraticPlanning)):
+            raise ValueError(
+                "batch needs a quadratic program on a linear roll-out, without memory, estimator, "
+                "input delay and measured inputs; give each copy a controller of its own"
+            )
+        n = positive_int("n_copies", n_copies)
+        loops = [Loop(self.model, self._weights, self._safe) for _ in range(n)]
+        return BatchMPC(self.model, self._planning, self._situated, loops)
+
     def __getstate__(self) -> dict[str, Any]:
         """Copy what is needed to act to other processes; the rest is made again when asked for."""
         return {k: v for k, v in vars(self).items() if k not in ("_stated", "qp")}
@@ -130,9 +156,8 @@ class Stated:
         """
         y = finite_array("observation", observation)
         U = finite_array("guess", guess, shape=self._stated.u.shape)
-        plan = solved_about(
-            self._stated, self.model, self.rollout, self._situation(y), U, self.problem, **TIGHT
-        )
+        at = self._situated(y, self._sight.start_at(y), self._loop)
+        plan = solved_about(self._stated, self.model, self.rollout, at, U, self.problem, **TIGHT)
         return plan.U, plan.outcome.cost
 
     def explain(self) -> Explanation:
@@ -193,8 +218,12 @@ class Stated:
         """Begin an episode."""
         raise NotImplementedError
 
-    def _situation(self, y: Array, start: Start | None = None) -> Situation:
-        """Collect what a plan depends on; without a start, that which y would lead to."""
+    def _situation(self, y: Array) -> Situation:
+        """Collect what a plan would depend on if y were observed next."""
+        return self._situated(y, self._sight.start_at(y), self._loop)
+
+    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
+        """Collect what a plan depends on, from a start in a loop."""
         raise NotImplementedError
 
 

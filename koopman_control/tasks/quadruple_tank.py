@@ -25,8 +25,8 @@ MARGIN = 0.1  # in cm
 LOWEST, HIGHEST = QuadrupleTank.level_low + MARGIN, QuadrupleTank.level_high - MARGIN
 
 # Nearly linear: the linear roll-out is 1 % of the cost behind the optimum, if four draws are
-# averaged. The optimum runs the upper tanks down to their limit in one episode of ten, where five of
-# ten learning seeds went 0.03 cm too far; a margin of 0.1 cm prevents that for another 1 % of cost.
+# averaged. The optimum runs the upper tanks down to their limit in one episode of ten, where five
+# of ten learning seeds went 0.03 cm too far; a margin of 0.1 cm prevents it for 1 % more cost.
 QUADRUPLE_TANK = Task(
     env_id="koopman_envs/QuadrupleTank-v0",
     summary="bring two tanks to their levels by two pumps that act crosswise",
