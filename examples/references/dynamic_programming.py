@@ -8,7 +8,6 @@ whole episode, its end included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +19,6 @@ from numpy.typing import NDArray
 from koopman_control.common import Array
 
 Table = NDArray[np.float32]
-# (first state, second state, action) -> (both states afterwards, cost, 1 if the episode ends)
-Step = Callable[[float, float, float], tuple[float, float, float, bool]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,8 @@ class OptimalPolicy:
 
     Args:
         env: The environment, whose `unwrapped.state` is the pair of states.
-        step: Its dynamics and cost, compiled.
+        step: Its dynamics and cost, compiled: from both states and the action to both states
+            afterwards, the cost and whether the episode ends.
         grid: The grid.
         n_steps: Length of an episode.
         backup_actions: Actions tried in the backups.

@@ -24,7 +24,7 @@ import typer
 import koopman_envs
 from examples.references.episodes import outcomes, store
 from examples.references.multiple_shooting import MultipleShooting
-from examples.references.starts import starts
+from examples.references.starts import STARTS, starts
 from examples.references.tracking import feedback_gains
 from koopman_control.common import Array
 from koopman_control.trajectories.environments import Environment
@@ -59,7 +59,6 @@ class Optimum:
         self._actions, self._step = plan.actions, 0
         self._states = np.vstack([state, plan.states[:-1]])
         self._gains = feedback_gains(*self._shooting.linearised(self._states, plan.actions))
-        self.planned = plan.cost
 
     def act(self, observation: Array) -> Array:
         off = self._plant.state - self._states[self._step]
@@ -78,6 +77,9 @@ def main(
     save: Annotated[bool, typer.Option("--store", help="Into references.json.")] = False,
 ) -> None:
     """Play the whole-episode optimum of the true model on each seed."""
+    if env_id.removeprefix("koopman_envs/").removesuffix("-v0") not in STARTS:
+        known = ", ".join(f"koopman_envs/{name}-v0" for name in STARTS)
+        raise typer.BadParameter(f"there are no starts for {env_id}; there are for {known}")
     env = gym.make(env_id)
     found = outcomes(env, Optimum(env), NAME, range(first_seed, first_seed + episodes))
     if save:
