@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from koopman_control.evaluation import evaluate, paired_difference
-from koopman_control.tasks import TASKS, Task, reference_returns
+from koopman_control.tasks import TASKS, Task, normalised_score, reference_returns
 from koopman_control.tasks.run import run_task
 from koopman_control.trajectories import open_environment, require_continuous, total_steps
 
@@ -100,3 +100,20 @@ def test_van_der_pol_is_within_five_percent_of_the_true_model_controller() -> No
     assert reference is not None
     shortfall, _ = compared(env_id, seed=11)
     assert shortfall > 0.05 * reference[1].mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["BilinearMotor-v0", "CSTR-v0", "Duffing-v0", "Lorenz-v0", "QuadrupleTank-v0"]
+)
+def test_set_points_are_reached_about_as_well_as_with_the_true_model_and_within_the_limits(
+    name: str,
+) -> None:
+    task = TASKS[f"koopman_envs/{name}"]
+    learned = task.learn(seed=11)
+    assert total_steps(learned.data) == task.n_steps <= 1000
+    result = evaluate(learned.controller, task.env_id, SEEDS, workers=2)
+    score = normalised_score(task.env_id, result.returns, SEEDS)
+    assert score is not None
+    assert score > 0.98
+    assert result.violations["total"] == 0.0
