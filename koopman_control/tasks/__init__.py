@@ -1,10 +1,15 @@
 """Tasks: environments with everything needed to learn and judge a controller for them."""
 
+from koopman_control.tasks.bilinear_motor import BILINEAR_MOTOR
 from koopman_control.tasks.cart_pole_swing_up import CART_POLE_SWING_UP
+from koopman_control.tasks.cstr import CSTR
+from koopman_control.tasks.duffing import DUFFING
 from koopman_control.tasks.inverted_pendulum import INVERTED_PENDULUM
 from koopman_control.tasks.korteweg_de_vries import KORTEWEG_DE_VRIES
+from koopman_control.tasks.lorenz import LORENZ
 from koopman_control.tasks.pendulum import PENDULUM
 from koopman_control.tasks.planar_quadrotor import PLANAR_QUADROTOR
+from koopman_control.tasks.quadruple_tank import QUADRUPLE_TANK
 from koopman_control.tasks.references import normalised_score, reference_returns
 from koopman_control.tasks.task import Task
 from koopman_control.tasks.two_link_arm import TWO_LINK_ARM
@@ -12,11 +17,16 @@ from koopman_control.tasks.van_der_pol import VAN_DER_POL
 
 # In alphabetical order.
 _ALL = (
+    BILINEAR_MOTOR,
     CART_POLE_SWING_UP,
+    CSTR,
+    DUFFING,
     INVERTED_PENDULUM,
     KORTEWEG_DE_VRIES,
+    LORENZ,
     PENDULUM,
     PLANAR_QUADROTOR,
+    QUADRUPLE_TANK,
     TWO_LINK_ARM,
     VAN_DER_POL,
 )
