@@ -64,18 +64,16 @@ def _read(base: dict[str, Any], parameters: Sequence[cp.Parameter]) -> Maps | No
     """Take the maps from where CVXPY keeps them, if this version keeps them there."""
     try:
         program = base["param_prob"]
-        order = np.concatenate(
-            [np.zeros(0, np.int64), *(_entries(p, program.param_id_to_col) for p in parameters)]
-        )
-        cost = sp.csr_array(program.q)
+        cost, columns = sp.csr_array(program.q), program.param_id_to_col
+        order = np.concatenate([np.zeros(0, np.int64), *(_entries(p, columns) for p in parameters)])
         n_equal, n_rows = len(base["b"]), len(base["b"]) + len(base["G"])
         sides = sp.csr_array(program.A)
         sides = sides[sides.shape[0] - n_rows :]  # the columns before hold the rows' matrix
-        last = program.param_id_to_col[-1]
+        last = columns[-1]
         maps = {"q": (cost[:-1], 1.0), "offset": (cost[-1:], 1.0)}
         maps |= {"b": (sides[:n_equal], -1.0), "G": (sides[n_equal:], 1.0)}
         return {
-            key: AffineMap(sign * M[:, [last]].toarray()[:, 0], sp.csr_array(sign * M[:, order]))
+            key: AffineMap(sign * M[:, [last]].toarray()[:, 0], _picked(sign * M, order))
             for key, (M, sign) in maps.items()
         }
     except (AttributeError, KeyError, IndexError, TypeError, ValueError):
@@ -83,9 +81,21 @@ def _read(base: dict[str, Any], parameters: Sequence[cp.Parameter]) -> Maps | No
 
 
 def _entries(parameter: cp.Parameter, columns: dict[int, int]) -> Index:
-    """Columns of a parameter's entries, row after row; CVXPY stacks column after column."""
+    """Columns of a parameter's entries, row after row; CVXPY stacks column after column.
+
+    A parameter that nothing depends on has none, -1.
+    """
+    if parameter.id not in columns:
+        return np.full(parameter.size, -1)
     count = np.arange(parameter.size, dtype=np.int64).reshape(parameter.shape, order="F")
     return np.asarray(columns[parameter.id] + count.ravel())
+
+
+def _picked(M: Any, columns: Index) -> sp.csr_array:
+    """Pick columns; zeros where the column is -1."""
+    picked: Any = M[:, columns] @ sp.diags_array(np.where(columns < 0, 0.0, 1.0))
+    picked.eliminate_zeros()
+    return sp.csr_array(picked)
 
 
 def _probed(canonical: Canonical, units: Array, base: dict[str, Any]) -> Maps:

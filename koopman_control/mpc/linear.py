@@ -14,8 +14,6 @@ from time import perf_counter
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel
-from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc import guesses
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.inputs import columns_of
@@ -23,6 +21,7 @@ from koopman_control.mpc.maps import Index
 from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times, all_finite
 from koopman_control.mpc.prepared import PreparedProgram
+from koopman_control.mpc.scenarios import Scenarios
 from koopman_control.mpc.solvers import Solver
 from koopman_control.mpc.start import Start
 
@@ -33,7 +32,7 @@ class LinearPlanner:
     """One convex program per step; exact for the linear roll-out.
 
     Args:
-        model: The model.
+        scenarios: What predicts.
         horizon: Number of steps N.
         condenser: The compiled problem.
         merit: Prices its plans.
@@ -43,22 +42,21 @@ class LinearPlanner:
 
     def __init__(
         self,
-        model: LiftedModel,
+        scenarios: Scenarios,
         horizon: int,
         condenser: Condenser,
         merit: Merit,
         solver: Solver,
         controlled: Index,
     ) -> None:
-        self._model, self._condenser, self._solver = model, condenser, solver
-        self.merit, self._shape = merit, (horizon, model.n_states)
+        self._scenarios, self._condenser, self._solver = scenarios, condenser, solver
+        self.merit, self._shape = merit, (horizon, scenarios.n_outputs)
         self._inputs = (horizon, len(controlled))
-        self.Phi, self._response = linear_response(model.A, model.B, model.C, horizon)
-        self.Gamma = columns_of(self._response, controlled, model.n_inputs)
+        self.Phi, self._response = scenarios.linear_response(horizon)
+        self.Gamma = columns_of(self._response, controlled, scenarios.n_inputs)
         self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
-        self._has_angles = model.coordinates.has_angles
         _warn_of_growth(self.Gamma.reshape(*self._shape, *self._inputs)[:, :, 0])
-        rest = Start(np.zeros(model.n_states))
+        rest = Start(np.zeros(scenarios.first.n_states))
         theta = np.zeros(condenser.n_parameters)
         with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
             self.plan(Situation(rest, np.zeros(self._shape), theta, theta), None)  # warms caches up
@@ -72,12 +70,12 @@ class LinearPlanner:
     def plan(self, at: Situation, before: Array | None) -> Plan:
         """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""
         start = perf_counter()
-        z = at.start.lifted(self._model)
+        z = self._scenarios.lifted(at.start)
         return self._solved(at, z, self._program.moved(z), before, start)
 
     def plans(self, at: Sequence[Situation], before: Sequence[Array | None]) -> Iterator[Plan]:
         """Plan for many situations, each as `plan` does; they are lifted and predicted at once."""
-        Z = self._model.lift(np.stack([one.start.x for one in at]))
+        Z = self._scenarios.lift(np.stack([one.start.x for one in at]))
         for i, moved in enumerate(self._program.moved(Z)):
             yield self._solved(at[i], Z[i], moved, before[i], perf_counter())
 
@@ -86,7 +84,7 @@ class LinearPlanner:
     ) -> Plan:
         """Fill in what the lifted state z moved, and solve."""
         shift = at.start.moved(self._response)
-        if self._has_angles:
+        if self._scenarios.has_angles:
             shift = self._turned(at, z, shift, before)
         predicted = perf_counter()
         program = self._program(moved, at.theta, shift)
@@ -122,7 +120,7 @@ class LinearPlanner:
         if shift is not None:
             Y += shift
         deviation = Y.reshape(self._shape) - at.reference
-        turns = (self._model.coordinates.wrap(deviation) - deviation).ravel()
+        turns = (self._scenarios.wrap(deviation) - deviation).ravel()
         return np.asarray(turns if shift is None else turns + shift)
 
 

@@ -102,6 +102,8 @@ def _growing(total: int, parts: int) -> Index:
     def excess(ratio: float) -> float:
         return float(np.sum(ratio ** np.arange(parts))) - total
 
+    if parts == 1:  # of any ratio
+        return np.array([0, total])
     ratio = 1.0 if parts == total else brentq(excess, 1.0, float(total) + 1.0)
     cuts = np.concatenate([[0.0], np.cumsum(ratio ** np.arange(parts))])
     return np.floor(cuts + 0.5).astype(np.int64)

@@ -13,11 +13,10 @@ from time import perf_counter
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel
 from koopman_control.mpc.condense import Condenser, Instance
 from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times, all_finite
-from koopman_control.mpc.rolling import Rolling
+from koopman_control.mpc.scenarios import Scenarios
 from koopman_control.mpc.solvers import Solution, Solver
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
@@ -46,8 +45,7 @@ class SequentialPlanner:
     """Sequential quadratic programming on a nonlinear roll-out, over a batch of guesses.
 
     Args:
-        model: The model.
-        rolling: Rolls plans out, "bilinear" or "relifted".
+        scenarios: What predicts, "bilinear" or "relifted".
         condenser: The compiled problem.
         merit: Prices plans, also those that are not made of the condenser's free values.
         solver: A solver of its own.
@@ -55,14 +53,13 @@ class SequentialPlanner:
 
     def __init__(
         self,
-        model: LiftedModel,
-        rolling: Rolling,
+        scenarios: Scenarios,
         condenser: Condenser,
         merit: Merit,
         solver: Solver,
     ) -> None:
-        self._model, self._rolling = model, rolling
-        self._condenser, self.merit, self._solver = condenser, merit, solver
+        self._scenarios, self._condenser = scenarios, condenser
+        self.merit, self._solver = merit, solver
 
     def reset(self) -> None:
         """Begin an episode."""
@@ -96,14 +93,14 @@ class SequentialPlanner:
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
         with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
-            return self._rolling.predicted(at.start, U)
+            return self._scenarios.predicted(at.start, U)
 
     def _judged(
         self, at: Situation, priced_at: Instance, U: Array, X: Array
     ) -> tuple[Array, Array]:
         """Bring states (S, N, d) near the reference's turn of each angle; return them and costs."""
         with np.errstate(all="ignore"):
-            Y = at.reference + self._model.coordinates.wrap(X - at.reference)
+            Y = at.reference + self._scenarios.wrap(X - at.reference)
             cost = self.merit(priced_at, U.reshape(len(U), -1), Y.reshape(len(U), -1))
         return Y, np.where(np.isfinite(cost), cost, np.inf)
 
@@ -111,7 +108,7 @@ class SequentialPlanner:
         """Solve the convex program about every guess; a failed one keeps its guess."""
         S, N, m = U.shape
         with np.errstate(all="ignore"):
-            Gamma = self._rolling.sensitivities(at.start, Y, U).reshape(S, -1, N * m)
+            Gamma = self._scenarios.sensitivities(at.start, Y, U).reshape(S, -1, N * m)
         U_new, instance = U.copy(), self._condenser.instance(at.theta)
         for s in range(S):
             if not (np.isfinite(Gamma[s]).all() and np.isfinite(Y[s]).all()):

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.linear import LinearPlanner
 from koopman_control.mpc.loop import Loop
@@ -15,7 +14,7 @@ from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.plan import Plan, Situation
 from koopman_control.mpc.planners import SequentialPlanner
-from koopman_control.mpc.rolling import Rolling
+from koopman_control.mpc.scenarios import Scenarios
 from koopman_control.mpc.search import Search
 from koopman_control.mpc.softening import softened
 from koopman_control.mpc.solvers import SolverName, make_solver
@@ -40,8 +39,7 @@ class QuadraticPlanning:
     solved; it is set up beforehand.
 
     Args:
-        model: The model.
-        rolling: Rolls it out.
+        scenarios: What predicts.
         horizon: Number of steps N.
         qp: The compiled problem.
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
@@ -57,8 +55,7 @@ class QuadraticPlanning:
 
     def __init__(
         self,
-        model: LiftedModel,
-        rolling: Rolling,
+        scenarios: Scenarios,
         horizon: int,
         qp: ParametricQP,
         held: Array | None,
@@ -74,9 +71,9 @@ class QuadraticPlanning:
             if held is not None:
                 condenser = Condenser(program, held)
             merit, own = Merit(stated), make_solver(solver)
-            if rolling.rollout == "linear":
-                return LinearPlanner(model, horizon, condenser, merit, own, controlled)
-            return SequentialPlanner(model, rolling, condenser, merit, own)
+            if scenarios.rollout == "linear":
+                return LinearPlanner(scenarios, horizon, condenser, merit, own, controlled)
+            return SequentialPlanner(scenarios, condenser, merit, own)
 
         twin = softened(qp, *prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]

@@ -7,7 +7,7 @@ inputs before them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cvxpy as cp
 import numpy as np
@@ -30,7 +30,8 @@ class TrackingProblem:
         weights: The settings.
         terms: What the user added.
         own: The parameters in these terms.
-        n_outputs: Number of leading columns of y that the user's terms see.
+        n_outputs: Number of leading columns of a model's outputs that the user's terms see.
+        n_models: How many models' outputs stand side by side in y; the terms are stated for each.
 
     Attributes:
         u: Inputs, variable of shape (N, m).
@@ -46,7 +47,12 @@ class TrackingProblem:
     """
 
     def __init__(
-        self, weights: Weights, terms: Sequence[Term], own: Parameters, n_outputs: int
+        self,
+        weights: Weights,
+        terms: Sequence[Term],
+        own: Parameters,
+        n_outputs: int,
+        n_models: int = 1,
     ) -> None:
         N, p, m = len(weights.Q), weights.Q.shape[1], weights.R.shape[1]
         self.u = cp.Variable((N, m), name="u")
@@ -64,9 +70,9 @@ class TrackingProblem:
         rows = _bounded(weights, self.y, self.u, self.rates)
         constraints, cost = rows.constraints, self._cost(weights)
         self.limits = rows.limits
-        seen = self.y if n_outputs == p else self.y[:, :n_outputs]
+        seen = self._by_model(n_outputs, n_models)
         for term in terms:
-            added, price = term.stated(seen, self.u, users)
+            added, price = self._stated(term, seen, users)
             constraints, cost = constraints + added, cost + price
             self.limits += [own for own in map(users_limit, added) if own is not None]
         self.stated = cp.Problem(cp.Minimize(cost + rows.cost), constraints)
@@ -95,6 +101,28 @@ class TrackingProblem:
         changes: cp.Expression = self.u - earlier
         return changes
 
+    def _by_model(self, n_outputs: int, n_models: int) -> list[cp.Expression]:
+        width = self.y.shape[1] // n_models
+        if width == n_outputs and n_models == 1:
+            return [self.y]
+        return [self.y[:, k * width : k * width + n_outputs] for k in range(n_models)]
+
+    def _stated(
+        self, term: Term, seen: list[cp.Expression], users: Mapping[str, cp.Parameter]
+    ) -> tuple[list[cp.Constraint], cp.Expression]:
+        """State a term for every model: all constraints, and the mean cost; what lacks y once."""
+        first, price = term.stated(seen[0], self.u, users)
+        others = [term.stated(y, self.u, users) for y in seen[1:]]
+        constraints = first + [one for added, _ in others for one in added if self._leads_to(one)]
+        if others and self._leads_to(price):
+            for _, own in others:
+                price += own
+            price /= len(seen)
+        return constraints, price
+
+    def _leads_to(self, expression: cp.Expression | cp.Constraint) -> bool:
+        return any(variable is not self.u for variable in expression.variables())
+
     def _cost(self, w: Weights) -> cp.Expression:
         cost: cp.Expression = _squares(self.y - self._reference, w.Q)
         cost += _squares(self.u - self._input_reference, w.R)
@@ -117,10 +145,16 @@ def _bounded(w: Weights, y: cp.Expression, u: cp.Expression, rates: cp.Expressio
     G_y, G_u, g = w.polytope
     involved = (G_y != 0.0) & w.soft
     prices = np.where(involved, w.slack_weight[:, None], 0.0).max(axis=2, initial=0.0)
-    sides = np.stack([np.full((N, len(g)), -np.inf), np.stack([g] * N)])
-    if len(g):
+    if g.size:
         inside, soft = y @ G_y.T + u @ G_u.T, involved.any(axis=1)
-        rows.bound("side of polytope row", inside, sides, soft, prices, first=1)
+        rows.bound(
+            "side of polytope row",
+            inside,
+            np.stack([np.full_like(g, -np.inf), g]),
+            soft,
+            prices,
+            first=1,
+        )
     return rows
 
 

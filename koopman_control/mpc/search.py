@@ -11,7 +11,7 @@ from koopman_control.mpc import guesses
 from koopman_control.mpc.maps import Index
 from koopman_control.mpc.plan import Situation
 from koopman_control.mpc.regulator import Regulator
-from koopman_control.mpc.rolling import Rolling
+from koopman_control.mpc.scenarios import Scenarios
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Search:
     """Draws the plans that sequential quadratic programming starts from.
 
     Args:
-        rolling: Rolls plans out.
+        scenarios: What predicts; the first model is the one that is regulated.
         effort: How many plans.
         gain: Gain of the regulator that finishes them, shape (m, d).
         box: Lowest and highest input, shape (2, m); random plans need it finite.
@@ -52,14 +52,14 @@ class Search:
 
     def __init__(
         self,
-        rolling: Rolling,
+        scenarios: Scenarios,
         effort: Effort,
         gain: Array,
         box: Array,
         rate: Array,
         seed: int,
     ) -> None:
-        self._rolling, self._rollout, self._effort = rolling, rolling.rollout, effort
+        self._scenarios, self._rollout, self._effort = scenarios, scenarios.rollout, effort
         self._gain, self._box, self._rate, self._seed = gain, box, rate, seed
         self.restart()
 
@@ -83,11 +83,11 @@ class Search:
         """
         plans, heads = self._continued(at, plan) if plan is not None else self._fresh(at)
         plans = np.clip(plans, self._box[0], self._box[1])
-        target = at.start.states(at.reference[-1])
+        target = at.start.states(at.reference[-1, : len(at.start.x)])
         regulator = Regulator(target, at.input_reference[-1], self._gain, self._box)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):
-            plans, states = self._rolling.finished(at.start, plans, heads, regulator)
+            plans, states = self._scenarios.finished(at.start, plans, heads, regulator)
         if self._rollout != "relifted" or np.isfinite(self._rate).any():
             plans = guesses.within_bounds(plans, self._box, self._rate, previous)
             states = None

@@ -10,30 +10,28 @@ import cvxpy as cp
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc import guesses
 from koopman_control.mpc.inputs import columns_of
 from koopman_control.mpc.maps import Index
 from koopman_control.mpc.plan import Plan, Predicted, Situation
 from koopman_control.mpc.planning import Outcome
 from koopman_control.mpc.problem import TrackingProblem
+from koopman_control.mpc.scenarios import Scenarios
 
 TIGHT = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
 
 
 def solved_about(
     stated: TrackingProblem,
-    model: LiftedModel,
-    rollout: Rollout,
+    scenarios: Scenarios,
     at: Situation,
     U: Array,
     problem: cp.Problem,
     **settings: Any,
 ) -> Plan:
     """Solve the convex program about a guess U of shape (N, m) with Clarabel."""
-    Y, Gamma = at.start.linearized(model, U, rollout)
-    Y = at.reference + model.coordinates.wrap(Y - at.reference)
+    Y, Gamma = scenarios.linearized(at.start, U)
+    Y = at.reference + scenarios.wrap(Y - at.reference)
     stated.assign(at.theta)
     stated.gamma.value = Gamma
     stated.free.value = Y.ravel() - Gamma @ U.ravel()
@@ -53,8 +51,7 @@ class CvxpyPlanning:
 
     Args:
         stated: The problem.
-        model: The model.
-        rollout: How it is rolled out.
+        scenarios: What predicts.
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
         rounds: Re-linearisations per step of nonlinear roll-outs.
         controlled: The model's inputs that are planned, shape (c,).
@@ -63,19 +60,20 @@ class CvxpyPlanning:
     def __init__(
         self,
         stated: TrackingProblem,
-        model: LiftedModel,
-        rollout: Rollout,
+        scenarios: Scenarios,
         held: Array | None,
         rounds: int,
         controlled: Index,
     ) -> None:
-        self._stated, self._model, self._rollout = stated, model, rollout
-        self._rounds = 1 if rollout == "linear" else rounds
+        self._stated, self._scenarios = stated, scenarios
+        self._rounds = 1 if scenarios.rollout == "linear" else rounds
         N, m = stated.u.shape
         gamma: Array | None = None
-        if rollout == "linear":  # few parameters, so that CVXPY may keep its canonical form
-            response = linear_response(model.A, model.B, model.C, N)[1]
-            gamma = columns_of(response, controlled, model.n_inputs)
+        if (
+            scenarios.rollout == "linear"
+        ):  # few parameters, so that CVXPY may keep its canonical form
+            response = scenarios.linear_response(N)[1]
+            gamma = columns_of(response, controlled, scenarios.n_inputs)
         problem = stated.predicted_by(stated.gamma if gamma is None else gamma)
         self._settings = {"ignore_dpp": gamma is None}
         free = [] if held is None else [stated.u == held @ cp.Variable((held.shape[1], m))]
@@ -93,7 +91,7 @@ class CvxpyPlanning:
         U, iterations = at.input_reference if before is None else guesses.shifted(before), 0
         for _ in range(self._rounds):
             plan = solved_about(
-                self._stated, self._model, self._rollout, at, U, self._problem, **self._settings
+                self._stated, self._scenarios, at, U, self._problem, **self._settings
             )
             U, iterations = plan.U, iterations + plan.iterations
             if plan.status != "optimal":

@@ -1,8 +1,9 @@
-"""Bounds of outputs moved inwards by what predictions may be off."""
+"""Bounds and polytopes of outputs moved inwards by what predictions may be off."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,25 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.regulator import riccati
-from koopman_control.mpc.settings import Mask, weight_matrix
+from koopman_control.mpc.settings import Mask, weight_matrix, widened
+from koopman_control.mpc.weights import Weights
 
 MOST = 0.45  # of the distance between two bounds; a tenth of it always stays
+
+
+def tightened(
+    weights: Weights, tighten: Any, model: LiftedModel, rollout: Rollout, delay: int
+) -> Weights:
+    """Move bounds of outputs inwards, and polytopes by the most that margins make of their rows."""
+    w, (G_y, G_u, g) = weights, weights.polytope
+    concerned = np.isfinite(w.output_bounds).any(axis=(0, 1)) | G_y.any(axis=0)
+    hard = (concerned & ~w.soft)[: model.coordinates.n_outputs]
+    margin = widened(margins(tighten, model, rollout, hard, len(w.Q), delay), model.n_states)
+    return replace(
+        w,
+        output_bounds=moved_inwards(w.output_bounds, margin),
+        polytope=(G_y, G_u, g - margin @ np.abs(G_y).T),
+    )
 
 
 def margins(
@@ -58,12 +75,9 @@ def margins(
 def moved_inwards(bounds: Array, margin: Array) -> Array:
     """Move bounds (2, N, d) inwards by margins (N, d), but never across each other.
 
-    States beyond those of the margins keep their bounds.
-
     Raises:
         UserWarning: If there is not enough room between them.
     """
-    margin = np.pad(margin, [(0, 0), (0, bounds.shape[2] - margin.shape[1])])
     low, high = bounds
     with np.errstate(invalid="ignore"):  # both may be infinite
         room = np.where(np.isfinite(bounds).all(axis=0), MOST * (high - low), np.inf)
@@ -74,7 +88,7 @@ def moved_inwards(bounds: Array, margin: Array) -> Array:
             f"leaves nothing between its bounds {low[k, i]:g} and {high[k, i]:g}; a tenth of "
             "the distance is kept: shorten the horizon, improve the model or set tighten=False",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     margin = np.minimum(margin, room)
     return np.stack([low + margin, high - margin])
@@ -138,7 +152,7 @@ def _over_horizon(quantiles: Array, horizon: int, delay: int) -> Array:
             f"the model's error quantiles reach {reach} steps, the plan {delay + horizon}; beyond, "
             "bounds are tightened as at the last one known: fit with a longer horizon",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     known = np.maximum.accumulate(np.where(np.isfinite(quantiles), quantiles, 0.0), axis=0)
     return np.asarray(known[np.minimum(delay + np.arange(horizon), len(known) - 1)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Weights:
         input_bounds: Lowest and highest input, shape (2, N, m), finite or infinite.
         rate_bounds: Largest change of each input between two steps, shape (m,), or infinite.
         output_bounds: Lowest and highest output, shape (2, N, p).
-        polytope: G_y (k, p), G_u (k, m) and g (k,) of G_y y + G_u u <= g at every step.
+        polytope: G_y (k, p), G_u (k, m) and g (N, k) of G_y y + G_u u <= g_i at step i.
         soft: Which outputs' bounds may be broken at a price, shape (p,).
         slack_weight: Prices of a violation v: l1 v + l2 v^2, shape (2, p).
     """
@@ -55,6 +55,28 @@ class Weights:
     polytope: tuple[Array, Array, Array]
     soft: Mask
     slack_weight: Array
+
+    def for_models(self, n: int) -> Weights:
+        """Weigh the outputs of n models side by side: the mean cost, and the bounds of each."""
+        if n == 1:
+            return self
+        G_y, G_u, g = self.polytope
+        led_to = np.tile(G_y.any(axis=1), n)
+        led_to[: len(G_y)] = True  # rows of inputs alone are the same for all
+        return replace(
+            self,
+            Q=np.kron(np.eye(n), self.Q) / n,
+            terminal=np.kron(np.eye(n), self.terminal) / n,
+            linear_output=np.tile(self.linear_output, n) / n,
+            output_bounds=np.tile(self.output_bounds, n),
+            polytope=(
+                np.asarray(np.kron(np.eye(n), G_y)[led_to]),
+                np.tile(G_u, (n, 1))[led_to],
+                np.tile(g, n)[:, led_to],
+            ),
+            soft=np.tile(self.soft, n),
+            slack_weight=np.tile(self.slack_weight, n) / n,
+        )
 
 
 def weights_for(
@@ -92,7 +114,7 @@ def weights_for(
         input_bounds=box("input_bounds", input_bounds, m, N, inputs.bounds(model)),
         rate_bounds=rates(rate_bounds, m),
         output_bounds=np.dstack([_output_bounds(output_bounds, terminal_bounds, d, N), past]),
-        polytope=(widened(G_y, p), G_u, g),
+        polytope=(widened(G_y, p), G_u, np.tile(g, (N, 1))),
         soft=np.append(soft_mask(soft, d), np.zeros(p - d, dtype=bool)),
         slack_weight=widened(slack_weights(slack_weight, d), p),
     )

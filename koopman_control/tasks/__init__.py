@@ -5,7 +5,7 @@ from koopman_control.tasks.inverted_pendulum import INVERTED_PENDULUM
 from koopman_control.tasks.korteweg_de_vries import KORTEWEG_DE_VRIES
 from koopman_control.tasks.pendulum import PENDULUM
 from koopman_control.tasks.planar_quadrotor import PLANAR_QUADROTOR
-from koopman_control.tasks.references import reference_returns
+from koopman_control.tasks.references import normalised_score, reference_returns
 from koopman_control.tasks.task import Task
 from koopman_control.tasks.two_link_arm import TWO_LINK_ARM
 from koopman_control.tasks.van_der_pol import VAN_DER_POL
@@ -22,4 +22,4 @@ _ALL = (
 )
 TASKS: dict[str, Task] = {task.env_id: task for task in _ALL}
 
-__all__ = ["TASKS", "Task", "reference_returns"]
+__all__ = ["TASKS", "Task", "normalised_score", "reference_returns"]

@@ -48,7 +48,11 @@ def weights(rng: np.random.Generator, full: bool, bounded: bool) -> Weights:
         input_bounds=over_horizon(np.tile([[-1.0], [2.0]] if bounded else infinite, M)),
         rate_bounds=np.array([0.5, np.inf]) if bounded else np.full(M, np.inf),
         output_bounds=outputs,
-        polytope=(rng.normal(size=(k, P)), rng.normal(size=(k, M)), np.array([0.3, 0.6])[:k]),
+        polytope=(
+            rng.normal(size=(k, P)),
+            rng.normal(size=(k, M)),
+            np.tile([0.3, 0.6], (N, 1))[:, :k],
+        ),
         soft=np.ones(P, dtype=np.bool_),
         slack_weight=np.array([[7.0, 1.0, 2.0], [3.0, 1.0, 0.5]]),
     )
