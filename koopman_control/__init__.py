@@ -19,6 +19,7 @@ from koopman_control.features import (
     FunctionFeatures,
     PolynomialFeatures,
     RadialFeatures,
+    RecurrentFeatures,
     SampledFeatures,
 )
 from koopman_control.identification import (
@@ -39,7 +40,14 @@ from koopman_control.identification import (
     to_onnx,
     with_input_delay,
 )
-from koopman_control.mpc import KoopmanMPC, compile_qp
+from koopman_control.mpc import (
+    KalmanObserver,
+    KoopmanMPC,
+    MovingHorizonEstimator,
+    OffsetFree,
+    compile_qp,
+    tube_margins,
+)
 from koopman_control.tasks import TASKS, Task
 from koopman_control.trajectories import (
     PRBS,
@@ -67,14 +75,18 @@ __all__ = [
     "FourierFeatures",
     "FunctionFeatures",
     "HeldUniform",
+    "KalmanObserver",
     "KoopmanMPC",
     "Learned",
     "LiftedModel",
+    "MovingHorizonEstimator",
     "Multisine",
+    "OffsetFree",
     "OrnsteinUhlenbeck",
     "PolynomialFeatures",
     "RadialFeatures",
     "RandomPolicy",
+    "RecurrentFeatures",
     "SampledFeatures",
     "Task",
     "Trajectory",
@@ -101,5 +113,6 @@ __all__ = [
     "to_control",
     "to_dlti",
     "to_onnx",
+    "tube_margins",
     "with_input_delay",
 ]

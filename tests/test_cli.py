@@ -63,7 +63,8 @@ def test_a_run_folder_holds_report_model_data_and_figures(finished: tuple[Result
     assert "http" not in page.replace("http://www.w3.org", "")
     names = {path.stem for path in folder.glob("*.png")}
     assert names >= {
-        "learning_curve", "prediction_fan", "eigenvalues", "closed_loop", "return_distribution",
+        "learning_curve", "prediction_fan", "eigenvalues", "eigenvalue_residuals",
+        "pseudospectrum", "closed_loop", "return_distribution",
         "step_times",
     }  # fmt: skip
 

@@ -8,6 +8,7 @@ from koopman_control.features.fourier import FourierFeatures
 from koopman_control.features.function import FunctionFeatures
 from koopman_control.features.polynomial import PolynomialFeatures
 from koopman_control.features.radial import RadialFeatures
+from koopman_control.features.recurrent import RecurrentFeatures
 from koopman_control.features.sampled import SampledFeatures
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "FunctionFeatures",
     "PolynomialFeatures",
     "RadialFeatures",
+    "RecurrentFeatures",
     "SampledFeatures",
 ]

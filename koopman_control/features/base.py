@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from koopman_control.common.arrays import Array
+from koopman_control.features.coordinates import Coordinates
 
 
 class FeatureMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -41,6 +42,19 @@ class FeatureMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         targets = None if y is None else np.asarray(y, dtype=np.float64).reshape(len(points), -1)
         self._fit(points, targets)
         return self
+
+    def fit_to_states(self, X: Any, y: Any, coordinates: Coordinates) -> FeatureMap:
+        """Fit as part of a model, which knows what the feature inputs are; few maps ask.
+
+        Args:
+            X: Feature inputs, shape (T, e).
+            y: As in `fit`.
+            coordinates: From observations to states; `embedded` describes the columns of X.
+
+        Returns:
+            The fitted map itself.
+        """
+        return self.fit(X, y)
 
     def transform(self, X: Any) -> Array:
         """Evaluate the features at checked points of shape (T, e); returns shape (T, h)."""

@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from koopman_control.common.arrays import Array
 from koopman_control.features.base import FeatureMap
+from koopman_control.features.coordinates import Coordinates
 
 
 class Composition(FeatureMap):
@@ -54,6 +55,14 @@ class Composition(FeatureMap):
         super().set_params(**params)
         return self
 
+    def fit_to_states(self, X: Any, y: Any, coordinates: Coordinates) -> FeatureMap:
+        """Fit; the maps that see the feature inputs learn what these are."""
+        self._coordinates = coordinates
+        try:
+            return self.fit(X, y)
+        finally:
+            del self._coordinates
+
     def _fit(self, X: Array, y: Array | None) -> None:
         if not isinstance(self.maps, (list, tuple)) or not self.maps:
             raise TypeError(f"maps is {self.maps!r}; expected a list of at least one feature map")
@@ -61,8 +70,13 @@ class Composition(FeatureMap):
             if not isinstance(item, FeatureMap):
                 raise TypeError(f"maps holds {item!r}; expected feature maps: SampledFeatures(100)")
         self.maps_ = []
+        coordinates = getattr(self, "_coordinates", None)
         for item in self.maps:
-            self.maps_.append(clone(item).fit(self._inputs_of_next(X), y))
+            inputs, fresh = self._inputs_of_next(X), clone(item)
+            if coordinates is None or inputs is not X:
+                self.maps_.append(fresh.fit(inputs, y))
+            else:
+                self.maps_.append(fresh.fit_to_states(inputs, y, coordinates))
 
     @abstractmethod
     def _inputs_of_next(self, X: Array) -> Array:

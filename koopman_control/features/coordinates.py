@@ -5,9 +5,9 @@ the circle; so the pair becomes one angle in the state, and features see its cos
 An angle reported in radians, in turns past each other or jumping at pi, is treated alike.
 
 Where the observation does not tell all (no speeds, say), the state also remembers the last few
-samples and inputs. Samples are remembered as steps from one to the next, which is the same by a
-linear map but lets features see a slow speed as clearly as a large position, and an angle's step is
-an ordinary number.
+samples and inputs: a delay embedding, `EDMDc(memory=k)`. Samples are remembered as steps from one
+to the next, which is the same by a linear map but lets features see a slow speed as clearly as a
+large position, and an angle's step is an ordinary number.
 """
 
 from __future__ import annotations

@@ -16,9 +16,16 @@ from koopman_control.features.fourier import FourierFeatures
 from koopman_control.features.function import FunctionFeatures
 from koopman_control.features.polynomial import PolynomialFeatures
 from koopman_control.features.radial import RadialFeatures
+from koopman_control.features.recurrent import RecurrentFeatures
 from koopman_control.features.sampled import SampledFeatures
 
-SIMPLE = (SampledFeatures, FourierFeatures, RadialFeatures, PolynomialFeatures)
+SIMPLE = (
+    SampledFeatures,
+    FourierFeatures,
+    RadialFeatures,
+    PolynomialFeatures,
+    RecurrentFeatures,
+)
 COMPOSED = (FeatureUnion, FeatureChain)
 KNOWN: dict[str, type[FeatureMap]] = {cls.__name__: cls for cls in (*SIMPLE, *COMPOSED)}
 

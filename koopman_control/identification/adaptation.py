@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from koopman_control.common.arrays import Array, finite_array
+from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.recursive import RecursiveLeastSquares
 from koopman_control.identification.snapshots import Run, at_limit, runs_of
@@ -45,6 +46,7 @@ class OnlineModel:
                 "model has input couplings N, which are not adapted online; fit with "
                 'coupling="linear"'
             )
+        require_plain_inputs(model, "is not adapted online")
         self._model = model
         self._n_phi = model.n_lifted - int(model.coordinates.is_angle.sum())
         self._input_scale = _input_scale(model)
@@ -93,7 +95,7 @@ class OnlineModel:
         A[:, : self._n_phi] += K[: self._n_phi].T
         B = K[self._n_phi :].T / self._input_scale
         summary = {**self._model.summary, "n_adapted": self.n_samples}
-        return replace(self._model, A=A, B=B, summary=summary)
+        return replace(self._model, A=A, B=B, summary=summary, error_quantiles={})
 
 
 def adapt(

@@ -10,8 +10,9 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap
+from koopman_control.identification.frame import Frame
 from koopman_control.identification.least_squares import RFactor, RidgeSolver
-from koopman_control.identification.regression import Frame, Regression
+from koopman_control.identification.regression import Regression
 from koopman_control.identification.snapshots import Run
 
 FLAT = 0.99  # of an activation bounded by 1
@@ -20,43 +21,29 @@ LOOKED_AT = 2000  # rows
 TOLERATED = 0.2  # share of directions that may be lost to rounding; the smallest solution is used
 
 
-def one_of(name: str, value: object, allowed: Sequence[object], where: str = "") -> None:
-    """Raise a ValueError unless value is one of those allowed."""
-    if value not in allowed:
-        expected = ", ".join(str(choice) for choice in allowed)
-        raise ValueError(f"{name} is {value!r}; {where}expected one of {expected}")
-
-
-def regularizations(value: Any, candidates: Sequence[float]) -> Sequence[float]:
-    """Return the candidates for "cv..." and otherwise the value alone, checked."""
-    if isinstance(value, str) and value in ("cv", "cv-per-state"):
-        return candidates
-    number = isinstance(value, (int, float, np.integer, np.floating))
-    if number and 0.0 <= float(value) < np.inf:
-        return (float(value),)
-    raise ValueError(f'regularization is {value!r}; expected "cv" or a number of at least 0')
-
-
-def feature_maps(features: Any) -> list[FeatureMap]:
-    """Return one feature map or a sequence of them as a list, checked."""
-    given = list(features) if isinstance(features, (list, tuple)) else [features]
-    if not given:
-        raise ValueError("features is an empty list; expected at least one feature map")
-    for item in given:
-        if not isinstance(item, FeatureMap):
-            raise TypeError(f"features holds {item!r}; expected feature maps: SampledFeatures(100)")
-    return given
-
-
 def warn_of_idle_inputs(frame: Frame, names: Sequence[str] | None) -> None:
     """Warn of inputs that never move; the model takes their effect to be zero."""
-    for i in np.flatnonzero(np.isinf(frame.input_scale)).tolist():
+    for i in np.flatnonzero(np.isinf(frame.input_scale[: frame.n_inputs])).tolist():
         name = f" ({names[i]})" if names else ""
         warnings.warn(
             f"action column {i}{name} never moves in data, so its effect is unknown and taken to "
             "be zero; collect with an excitation of it, or leave it out of the actions",
             UserWarning,
             stacklevel=3,  # where the user calls fit
+        )
+
+
+def warn_of_few_levels(input_features: FeatureMap, U: Array) -> None:
+    """Warn of inputs (T, m) that take too few values to tell their features apart."""
+    n_levels = len(np.unique(U, axis=0))
+    needed = 1 + U.shape[1] + input_features._n_features_out
+    if n_levels < needed:
+        warnings.warn(
+            f"the inputs take {n_levels} different values in data, which leaves their "
+            f"{needed - 1} effects unsettled; excite with at least {needed}, or use fewer "
+            "input features",
+            UserWarning,
+            stacklevel=4,
         )
 
 
@@ -112,7 +99,7 @@ def warn_of_lost_directions(
 def _inputs_that_follow(regression: Regression, factor: RFactor) -> Any:
     """Find inputs that are linear functions of the feature inputs and of other inputs."""
     frame = regression.frame
-    n_e, m = len(frame.center), len(frame.input_scale)
+    n_e, m = len(frame.center), frame.n_inputs
     n_phi = 1 + n_e + regression.features._n_features_out
     step = n_phi if frame.coupling == "bilinear" else 1
     columns = [*range(1 + n_e), *(n_phi + i * step for i in range(m))]

@@ -48,7 +48,7 @@ class CondensedData:
         merged = RFactor.merged(factors)
         R = merged.R / np.sqrt(merged.n_samples * horizon * model.n_states)
         n = model.n_lifted
-        edge = n + horizon * model.n_inputs
+        edge = n + horizon * model.B.shape[1]
         return cls(R[:, :n], R[:, n:edge], R[:, edge:], model.C / scale[:, None], horizon)
 
     def error(self, A: Array, B: Array) -> float:
@@ -93,7 +93,7 @@ def window_factor(model: LiftedModel, runs: Sequence[Run], scale: Array, horizon
         )
     starts = starts[:: -(-len(starts) // MAX_WINDOWS)]
     X = np.stack([runs[i].X[t : t + horizon + 1] for i, t in starts])
-    U = np.stack([runs[i].U[t : t + horizon] for i, t in starts])
+    U = model.lifted_inputs(np.stack([runs[i].U[t : t + horizon] for i, t in starts]))
     angles = model.coordinates.is_angle
     Y = X[:, 1:].copy()
     travelled = np.cumsum(model.coordinates.wrap(np.diff(X, axis=1)), axis=1)

@@ -17,8 +17,9 @@ from koopman_control.identification.errors import (
     state_scale,
     windows_of,
 )
+from koopman_control.identification.frame import Frame
 from koopman_control.identification.penalties import Penalty, Solver, solver_for
-from koopman_control.identification.regression import Frame, Regression
+from koopman_control.identification.regression import Regression
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import Run
 
@@ -70,7 +71,7 @@ class CrossValidation:
                 scaled_errors(
                     self.regression.model(solver.solve(regularization)),
                     windows,
-                    self._scale,
+                    self.scale,
                     rollout,
                 )
                 for solver, windows in zip(self._solvers, self._windows, strict=True)
@@ -112,5 +113,6 @@ class CrossValidation:
         return [windows_of(fold, self._horizon) for fold in self._folds]
 
     @cached_property
-    def _scale(self) -> Array:
+    def scale(self) -> Array:
+        """What errors are divided by, shape (d,)."""
         return state_scale(self.runs, self.regression.frame.coordinates)

@@ -21,6 +21,7 @@ from koopman_control.identification.snapshots import Run, at_limit, runs_of
 from koopman_control.identification.structure import core_of, own_rollout
 from koopman_control.identification.verdict import UNUSUAL, USEFUL, Coverage, verdict
 from koopman_control.trajectories import Trajectory, check_trajectories
+from koopman_control.trajectories import coverage as excitation
 
 SHOWN_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -41,7 +42,10 @@ class ModelReport:
         n_lifted: Number of lifted states.
         dt: Sampling time in seconds, or None.
         state_names: d names.
+        path: Regularisation and left-out error of the fit for every strength tried with the
+            features chosen, by rising strength; empty where nothing was judged.
         coverage: What the data cover.
+        findings: What else is remarkable about the data; see `koopman_control.coverage`.
         verdict: Sentences in plain words, the most important first.
     """
 
@@ -54,7 +58,9 @@ class ModelReport:
     n_lifted: int
     dt: float | None
     state_names: tuple[str, ...]
+    path: tuple[tuple[float, float], ...]
     coverage: Coverage
+    findings: tuple[str, ...]
     verdict: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -66,7 +72,9 @@ class ModelReport:
             "",
             f"lifted states {self.n_lifted}, spectral radius {self.spectral_radius:.6g}, condition "
             f"number {condition}, regularization {_or_unknown(self.regularization)}",
+            *_path_lines(self.path),
             *_coverage_lines(self.coverage, self.state_names),
+            *self.findings,
         ]
         return "\n".join(lines)
 
@@ -113,9 +121,25 @@ def report(
         n_lifted=model.n_lifted,
         dt=model.dt,
         state_names=model.state_names or tuple(f"x{i}" for i in range(model.n_states)),
+        path=_path(model),
         coverage=coverage,
+        findings=excitation(checked).findings,
         verdict=tuple(verdict(model, mean, useful, rho, condition, coverage)),
     )
+
+
+def _path(model: LiftedModel) -> tuple[tuple[float, float], ...]:
+    """Return regularisations and scores of the features chosen."""
+    scores = model.summary.get("cv_scores") or []
+    alike = [s for s in scores if s["features"] == scores[0]["features"]]
+    return tuple(sorted((s["regularization"], s["score"]) for s in alike))
+
+
+def _path_lines(path: Sequence[tuple[float, float]]) -> list[str]:
+    if len(path) < 2:
+        return []
+    pairs = ", ".join(f"{strength:.0e} {score:.3g}" for strength, score in path)
+    return [f"left-out error by regularization: {pairs}"]
 
 
 def _by_state(errors: Array) -> Array:

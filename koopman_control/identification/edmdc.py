@@ -3,58 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from koopman_control.common.arrays import Array, positive_int
-from koopman_control.features import Angle, FeatureMap, SampledFeatures
+from koopman_control.common.arrays import Array
+from koopman_control.features import Angle, FeatureMap
+from koopman_control.features.draws import redrawn
 from koopman_control.identification.averaging import averaged
-from koopman_control.identification.checks import (
-    feature_maps,
-    one_of,
-    regularizations,
-    warn_of_idle_inputs,
-    warn_of_lost_directions,
-)
-from koopman_control.identification.crossvalidation import CrossValidation
 from koopman_control.identification.errors import (
     bounded_score,
-    rms_per_step,
     scaled_errors,
     state_scale,
     windows_of,
 )
-from koopman_control.identification.least_squares import RFactor, RidgeSolver
+from koopman_control.identification.finishing import finished, require_plain_fit, with_stability
+from koopman_control.identification.fitting import Fit
+from koopman_control.identification.frame import Coupling, Targets
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.penalties import PENALTIES, Penalty, path_of, solver_for
-from koopman_control.identification.preparation import (
-    batches,
-    coordinates_of,
-    fitted_candidates,
-    framed,
-    weights_of,
-)
-from koopman_control.identification.regression import Coupling, Frame, Regression
+from koopman_control.identification.penalties import Penalty
+from koopman_control.identification.preparation import batches
 from koopman_control.identification.rollouts import Rollout
-from koopman_control.identification.saturation import with_saturating_states
-from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
+from koopman_control.identification.selection import Choice
+from koopman_control.identification.settings import candidate_features, checked_strengths
+from koopman_control.identification.snapshots import runs_of
 from koopman_control.identification.threads import single_threaded_blas
 from koopman_control.trajectories import Trajectory, check_trajectories
-
-COUPLINGS = ("linear", "bilinear")
-REDRAWN = 100_003  # distance between the seeds of feature draws
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One candidate of the cross-validation: features, regularisation and held-out score."""
-
-    features: FeatureMap
-    regularization: float
-    score: float
 
 
 class EDMDc(BaseEstimator):  # type: ignore[misc]
@@ -71,20 +45,32 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     Args:
         features: A feature map, or several candidates of which the best is kept.
         coupling: "linear" (B u) or "bilinear" (B u + sum_i u_i N_i z).
+        input_features: A feature map of the inputs: v = [u, input_features(u)] then enters instead
+            of u, as B v (+ sum_j v_j N_j z), for plants that are not affine in their inputs. States
+            are clipped at their limits, but none counts as stopped by the plant.
         regularization: Weight of the ridge term, at least 0, or "cv" to choose it from
-            1e-14 ... 1e-2 (a "lasso": 1e-4 ... 1e-1 of the penalty that leaves only a constant).
+            1e-14 ... 1e-2 ("lasso", "elasticnet": 1e-4 ... 1e-1 of the penalty that leaves only a
+            constant).
             "cv-per-state" then goes on to choose one for each state, which took up to a tenth off
             the held-out error of Van der Pol and nothing off Pendulum's.
         penalty: "ridge"; "truncation" drops the directions that ridge would shrink to less than
-            half, and shrinks none; "lasso" keeps few regressors per lifted state (slow).
+            half, and shrinks none; "lasso" keeps few regressors per lifted state, "elasticnet" few
+            groups of those that are alike (both take seconds where ridge takes milliseconds).
+        targets: What is regressed, and so what a penalty pulls towards: "increments" z+ - z (a
+            plant that stands still), or "states" z+ (zero). Angles always by their increments.
+        noise: "ignore" measurement noise, or correct for it by "instruments"; see
+            `correct_for_noise`.
+        refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
+        stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
+            the linear roll-out is used and diverges on the data; None never does.
         rollout: Roll-out judged in cross-validation: "relifted", or the one matching the coupling.
         horizon: Longest prediction judged, in steps; about the controller's horizon.
         states: Observation columns to model; None takes all. Leave out goals, which do not move.
         angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
             observation.
-        memory: Number of past steps and inputs that the state also holds, for plants whose
-            observation does not tell all (positions without speeds). Predictions are judged by the
-            present states only. More than is needed helps against noise.
+        memory: Number of past steps and inputs that the state also holds (a delay embedding), for
+            plants whose observation does not tell all (positions without speeds). Predictions are
+            judged by the present states only. More than is needed helps against noise.
         limits: "data" takes the observation bounds stored with the trajectories, None knows none.
         n_folds: Folds of the cross-validation; 0 does without, for a single feature map and a
             given regularisation.
@@ -107,15 +93,20 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     model_: LiftedModel
     choices_: list[Choice]
     cv_error_: dict[str, Array]
-    _strength: float | Array
+    _fit: Fit
 
     def __init__(
         self,
         features: FeatureMap | Sequence[FeatureMap] | None = None,
         *,
         coupling: Coupling = "linear",
+        input_features: FeatureMap | None = None,
         regularization: float | Literal["cv", "cv-per-state"] = "cv",
         penalty: Penalty = "ridge",
+        targets: Targets = "increments",
+        noise: Literal["ignore", "instruments"] = "ignore",
+        refine_horizon: bool = False,
+        stability: float | Literal["auto"] | None = "auto",
         rollout: Rollout = "relifted",
         horizon: int = 20,
         states: Sequence[int] | None = None,
@@ -127,8 +118,13 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.features = features
         self.coupling = coupling
+        self.input_features = input_features
         self.regularization = regularization
         self.penalty = penalty
+        self.targets = targets
+        self.noise = noise
+        self.refine_horizon = refine_horizon
+        self.stability = stability
         self.rollout = rollout
         self.horizon = horizon
         self.states = states
@@ -161,30 +157,24 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             UserWarning: If data cannot tell unknowns apart (an input that never moves or follows
                 the state, repeated data), or features are saturated.
         """
-        strengths = self._check_settings()
+        strengths = checked_strengths(self)
         checked = check_trajectories(data)
+        if sample_weight is not None:
+            require_plain_fit(self, "knows no sample_weight")
         with single_threaded_blas():
-            trials = self._trials(checked, sample_weight)
-            trial = self._choose(trials, strengths)
-            self._regression = trial.regression
-            self._seen = checked[0]
-            self._n_pairs = sum(len(run.U) for run in trial.runs)
-            decomposed = self._solve(trial.factor)
-            least = self.choices_[0].regularization
-            warn_of_lost_directions(trial.regression, trial.factor, decomposed, trial.runs, least)
-            self._total = trial.total()
+            self._fit = Fit(self, checked, strengths, sample_weight)
+            self.model_ = finished(self, self._fit.model, checked)
+        selection = self._fit.selection
+        self.choices_, self.cv_error_ = selection.choices, selection.error_per_step
         if self.n_draws > 1:
-            self.model_ = averaged([self.model_, *self._redrawn(checked, sample_weight)])
+            self.model_ = averaged([self.model_, *self._other_draws(checked, sample_weight)])
         return self
 
-    def _redrawn(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
+    def _other_draws(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
         """Fit to other draws of the same candidate features."""
         models = []
         for k in range(1, self.n_draws):
-            draws = [clone(features) for features in self._given_features()]
-            for features in draws:
-                seed = features.get_params().get("random_state") or 0
-                features.set_params(random_state=seed + REDRAWN * k)
+            draws = [redrawn(features, k) for features in candidate_features(self)]
             other = clone(self).set_params(features=draws, n_draws=1)
             models.append(other.fit(data, sample_weight=sample_weight).model_)
         return models
@@ -220,6 +210,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         """
         if self.n_draws > 1:
             raise ValueError(f"n_draws is {self.n_draws}; partial_fit needs n_draws=1")
+        require_plain_fit(self, "needs all data at once, unlike partial_fit")
         if sample_weight is not None or isinstance(data, (Trajectory, list, tuple)):
             pieces: Iterable[list[Trajectory]] = [check_trajectories(data)]
         else:
@@ -229,21 +220,14 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             if not hasattr(self, "model_"):
                 self.fit(piece, sample_weight=sample_weight)
                 continue
-            self._add(piece, sample_weight)
+            with single_threaded_blas():
+                self._fit.add(piece, sample_weight)
             added = True
         if added:
             with single_threaded_blas():
-                self._solve(self._total.factor())
+                self._fit.solve()
+                self.model_ = with_stability(self, self._fit.model, piece)
         return self
-
-    def _add(self, data: list[Trajectory], sample_weight: Any) -> None:
-        """Add rows to the sums of the fit."""
-        checked = check_trajectories([self._seen, *data])[1:]
-        frame = self._regression.frame
-        runs = runs_of(checked, frame.coordinates, weights_of(checked, sample_weight))
-        with single_threaded_blas():
-            self._total.absorb(self._regression.sums([runs], self._total.basis)[0])
-        self._n_pairs += sum(len(run.U) for run in runs)
 
     def score(self, data: Trajectory | Sequence[Trajectory], y: None = None) -> float:
         """Return minus the multi-step error on data: 0 is perfect, -1 no better than the mean."""
@@ -262,107 +246,5 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         Returns:
             Minus the multi-step error, comparable with `score(judged)` of a fit to `seen` alone.
         """
-        model, best = self.model_, self.choices_[0]
-        frame, _ = self._regression_data(check_trajectories([*seen, *judged]))
-        regression = Regression(replace(frame, saturating=model.saturating), best.features)
-        folds = split_into_folds(runs_of(judged, model.coordinates), max(2, self.n_folds))
-        always = runs_of(seen, model.coordinates)
         with single_threaded_blas():
-            trial = CrossValidation(regression, folds, self.horizon, always, self.penalty)
-            return -trial.score(self._strength, self.rollout)
-
-    def _check_settings(self) -> Sequence[float]:
-        """Return the regularisations to try."""
-        one_of("coupling", self.coupling, COUPLINGS)
-        one_of("penalty", self.penalty, PENALTIES)
-        where = f"with coupling={self.coupling!r} "
-        one_of("rollout", self.rollout, ("relifted", self.coupling), where)
-        one_of("limits", self.limits, ("data", None))
-        positive_int("horizon", self.horizon)
-        positive_int("memory", self.memory, minimum=0)
-        if positive_int("n_draws", self.n_draws) > 1 and self.rollout != "linear":
-            raise ValueError(
-                f"n_draws is {self.n_draws} with rollout={self.rollout!r}; only linear roll-outs "
-                'can be averaged: use n_draws=1, or rollout="linear"'
-            )
-        strengths = regularizations(self.regularization, path_of(self.penalty))
-        if self.n_folds != 0:
-            positive_int("n_folds", self.n_folds, minimum=2)
-        elif len(strengths) > 1 or (
-            isinstance(self.features, (list, tuple)) and len(self.features) > 1
-        ):
-            raise ValueError(
-                "n_folds is 0, which leaves nothing to choose by; expected a number as "
-                "regularization and a single feature map, or at least 2 folds"
-            )
-        return strengths
-
-    def _regression_data(
-        self, data: Sequence[Trajectory], weights: Sequence[Array] | None = None
-    ) -> tuple[Frame, list[Run]]:
-        coordinates = coordinates_of(data, self.states, self.angles, self.memory)
-        return framed(data, coordinates, self.coupling, self.limits == "data", weights)
-
-    def _given_features(self) -> Sequence[FeatureMap]:
-        """Return the candidate features, unfitted."""
-        given = SampledFeatures(random_state=0) if self.features is None else self.features
-        return feature_maps(given)
-
-    def _trials(self, data: list[Trajectory], sample_weight: Any) -> list[CrossValidation]:
-        """Accumulate the data once for every candidate."""
-        frame, runs = self._regression_data(data, weights_of(data, sample_weight))
-        folds = split_into_folds(runs, self.n_folds) if self.n_folds else [runs]
-        if self.n_folds and len(folds) < 2:
-            raise ValueError("data holds a single step; expected at least two, to leave some out")
-        trials = [
-            CrossValidation(regression, folds, self.horizon, penalty=self.penalty)
-            for regression in fitted_candidates(frame, runs, self._given_features())
-        ]
-        frame = with_saturating_states(trials[0].regression, trials[0].factor, runs)
-        for trial in trials:
-            trial.put_in(frame)
-        warn_of_idle_inputs(frame, data[0].action_names)
-        return trials
-
-    def _choose(self, trials: list[CrossValidation], weights: Sequence[float]) -> CrossValidation:
-        """Judge all candidates and note the best; one that stands alone need not be judged."""
-        if not self.n_folds:
-            features = trials[0].regression.features
-            self.choices_ = [Choice(features, weights[0], float("nan"))]
-            self.cv_error_, self._strength = {}, weights[0]
-            return trials[0]
-        judged = [
-            (trial, Choice(trial.regression.features, value, trial.score(value, self.rollout)))
-            for trial in trials
-            for value in weights
-        ]
-        judged.sort(key=lambda pair: pair[1].score)
-        self.choices_ = [choice for _, choice in judged]
-        trial, best = judged[0]
-        self._strength = best.regularization
-        if self.regularization == "cv-per-state":
-            self._strength = trial.per_state(best.regularization, weights, self.rollout)
-        self.cv_error_ = {
-            rollout: rms_per_step(trial.errors(self._strength, rollout))
-            for rollout in (self.coupling, "relifted")
-        }
-        return trial
-
-    def _solve(self, factor: RFactor) -> RidgeSolver:
-        """Solve for the model with the choices made, and note the facts about the fit."""
-        best, regression, decomposed = self.choices_[0], self._regression, factor.solver()
-        solver = decomposed if self.penalty == "ridge" else solver_for(self.penalty, factor)
-        summary: dict[str, Any] = {
-            "regularization": best.regularization,
-            "condition_number": decomposed.condition_number,
-            "n_samples": factor.n_samples,
-            "n_censored": self._n_pairs - factor.n_samples,
-            "n_features": best.features._n_features_out,
-            "cv_score": best.score,
-            "cv_rollout": self.rollout,
-            "cv_horizon": self.horizon,
-        }
-        if isinstance(self._strength, np.ndarray):
-            summary["regularization_per_state"] = self._strength[regression.state_targets].tolist()
-        self.model_ = regression.model(solver.solve(self._strength), summary)
-        return decomposed
+            return self._fit.score_left_out(seen, judged)

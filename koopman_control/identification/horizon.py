@@ -86,7 +86,8 @@ def refine_over_horizon(
     search = Refinement(model, CondensedData.of(factors, model, scale, H))
     A, B = search.path(PULLS[: best + 1])[-1]
     facts |= {"horizon_error": float(errors[best]), "horizon_pull": PULLS[best]}
-    return replace(model, A=A, B=B, summary={**model.summary, **facts})
+    summary = {**model.summary, **facts}
+    return replace(model, A=A, B=B, summary=summary, error_quantiles={})
 
 
 class Refinement:
@@ -129,7 +130,7 @@ class Refinement:
         """Return (A, B) at a point of the search space."""
         X, x = np.split(point, [self._shape[0] * self._shape[1]])
         A = self._A0 + self._L @ X.reshape(self._shape) @ self._W
-        B = self._B0 + self._L @ x.reshape(self._shape[0], -1) / self._input_size
+        B = self._B0 + self._L @ x.reshape(self._shape[0], self._B0.shape[1]) / self._input_size
         return A, B
 
     def objective(self, point: Array, pull: float) -> tuple[float, Array]:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.signal import dlti
 
 from koopman_control.common.optional import optional_package
+from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.identification.onnx_export import to_onnx
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def to_dlti(model: LiftedModel) -> Any:
 
 
 def _require_linear(model: LiftedModel) -> None:
+    require_plain_inputs(model, "no linear state space can hold it")
     if model.N is not None:
         raise ValueError(
             "the model has input couplings N, which a linear state space cannot hold; fit with "

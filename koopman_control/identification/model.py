@@ -14,9 +14,10 @@ from koopman_control.common.arrays import Array, bounds_array, finite_array, rea
 from koopman_control.common.files import PathLike
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
-from koopman_control.identification import interop, rollouts
+from koopman_control.identification import interop
 from koopman_control.identification.foreign import Lift, arrays_of_system, parts_from_arrays
-from koopman_control.identification.relift import Embedding, OneStepMap
+from koopman_control.identification.prediction import Predictor
+from koopman_control.identification.quantiles import LEVEL
 from koopman_control.identification.rollouts import ROLLOUTS, Rollout
 from koopman_control.identification.store import read_model, write_model
 from koopman_control.trajectories import Trajectory
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class LiftedModel:
+class LiftedModel(Predictor):
     """Lifted model z+ = A z + B u + sum_i u_i N_i z with x = C z and z = psi(x).
 
     The lifted state is psi(x) = [1, standardised feature inputs, features, angles]. Feature inputs
@@ -36,9 +37,9 @@ class LiftedModel:
 
     Args:
         A: Lifted dynamics, shape (n, n).
-        B: Input matrix, shape (n, m).
+        B: Input matrix, shape (n, q), with q = m inputs where they enter plainly.
         C: Read-out of the states, shape (d, n).
-        N: Input couplings, shape (m, n, n), or None for a model linear in z and u.
+        N: Input couplings, shape (q, n, n), or None for a model linear in z and u.
         coordinates: From observations to states.
         features: Fitted feature map on e feature inputs.
         center: Mean of the feature inputs, shape (e,).
@@ -51,6 +52,14 @@ class LiftedModel:
         summary: Facts about the fit: regularisation, condition number, errors and the like.
         reduction: Projection T of a reduced model, shape (n, full n): its lifted state is T psi(x);
             None if it is psi(x) itself.
+        error_quantiles: By roll-out, what the absolute error of a prediction 1 ... K steps ahead
+            stays below in a share `error_level` of left-out windows, in the units of the states
+            (radians for angles), shape (K, d) for the d present states. Infinite where there were
+            too few windows to say, empty where nothing was left out or the model has been changed
+            since.
+        error_level: Share of windows, in (0, 1).
+        input_features: Fitted feature map of the inputs; [u, input_features(u)] of length q then
+            takes the place of u. None for u itself.
     """
 
     A: Array
@@ -68,10 +77,15 @@ class LiftedModel:
     state_names: tuple[str, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     reduction: Array | None = None
+    error_quantiles: Mapping[Rollout, Array] = field(default_factory=dict)
+    error_level: float = LEVEL
+    input_features: FeatureMap | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
-        n, m, d = len(self.A), np.shape(self.B)[-1], self.coordinates.dim
+        n, d, q = len(self.A), self.coordinates.dim, np.shape(self.B)[-1]
+        if self.input_features is not None:
+            q = self.n_inputs + self.input_features._n_features_out
         n_e = len(self.coordinates.embedded)
         n_angles = int(self.coordinates.is_angle.sum())
         n_full = 1 + n_e + self.features._n_features_out + n_angles
@@ -82,14 +96,22 @@ class LiftedModel:
                 f"A has {n} rows; expected {n_full}: a constant, {n_e} feature inputs, "
                 f"{self.features._n_features_out} features and {n_angles} angles"
             )
-        shapes = {"A": (n, n), "B": (n, m), "C": (d, n), "center": (n_e,), "scale": (n_e,)}
+        shapes = {"A": (n, n), "B": (n, q), "C": (d, n), "center": (n_e,), "scale": (n_e,)}
         for name, shape in shapes.items():
             finite_array(name, getattr(self, name), shape=shape)
         if self.N is not None:
-            finite_array("N", self.N, shape=(m, n, n))
+            finite_array("N", self.N, shape=(q, n, n))
         real_array("limits", self.limits, shape=(2, d))
         if np.shape(self.saturating) != (d,) or np.asarray(self.saturating).dtype != np.bool_:
             raise ValueError(f"saturating is {self.saturating}; expected {d} booleans")
+        for rollout, bounds in self.error_quantiles.items():
+            name = f"error_quantiles[{rollout!r}]"
+            real_array(name, bounds, shape=(None, self.coordinates.n_outputs))
+            if rollout not in ROLLOUTS or not (bounds >= 0.0).all():
+                raise ValueError(
+                    f"{name} holds numbers below 0 or is of an unknown roll-out; expected bounds "
+                    f"of at least 0 for {', '.join(ROLLOUTS)}"
+                )
 
     def save(self, path: PathLike) -> None:
         """Write the model to a .npz file, replacing what was there.
@@ -177,16 +199,6 @@ class LiftedModel:
         return interop.to_control(self)
 
     @property
-    def n_states(self) -> int:
-        """Number of states d."""
-        return len(self.C)
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of inputs m."""
-        return int(self.B.shape[1])
-
-    @property
     def n_lifted(self) -> int:
         """Number of lifted states n."""
         return len(self.A)
@@ -197,207 +209,8 @@ class LiftedModel:
         values = np.linalg.eigvals(self.A).astype(np.complex128)
         return values[np.argsort(-np.abs(values), kind="stable")]
 
-    @cached_property
-    def embedding(self) -> Embedding:
-        """From states to feature inputs."""
-        return Embedding(self.coordinates)
-
-    @cached_property
-    def one_step(self) -> OneStepMap:
-        """The re-lifted one-step map."""
-        n_e, n_angles = len(self.center), int(self.coordinates.is_angle.sum())
-        if self.reduction is None:
-            drift = self.C @ (self.A - np.eye(len(self.A)))
-        else:
-            drift = self.C @ self.A @ self.reduction - read_out(
-                self.coordinates, self.center, self.scale, self.reduction.shape[1]
-            )
-        n_phi = drift.shape[1] - n_angles
-        drift = drift[:, :n_phi]
-        gains = np.zeros((self.n_inputs, *drift.shape))
-        if self.N is not None:
-            lift = np.eye(len(self.A)) if self.reduction is None else self.reduction
-            gains += (self.C @ self.N @ lift)[:, :, :n_phi]
-        gains[:, :, 0] += (self.C @ self.B).T
-        blocks = np.concatenate([drift[None], gains])  # (1 + m, d, n_phi)
-        linear = blocks[:, :, 1 : 1 + n_e] / self.scale
-        return OneStepMap(
-            embedding=self.embedding,
-            features=self.features,
-            constant=blocks[:, :, 0] - linear @ self.center,
-            linear=_stacked(linear),
-            nonlinear=_stacked(blocks[:, :, 1 + n_e :]),
-            limits=self.limits,
-            saturating=self.saturating,
-        )
-
-    def state(self, observation: ArrayLike, actions: ArrayLike | None = None) -> Array:
-        """Read states from observations.
-
-        Args:
-            observation: Shape (..., p); for a model with a memory the history up to now, the oldest
-                first, shape (memory + 1, p) or longer.
-            actions: For a model with a memory, the inputs between those, one fewer.
-
-        Returns:
-            Shape (..., d), or (d,) for a history: the present states, the steps that led to them
-            and the past inputs, each the latest first; `state_names` labels them.
-
-        Raises:
-            ValueError: If shapes do not suit the model, or the history is missing or too short.
-        """
-        y = np.asarray(observation, dtype=np.float64)
-        if y.shape[-1:] != (self.coordinates.n_observations,):
-            raise ValueError(
-                f"observation has shape {y.shape}; expected {self.coordinates.n_observations} "
-                "entries in the last dimension, as in the data the model was fitted on"
-            )
-        if not self.coordinates.memory:
-            return self.coordinates.state(y)
-        past = None if actions is None else np.asarray(actions, dtype=np.float64)
-        length = len(y) - 1 if y.ndim == 2 else 0
-        if (
-            past is None
-            or length < self.coordinates.memory
-            or past.shape != (length, self.n_inputs)
-        ):
-            k, m = self.coordinates.memory, self.n_inputs
-            raise ValueError(
-                f"observation has shape {y.shape} and actions "
-                f"{None if past is None else past.shape}; expected the history of a model with a "
-                f"memory of {k}: at least {k + 1} observations, and as many actions less one, "
-                f"shape ({k}, {m})"
-            )
-        return np.asarray(self.coordinates.along(y, past)[-1])
-
-    def lift(self, x: Array) -> Array:
-        """Lift states, shape (..., d) to (..., n)."""
-        e = self.embedding(x)
-        features, k = self.features.values(e), 1 + e.shape[-1]
-        end = k + features.shape[-1]
-        psi = np.empty((*x.shape[:-1], end + self.embedding.n_angles))
-        psi[..., 0] = 1.0
-        np.subtract(e, self.center, out=psi[..., 1:k])
-        psi[..., 1:k] /= self.scale
-        psi[..., k:end] = features
-        if self.embedding.n_angles:
-            psi[..., end:] = x[..., self.coordinates.is_angle]
-        return psi if self.reduction is None else psi @ self.reduction.T
-
-    def predict(self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted") -> Array:
-        """Predict states along given inputs.
-
-        Args:
-            x0: Initial state, shape (d,), or one per sequence, shape (S, d). See `state`.
-            U: Inputs, shape (H, m), or S sequences of them, shape (S, H, m).
-            rollout: "linear", "bilinear" or "relifted".
-
-        Returns:
-            States after 1 ... H steps, shape (H, d) or (S, H, d).
-
-        Raises:
-            ValueError: If shapes disagree with the model or the roll-out needs couplings N.
-        """
-        self.check_rollout(rollout)
-        inputs = finite_array("U", U)
-        start = finite_array("x0", x0)
-        if inputs.ndim not in (2, 3) or inputs.shape[-1] != self.n_inputs:
-            raise ValueError(
-                f"U has shape {inputs.shape}; expected (H, {self.n_inputs}) or (S, H, m)"
-            )
-        allowed = ((self.n_states,), (*inputs.shape[:-2], self.n_states))
-        if start.shape not in allowed:
-            raise ValueError(
-                f"x0 has shape {start.shape} beside U of shape {inputs.shape}; expected one state, "
-                f"{allowed[0]}, or one for each sequence"
-            )
-        single = inputs.ndim == 2
-        X = self.rolled_out(start, inputs[None] if single else inputs, rollout)
-        return X[0] if single else X
-
-    def linearize(
-        self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted"
-    ) -> tuple[Array, Array]:
-        """Predict states along planned inputs and their sensitivity to them.
-
-        Args:
-            x0: Current state, shape (d,).
-            U: Planned inputs, shape (H, m).
-            rollout: "linear", "bilinear" or "relifted".
-
-        Returns:
-            Y of shape (H, d) and Gamma of shape (H d, H m), so that Y(U + dU) = Y + Gamma dU to
-            first order (exactly, for a linear roll-out).
-
-        Raises:
-            ValueError: If the shapes disagree with the model.
-        """
-        Y = self.predict(finite_array("x0", x0, shape=(self.n_states,)), U, rollout)
-        plan = finite_array("U", U, shape=(len(Y), self.n_inputs))
-        Gamma = self.sensitivities(np.asarray(x0, dtype=np.float64), Y[None], plan[None], rollout)
-        return Y, Gamma[0].reshape(Y.size, plan.size)
-
-    def rolled_out(self, x0: Array, U: Array, rollout: Rollout) -> Array:
-        """Predict without checks, x0 (d,) or (S, d) and U (S, H, m) to states (S, H, d)."""
-        if rollout == "relifted":
-            return rollouts.relifted(self.one_step, x0, U)
-        if rollout == "linear":
-            return rollouts.linear(self.A, self.B, self.C, self.lift(x0), U)
-        return rollouts.lifted(self.A, self.B, self.N, self.lift(x0), U) @ self.C.T
-
-    def sensitivities(self, x0: Array, X: Array, U: Array, rollout: Rollout) -> Array:
-        """Differentiate a prediction X (S, H, d) without checks; returns shape (S, H, d, H m)."""
-        if rollout == "relifted":
-            return rollouts.relifted_sensitivity(self.one_step, x0, X, U)
-        z0 = self.lift(x0)
-        if rollout == "linear" or self.N is None:
-            S, H, d = X.shape
-            Gamma = rollouts.linear_response(self.A, self.B, self.C, H)[1]
-            return np.broadcast_to(Gamma.reshape(H, d, -1), (S, H, d, Gamma.shape[1]))
-        Z = rollouts.lifted(self.A, self.B, self.N, z0, U)
-        return rollouts.bilinear_sensitivity(self.A, self.B, self.N, self.C, z0, Z, U)
-
     def report(self, data: Trajectory | Sequence[Trajectory], horizon: int = 50) -> ModelReport:
         """Say how good this model is on data it was not fitted on; see `diagnostics.report`."""
         from koopman_control.identification.diagnostics import report  # it needs this module
 
         return report(self, data, horizon)
-
-    def check_rollout(self, rollout: str) -> None:
-        """Raise a ValueError unless this model can be rolled out that way."""
-        if rollout not in ROLLOUTS:
-            raise ValueError(f"rollout is {rollout!r}; expected one of {', '.join(ROLLOUTS)}")
-        if rollout == "linear" and self.N is not None:
-            raise ValueError(
-                "rollout is 'linear' but the model has input couplings N, which it would ignore; "
-                'fit with coupling="linear", or use the bilinear or re-lifted roll-out'
-            )
-        if rollout == "bilinear" and self.N is None:
-            raise ValueError(
-                "rollout is 'bilinear' but the model has no input couplings N; "
-                'fit with coupling="bilinear", or use the linear or re-lifted roll-out'
-            )
-
-
-def read_out(coordinates: Coordinates, center: Array, scale: Array, n: int) -> Array:
-    """Return the matrix (d, n) that recovers states from psi(x) with n entries.
-
-    Args:
-        coordinates: From observations to states.
-        center: Mean of the feature inputs, shape (e,).
-        scale: Standard deviation of the feature inputs, shape (e,).
-        n: Entries of [1, standardised feature inputs, features, angles].
-    """
-    C = np.zeros((coordinates.dim, n))
-    for j, (state, kind) in enumerate(coordinates.embedded):
-        if kind == "id":
-            C[state, 0], C[state, 1 + j] = center[j], scale[j]
-    angles = np.flatnonzero(coordinates.is_angle)
-    C[angles, n - len(angles) + np.arange(len(angles))] = 1.0
-    return C
-
-
-def _stacked(blocks: Array) -> Array:
-    """Reorder coefficients (1 + m, d, k) to (k, (1 + m) d), ready for a product from the left."""
-    b, d, k = blocks.shape
-    return np.ascontiguousarray(blocks.transpose(2, 0, 1).reshape(k, b * d))

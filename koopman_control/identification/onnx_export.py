@@ -14,6 +14,8 @@ from koopman_control.common.arrays import Array
 from koopman_control.common.files import PathLike, write_atomically
 from koopman_control.common.optional import optional_package
 from koopman_control.features import FeatureMap
+from koopman_control.identification.folding import folded
+from koopman_control.identification.input_lift import require_plain_inputs
 
 if TYPE_CHECKING:
     from koopman_control.identification.model import LiftedModel
@@ -40,6 +42,7 @@ def to_onnx(model: LiftedModel, path: PathLike) -> None:
         >>> session = onnxruntime.InferenceSession("step.onnx")  # doctest: +SKIP
         >>> session.run(None, {"x": x, "u": u})[0]  # doctest: +SKIP
     """
+    require_plain_inputs(model, "ONNX export knows plain inputs only")
     onnx = optional_package("onnx", "interop")
     graph = _Graph(onnx)
     _one_step(graph, model)
@@ -90,7 +93,7 @@ class _Graph:
 def _one_step(graph: _Graph, model: LiftedModel) -> None:
     """Add x+ = x + drift + u gain, stopped at limits; the mirror image of `OneStepMap.step`."""
     W, b = _tanh_layer(model.features)
-    step, (d, m) = model.one_step, (model.n_states, model.n_inputs)
+    step, (d, m) = folded(model), (model.n_states, model.n_inputs)
     e = _embedded(graph, model)
     hidden = graph.add("MatMul", e, graph.constant(W.T.copy()))
     hidden = graph.add("Tanh", graph.add("Add", hidden, graph.constant(b)))

@@ -8,8 +8,9 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification.least_squares import RFactor
 from koopman_control.identification.sparse import SparseSolver
 
-Penalty = Literal["ridge", "truncation", "lasso"]
-PENALTIES: tuple[Penalty, ...] = ("ridge", "truncation", "lasso")
+Penalty = Literal["ridge", "truncation", "lasso", "elasticnet"]
+PENALTIES: tuple[Penalty, ...] = ("ridge", "truncation", "lasso", "elasticnet")
+L1_RATIO = {"lasso": 1.0, "elasticnet": 0.5}
 RIDGE_PATH = tuple(10.0**k for k in range(-14, -1))
 LASSO_PATH = (1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -24,11 +25,11 @@ class Solver(Protocol):
 
 def solver_for(penalty: Penalty, factor: RFactor) -> Solver:
     """Prepare to solve with the given penalty."""
-    if penalty == "lasso":
-        return SparseSolver(factor)
+    if penalty in L1_RATIO:
+        return SparseSolver(factor, L1_RATIO[penalty])
     return factor.solver(truncate=penalty == "truncation")
 
 
 def path_of(penalty: Penalty) -> tuple[float, ...]:
     """Return the strengths worth trying."""
-    return LASSO_PATH if penalty == "lasso" else RIDGE_PATH
+    return LASSO_PATH if penalty in L1_RATIO else RIDGE_PATH

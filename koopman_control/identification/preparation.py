@@ -11,7 +11,8 @@ from sklearn.base import clone
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.features import Coordinates, FeatureMap
 from koopman_control.identification.checks import too_few_samples, warn_of_saturated_features
-from koopman_control.identification.regression import Coupling, Frame, Regression
+from koopman_control.identification.frame import Coupling, Frame, Targets
+from koopman_control.identification.regression import Regression
 from koopman_control.identification.snapshots import Run, runs_of
 from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
 
@@ -35,13 +36,15 @@ def framed(
     coupling: Coupling,
     limits_known: bool,
     weights: Sequence[Array] | None = None,
+    input_features: FeatureMap | None = None,
+    targets: Targets = "increments",
 ) -> tuple[Frame, list[Run]]:
     """Read states, scales and limits from the data."""
     limits = np.tile([[-np.inf], [np.inf]], coordinates.dim)
     if limits_known and data[0].observation_bounds is not None:
         limits = coordinates.bounds(data[0].observation_bounds)
     runs = runs_of(data, coordinates, weights)
-    return Frame.of(data, runs, coordinates, coupling, limits), runs
+    return Frame.of(data, runs, coordinates, coupling, limits, input_features, targets), runs
 
 
 def fitted_candidates(
@@ -57,7 +60,7 @@ def fitted_candidates(
         free = free[np.linspace(0, n_samples - 1, MOST).astype(int)]
     E = frame.feature_inputs(pairs.X[free])
     dX = pairs.dX[free, : frame.coordinates.n_outputs]  # of what the state holds of the present
-    fitted = [clone(features).fit(E, dX) for features in given]
+    fitted = [clone(features).fit_to_states(E, dX, frame.coordinates) for features in given]
     candidates = [Regression(frame, features) for features in fitted]
     usable = [c for c in candidates if c.n_regressors <= n_samples]
     if not usable:

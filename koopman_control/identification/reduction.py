@@ -21,6 +21,7 @@ import scipy.linalg
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification.errors import state_scale
+from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.snapshots import runs_of
 from koopman_control.identification.structure import core_of, triangular, typical_states
@@ -109,7 +110,7 @@ def reduced(
     small = replace(model, A=_exact(A, model, core.start), B=B, C=C, reduction=T)
     bound = _bound(model, small, Z0, Z0 @ T.T, U_box, horizon) / scale
     facts = {"order_before": model.n_lifted, "error_bound": float(bound.max())}
-    small = replace(small, summary=dict(model.summary) | facts)
+    small = replace(small, summary=dict(model.summary) | facts, error_quantiles={})
     return Reduction(small, bound, s, model.n_lifted)
 
 
@@ -119,6 +120,7 @@ def _check(model: LiftedModel, order: int, kept: int) -> None:
             "model is bilinear; only the linear roll-out can be reduced: fit it with "
             'coupling="linear"'
         )
+    require_plain_inputs(model, "cannot be reduced")
     if model.reduction is not None:
         raise ValueError("model is reduced already; reduce the one it was made from")
     positive_int("order", order)

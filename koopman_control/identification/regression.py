@@ -1,106 +1,38 @@
 """The regression behind EDMDc: which columns stand beside which targets, and back to a model.
 
 Regressors are phi = [1, standardised feature inputs, features], the inputs u, and for a bilinear
-model the products u_i phi. Targets are the increments of the lifted state over one sample.
+model the products u_i phi. Targets are the increments of the lifted state over one sample, or
+the lifted state after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
-from koopman_control.features import Coordinates, FeatureMap
-from koopman_control.features.scaling import constant_columns, spread
+from koopman_control.features import FeatureMap
 from koopman_control.identification.accumulation import (
     ROWS_PER_COLUMN,
     Accumulator,
     whitening,
 )
+from koopman_control.identification.folding import read_out
+from koopman_control.identification.frame import Frame
 from koopman_control.identification.least_squares import RFactor
-from koopman_control.identification.model import LiftedModel, read_out
-from koopman_control.identification.relift import Embedding
+from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.snapshots import (
     Chunk,
     Run,
-    Snapshots,
     chunks_of,
-    stack,
     stacked,
 )
 from koopman_control.identification.threads import fold_in_parallel, n_workers
-from koopman_control.trajectories import Trajectory
-
-Coupling = Literal["linear", "bilinear"]
 
 CHUNK = 512  # rows at a time; they stay in the cache
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What all candidate features share: coordinates, scales, limits and labels.
-
-    Args:
-        coordinates: From observations to states.
-        coupling: "linear" or "bilinear".
-        limits: Known limits of the states, shape (2, d).
-        saturating: States held at their limit by the plant, shape (d,).
-        center: Mean of the feature inputs, shape (e,).
-        scale: Standard deviation of the feature inputs, shape (e,).
-        input_scale: Standard deviation of the inputs, shape (m,); infinite for an input that never
-            moves, which takes it out of the regression and makes its effect zero.
-        action_bounds: Input box, shape (2, m), or None.
-        dt: Sampling time in seconds, or None.
-        state_names: d names.
-    """
-
-    coordinates: Coordinates
-    coupling: Coupling
-    limits: Array
-    saturating: NDArray[np.bool_]
-    center: Array
-    scale: Array
-    input_scale: Array
-    action_bounds: Array | None
-    dt: float | None
-    state_names: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls,
-        data: Sequence[Trajectory],
-        runs: Sequence[Run],
-        coordinates: Coordinates,
-        coupling: Coupling,
-        limits: Array,
-    ) -> Frame:
-        """Measure scales on the data."""
-        E = Embedding(coordinates)(np.concatenate([run.X for run in runs]))
-        U = np.concatenate([run.U for run in runs])
-        return cls(
-            coordinates=coordinates,
-            coupling=coupling,
-            limits=limits,
-            saturating=np.zeros(coordinates.dim, dtype=bool),
-            center=E.mean(axis=0),
-            scale=spread(E),
-            input_scale=np.where(constant_columns(U), np.inf, spread(U)),
-            action_bounds=data[0].action_bounds,
-            dt=data[0].dt,
-            state_names=coordinates.names(data[0].observation_names),
-        )
-
-    def snapshots(self, runs: Sequence[Run]) -> Snapshots:
-        """Form the snapshot pairs of runs."""
-        return stack(runs, self.coordinates, self.limits)
-
-    def feature_inputs(self, X: Array) -> Array:
-        """Embed states (..., d) as feature inputs (..., e)."""
-        return Embedding(self.coordinates)(X)
 
 
 @dataclass(frozen=True)
@@ -165,7 +97,7 @@ class Regression:
         """Return regressors (S - 1, k), targets (S - 1, q) and weights of a chunk of S states."""
         frame = self.frame
         phi = self._phi(chunk.X)
-        U = chunk.U / frame.input_scale
+        U = frame.lifted_inputs(chunk.U) / frame.input_scale
         n_phi, now = phi.shape[1], phi[:-1]
         Phi = np.empty((len(U), self.n_regressors))
         Phi[:, :n_phi] = now
@@ -175,7 +107,11 @@ class Regression:
         else:
             Phi[:, n_phi:] = U
         Y = np.empty((len(U), self.n_targets))
-        np.subtract(phi[1:], now, out=Y[:, :n_phi])
+        if frame.targets == "increments":
+            np.subtract(phi[1:], now, out=Y[:, :n_phi])
+        else:
+            Y[:, :n_phi] = phi[1:]
+            Y[:, 0] = 0.0  # the constant stays what it is, whatever the penalty
         if self.n_targets > n_phi:
             is_angle = frame.coordinates.is_angle
             turned = frame.coordinates.wrapped_difference(chunk.X[1:], chunk.X[:-1])
@@ -206,6 +142,8 @@ class Regression:
         n, m = K.shape[1], len(frame.input_scale)
         n_phi = n - int(frame.coordinates.is_angle.sum())
         A = np.eye(n)
+        if frame.targets == "states":
+            A[1:n_phi, 1:n_phi] = 0.0
         A[:, :n_phi] += K[:n_phi].T
         N = None
         if frame.coupling == "linear":
@@ -231,6 +169,7 @@ class Regression:
             dt=frame.dt,
             state_names=frame.state_names,
             summary=dict(summary or {}),
+            input_features=frame.input_features,
         )
 
     def _phi(self, X: Array) -> Array:

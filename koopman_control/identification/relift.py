@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +23,33 @@ from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
 
 
+class StepMap(Protocol):
+    """What a re-lifted roll-out needs; unchecked and batched."""
+
+    def step(self, x: Array, u: Array) -> Array:
+        """Advance states of shape (S, d) under inputs of shape (S, m) by one sample."""
+        ...
+
+    def jacobians(self, x: Array, u: Array) -> tuple[Array, Array]:
+        """Differentiate `step` to x, shape (S, d, d), and to u, shape (S, d, m)."""
+        ...
+
+
 class Embedding:
     """Feature inputs e, shape (..., e), from states x, shape (..., d): angles become cos, sin.
 
     The order is that of `Coordinates.embedded`: plain states, cosines, sines.
 
     Attributes:
+        plain: States that are feature inputs themselves.
+        angles: States that are angles.
         n_angles: Number of angles among the states.
     """
 
     def __init__(self, coordinates: Coordinates) -> None:
-        self._plain = np.flatnonzero(~coordinates.is_angle)
-        self._angles = np.flatnonzero(coordinates.is_angle)
-        n, k = len(self._plain), len(self._angles)
+        self.plain = np.flatnonzero(~coordinates.is_angle)
+        self.angles = np.flatnonzero(coordinates.is_angle)
+        n, k = len(self.plain), len(self.angles)
         self.n_angles = k
         self._cos, self._sin = slice(n, n + k), slice(n + k, n + 2 * k)
         self._n_plain, self._size = n, n + 2 * k
@@ -44,8 +59,8 @@ class Embedding:
         if not self.n_angles:
             return x
         e = np.empty((*x.shape[:-1], self._size))
-        angles = x.take(self._angles, axis=-1)
-        e[..., : self._n_plain] = x.take(self._plain, axis=-1)
+        angles = x.take(self.angles, axis=-1)
+        e[..., : self._n_plain] = x.take(self.plain, axis=-1)
         np.cos(angles, out=e[..., self._cos])
         np.sin(angles, out=e[..., self._sin])
         return e
@@ -55,9 +70,9 @@ class Embedding:
         if not self.n_angles:
             return J
         out = np.empty((*J.shape[:-1], x.shape[-1]))
-        angles = x[..., None, self._angles]
-        out[..., self._plain] = J[..., : self._n_plain]
-        out[..., self._angles] = (
+        angles = x[..., None, self.angles]
+        out[..., self.plain] = J[..., : self._n_plain]
+        out[..., self.angles] = (
             np.cos(angles) * J[..., self._sin] - np.sin(angles) * J[..., self._cos]
         )
         return out

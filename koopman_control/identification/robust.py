@@ -25,10 +25,11 @@ from koopman_control.identification.errors import (
     state_scale,
     windows_of,
 )
+from koopman_control.identification.frame import Frame
 from koopman_control.identification.least_squares import RFactor, RidgeSolver
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.penalties import RIDGE_PATH
-from koopman_control.identification.regression import Frame, Regression
+from koopman_control.identification.regression import Regression
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import Run, at_limit, runs_of, split_into_folds
 from koopman_control.trajectories import Trajectory, check_trajectories
@@ -151,7 +152,9 @@ def instrument_factor(
     model: LiftedModel, runs: Sequence[Run], lag: int, input_scale: Array
 ) -> InstrumentFactor:
     """Reduce runs to the factor of [earlier lifted states and inputs | regressors | targets]."""
-    scaled = [Run(run.X, run.U / input_scale) for run in runs if len(run.U) > lag]
+    scaled = [
+        Run(run.X, model.lifted_inputs(run.U) / input_scale) for run in runs if len(run.U) > lag
+    ]
     parts = [_rows(model, run, lag) for run in scaled]
     Z, Phi, Y = (np.concatenate(blocks) for blocks in zip(*parts, strict=True))
     return InstrumentFactor.of(Z, Phi, Y)
@@ -180,7 +183,7 @@ def _coupled(phi: Array, U: Array, bilinear: bool) -> Array:
 
 def _regression_of(model: LiftedModel, runs: Sequence[Run]) -> Regression:
     """Return the regression a model came from."""
-    U = np.concatenate([run.U for run in runs])
+    U = model.lifted_inputs(np.concatenate([run.U for run in runs]))
     frame = Frame(
         coordinates=model.coordinates,
         coupling="linear" if model.N is None else "bilinear",
@@ -192,5 +195,6 @@ def _regression_of(model: LiftedModel, runs: Sequence[Run]) -> Regression:
         action_bounds=model.action_bounds,
         dt=model.dt,
         state_names=model.state_names,
+        input_features=model.input_features,
     )
     return Regression(frame, model.features)

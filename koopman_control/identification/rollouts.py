@@ -14,13 +14,13 @@ from typing import Literal
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification.relift import OneStepMap
+from koopman_control.identification.relift import StepMap
 
 Rollout = Literal["linear", "bilinear", "relifted"]
 ROLLOUTS: tuple[Rollout, ...] = ("linear", "bilinear", "relifted")
 
 
-def relifted(step_map: OneStepMap, x0: Array, U: Array) -> Array:
+def relifted(step_map: StepMap, x0: Array, U: Array) -> Array:
     """Predict states (S, H, d) from x0 (S, d) or (d,) and inputs U (S, H, m)."""
     S, H, _ = U.shape
     x = np.broadcast_to(x0, (S, x0.shape[-1]))
@@ -65,7 +65,7 @@ def lifted(A: Array, B: Array, N: Array | None, z0: Array, U: Array) -> Array:
     return np.swapaxes(Z, 0, 1)
 
 
-def relifted_sensitivity(step_map: OneStepMap, x0: Array, X: Array, U: Array) -> Array:
+def relifted_sensitivity(step_map: StepMap, x0: Array, X: Array, U: Array) -> Array:
     """Differentiate predicted states X (S, H, d) to U (S, H, m); returns shape (S, H, d, H m)."""
     S, H, d = X.shape
     before = _before(x0, X)

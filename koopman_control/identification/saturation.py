@@ -9,8 +9,10 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features.scaling import spread
+from koopman_control.identification.folding import folded
+from koopman_control.identification.frame import Frame
 from koopman_control.identification.least_squares import RFactor
-from koopman_control.identification.regression import Frame, Regression
+from koopman_control.identification.regression import Regression
 from koopman_control.identification.relift import OneStepMap
 from koopman_control.identification.snapshots import Run, at_limit
 
@@ -24,13 +26,14 @@ def with_saturating_states(regression: Regression, factor: RFactor, runs: Sequen
 
     A limited state counts as held if its inputs can move it noticeably everywhere, so that a stop
     can be expressed as an effective input, unless the data speak against it: samples that end on
-    the limit without the fit going beyond it (a cosine at 1, say).
+    the limit without the fit going beyond it (a cosine at 1, say). Inputs with features need not
+    be able to express a stop, so with them no state counts as held.
     """
     frame = regression.frame
-    if not np.isfinite(frame.limits).any():
+    if not np.isfinite(frame.limits).any() or frame.input_features is not None:
         return frame
     pairs = frame.snapshots(runs)
-    step_map = regression.model(factor.solver().solve(1e-10)).one_step
+    step_map = folded(regression.model(factor.solver().solve(1e-10)))
     drift, gain = _drift_and_gain(step_map, pairs.X)
     X_free = pairs.X + drift + np.einsum("sm,smd->sd", pairs.U, gain)
     beyond = np.maximum(X_free - frame.limits[1], frame.limits[0] - X_free) / spread(pairs.X)

@@ -89,7 +89,8 @@ def stabilized(
         A[core, 0] -= taken_over[:, 0]
     B[core] -= taken_over[:, 1:]
     facts = {"radius": radius, "spectral_radius_before": before}
-    stable = replace(model, A=A, B=B, summary=dict(model.summary) | facts)
+    summary = dict(model.summary) | facts
+    stable = replace(model, A=A, B=B, summary=summary, error_quantiles={})
     if data is None:
         return stable
     price = {
@@ -158,7 +159,7 @@ def _metric(
     model: LiftedModel, core: slice, data: Trajectory | Sequence[Trajectory] | None
 ) -> _Metric:
     """Measure what a change of the core costs once constant and inputs have adapted to it."""
-    n, m = core.stop - core.start, model.n_inputs
+    n, m = core.stop - core.start, model.B.shape[1]
     if data is None:
         return _Metric(np.eye(n), np.zeros((1 + m, n)))
     G = np.zeros((1 + m + n, 1 + m + n))

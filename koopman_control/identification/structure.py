@@ -43,7 +43,8 @@ def lifted_pairs(
         censored: Whether to include pairs that end on a known limit of the plant.
 
     Yields:
-        Arrays of shape (T, n), (T, n) and (T, m); angles go on across the turn.
+        Arrays of shape (T, n), (T, n) and (T, q), the inputs as they enter; angles go on across the
+        turn.
     """
     for run in runs_of(check_trajectories(data), model.coordinates):
         for start in range(0, len(run.U), CHUNK):
@@ -54,7 +55,8 @@ def lifted_pairs(
                 touching = (X[1:] <= model.limits[0]) | (X[1:] >= model.limits[1])
                 free = ~(touching & model.saturating).any(axis=1)
             if free.any():
-                yield model.lift(X[:-1][free]), model.lift(X_next[free]), U[free]
+                entering = model.lifted_inputs(U[free])
+                yield model.lift(X[:-1][free]), model.lift(X_next[free]), entering
 
 
 def typical_states(model: LiftedModel, n_states: int = 2000) -> Array:

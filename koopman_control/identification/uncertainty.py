@@ -1,9 +1,6 @@
 """How far predictions may be off: error quantiles on left-out windows, and ensembles of models.
 
-Quantiles are conformal: with W left-out windows, the error bound at level q is the
-ceil(q (W + 1))-th smallest absolute error, so a new window from the same distribution stays below
-it with probability at least q, whatever the distribution (Vovk, Gammerman & Shafer, Algorithmic
-Learning in a Random World, 2005). That assumes independent windows; those of one run are not quite.
+The quantiles are conformal, see `quantiles`.
 """
 
 from __future__ import annotations
@@ -15,9 +12,11 @@ import numpy as np
 from sklearn.base import clone
 
 from koopman_control.common.arrays import Array, finite_array, positive_int
+from koopman_control.features.draws import seed_names
 from koopman_control.identification.edmdc import EDMDc
 from koopman_control.identification.errors import scaled_errors, windows_of
 from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.quantiles import conformal_quantiles
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import runs_of
 from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
@@ -70,24 +69,6 @@ def error_quantiles(
         parts = [(_models(source), checked)]
     errors = [_absolute_errors(models, held_out, H, rollout) for models, held_out in parts]
     return conformal_quantiles(np.concatenate(errors), shares)
-
-
-def conformal_quantiles(errors: Array, levels: Array) -> Array:
-    """Return the bounds (L, ...) that new absolute errors stay below, from those of W windows.
-
-    Args:
-        errors: Absolute errors, NaN where unknown, shape (W, ...).
-        levels: Shares, shape (L,).
-    """
-    known = (~np.isnan(errors)).sum(axis=0)
-    ordered = np.sort(errors, axis=0)  # NaN sorts last
-    bounds = np.full((len(levels), *errors.shape[1:]), np.inf)
-    for i, level in enumerate(levels):
-        rank = np.ceil(level * (known + 1) - 1e-9).astype(int)
-        there = rank <= known
-        picked = np.take_along_axis(ordered, np.where(there, rank - 1, 0)[None], axis=0)[0]
-        bounds[i] = np.where(there, picked, np.inf)
-    return bounds
 
 
 def bootstrap_models(
@@ -189,5 +170,4 @@ def _reseed(estimator: EDMDc, rng: np.random.Generator) -> None:
     for features in maps:
         if features is None:
             continue
-        names = [n for n in features.get_params() if n.split("__")[-1] == "random_state"]
-        features.set_params(**{name: int(rng.integers(2**31)) for name in sorted(names)})
+        features.set_params(**{n: int(rng.integers(2**31)) for n in seed_names(features)})

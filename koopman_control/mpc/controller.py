@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -11,20 +12,23 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.input_lift import require_plain_inputs
+from koopman_control.mpc.estimation import History, Observer
+from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.parametrization import Blocks, Knots
 from koopman_control.mpc.plan import Plan, Situation
-from koopman_control.mpc.planning import QuadraticPlanning
-from koopman_control.mpc.regulator import riccati
-from koopman_control.mpc.search import Effort, Search
-from koopman_control.mpc.settings import stage_rows, weight_matrix, widened
+from koopman_control.mpc.search import Effort
+from koopman_control.mpc.settings import stage_rows
 from koopman_control.mpc.solvers import SOLVERS, SolverName
+from koopman_control.mpc.start import Start
 from koopman_control.mpc.stated import Stated
 from koopman_control.mpc.step import Rung, Step
 from koopman_control.mpc.targets import Target, TargetRows
+from koopman_control.mpc.terminal import with_terminal
 from koopman_control.mpc.terms import Parameters
-from koopman_control.mpc.through_cvxpy import CvxpyPlanning
-from koopman_control.mpc.weights import common_box, weights_for
+from koopman_control.mpc.tightening import margins, moved_inwards
+from koopman_control.mpc.weights import weights_for
 
 
 class KoopmanMPC(Stated):
@@ -86,6 +90,18 @@ class KoopmanMPC(Stated):
         seed: Seed of the random plans; every episode draws the same ones.
         inputs: `Knots` or `Blocks`: plans of fewer free values, for a shorter step; None: the
             input of each step is free. Re-linearised plans may keep features of the plan before.
+        estimator: How the state is told from observations: `KalmanObserver`, `OffsetFree`,
+            `MovingHorizonEstimator`; None takes them as they are. With an estimator, observations
+            may hold NaN where nothing was measured.
+        input_delay: Steps until an input acts; the model is one without delay, as fitted to data
+            that went through `with_input_delay`. Plans, references and bounds are those of the
+            steps from when the planned input acts.
+        measured_inputs: Indices of the model's inputs that are measured, not controlled; `act`
+            takes their forecast. Elsewhere on this page, m counts controlled inputs.
+        tighten: Margins by which output bounds are moved inwards, since predictions may be off: a
+            number, one per state (d,), or per step, (N, d) (see `tube_margins`); "auto": for hard
+            bounds, what the model's left-out errors stayed below in most cases
+            (`LiftedModel.error_quantiles`, where the model has them); False: none.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
@@ -128,8 +144,14 @@ class KoopmanMPC(Stated):
         solver: SolverName | Literal["cvxpy"] = "auto",
         seed: int = 0,
         inputs: Blocks | Knots | None = None,
+        estimator: Observer | None = None,
+        input_delay: int = 0,
+        measured_inputs: Sequence[int] = (),
+        tighten: ArrayLike | Literal["auto", False] = "auto",
     ) -> None:
         model.check_rollout(rollout)
+        if rollout == "linear":
+            require_plain_inputs(model, 'the linear roll-out no QP: use rollout="relifted"')
         if solver not in (*SOLVERS, "cvxpy"):
             expected = ", ".join([*SOLVERS, "cvxpy"])
             raise ValueError(f"solver is {solver!r}; expected one of {expected}")
@@ -138,11 +160,17 @@ class KoopmanMPC(Stated):
         self.inputs = inputs
         self._held = None if inputs is None else inputs.matrix(N)
         self._effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
-        d, m = model.coordinates.n_outputs, model.n_inputs
+        self._layout = InputLayout(model.n_inputs, measured_inputs)
+        self._delay = positive_int("input_delay", input_delay, minimum=0)
+        self._estimator = (
+            History(model) if estimator is None else estimator.attached(model, rollout)
+        )
+        d, m = model.coordinates.n_outputs, len(self._layout.controlled)
         self._reference = TargetRows("reference", reference, N, d, model.n_states)
         self._input_reference = TargetRows("input_reference", input_reference, N, m)
         self._weights = weights_for(
             model,
+            self._layout,
             N,
             Q=Q,
             R=R,
@@ -157,7 +185,14 @@ class KoopmanMPC(Stated):
             soft=soft,
             slack_weight=slack_weight,
         )
-        self._gain = self._weigh_terminal(terminal)
+        w = self._weights
+        hard = (np.isfinite(w.output_bounds).any(axis=(0, 1)) & ~w.soft)[:d]
+        margin = margins(tighten, model, rollout, hard, N, self._delay)
+        self._weights = replace(w, output_bounds=moved_inwards(w.output_bounds, margin))
+        rest = self._reference.rest, self._input_reference.rest
+        self._weights, self._gain = with_terminal(
+            self._weights, terminal, model, *rest, self._layout
+        )
         low, high = self._weights.input_bounds[:, 0]
         self._safe = np.clip(stage_rows("safe_input", safe_input, m, 1)[0], low, high)
         self._terms = ()
@@ -165,75 +200,51 @@ class KoopmanMPC(Stated):
         self._assemble()
 
     def reset(self) -> None:
-        """Forget the episode: plan, warm start, applied input and random state."""
+        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
         self._loop.restart()
+        self._sight.restart()
         self._planning.reset()
-        self.last, self._planned_at = None, None
+        self.last = None
 
-    def act(self, observation: ArrayLike) -> Array:
+    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
         """Return the action for an observation.
 
         Args:
             observation: Shape (p,).
+            disturbance: Measured inputs: their present values (k,), taken to hold, or a preview
+                (steps, k) from now on, the last row held. None: the forecast of the step before
+                goes on; zero if there never was one.
 
         Returns:
             The action, shape (m,), inside the input and rate bounds. Whatever goes wrong, the
             previous plan is continued, or else the safe input applied; `last` tells.
 
         Raises:
-            ValueError: In the first step of an episode only, if the observation is no array of the
-                right shape.
+            ValueError: In the first step of an episode only, if the observation or the disturbance
+                is no array of the right shape.
         """
         start = time.perf_counter()
-        y, trouble = self._loop.read(observation)
-        rung, plan = self._loop.fall_back(trouble) if y is None else self._attempt(y)
-        self._loop.apply(y, rung, plan)
+        self._planned_at: Situation | None = None
+        trouble = self._sight.look(observation, disturbance, first=not self._loop.step)
+        rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
+        self._loop.apply(rung, plan)
+        self._sight.send(self._loop.previous)
         seconds = time.perf_counter() - start
-        self.last = Step(rung, plan, self._weights.output_bounds, seconds)
+        self.last = Step(rung, plan, self._planned_at, self._weights, seconds)
         return self._loop.previous.copy()
 
-    def _assemble(self) -> None:
-        """Compile the problem and set up all that is solved at every step."""
-        model, w, N = self.model, self._weights, self.horizon
-        self._loop = Loop(model, w, self._safe)
-        if self.solver == "cvxpy" or not self._stated.stated.is_qp():
-            rounds = self._effort.iterations
-            self._planning = CvxpyPlanning(self._stated, model, self.rollout, self._held, rounds)
-        else:
-            box = common_box(w.input_bounds, self.rollout)
-            search = Search(
-                model, self.rollout, self._effort, self._gain, box, w.rate_bounds, self.seed
-            )
-            prices = w.slack_weight.max(axis=1)
-            self._planning = QuadraticPlanning(
-                model, self.rollout, N, self.qp, self._held, self.solver, search, prices
-            )
-        self.reset()
-
-    def _weigh_terminal(self, terminal: ArrayLike | Literal["riccati"]) -> Array:
-        """Set the terminal weight; return the gain of the regulator at the target."""
-        if isinstance(terminal, str) and terminal != "riccati":
-            raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
-        w = self._weights
-        x, u = self._reference.rest, self._input_reference.rest
-        gain, to_come = riccati(self.model, x, u, w.Q[-1], w.R[-1] + w.S[-1])
-        if not isinstance(terminal, str):
-            d = self.model.coordinates.n_outputs
-            to_come = widened(weight_matrix("terminal", terminal, d), self.model.n_states, axes=2)
-        self._weights = replace(w, terminal=to_come)
-        return gain
-
-    def _situation(self, y: Array) -> Situation:
-        step, previous = self._loop.step, self._loop.previous
+    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
+        """Collect what a plan depends on, from a start in a loop."""
+        step, previous = loop.step, loop.previous
         reference, inputs = self._reference(y, step), self._input_reference(y, step)
         own = self.parameters.theta()
         theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
-        return Situation(self._loop.history.state(y), reference, inputs, theta)
+        return Situation(start, reference, inputs, theta)
 
-    def _attempt(self, y: Array) -> tuple[Rung, Plan]:
+    def _attempt(self) -> tuple[Rung, Plan]:
         """Plan, or else fall back and say why."""
         try:
-            at = self._planned_at = self._situation(y)
+            at = self._planned_at = self._situated(self._sight.seen, self._sight.start, self._loop)
             rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
         except Exception as error:  # whatever it is, the loop must go on
             self._planning.reset()

@@ -5,6 +5,8 @@ What a plan leads to is computed only if somebody asks for it; the next step doe
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -16,10 +18,15 @@ from koopman_control.identification import LiftedModel
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc import guesses
 from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.inputs import columns_of
+from koopman_control.mpc.maps import Index
 from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times, all_finite
 from koopman_control.mpc.prepared import PreparedProgram
 from koopman_control.mpc.solvers import Solver
+from koopman_control.mpc.start import Start
+
+LARGEST_GROWTH = 1e5  # of predictions; at 1e6 the program's condition number is 1e12
 
 
 class LinearPlanner:
@@ -31,18 +38,27 @@ class LinearPlanner:
         condenser: The compiled problem.
         merit: Prices its plans.
         solver: A solver of its own.
+        controlled: The model's inputs that are planned, shape (c,).
     """
 
     def __init__(
-        self, model: LiftedModel, horizon: int, condenser: Condenser, merit: Merit, solver: Solver
+        self,
+        model: LiftedModel,
+        horizon: int,
+        condenser: Condenser,
+        merit: Merit,
+        solver: Solver,
+        controlled: Index,
     ) -> None:
         self._model, self._condenser, self._solver = model, condenser, solver
         self.merit, self._shape = merit, (horizon, model.n_states)
-        self._inputs = (horizon, model.n_inputs)
-        self.Phi, self.Gamma = linear_response(model.A, model.B, model.C, horizon)
+        self._inputs = (horizon, len(controlled))
+        self.Phi, self._response = linear_response(model.A, model.B, model.C, horizon)
+        self.Gamma = columns_of(self._response, controlled, model.n_inputs)
         self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
         self._has_angles = model.coordinates.has_angles
-        rest = np.zeros(model.n_states)
+        _warn_of_growth(self.Gamma.reshape(*self._shape, *self._inputs)[:, :, 0])
+        rest = Start(np.zeros(model.n_states))
         theta = np.zeros(condenser.n_parameters)
         with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
             self.plan(Situation(rest, np.zeros(self._shape), theta, theta), None)  # warms caches up
@@ -50,15 +66,30 @@ class LinearPlanner:
     def reset(self) -> None:
         """Begin an episode: the solver is set up, so that the first step is like any other."""
         theta = np.zeros(self._condenser.n_parameters)
-        self._solver.prepare(self._program(np.zeros(self.Phi.shape[1]), theta))
+        nowhere = self._program.moved(np.zeros(self.Phi.shape[1]))
+        self._solver.prepare(self._program(nowhere, theta))
 
     def plan(self, at: Situation, before: Array | None) -> Plan:
         """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""
         start = perf_counter()
-        z = self._model.lift(at.x)
-        shift = self._turn(at, z, before) if self._has_angles else None
+        z = at.start.lifted(self._model)
+        return self._solved(at, z, self._program.moved(z), before, start)
+
+    def plans(self, at: Sequence[Situation], before: Sequence[Array | None]) -> Iterator[Plan]:
+        """Plan for many situations, each as `plan` does; they are lifted and predicted at once."""
+        Z = self._model.lift(np.stack([one.start.x for one in at]))
+        for i, moved in enumerate(self._program.moved(Z)):
+            yield self._solved(at[i], Z[i], moved, before[i], perf_counter())
+
+    def _solved(
+        self, at: Situation, z: Array, moved: Array, before: Array | None, start: float
+    ) -> Plan:
+        """Fill in what the lifted state z moved, and solve."""
+        shift = at.start.moved(self._response)
+        if self._has_angles:
+            shift = self._turned(at, z, shift, before)
         predicted = perf_counter()
-        program = self._program(z, at.theta, shift)
+        program = self._program(moved, at.theta, shift)
         finite = all_finite(program.f)
         updated = perf_counter()
         solution = self._solver.solve(program, matrices_changed=False) if finite else None
@@ -84,12 +115,29 @@ class LinearPlanner:
         V = np.append(self._condenser.inputs(v), v[self._condenser.n_values :])
         return float(self.merit.of(self.merit.at(theta), V[None], Y.reshape(1, -1))[0])
 
-    def _turn(self, at: Situation, z: Array, before: Array | None) -> Array:
-        """Return the whole turns of angles that bring a likely plan near the reference, (N d,)."""
+    def _turned(self, at: Situation, z: Array, shift: Array | None, before: Array | None) -> Array:
+        """Add whole turns of angles that bring a likely plan near the reference, (N d,)."""
         likely = np.zeros(self._inputs) if before is None else guesses.shifted(before)
-        Y = (self.Phi @ z + self.Gamma @ likely.ravel()).reshape(self._shape)
-        near = at.reference + self._model.coordinates.wrap(Y - at.reference)
-        return np.asarray((near - Y).ravel())
+        Y = self.Phi @ z + self.Gamma @ likely.ravel()
+        if shift is not None:
+            Y += shift
+        deviation = Y.reshape(self._shape) - at.reference
+        turns = (self._model.coordinates.wrap(deviation) - deviation).ravel()
+        return np.asarray(turns if shift is None else turns + shift)
+
+
+def _warn_of_growth(response: Array) -> None:
+    """Warn if the response (N, d, m) to the first input outgrows what the solver can resolve."""
+    size = np.abs(response).max(axis=(1, 2))
+    early = size[: response.shape[1] + 1].max()
+    if np.isfinite(size).all() and size.max() > LARGEST_GROWTH * early:
+        steps = int(np.argmax(size > LARGEST_GROWTH * early))
+        warnings.warn(
+            f"predictions grow by a factor of {size.max() / early:.0e} over the horizon of "
+            f"{len(size)} steps, since the model is unstable; plans will be inexact, or wrong: "
+            f"take a horizon of at most {steps}, with terminal='riccati'",
+            stacklevel=2,
+        )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import NamedTuple, Protocol
 
 from koopman_control.common.arrays import Array
+from koopman_control.mpc.start import Start
 
 NOT_FINITE = "prediction or plan not finite"
 
@@ -18,9 +19,9 @@ def all_finite(vector: Array) -> bool:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a plan starts from: state (d,), targets (N, d) and (N, m), parameters of the problem."""
+    """Where prediction starts, targets (N, d) and (N, m), and parameters of the problem."""
 
-    x: Array
+    start: Start
     reference: Array
     input_reference: Array
     theta: Array

@@ -13,10 +13,11 @@ from time import perf_counter
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification import LiftedModel
 from koopman_control.mpc.condense import Condenser, Instance
 from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.plan import NOT_FINITE, Plan, Predicted, Situation, Times, all_finite
+from koopman_control.mpc.rolling import Rolling
 from koopman_control.mpc.solvers import Solution, Solver
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
@@ -46,7 +47,7 @@ class SequentialPlanner:
 
     Args:
         model: The model.
-        rollout: "bilinear" or "relifted".
+        rolling: Rolls plans out, "bilinear" or "relifted".
         condenser: The compiled problem.
         merit: Prices plans, also those that are not made of the condenser's free values.
         solver: A solver of its own.
@@ -55,12 +56,12 @@ class SequentialPlanner:
     def __init__(
         self,
         model: LiftedModel,
-        rollout: Rollout,
+        rolling: Rolling,
         condenser: Condenser,
         merit: Merit,
         solver: Solver,
     ) -> None:
-        self._model, self._rollout = model, rollout
+        self._model, self._rolling = model, rolling
         self._condenser, self.merit, self._solver = condenser, merit, solver
 
     def reset(self) -> None:
@@ -95,7 +96,7 @@ class SequentialPlanner:
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
         with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
-            return self._model.rolled_out(at.x, U, self._rollout)
+            return self._rolling.predicted(at.start, U)
 
     def _judged(
         self, at: Situation, priced_at: Instance, U: Array, X: Array
@@ -110,7 +111,7 @@ class SequentialPlanner:
         """Solve the convex program about every guess; a failed one keeps its guess."""
         S, N, m = U.shape
         with np.errstate(all="ignore"):
-            Gamma = self._model.sensitivities(at.x, Y, U, self._rollout).reshape(S, -1, N * m)
+            Gamma = self._rolling.sensitivities(at.start, Y, U).reshape(S, -1, N * m)
         U_new, instance = U.copy(), self._condenser.instance(at.theta)
         for s in range(S):
             if not (np.isfinite(Gamma[s]).all() and np.isfinite(Y[s]).all()):

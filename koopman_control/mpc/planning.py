@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification import LiftedModel
 from koopman_control.mpc.condense import Condenser
 from koopman_control.mpc.linear import LinearPlanner
+from koopman_control.mpc.loop import Loop
+from koopman_control.mpc.maps import Index
 from koopman_control.mpc.merit import Merit
 from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.plan import Plan, Situation
 from koopman_control.mpc.planners import SequentialPlanner
+from koopman_control.mpc.rolling import Rolling
 from koopman_control.mpc.search import Search
 from koopman_control.mpc.softening import softened
 from koopman_control.mpc.solvers import SolverName, make_solver
@@ -37,13 +41,14 @@ class QuadraticPlanning:
 
     Args:
         model: The model.
-        rollout: How it is rolled out.
+        rolling: Rolls it out.
         horizon: Number of steps N.
         qp: The compiled problem.
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
         solver: Name of the solver.
         search: Where nonlinear roll-outs start from.
         prices: What a violation costs in the relaxed program, per unit and per unit squared.
+        controlled: The model's inputs that are planned, shape (c,).
 
     Attributes:
         planners: That of the problem as stated and, if it has hard rows on outputs, that of the
@@ -53,13 +58,14 @@ class QuadraticPlanning:
     def __init__(
         self,
         model: LiftedModel,
-        rollout: Rollout,
+        rolling: Rolling,
         horizon: int,
         qp: ParametricQP,
         held: Array | None,
         solver: SolverName,
         search: Search,
         prices: tuple[float, float],
+        controlled: Index,
     ) -> None:
         self._search = search
 
@@ -68,9 +74,9 @@ class QuadraticPlanning:
             if held is not None:
                 condenser = Condenser(program, held)
             merit, own = Merit(stated), make_solver(solver)
-            if rollout == "linear":
-                return LinearPlanner(model, horizon, condenser, merit, own)
-            return SequentialPlanner(model, rollout, condenser, merit, own)
+            if rolling.rollout == "linear":
+                return LinearPlanner(model, horizon, condenser, merit, own, controlled)
+            return SequentialPlanner(model, rolling, condenser, merit, own)
 
         twin = softened(qp, *prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]
@@ -83,6 +89,15 @@ class QuadraticPlanning:
         if plan.status == "optimal" or not relaxed:
             return "solved", plan
         return "softened", relaxed[0].plan(at, *start)
+
+    def plans(self, at: Sequence[Situation], loops: Sequence[Loop]) -> Iterator[Outcome]:
+        """Plan for many situations of a linear roll-out, given the loops they arose in."""
+        stated = self.planners[0]
+        assert isinstance(stated, LinearPlanner)
+        every = stated.plans(at, [loop.plan for loop in loops])
+        for one, loop, plan in zip(at, loops, every, strict=True):
+            solved = plan.status == "optimal" or len(self.planners) == 1
+            yield ("solved", plan) if solved else self.plan(one, loop.plan, loop.previous)
 
     def reset(self) -> None:
         """Drop warm starts, and draw the same guesses again."""

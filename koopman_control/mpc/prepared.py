@@ -15,7 +15,7 @@ from koopman_control.mpc.maps import AffineMap
 
 
 class PreparedProgram:
-    """Fills in z, shape (n,), and theta.
+    """Fills in the lifted state and theta.
 
     Args:
         condenser: The compiled problem.
@@ -27,15 +27,21 @@ class PreparedProgram:
         fixed = self._fixed = condenser.fixed(Gamma)
         self._n = len(fixed.H)
         self._by_free = np.vstack([fixed.by_free, -fixed.on_y.toarray()])
-        self._by_z = self._by_free @ Phi
+        self._to_moved = (self._by_free @ Phi).T
         q_v, q_y, lower, upper = condenser.vectors
         self._f = _Filled(q_v + q_y.times(fixed.Gamma.T))
         self._sides, self._n_rows = _Filled(lower.stacked(upper)), len(lower.constant)
         self._n_moving = fixed.on_y.shape[0]
 
-    def __call__(self, z: Array, theta: Array, shift: Array | None = None) -> DenseQP:
-        """Fill in; `shift`, shape (N p,), is added to what z predicts."""
-        moved = self._by_z @ z
+    def moved(self, z: Array) -> Array:
+        """Return what lifted states (n,) or (S, n) add to the vectors, shape (k,) or (S, k)."""
+        return np.asarray(z @ self._to_moved)
+
+    def __call__(self, moved: Array, theta: Array, shift: Array | None = None) -> DenseQP:
+        """Fill in what z moved, and theta; `shift`, shape (N p,), adds to what z predicts.
+
+        `moved` is changed in place.
+        """
         if shift is not None:
             moved += self._by_free @ shift
         f, sides = self._f(theta), self._sides(theta)

@@ -9,6 +9,7 @@ import numpy as np
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.maps import Index
+from koopman_control.mpc.start import Start
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
 
@@ -29,7 +30,9 @@ class Regulator:
         return np.asarray(np.minimum(np.maximum(u, self.box[0]), self.box[1]))
 
 
-def riccati(model: LiftedModel, x: Array, u: Array, Q: Array, R: Array) -> tuple[Array, Array]:
+def riccati(
+    model: LiftedModel, x: Array, u: Array, Q: Array, R: Array, controlled: Index | None = None
+) -> tuple[Array, Array]:
     """Compute the regulator at a target state and input by the Riccati recursion.
 
     Args:
@@ -37,7 +40,8 @@ def riccati(model: LiftedModel, x: Array, u: Array, Q: Array, R: Array) -> tuple
         x: Target state, shape (d,).
         u: Target input, shape (m,).
         Q: State weight, shape (d, d).
-        R: Input weight, shape (m, m).
+        R: Weight of the controlled inputs, shape (m, m) where all are.
+        controlled: Indices of the inputs that are controlled; None: all.
 
     Returns:
         Gain K of shape (m, d), for u - K (x - target), and cost P - Q of all steps after the
@@ -45,6 +49,7 @@ def riccati(model: LiftedModel, x: Array, u: Array, Q: Array, R: Array) -> tuple
         that cannot be held).
     """
     F, G = (J[0] for J in model.one_step.jacobians(x[None], u[None]))
+    G = G if controlled is None else G[:, controlled]
     P, K = Q.copy(), np.zeros((len(R), len(Q)))
     with np.errstate(all="ignore"):
         for _ in range(STEPS):
@@ -63,7 +68,7 @@ def riccati(model: LiftedModel, x: Array, u: Array, Q: Array, R: Array) -> tuple
 
 def finished_by_feedback(
     model: LiftedModel,
-    x0: Array,
+    start: Start,
     plans: Array,
     heads: Index,
     regulator: Regulator,
@@ -74,19 +79,21 @@ def finished_by_feedback(
 
     Args:
         model: The model, rolled out re-lifted.
-        x0: Initial state, shape (d,).
+        start: What they start from.
         plans: Plans, shape (S, N, m); changed in place.
         heads: Number of steps kept of each plan, shape (S,).
         regulator: Takes over.
 
     Returns:
-        The plans, shape (S, N, m), and the states they lead through, shape (S, N, d).
+        The plans, shape (S, N, m), and the outputs they lead through, shape (S, N, d).
     """
-    X = np.empty((*plans.shape[:2], len(x0)))
-    x = np.broadcast_to(x0, (len(plans), len(x0)))
+    d, forecast = len(start.x), start.forecast
+    X = np.empty((*plans.shape[:2], d))
+    x = np.broadcast_to(start.x, (len(plans), d))
     first, taken_over = heads.min(), (heads <= np.arange(plans.shape[1])[:, None])[..., None]
     for k in range(plans.shape[1]):
         if k >= first:
             np.copyto(plans[:, k], regulator.inputs(model, x), where=taken_over[k])
-        x = X[:, k] = model.one_step.step(x, plans[:, k])
-    return plans, X
+        u = plans[:, k] if forecast is None else forecast.joined(plans[:, k], k)
+        x = X[:, k] = model.one_step.step(x, u)
+    return plans, start.outputs(X)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc import guesses
 from koopman_control.mpc.maps import Index
 from koopman_control.mpc.plan import Situation
-from koopman_control.mpc.regulator import Regulator, finished_by_feedback
+from koopman_control.mpc.regulator import Regulator
+from koopman_control.mpc.rolling import Rolling
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Search:
     """Draws the plans that sequential quadratic programming starts from.
 
     Args:
-        model: The model.
-        rollout: How plans are rolled out.
+        rolling: Rolls plans out.
         effort: How many plans.
         gain: Gain of the regulator that finishes them, shape (m, d).
         box: Lowest and highest input, shape (2, m); random plans need it finite.
@@ -53,15 +52,14 @@ class Search:
 
     def __init__(
         self,
-        model: LiftedModel,
-        rollout: Rollout,
+        rolling: Rolling,
         effort: Effort,
         gain: Array,
         box: Array,
         rate: Array,
         seed: int,
     ) -> None:
-        self._model, self._rollout, self._effort = model, rollout, effort
+        self._rolling, self._rollout, self._effort = rolling, rolling.rollout, effort
         self._gain, self._box, self._rate, self._seed = gain, box, rate, seed
         self.restart()
 
@@ -85,10 +83,11 @@ class Search:
         """
         plans, heads = self._continued(at, plan) if plan is not None else self._fresh(at)
         plans = np.clip(plans, self._box[0], self._box[1])
-        regulator = Regulator(at.reference[-1], at.input_reference[-1], self._gain, self._box)
+        target = at.start.states(at.reference[-1])
+        regulator = Regulator(target, at.input_reference[-1], self._gain, self._box)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):
-            plans, states = finished_by_feedback(self._model, at.x, plans, heads, regulator)
+            plans, states = self._rolling.finished(at.start, plans, heads, regulator)
         if self._rollout != "relifted" or np.isfinite(self._rate).any():
             plans = guesses.within_bounds(plans, self._box, self._rate, previous)
             states = None

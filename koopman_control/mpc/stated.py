@@ -10,10 +10,13 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.estimation import Estimator, History
 from koopman_control.mpc.explanation import Explanation, program_of, reached
+from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.parametric import ParametricQP
 from koopman_control.mpc.parametrization import Blocks, Knots
@@ -21,12 +24,16 @@ from koopman_control.mpc.plan import Situation
 from koopman_control.mpc.planning import Planning, QuadraticPlanning
 from koopman_control.mpc.presolve import compile_qp
 from koopman_control.mpc.problem import TrackingProblem
+from koopman_control.mpc.rolling import Rolling
+from koopman_control.mpc.search import Effort, Search
+from koopman_control.mpc.sight import Sight
 from koopman_control.mpc.solvers import SolverName
+from koopman_control.mpc.start import Start
 from koopman_control.mpc.step import Step
 from koopman_control.mpc.targets import TargetRows
 from koopman_control.mpc.terms import Build, Parameters, Term
-from koopman_control.mpc.through_cvxpy import TIGHT, solved_about
-from koopman_control.mpc.weights import Weights
+from koopman_control.mpc.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
+from koopman_control.mpc.weights import Weights, common_box
 
 
 class Stated:
@@ -37,15 +44,22 @@ class Stated:
     horizon: int
     solver: SolverName | Literal["cvxpy"]
     inputs: Blocks | Knots | None
+    seed: int
     parameters: Parameters
     last: Step | None
     _held: Array | None
+    _layout: InputLayout
     _reference: TargetRows
     _weights: Weights
+    _effort: Effort
+    _gain: Array
+    _safe: Array
+    _estimator: Estimator
+    _delay: int
+    _sight: Sight
     _terms: tuple[Term, ...]
     _loop: Loop
     _planning: Planning
-    _planned_at: Situation | None
 
     def constrain(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
         """Return a controller with further constraints; this one stays as it is.
@@ -85,6 +99,31 @@ class Stated:
         """
         return self._with(Term("penalize", build), parameters)
 
+    def batch(self, n_copies: int) -> BatchMPC:
+        """Return a controller of n copies of the plant at once, with the settings of this one.
+
+        Only for linear roll-outs, and states that are observed: without memory, estimator, delay
+        and measured inputs.
+
+        Raises:
+            ValueError: If this controller is another.
+
+        Example:
+            >>> many = mpc.batch(1000)  # doctest: +SKIP
+            >>> actions = many.act(observations)  # doctest: +SKIP
+        """
+        plain = type(self._estimator) is History and not self.model.coordinates.memory
+        plain &= not self._delay and not len(self._layout.measured)
+        plain &= self.rollout == "linear"
+        if not (plain and isinstance(self._planning, QuadraticPlanning)):
+            raise ValueError(
+                "batch needs a quadratic program on a linear roll-out, without memory, estimator, "
+                "input delay and measured inputs; give each copy a controller of its own"
+            )
+        n = positive_int("n_copies", n_copies)
+        loops = [Loop(self.model, self._weights, self._safe) for _ in range(n)]
+        return BatchMPC(self.model, self._planning, self._situated, loops)
+
     def __getstate__(self) -> dict[str, Any]:
         """Copy what is needed to act to other processes; the rest is made again when asked for."""
         return {k: v for k, v in vars(self).items() if k not in ("_stated", "qp")}
@@ -116,10 +155,9 @@ class Stated:
             Inputs of shape (N, m) and the optimal cost.
         """
         y = finite_array("observation", observation)
-        U = finite_array("guess", guess, shape=(self.horizon, self.model.n_inputs))
-        plan = solved_about(
-            self._stated, self.model, self.rollout, self._situation(y), U, self.problem, **TIGHT
-        )
+        U = finite_array("guess", guess, shape=self._stated.u.shape)
+        at = self._situated(y, self._sight.start_at(y), self._loop)
+        plan = solved_about(self._stated, self.model, self.rollout, at, U, self.problem, **TIGHT)
         return plan.U, plan.outcome.cost
 
     def explain(self) -> Explanation:
@@ -127,13 +165,16 @@ class Stated:
         stated, program = self._stated, None
         if isinstance(self._planning, QuadraticPlanning):
             u = np.zeros(stated.u.shape)
-            Gamma = self.model.linearize(self._reference.rest, u, self.rollout)[1]
+            known = self._layout.nothing(self.horizon) if len(self._layout.measured) else None
+            at = Start(self._reference.rest, forecast=known)
+            Gamma = at.linearized(self.model, u, self.rollout)[1]
             program = program_of(Condenser(self.qp, self._held), Gamma)
         active: tuple[str, ...] = ()
         broken: tuple[str, ...] = ()
-        if self.last is not None and self._planned_at is not None and self.last.planned:
-            stated.assign(self._planned_at.theta)
-            stated.u.value, stated.y.value = self.last.inputs, self.last.outputs
+        last = self.last
+        if last is not None and last.situation is not None and last.planned:
+            stated.assign(last.situation.theta)
+            stated.u.value, stated.y.value = last.inputs, last.outputs
             active, broken = reached(stated.limits)
         return Explanation(
             model=f"{len(self.model.A)} lifted states, {self.rollout} roll-out, N = {self.horizon}",
@@ -155,10 +196,34 @@ class Stated:
 
     def _assemble(self) -> None:
         """Compile the problem and set up all that is solved at every step."""
+        model, w, N = self.model, self._weights, self.horizon
+        controlled, estimator = self._layout.controlled, self._estimator
+        self._loop = Loop(model, w, self._safe)
+        self._sight = Sight(
+            model, self.rollout, estimator, self._layout, self._delay, N, self._safe
+        )
+        if self.solver == "cvxpy" or not self._stated.stated.is_qp():
+            rounds = self._effort.iterations
+            self._planning = CvxpyPlanning(
+                self._stated, model, self.rollout, self._held, rounds, controlled
+            )
+        else:
+            box, rolling = common_box(w.input_bounds, self.rollout), Rolling(model, self.rollout)
+            search = Search(rolling, self._effort, self._gain, box, w.rate_bounds, self.seed)
+            how = self._held, self.solver, search, w.slack_weight.max(axis=1), controlled
+            self._planning = QuadraticPlanning(model, rolling, N, self.qp, *how)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an episode."""
         raise NotImplementedError
 
     def _situation(self, y: Array) -> Situation:
-        """Describe what a plan would start from at an observation (p,)."""
+        """Collect what a plan would depend on if y were observed next."""
+        return self._situated(y, self._sight.start_at(y), self._loop)
+
+    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
+        """Collect what a plan depends on, from a start in a loop."""
         raise NotImplementedError
 
 

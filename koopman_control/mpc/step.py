@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.plan import Plan, Times
+from koopman_control.mpc.plan import Plan, Situation, Times
+from koopman_control.mpc.weights import Weights
 
 Rung = Literal["solved", "softened", "shifted", "safe"]
 
@@ -22,13 +23,15 @@ class Step:
             little as possible; "shifted" if the previous plan was continued instead; "safe" if
             there was none, and the safe input was applied.
         plan: The plan.
-        output_bounds: Lows and highs of the states, shape (2, N, d).
+        situation: What the plan starts from, or None where the observation was of no use.
+        weights: Weights and bounds that it was made with.
         seconds: Duration of the whole step.
     """
 
     rung: Rung
     plan: Plan
-    output_bounds: Array
+    situation: Situation | None
+    weights: Weights
     seconds: float
 
     @property
@@ -74,5 +77,5 @@ class Step:
     @property
     def slack(self) -> Array:
         """Predicted violation of each output bound, zero within it; shape (N, d)."""
-        low, high = self.output_bounds
+        low, high = self.weights.output_bounds
         return np.asarray(np.maximum(0.0, np.maximum(self.outputs - high, low - self.outputs)))

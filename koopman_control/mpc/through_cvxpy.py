@@ -13,6 +13,8 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc import guesses
+from koopman_control.mpc.inputs import columns_of
+from koopman_control.mpc.maps import Index
 from koopman_control.mpc.plan import Plan, Predicted, Situation
 from koopman_control.mpc.planning import Outcome
 from koopman_control.mpc.problem import TrackingProblem
@@ -30,7 +32,7 @@ def solved_about(
     **settings: Any,
 ) -> Plan:
     """Solve the convex program about a guess U of shape (N, m) with Clarabel."""
-    Y, Gamma = model.linearize(at.x, U, rollout)
+    Y, Gamma = at.start.linearized(model, U, rollout)
     Y = at.reference + model.coordinates.wrap(Y - at.reference)
     stated.assign(at.theta)
     stated.gamma.value = Gamma
@@ -55,6 +57,7 @@ class CvxpyPlanning:
         rollout: How it is rolled out.
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
         rounds: Re-linearisations per step of nonlinear roll-outs.
+        controlled: The model's inputs that are planned, shape (c,).
     """
 
     def __init__(
@@ -64,13 +67,15 @@ class CvxpyPlanning:
         rollout: Rollout,
         held: Array | None,
         rounds: int,
+        controlled: Index,
     ) -> None:
         self._stated, self._model, self._rollout = stated, model, rollout
         self._rounds = 1 if rollout == "linear" else rounds
         N, m = stated.u.shape
         gamma: Array | None = None
         if rollout == "linear":  # few parameters, so that CVXPY may keep its canonical form
-            gamma = linear_response(model.A, model.B, model.C, N)[1]
+            response = linear_response(model.A, model.B, model.C, N)[1]
+            gamma = columns_of(response, controlled, model.n_inputs)
         problem = stated.predicted_by(stated.gamma if gamma is None else gamma)
         self._settings = {"ignore_dpp": gamma is None}
         free = [] if held is None else [stated.u == held @ cp.Variable((held.shape[1], m))]

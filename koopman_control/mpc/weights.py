@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.settings import (
     Mask,
     box,
@@ -58,6 +59,7 @@ class Weights:
 
 def weights_for(
     model: LiftedModel,
+    inputs: InputLayout,
     horizon: int,
     *,
     Q: ArrayLike,
@@ -77,7 +79,7 @@ def weights_for(
 
     Outputs are the model's present states; behind them, states that lie in the past stay free.
     """
-    d, m, p, N = model.coordinates.n_outputs, model.n_inputs, model.n_states, horizon
+    d, p, m, N = model.coordinates.n_outputs, model.n_states, len(inputs.controlled), horizon
     G_y, G_u, g = _polytope(polytope, d, m)
     past = np.tile(np.array([-np.inf, np.inf])[:, None, None], (1, N, p - d))
     return Weights(
@@ -87,7 +89,7 @@ def weights_for(
         terminal=np.zeros((p, p)),
         linear_output=widened(stage_rows("linear_output", linear_output, d, N), p),
         linear_input=stage_rows("linear_input", linear_input, m, N),
-        input_bounds=box("input_bounds", input_bounds, m, N, model.action_bounds),
+        input_bounds=box("input_bounds", input_bounds, m, N, inputs.bounds(model)),
         rate_bounds=rates(rate_bounds, m),
         output_bounds=np.dstack([_output_bounds(output_bounds, terminal_bounds, d, N), past]),
         polytope=(widened(G_y, p), G_u, g),

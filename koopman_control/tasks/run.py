@@ -21,8 +21,14 @@ from koopman_control.evaluation import (
 )
 from koopman_control.identification import LiftedModel
 from koopman_control.tasks.references import reference_returns
+from koopman_control.tasks.spectral import spectral_figures
 from koopman_control.tasks.task import Task
-from koopman_control.trajectories import open_environment, save_trajectories, total_steps
+from koopman_control.trajectories import (
+    Trajectory,
+    open_environment,
+    save_trajectories,
+    total_steps,
+)
 
 Progress = Callable[[str, int], None]  # what is going on, and how many units of it are done
 
@@ -122,17 +128,23 @@ class Run:
                 truth,
                 predictions,
                 self.evaluation.dt,
-                self.task.state_names or model.state_names,
+                self.task.state_names or model.state_names[: model.coordinates.n_outputs],
             ),
             "eigenvalues": plots.eigenvalues(model.eigenvalues),
+            **spectral_figures(
+                model, [Trajectory(e.observations, e.actions) for e in self.evaluation.episodes]
+            ),
         }
 
     def _prediction_windows(self) -> tuple[Array, dict[str, Array]]:
         """Predict the start of each kept evaluation episode; no fit has seen these."""
         model, episodes = self.learned.model, self.evaluation.episodes
-        H = min(self.task.horizon, *(len(e.actions) for e in episodes))
-        truth = np.stack([model.state(e.observations[: H + 1]) for e in episodes])
-        inputs = np.stack([e.actions[:H] for e in episodes])
+        k, p = model.coordinates.memory, model.coordinates.n_outputs
+        H = min(self.task.horizon, *(len(e.actions) - k for e in episodes))
+        truth = np.stack(
+            [model.coordinates.along(e.observations, e.actions)[: H + 1] for e in episodes]
+        )
+        inputs = np.stack([e.actions[k : k + H] for e in episodes])
         increments = model.coordinates.wrapped_difference(truth[:, 1:], truth[:, :-1])
         truth[:, 1:] = truth[:, :1] + np.cumsum(increments, axis=1)  # angles without jumps
         kinds: dict[str, tuple[LiftedModel, str]] = {"linear": (self.linear, "linear")}
@@ -144,8 +156,8 @@ class Run:
             with np.errstate(all="ignore"):
                 predicted = predictor.rolled_out(truth[:, 0], inputs, rollout)  # type: ignore[arg-type]
             near = truth[:, 1:] + model.coordinates.wrap(predicted - truth[:, 1:])
-            predictions[name] = np.concatenate([truth[:, :1], near], axis=1)
-        return truth, predictions
+            predictions[name] = np.concatenate([truth[:, :1], near], axis=1)[..., :p]
+        return truth[..., :p], predictions
 
 
 def run_task(

@@ -10,7 +10,7 @@ from koopman_control.common import Array
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.identification.regression import Coupling
+from koopman_control.identification.frame import Coupling
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import HeldUniform, Signal
 
@@ -37,6 +37,7 @@ class Task:
         states: Observation columns to model; None takes all.
         angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
             observation.
+        memory: Number of past steps and inputs that the model's state also holds; see `EDMDc`.
         reference: Target of the states, or a function of the observation.
         input_reference: Target of the inputs, or a function of the observation.
         excitation: Signal of the first steps.
@@ -67,6 +68,7 @@ class Task:
     prediction: int | None = None
     states: tuple[int, ...] | None = None
     angles: tuple[Angle, ...] = ()
+    memory: int = 0
     reference: float | Callable[[Array], Any] = 0.0
     input_reference: float | Callable[[Array], Any] = 0.0
     excitation: Signal = HeldUniform(hold=(1, 10))  # noqa: RUF009  # frozen
@@ -89,6 +91,7 @@ class Task:
             n_draws=self.n_draws,
             states=self.states,
             angles=self.angles,
+            memory=self.memory,
         )
 
     def controller(self, model: LiftedModel) -> KoopmanMPC:

@@ -18,6 +18,7 @@ from koopman_control.features import (
     FunctionFeatures,
     PolynomialFeatures,
     RadialFeatures,
+    RecurrentFeatures,
     SampledFeatures,
 )
 from koopman_control.features.activations import ACTIVATIONS
@@ -62,6 +63,8 @@ SMOOTH: dict[str, FeatureMap] = {
     "polynomial": PolynomialFeatures(4),
     "interactions": PolynomialFeatures(3, interaction_only=True),
     "linear": PolynomialFeatures(1),
+    "recurrent": RecurrentFeatures(12, random_state=0),
+    "recurrent-sparse": RecurrentFeatures(12, recurrence="sparse", random_state=0),
     "union": FeatureUnion([SampledFeatures(6, random_state=0), PolynomialFeatures(2)]),
     "chain": FeatureChain([FourierFeatures(6, random_state=0), SampledFeatures(9, random_state=0)]),
     "nested": FeatureUnion(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopman_control.features import SampledFeatures
+from koopman_control.features import FeatureUnion, PolynomialFeatures, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.identification.averaging import averaged
 from koopman_control.trajectories import Trajectory, collect
@@ -71,3 +71,11 @@ def test_what_cannot_be_averaged_is_refused(data: list[Trajectory]) -> None:
         EDMDc(n_draws=2).fit(data)
     with pytest.raises(ValueError, match="partial_fit needs n_draws=1"):
         EDMDc(n_draws=2, rollout="linear").partial_fit(data)
+    with pytest.raises(ValueError, match="draws nothing at random"):
+        EDMDc(PolynomialFeatures(2), n_draws=2, rollout="linear").fit(data)
+
+
+def test_draws_of_a_union_are_averaged(data: list[Trajectory]) -> None:
+    union = FeatureUnion([SampledFeatures(5, random_state=0), PolynomialFeatures(2)])
+    model = EDMDc(union, n_draws=2, rollout="linear", states=[0, 1]).fit(data).model_
+    assert model.n_lifted == 2 * (3 + 5 + 3)

@@ -7,7 +7,7 @@ import pytest
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, prediction_error
 from koopman_control.identification.diagnostics import report
-from koopman_control.trajectories import Trajectory
+from koopman_control.trajectories import Trajectory, coverage
 
 MakeModel = Callable[..., LiftedModel]
 MakeRuns = Callable[..., list[Trajectory]]
@@ -101,3 +101,26 @@ def test_bilinear_models_and_short_runs_are_reported_too() -> None:
 def test_data_of_another_kind_and_no_horizon_are_refused(model_of: MakeModel) -> None:
     with pytest.raises(ValueError, match="horizon is 0"):
         report(model_of(*whole()), [Trajectory(np.zeros((3, 2)), np.zeros((2, 1)))], 0)
+
+
+def test_the_report_shows_how_regularisations_compared(runs_of_map: MakeRuns) -> None:
+    data = runs_of_map(F, B)
+    fit = EDMDc([SampledFeatures(3, random_state=seed) for seed in (0, 1)]).fit(data[:6])
+    result = fit.model_.report(data[6:], 10)
+    best = fit.choices_[0]
+    alike = [c for c in fit.choices_ if c.features is best.features]
+    assert result.path == tuple(sorted((c.regularization, c.score) for c in alike))
+    assert len(result.path) == 13
+    assert "left-out error by regularization: 1e-14 " in str(result)
+    assert len(fit.model_.summary["cv_scores"]) == 26
+    alone = EDMDc(SampledFeatures(3, random_state=0), regularization=1e-9, n_folds=0).fit(data)
+    assert alone.model_.report(data, 10).path == ()
+
+
+def test_the_report_repeats_what_the_data_lack(runs_of_map: MakeRuns) -> None:
+    data = runs_of_map(F, B)
+    twice = [*data, data[0]]
+    result = EDMDc(SampledFeatures(3, random_state=0)).fit(data).model_.report(twice, 10)
+    assert result.findings == coverage(twice).findings
+    assert any("repeat" in finding for finding in result.findings)
+    assert all(finding in str(result) for finding in result.findings)

@@ -8,7 +8,8 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc, RFactor, prediction_error
+from koopman_control.identification import EDMDc, LiftedModel, RFactor, prediction_error
+from koopman_control.identification.penalties import solver_for
 from koopman_control.identification.snapshots import runs_of
 from koopman_control.identification.sparse import SparseSolver
 from koopman_control.identification.threads import n_workers, single_threaded_blas
@@ -45,7 +46,7 @@ def test_adding_data_piece_by_piece_equals_one_fit_with_the_same_features(coupli
     pieces = EDMDc(FEATURES, coupling=coupling, regularization=1e-8)
     for piece in (data[:3], data[3:4], data[4:9], data[9:]):
         pieces.partial_fit(piece)
-    regression = pieces._regression
+    regression = pieces._fit.regression
     factor = RFactor.merged([regression.factor(runs_of(data, regression.frame.coordinates))])
     whole = regression.model(factor.solver().solve(1e-8))
     np.testing.assert_allclose(pieces.model_.A, whole.A, atol=1e-9)
@@ -70,7 +71,7 @@ def test_a_stream_is_used_up_without_being_held() -> None:
 
 def test_many_samples_are_whitened_and_give_what_few_do() -> None:
     data = [pendulum(3000, seed) for seed in range(2)]
-    regression = EDMDc(FEATURES, regularization=1e-9, n_folds=0).fit(data)._regression
+    regression = EDMDc(FEATURES, regularization=1e-9, n_folds=0).fit(data)._fit.regression
     all_runs = runs_of(data, regression.frame.coordinates)
     (sums,) = regression.sums([all_runs])
     assert sums.basis is not None
@@ -151,7 +152,9 @@ def test_the_lasso_finds_the_regressors_that_matter_and_their_exact_coefficients
     np.testing.assert_allclose(solved, K, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("penalty", "strength"), [("truncation", "cv"), ("lasso", 1e-3)])
+@pytest.mark.parametrize(
+    ("penalty", "strength"), [("truncation", "cv"), ("lasso", 1e-3), ("elasticnet", 1e-3)]
+)
 def test_other_penalties_give_models_that_predict(penalty: Any, strength: Any) -> None:
     fit = EDMDc(FEATURES, penalty=penalty, regularization=strength).fit(runs(6))
     assert prediction_error(fit.model_, pendulum(60, 77), 10).max() < 0.05
@@ -205,3 +208,37 @@ def test_a_regularisation_per_state_predicts_no_worse_on_left_out_runs() -> None
     assert each.score_left_out(data[:1], data[1:]) >= 1.01 * common.score_left_out(
         data[:1], data[1:]
     )
+
+
+def test_the_elastic_net_keeps_twins_where_the_lasso_keeps_one() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    Phi = np.hstack([np.ones((200, 1)), x, x[:, :1] + 1e-3 * rng.normal(size=(200, 1))])
+    factor = RFactor.of(Phi, 2.0 * x[:, :1])
+    both = solver_for("elasticnet", factor).solve(0.1)[:, 0] != 0.0
+    one = solver_for("lasso", factor).solve(0.1)[:, 0] != 0.0
+    np.testing.assert_array_equal(both[1:], [True, False, False, True])
+    np.testing.assert_array_equal(one[1:], [True, False, False, False])
+
+
+@pytest.mark.parametrize("coupling", ["linear", "bilinear"])
+def test_without_a_penalty_both_targets_give_one_model(coupling: Any) -> None:
+    def fit(targets: Any) -> LiftedModel:
+        return (
+            EDMDc(FEATURES, coupling=coupling, targets=targets, angles=[0], regularization=1e-12)
+            .fit(runs())
+            .model_
+        )
+
+    np.testing.assert_allclose(step(fit("states")), step(fit("increments")), atol=1e-6)
+
+
+def test_a_penalty_pulls_states_to_the_mean_and_increments_to_standing_still() -> None:
+    x = np.random.default_rng(5).uniform(-1.0, 1.0, (50, 2))
+    models = [
+        EDMDc(FEATURES, targets=targets, regularization=1e9, n_folds=0).fit(runs()).model_
+        for targets in ("states", "increments")
+    ]
+    still = [model.one_step.step(x, np.zeros((50, 1))) for model in models]
+    np.testing.assert_allclose(still[0], np.broadcast_to(models[0].center, (50, 2)), atol=1e-6)
+    np.testing.assert_allclose(still[1], x, atol=1e-6)

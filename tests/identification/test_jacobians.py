@@ -9,6 +9,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.folding import folded
 from koopman_control.identification.rollouts import lifted, linear_response
 
 H_FEATURES = 6
@@ -109,7 +110,7 @@ def test_a_stop_is_felt_by_the_other_states_as_a_smaller_input() -> None:
     free = random_model(n_inputs=1)
     model = limited(free, x, u, [False, True, False])
     model = replace(model, limits=model.limits * [1.0, 1.0, np.inf])
-    drift, gain = free.one_step.drift_and_gain(x)
+    drift, gain = folded(free).drift_and_gain(x)
     unlimited = x + drift + u * gain[:, 0]
     wanted = np.clip(unlimited[:, 1], *model.limits[:, 1])
     effective = u + ((wanted - unlimited[:, 1]) / gain[:, 0, 1])[:, None]

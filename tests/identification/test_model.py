@@ -52,6 +52,10 @@ def test_a_saved_model_predicts_the_same_bits(model: LiftedModel, tmp_path: Path
         predicted = model.predict([0.5, 0.9], U, rollout)
         np.testing.assert_array_equal(loaded.predict([0.5, 0.9], U, rollout), predicted)
     assert loaded.summary == model.summary
+    assert loaded.error_level == model.error_level
+    assert set(loaded.error_quantiles) == set(rollouts_of(model))
+    for rollout, bounds in model.error_quantiles.items():
+        np.testing.assert_array_equal(loaded.error_quantiles[rollout], bounds)
     assert (loaded.dt, loaded.state_names, loaded.coordinates) == (
         0.1,
         ("angle", "speed"),
@@ -75,7 +79,7 @@ def test_what_is_unknown_comes_back_as_unknown(model: LiftedModel, tmp_path: Pat
 def test_files_that_hold_no_whole_model_are_refused(model: LiftedModel, tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     model.save(path)
-    arrays, settings = load_npz(path, "lifted-model", 1)
+    arrays, settings = load_npz(path, "lifted-model", 2)
 
     def refuse(message: str) -> None:
         with pytest.raises(FileFormatError, match=message):
@@ -83,15 +87,15 @@ def test_files_that_hold_no_whole_model_are_refused(model: LiftedModel, tmp_path
 
     save_npz(path, "trajectories", 1, arrays, settings)
     refuse("holds 'trajectories'; expected 'lifted-model'")
-    save_npz(path, "lifted-model", 2, arrays, settings)
-    refuse("format version 2")
+    save_npz(path, "lifted-model", 1, arrays, settings)
+    refuse("format version 1")
     for name in ("B", "features/weights_"):
-        save_npz(path, "lifted-model", 1, {k: a for k, a in arrays.items() if k != name}, settings)
+        save_npz(path, "lifted-model", 2, {k: a for k, a in arrays.items() if k != name}, settings)
         refuse("does not hold a whole lifted model")
-    save_npz(path, "lifted-model", 1, arrays | {"B": arrays["B"][:-1]}, settings)
+    save_npz(path, "lifted-model", 2, arrays | {"B": arrays["B"][:-1]}, settings)
     refuse("B has shape")
     foreign = {"features": settings["features"] | {"class": "os.system"}}
-    save_npz(path, "lifted-model", 1, arrays, settings | foreign)
+    save_npz(path, "lifted-model", 2, arrays, settings | foreign)
     refuse("features of class 'os.system'")
 
 

@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc
+from koopman_control.identification import EDMDc, LiftedModel, adapt
+from koopman_control.identification.quantiles import conformal_quantiles
 from koopman_control.identification.uncertainty import (
     bootstrap_models,
-    conformal_quantiles,
     error_quantiles,
     predict_ensemble,
 )
@@ -99,3 +101,44 @@ def test_what_cannot_be_judged_is_refused() -> None:
         bootstrap_models(ESTIMATOR, run(0))
     with pytest.raises(TypeError, match="expected an EDMDc"):
         error_quantiles([], runs(0, 4), 5)
+
+
+def test_a_fitted_model_carries_bounds_that_new_data_keep() -> None:
+    estimator = EDMDc(FEATURES, regularization=1e-6, horizon=5)
+    model = estimator.fit(runs(0, 60)).model_
+    assert model.error_level == 0.9
+    X0 = np.array([new.observations[0] for new in runs(1_000, 300)])
+    U = np.array([new.actions[:5] for new in runs(1_000, 300)])
+    truth = np.array([new.observations[1:6] for new in runs(1_000, 300)])
+    for rollout, bounds in model.error_quantiles.items():
+        assert bounds.shape == (5, 1)
+        inside = np.abs(model.rolled_out(X0, U, rollout) - truth) <= bounds
+        np.testing.assert_allclose(inside.mean(axis=0), 0.9, atol=0.06)
+
+
+def test_bounds_are_in_the_units_of_the_states() -> None:
+    def scaled(factor: float) -> LiftedModel:
+        data = [Trajectory(factor * t.observations, t.actions) for t in runs(0, 20)]
+        return EDMDc(FEATURES, regularization=1e-6, horizon=3).fit(data).model_
+
+    small, large = scaled(1.0), scaled(1000.0)
+    for rollout, bounds in small.error_quantiles.items():
+        np.testing.assert_allclose(large.error_quantiles[rollout], 1000.0 * bounds, rtol=1e-6)
+
+
+def test_a_model_that_nothing_was_left_out_for_carries_no_bounds() -> None:
+    model = EDMDc(FEATURES, regularization=1e-6, n_folds=0).fit(runs(0, 20)).model_
+    assert model.error_quantiles == {}
+
+
+def test_a_changed_model_carries_no_bounds() -> None:
+    model = EDMDc(FEATURES, regularization=1e-6).fit(runs(0, 20)).model_
+    assert adapt(model, runs(30, 2)).error_quantiles == {}
+
+
+def test_bounds_of_the_wrong_shape_are_refused() -> None:
+    model = EDMDc(FEATURES, regularization=1e-6, n_folds=0).fit(runs(0, 20)).model_
+    with pytest.raises(ValueError, match=r"error_quantiles\['linear'\] has shape"):
+        replace(model, error_quantiles={"linear": np.ones((5, 2))})
+    with pytest.raises(ValueError, match="expected bounds of at least 0"):
+        replace(model, error_quantiles={"linear": -np.ones((5, 1))})

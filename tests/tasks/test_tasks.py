@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from koopman_control.evaluation import evaluate, paired_difference
 from koopman_control.tasks import TASKS, Task, reference_returns
+from koopman_control.tasks.run import run_task
 from koopman_control.trajectories import open_environment, require_continuous, total_steps
 
 SEEDS = range(1000, 1020)
@@ -44,6 +46,28 @@ def test_a_task_of_ones_own_takes_ten_lines() -> None:
     result = evaluate(task.learn(seed=0).controller, task.env_id, seeds=range(2))
     assert result.fallback_share == 0.0
     assert np.all(np.abs(result.episodes[0].observations[-1] - [-0.5, 0.0]) < 0.1)
+
+
+def test_a_task_with_a_memory_is_run_to_its_report(tmp_path: Path) -> None:
+    task = Task(
+        env_id="Pendulum-v1",
+        summary="predict without the speed",
+        Q=(1.0,),
+        R=0.1,
+        horizon=10,
+        n_steps=120,
+        first_steps=120,
+        n_rounds=0,
+        n_features=(10,),
+        steepness=(0.25,),
+        states=(),
+        angles=((0, 1),),
+        memory=2,
+        rollout="relifted",
+    )
+    run = run_task(task, episodes=2, workers=1)
+    assert run.learned.model.coordinates.memory == 2
+    assert run.write(tmp_path).exists()
 
 
 def compared(env_id: str, seed: int) -> tuple[float, float]:

@@ -4,8 +4,8 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.history import History
+from koopman_control.mpc import KalmanObserver, KoopmanMPC
+from koopman_control.mpc.estimation.history import History
 from koopman_control.trajectories import Trajectory
 
 A = np.array([[1.0, 0.1], [-0.2, 0.97]])
@@ -73,17 +73,25 @@ def test_an_observation_that_is_lost_does_not_stop_the_loop(model: LiftedModel) 
 
 
 def test_a_history_starts_at_rest_and_then_tells_what_was(model: LiftedModel) -> None:
-    history = History(model)
-    history.restart(np.array([9.0]))
-    y = np.arange(5.0)[:, None]
-    np.testing.assert_array_equal(history.state(y[1]), [1.0, 0.0, 0.0, 9.0, 9.0])
-    history.record(y[1], np.array([0.1]))
-    np.testing.assert_array_equal(history.state(y[2]), [2.0, 1.0, 0.0, 0.1, 9.0])
-    history.record(y[2], np.array([0.2]))
-    np.testing.assert_array_equal(history.state(y[3]), [3.0, 1.0, 1.0, 0.2, 0.1])
-    history.record(y[3], np.array([0.3]))
-    history.record(None, np.array([0.4]))
-    np.testing.assert_array_equal(history.state(y[4]), [4.0, 1.0, 0.0, 0.4, 0.3])
+    history, lost = History(model), np.array([np.nan])
+    now = history.update(None, np.array([1.0]), np.array([9.0]))
+    expected = [
+        (np.array([2.0]), 0.1, [2.0, 1.0, 0.0, 0.1, 9.0]),
+        (np.array([3.0]), 0.2, [3.0, 1.0, 1.0, 0.2, 0.1]),
+        (lost, 0.3, [3.0, 0.0, 1.0, 0.3, 0.2]),
+        (np.array([4.0]), 0.4, [4.0, 1.0, 0.0, 0.4, 0.3]),
+    ]
+    assert now is not None
+    np.testing.assert_array_equal(now.x, [1.0, 0.0, 0.0, 9.0, 9.0])
+    for y, u, state in expected:
+        now = history.update(now, y, np.array([u]))
+        assert now is not None
+        assert now.known == bool(np.isfinite(y).all())
+        np.testing.assert_array_equal(now.x, state)
+
+
+def test_before_the_first_complete_observation_nothing_is_known(model: LiftedModel) -> None:
+    assert History(model).update(None, np.array([np.nan]), np.zeros(1)) is None
 
 
 def test_weights_are_those_of_the_present_states(model: LiftedModel) -> None:
@@ -91,3 +99,18 @@ def test_weights_are_those_of_the_present_states(model: LiftedModel) -> None:
         KoopmanMPC(model, 4, Q=np.ones(5))
     Q = KoopmanMPC(model, 4, Q=2.0)._weights.Q
     np.testing.assert_array_equal(Q, [np.diag([2.0, 0.0, 0.0, 0.0, 0.0])] * 4)
+
+
+@pytest.mark.parametrize("rollout", ["linear", "relifted"])
+def test_an_observer_carries_a_memory_through_lost_and_noisy_observations(
+    model: LiftedModel, rollout: Rollout
+) -> None:
+    mpc = KoopmanMPC(model, 15, 1.0, 0.01, rollout=rollout, estimator=KalmanObserver(0.02, 0.02))
+    rng, x, positions = np.random.default_rng(0), np.array([1.0, 0.5]), []
+    for k in range(150):
+        y = x[:1] + 0.02 * rng.normal(size=1) if k % 4 else np.array([np.nan if k else x[0]])
+        x = A @ x + B * mpc.act(y)
+        assert mpc.last is not None
+        assert mpc.last.rung == "solved"
+        positions.append(x[0])
+    assert np.abs(positions[-20:]).max() < 0.05

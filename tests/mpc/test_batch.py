@@ -1,0 +1,89 @@
+"""Many copies of a plant, each controlled as if by a controller of its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from koopman_control.common.arrays import Array
+from koopman_control.identification import LiftedModel
+from koopman_control.mpc import Knots, KoopmanMPC
+
+Make = Callable[..., LiftedModel]
+N, COPIES = 10, 5
+SETTINGS: dict[str, Any] = {
+    "rate_bounds": 0.3,
+    "output_bounds": (-0.6, 0.6),
+    "reference": lambda y: (0.4 * np.sign(y[0]), 0.0),
+}
+
+
+def double_integrator(make: Make) -> LiftedModel:
+    return make([[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]], action_bounds=[[-1.0], [1.0]])
+
+
+def starts() -> Array:
+    return np.random.default_rng(0).uniform(-0.8, 0.8, (COPIES, 2))
+
+
+@pytest.mark.parametrize("settings", [{}, SETTINGS, SETTINGS | {"inputs": Knots(4)}])
+def test_every_copy_acts_as_a_controller_of_its_own(
+    linear_model: Make, settings: dict[str, Any]
+) -> None:
+    model = double_integrator(linear_model)
+    alone = [KoopmanMPC(model, N, [1.0, 0.1], 0.01, **settings) for _ in range(COPIES)]
+    batch = KoopmanMPC(model, N, [1.0, 0.1], 0.01, **settings).batch(COPIES)
+    X = starts()
+    for k in range(15):
+        if k == 7:  # two copies begin another episode
+            begun = np.arange(COPIES) % 3 == 0
+            batch.reset(begun)
+            for i in np.flatnonzero(begun):
+                alone[i].reset()
+            X[begun] = 0.5 * X[begun] + 0.2
+        U = batch.act(X)
+        wanted = np.stack([mpc.act(x) for mpc, x in zip(alone, X, strict=True)])
+        np.testing.assert_allclose(U, wanted, atol=1e-9)
+        assert batch.solved.all()
+        X = model.predict(X, U[:, None], "linear")[:, 0]
+
+
+def test_copies_of_a_turning_plant_each_take_the_near_way(angle_model: Make) -> None:
+    model = angle_model()
+    alone = [KoopmanMPC(model, N, [1.0, 0.1], 0.01, reference=[3.0, 0.0]) for _ in range(2)]
+    batch = KoopmanMPC(model, N, [1.0, 0.1], 0.01, reference=[3.0, 0.0]).batch(2)
+    Y = np.array([[np.cos(a), np.sin(a), 0.0] for a in (2.5, -2.9)])
+    wanted = np.stack([mpc.act(y) for mpc, y in zip(alone, Y, strict=True)])
+    np.testing.assert_allclose(batch.act(Y), wanted, atol=1e-9)
+    assert wanted[0, 0] > 0.0 > wanted[1, 0]
+
+
+def test_a_copy_that_cannot_keep_a_hard_bound_is_softened_alone(linear_model: Make) -> None:
+    settings: dict[str, Any] = {"output_bounds": (-0.6, 0.6), "soft": False}
+    alone = KoopmanMPC(double_integrator(linear_model), N, 1.0, 0.01, **settings)
+    batch = KoopmanMPC(double_integrator(linear_model), N, 1.0, 0.01, **settings).batch(3)
+    X, rungs, wanted = np.array([[0.5, 0.0], [5.0, 0.0], [-0.5, 0.0]]), [], []
+    for x in X:
+        alone.reset()
+        wanted.append(alone.act(x))
+        assert alone.last is not None
+        rungs.append(alone.last.rung)
+    np.testing.assert_allclose(batch.act(X), wanted, atol=1e-8)
+    assert rungs == ["solved", "softened", "solved"]
+
+
+def test_observations_are_checked(linear_model: Make) -> None:
+    batch = KoopmanMPC(double_integrator(linear_model), N).batch(3)
+    with pytest.raises(ValueError, match="observations"):
+        batch.act(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="observations"):
+        batch.act(np.full((3, 2), np.nan))
+    with pytest.raises(ValueError, match="copies"):
+        batch.reset(np.array([True, False]))
+
+
+def test_nonlinear_roll_outs_are_refused(nonlinear_model: Make) -> None:
+    mpc = KoopmanMPC(nonlinear_model(bilinear=True), N, rollout="relifted")
+    with pytest.raises(ValueError, match="of its own"):
+        mpc.batch(3)

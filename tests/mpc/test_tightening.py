@@ -1,0 +1,173 @@
+"""Bounds that are kept in spite of noise, because predictions leave room for it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from koopman_control.common.arrays import Array
+from koopman_control.identification import LiftedModel, error_quantiles
+from koopman_control.mpc import KoopmanMPC, tube_margins
+from koopman_control.mpc.regulator import riccati
+from koopman_control.trajectories import Trajectory
+
+Make = Callable[..., LiftedModel]
+F, G = np.array([[1.0, 0.1], [0.0, 0.9]]), np.array([[0.0], [0.5]])
+CEILING = [[-np.inf, -np.inf], [1.0, np.inf]]
+SIGMA = np.array([0.02, 0.02])
+
+
+def with_quantiles(model: LiftedModel, quantiles: Array) -> LiftedModel:
+    return replace(model, error_quantiles={"linear": quantiles})
+
+
+def noise_spread(n: int) -> Array:
+    """Standard deviation of the states 1 ... n steps ahead, shape (n, 2)."""
+    P, out = np.zeros((2, 2)), []
+    for _ in range(n):
+        P = F @ P @ F.T + np.diag(SIGMA**2)
+        out.append(np.sqrt(np.diag(P)))
+    return np.array(out)
+
+
+def noisy_loop(mpc: KoopmanMPC, n: int, draw: Callable[[], Array]) -> Array:
+    x, X = np.zeros(2), []
+    for _ in range(n):
+        x = F @ x + G @ mpc.act(x) + draw()
+        X.append(x)
+    return np.array(X)
+
+
+def test_a_chance_constraint_is_kept_as_often_as_promised(linear_model: Make) -> None:
+    """The target lies beyond the bound; quantiles of 80 % leave 10 % above it at most."""
+    model, N = linear_model(F, G), 10
+    quantiles = norm.ppf(0.9) * noise_spread(N)
+    settings: dict[str, Any] = {"reference": [1.5, 0.0], "output_bounds": CEILING, "soft": False}
+    rates = []
+    for tighten in ("auto", False):
+        mpc = KoopmanMPC(with_quantiles(model, quantiles), N, [1, 0], tighten=tighten, **settings)
+        rng = np.random.default_rng(0)
+        X = noisy_loop(mpc, 1500, lambda rng=rng: SIGMA * rng.normal(size=2))[50:]  # type: ignore[misc]
+        rates.append((X[:, 0] > 1.0).mean())
+    assert rates[0] <= 0.1
+    assert rates[1] > 0.3
+
+
+def test_quantiles_estimated_from_data_do_as_well(linear_model: Make) -> None:
+    rng, runs, N = np.random.default_rng(1), [], 8
+    for _ in range(20):
+        x, X, U = rng.normal(size=2), [], rng.uniform(-1, 1, (60, 1))
+        for u in U:
+            X.append(x)
+            x = F @ x + G @ u + SIGMA * rng.normal(size=2)
+        runs.append(Trajectory(np.array([*X, x]), U))
+    model = linear_model(F, G)
+    quantiles = error_quantiles(model, runs, N, [0.8], rollout="linear")[0]
+    mpc = KoopmanMPC(
+        with_quantiles(model, quantiles),
+        N,
+        [1, 0],
+        reference=[1.5, 0.0],
+        output_bounds=CEILING,
+        soft=False,
+    )
+    visited = noisy_loop(mpc, 1000, lambda: SIGMA * rng.normal(size=2))[50:]
+    assert (visited[:, 0] > 1.0).mean() <= 0.13
+
+
+def test_only_hard_bounds_are_tightened_unless_told(linear_model: Make) -> None:
+    quantiles = np.tile([0.1, 0.2], (4, 1))
+    model = with_quantiles(linear_model(F, G), quantiles)
+
+    def highs(**settings: Any) -> Array:
+        mpc = KoopmanMPC(model, 4, output_bounds=(-1, 1), **settings)
+        return np.asarray(mpc._weights.output_bounds[1, 0])
+
+    np.testing.assert_array_equal(highs(), [1.0, 1.0])
+    np.testing.assert_array_equal(highs(soft=[False, True]), [0.9, 1.0])
+    np.testing.assert_array_equal(highs(soft=False), [0.9, 0.8])
+    np.testing.assert_array_equal(highs(soft=False, tighten=False), [1.0, 1.0])
+    np.testing.assert_array_equal(highs(tighten=[0.3, 0.0]), [0.7, 1.0])
+
+
+def test_behind_a_delay_the_quantiles_of_later_steps_count(linear_model: Make) -> None:
+    quantiles = np.arange(1.0, 7.0)[:, None] * [0.1, 0.0]
+    model = with_quantiles(linear_model(F, G), quantiles)
+    mpc = KoopmanMPC(model, 4, output_bounds=CEILING, soft=False, input_delay=2)
+    np.testing.assert_allclose(mpc._weights.output_bounds[1, :, 0], [0.7, 0.6, 0.5, 0.4])
+
+
+def test_bounds_never_cross_and_that_is_said(linear_model: Make) -> None:
+    with pytest.warns(UserWarning, match=r"state 0 may be off by 3 after step 1.* -1 and 1;"):
+        mpc = KoopmanMPC(linear_model(F, G), 3, output_bounds=(-1, 1), tighten=[3.0, 0.1])
+    low, high = mpc._weights.output_bounds
+    np.testing.assert_allclose(low[:, 0], -0.1)
+    np.testing.assert_allclose(high[:, 0], 0.1)
+
+
+def test_short_quantiles_are_held_and_that_is_said(linear_model: Make) -> None:
+    model = with_quantiles(linear_model(F, G), np.array([[0.1, 0.1], [0.2, 0.1], [np.inf, 0.1]]))
+    with pytest.warns(UserWarning, match="reach 2 steps, the plan 4"):
+        mpc = KoopmanMPC(model, 4, output_bounds=CEILING, soft=False)
+    np.testing.assert_allclose(mpc._weights.output_bounds[1, :, 0], [0.9, 0.8, 0.8, 0.8])
+
+
+def test_in_a_tube_hard_bounds_hold_at_every_step(linear_model: Make) -> None:
+    model, N, w = linear_model(F, G), 12, np.array([0.02, 0.03])
+    rng, sides = np.random.default_rng(0), []
+    mpc = KoopmanMPC(
+        model,
+        N,
+        [1, 0],
+        1e-3,
+        reference=[1.5, 0.0],
+        output_bounds=CEILING,
+        soft=False,
+        tighten=tube_margins(model, N, w, Q=[1, 0], R=0.1),
+        input_bounds=(-2, 2),
+    )
+    x, highest = np.zeros(2), -np.inf
+    for _ in range(1000):
+        sides.append(rng.choice([-1.0, 1.0], 2))  # noise at its worst
+        x = F @ x + G @ mpc.act(x) + w * sides[-1]
+        highest = max(highest, x[0])
+        assert mpc.last is not None
+        assert mpc.last.rung == "solved"
+    assert highest <= 1.0 + 1e-8
+    assert highest > 0.9
+
+
+def test_the_tube_holds_every_deviation_under_feedback(linear_model: Make) -> None:
+    """Against extreme noise sequences, simulated; the widest comes close to the bound."""
+    model, w = linear_model(F, G), np.array([0.02, 0.03])
+    margin = tube_margins(model, 15, w)
+    K, _ = riccati(model, np.zeros(2), np.zeros(1), np.eye(2), np.eye(1))
+    closed = F - G @ K
+    for i in range(2):
+        signs = [np.sign(np.linalg.matrix_power(closed, 14 - j)[i]) for j in range(15)]
+        e = np.zeros(2)
+        for s in signs:
+            e = closed @ e + w * s
+        assert e[i] == pytest.approx(margin[-1, i], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("tighten", "message"),
+    [
+        (-0.1, "smallest entry -0.1; expected margins of at least 0"),
+        ([0.1, 0.1, 0.1], r"shape \(3,\)"),
+        ("yes", "tighten is 'yes'; expected"),
+        (True, "tighten is True; expected"),
+    ],
+)
+def test_margins_that_are_none_are_refused(linear_model: Make, tighten: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        KoopmanMPC(linear_model(F, G), 4, output_bounds=(-1, 1), tighten=tighten)
+
+
+def test_a_plant_that_cannot_be_stabilised_has_no_tube(linear_model: Make) -> None:
+    with pytest.raises(ValueError, match="does not stabilise"):
+        tube_margins(linear_model([[1.1]], [[0.0]]), 5, 0.1)
