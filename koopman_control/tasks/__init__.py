@@ -2,6 +2,7 @@
 
 from koopman_control.tasks.inverted_double_pendulum import INVERTED_DOUBLE_PENDULUM
 from koopman_control.tasks.inverted_pendulum import INVERTED_PENDULUM
+from koopman_control.tasks.lunar_lander import LUNAR_LANDER
 from koopman_control.tasks.mountain_car import MOUNTAIN_CAR
 from koopman_control.tasks.pendulum import PENDULUM
 from koopman_control.tasks.reacher import REACHER
@@ -15,6 +16,7 @@ TASKS: dict[str, Task] = {
     for task in (
         INVERTED_DOUBLE_PENDULUM,
         INVERTED_PENDULUM,
+        LUNAR_LANDER,
         MOUNTAIN_CAR,
         PENDULUM,
         REACHER,

@@ -27,6 +27,7 @@ from koopman_control.trajectories import (
     Trajectory,
     open_environment,
     save_trajectories,
+    stretches,
     total_steps,
 )
 
@@ -223,7 +224,8 @@ def _errors_per_rollout(task: Task, learned: Learned) -> tuple[dict[str, Array],
         return dict(estimator.cv_error_), learned.model
     features = clone(estimator.choices_[0].features)
     settings = clone(estimator).set_params(features=features, coupling="linear", rollout="linear")
-    twin = settings.fit(learned.data)
+    data = learned.data if task.described is None else stretches(learned.data, task.described)
+    twin = settings.fit(data)
     return {"linear": twin.cv_error_["linear"], **estimator.cv_error_}, twin.model_
 
 

@@ -43,6 +43,8 @@ class Task:
         input_reference: Target of the inputs, or a function of the observation.
         excitation: Signal of the first steps.
         noise: Signal added to the controller while it collects; None adds nothing.
+        described: Tells for observations (T, p) which ones the model is to describe (free flight,
+            say, without the landing); fits leave the others out. None: all.
         state_names: Labels of the states with their units, for the figures; None: the model's own.
         mpc: Further settings of `KoopmanMPC`.
 
@@ -74,6 +76,7 @@ class Task:
     input_reference: float | Callable[[Array], Any] = 0.0
     excitation: Signal = HeldUniform(hold=(1, 10))  # noqa: RUF009  # frozen
     noise: Signal | None = None
+    described: Callable[[Array], Any] | None = None
     state_names: tuple[str, ...] | None = None
     mpc: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,6 +122,7 @@ class Task:
             n_rounds=self.n_rounds,
             excitation=self.excitation,
             noise=self.noise,
+            described=self.described,
             seed=seed,
             on_step=on_step,
         )
