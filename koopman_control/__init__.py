@@ -1,7 +1,7 @@
 """Real-time convex model-predictive control learned from data, without gradients.
 
 The rooms, in the order the data walks through them: `trajectories`, `features`, `identification`,
-`mpc`, `evaluation`, `tasks`.
+`forecasting`, `mpc`, `evaluation`, `tasks`.
 """
 
 from koopman_control.evaluation import (
@@ -22,6 +22,7 @@ from koopman_control.features import (
     RecurrentFeatures,
     SampledFeatures,
 )
+from koopman_control.forecasting import SampledRNN
 from koopman_control.identification import (
     EDMDc,
     LiftedModel,
@@ -88,6 +89,7 @@ __all__ = [
     "RandomPolicy",
     "RecurrentFeatures",
     "SampledFeatures",
+    "SampledRNN",
     "Task",
     "Trajectory",
     "ZeroPolicy",

@@ -1,4 +1,7 @@
-"""The command line: `run` does the whole job for an environment, `tasks` lists the ready ones."""
+"""The command line: `run` does the whole job for an environment, `tasks` lists the ready ones.
+
+`forecast` has a file of its own.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from koopman_control.cli_errors import one_sentence
+from koopman_control.cli_forecast import forecast
 from koopman_control.common import ensure_writable_folder
 from koopman_control.evaluation import metrics_json
 from koopman_control.tasks import TASKS, Task
@@ -35,7 +40,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-INTERRUPTED = 130  # exit status of a program stopped by Ctrl-C
+app.command()(forecast)
 
 
 @app.callback()
@@ -76,7 +81,7 @@ def run(
     controller. Writes report.html, metrics.json, model.npz, trajectories.npz and figures to
     OUTPUT/<env>-<time>/.
     """
-    with _one_sentence(debug):
+    with one_sentence(debug):
         task = _task_for(env_id)
         folder = ensure_writable_folder(_run_folder(output, env_id))
         with _saving_what_was_collected(folder), _bars(task.n_steps, episodes) as progress:
@@ -122,24 +127,6 @@ def _task_for(env_id: str) -> Task:
 def _run_folder(output: Path, env_id: str) -> Path:
     name = env_id.rpartition("/")[2]
     return output / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-@contextmanager
-def _one_sentence(debug: bool) -> Iterator[None]:
-    """Turn errors into one sentence and a non-zero exit status."""
-    try:
-        yield
-    except CollectionInterrupted as stop:
-        typer.echo(str(stop), err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except KeyboardInterrupt:
-        typer.echo("Interrupted.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, TypeError, OSError, gym.error.Error, ImportError) as error:
-        if debug:
-            raise
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 @contextmanager
@@ -201,6 +188,8 @@ def _table(result: Run) -> Table:
     table.add_row("   worst episode", f"{e.worst:.2f}")
     for name, mean in m["references"].items():
         table.add_row(f"{name}, mean", f"{mean:.2f}")
+    if m["normalised_score"] is not None:
+        table.add_row("score, random 0, reference 1", f"{m['normalised_score']:.4f}")
     table.add_row("episodes (seeds)", f"{len(e.seeds)} ({first} ... {last})")
     table.add_row("environment steps used", f"{m['data_steps']}")
     table.add_row("fit / learning, s", f"{m['fit_seconds']:.2f} / {m['learn_seconds']:.2f}")

@@ -1,8 +1,16 @@
 """Closed-loop episodes, statistics, figures and the report."""
 
+from koopman_control.evaluation.backtest import Backtest, backtest
 from koopman_control.evaluation.baselines import RandomPolicy, ZeroPolicy
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
 from koopman_control.evaluation.evaluate import evaluate
+from koopman_control.evaluation.forecasts import (
+    continuous_ranked_probability_score,
+    mean_squared_error,
+    spectrum_distance,
+    state_space_divergence,
+    valid_prediction_time,
+)
 from koopman_control.evaluation.learn import Learned, Round, learn
 from koopman_control.evaluation.metrics import metrics_json, package_versions
 from koopman_control.evaluation.report import write_report
@@ -15,6 +23,7 @@ from koopman_control.evaluation.statistics import (
 )
 
 __all__ = [
+    "Backtest",
     "Episode",
     "Evaluation",
     "Learned",
@@ -23,13 +32,19 @@ __all__ = [
     "Round",
     "ZeroPolicy",
     "action_bounds",
+    "backtest",
     "bootstrap_interval",
+    "continuous_ranked_probability_score",
     "evaluate",
     "interquartile_mean",
     "learn",
+    "mean_squared_error",
     "metrics_json",
     "package_versions",
     "paired_difference",
     "run_episode",
+    "spectrum_distance",
+    "state_space_divergence",
+    "valid_prediction_time",
     "write_report",
 ]

@@ -28,11 +28,8 @@ from koopman_control.trajectories import (
     Signal,
     Trajectory,
     collect,
-    stretches,
     total_steps,
 )
-
-Usable = Callable[[list[Trajectory]], list[Trajectory]]  # what of the data the model describes
 
 TOLERATED = 1.1  # a new model may have up to this factor of the old one's error
 
@@ -95,7 +92,7 @@ def learn(
     n_rounds: int = 1,
     excitation: Signal | None = None,
     noise: Signal | None = None,
-    described: Callable[[Array], Any] | None = None,
+    until: Callable[[Array], bool] | None = None,
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,
 ) -> Learned:
@@ -111,8 +108,8 @@ def learn(
             excitation only.
         excitation: Open-loop signal of the first steps; default uniform, held for 1 to 10 steps.
         noise: Signal added to the controller's actions while collecting; None adds nothing.
-        described: Tells for observations (T, p) which ones the model is to describe; the others are
-            left out of the fits, though their steps count. None takes all.
+        until: Says of an observation whether to break the episode off there and reset, while
+            collecting; None never does.
         seed: Determines reset seeds and everything random in the signals.
         on_step: Called after each environment step with the number of steps so far.
 
@@ -146,15 +143,18 @@ def learn(
         counted = None if on_step is None else lambda steps: on_step(done + steps)
         extra = noise if isinstance(policy, KoopmanMPC) else None
         return collect(
-            env, policy, n_steps=up_to - done, seed=round_seed, noise=extra, on_step=counted
+            env,
+            policy,
+            n_steps=up_to - done,
+            seed=round_seed,
+            noise=extra,
+            until=until,
+            on_step=counted,
         )
-
-    def usable(runs: list[Trajectory]) -> list[Trajectory]:
-        return runs if described is None else stretches(runs, described)
 
     with threadpool_limits(limits=1), _carrying(data):
         data.extend(more(signal, first, int(seeds[0])))
-        best, record = _first_fit(estimator, data, usable)
+        best, record = _first_fit(estimator, data)
         history = [record]
         acting = controller(best.model_)
         edges = np.linspace(first, budget, rounds + 1).astype(int)[1:]
@@ -163,7 +163,7 @@ def learn(
                 continue
             new = more(acting, int(edge), int(round_seed))
             data.extend(new)
-            best, record = _refit(estimator, best, data[: -len(new)], new, usable)
+            best, record = _refit(estimator, best, data[: -len(new)], new)
             history.append(record)
             if record.kept:
                 acting = controller(best.model_)
@@ -183,23 +183,18 @@ def _carrying(data: list[Trajectory]) -> Iterator[None]:
         raise CollectionInterrupted(list(data)) from None
 
 
-def _first_fit(settings: EDMDc, data: list[Trajectory], usable: Usable) -> tuple[EDMDc, Round]:
-    fitted, seconds = _timed_fit(settings, usable(data))
+def _first_fit(settings: EDMDc, data: list[Trajectory]) -> tuple[EDMDc, Round]:
+    fitted, seconds = _timed_fit(settings, data)
     return fitted, Round(total_steps(data), _returns(data), fitted.choices_[0].score, True, seconds)
 
 
 def _refit(
-    settings: EDMDc,
-    old: EDMDc,
-    data: list[Trajectory],
-    new: list[Trajectory],
-    usable: Usable,
+    settings: EDMDc, old: EDMDc, data: list[Trajectory], new: list[Trajectory]
 ) -> tuple[EDMDc, Round]:
     """Fit to all data; keep the old model if it predicts the new data clearly better."""
-    before, now = usable(data), usable(new)
-    fitted, seconds = _timed_fit(settings, [*before, *now])
-    error = -fitted.score_left_out(before, now)
-    kept = error <= TOLERATED * -old.score(now)
+    fitted, seconds = _timed_fit(settings, [*data, *new])
+    error = -fitted.score_left_out(data, new)
+    kept = error <= TOLERATED * -old.score(new)
     record = Round(total_steps([*data, *new]), _returns(new), error, kept, seconds)
     return (fitted if kept else old), record
 

@@ -18,7 +18,6 @@ from koopman_control.trajectories.excitation import (
 from koopman_control.trajectories.log_report import LogReport
 from koopman_control.trajectories.logs import from_table, split_at_gaps
 from koopman_control.trajectories.store import load_trajectories, save_trajectories
-from koopman_control.trajectories.stretches import stretches
 from koopman_control.trajectories.trajectory import Trajectory, check_trajectories, total_steps
 
 __all__ = [
@@ -42,6 +41,5 @@ __all__ = [
     "require_continuous",
     "save_trajectories",
     "split_at_gaps",
-    "stretches",
     "total_steps",
 ]

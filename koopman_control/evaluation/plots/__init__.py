@@ -1,5 +1,6 @@
 """The figures of the report: one function each, plain arrays in, a matplotlib `Figure` out."""
 
+from koopman_control.evaluation.plots.forecast import forecast_figure
 from koopman_control.evaluation.plots.learning import learning_curve
 from koopman_control.evaluation.plots.live import LivePlot
 from koopman_control.evaluation.plots.loop import closed_loop
@@ -15,6 +16,7 @@ __all__ = [
     "closed_loop",
     "eigenvalue_residuals",
     "eigenvalues",
+    "forecast_figure",
     "learning_curve",
     "plan",
     "prediction_fan",

@@ -1,0 +1,134 @@
+"""The command `forecast`: a table with dates in; forecasts, scores and a figure out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from koopman_control.cli_errors import one_sentence
+from koopman_control.common import (
+    ensure_writable_folder,
+    optional_package,
+    write_atomically,
+    write_text_atomically,
+)
+from koopman_control.evaluation import Backtest, backtest, metrics_json, package_versions
+from koopman_control.evaluation.plots import forecast_figure
+from koopman_control.forecasting import TimeTable, time_table
+
+
+class Fill(StrEnum):
+    """Ways to fill gaps."""
+
+    linear = "linear"
+    previous = "previous"
+
+
+def forecast(
+    data: Annotated[Path, typer.Argument(help="CSV file with a column of dates.")],
+    target: Annotated[list[str], typer.Option(help="Column to forecast; may be repeated.")],
+    horizon: Annotated[int, typer.Option(min=1, help="Number of rows to forecast.")],
+    beside: Annotated[
+        list[str] | None, typer.Option("--with", help="Column that helps; may be repeated.")
+    ] = None,
+    date: Annotated[str | None, typer.Option(help="Column of dates, if not called so.")] = None,
+    fill: Annotated[
+        Fill | None, typer.Option(help="Fill missing rows and values; else they are an error.")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(min=0, help="Past rows that count; the horizon, at most 200.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Size of the ensemble.")] = 4,
+    level: Annotated[float, typer.Option(help="Probability of the interval.")] = 0.9,
+    output: Annotated[Path, typer.Option(help="Folder in which a folder is made.")] = Path("runs"),
+    json: Annotated[
+        bool, typer.Option("--json", help="Print scores.json and nothing else to standard output.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+) -> None:
+    """Forecast columns of a CSV file with a sampled recurrent network.
+
+    Fits to the first four fifths of the rows, with the time of day as known input, judges forecasts
+    of the rest beside persistence, refits to all and looks ahead. Writes forecast.csv (with
+    intervals), scores.json and forecast.png to OUTPUT/<file>-<time>/.
+    """
+    with one_sentence(debug):
+        table = _read(data, [*target, *(beside or [])], date, fill)
+        name = f"{data.name.partition('.')[0]}-{time.strftime('%Y%m%d-%H%M%S')}"
+        folder = ensure_writable_folder(output / name)
+        for repair in table.repairs:
+            typer.echo(f"Note: {repair}.", err=True)
+        result = backtest(table, len(target), horizon, memory=memory, n_draws=draws, level=level)
+        scores = metrics_json(
+            result.scores | {"repairs": table.repairs, "versions": package_versions()}
+        )
+        write_text_atomically(folder / "scores.json", scores)
+        write_text_atomically(folder / "forecast.csv", _csv(table, result, level))
+        _draw(folder / "forecast.png", table, result, level)
+        if json:
+            typer.echo(scores, nl=False)
+        else:
+            typer.echo(_summary(result))
+            typer.echo(f"Forecasts, scores and figure: {folder}")
+
+
+def _read(path: Path, columns: list[str], date: str | None, fill: Fill | None) -> TimeTable:
+    pandas = optional_package("pandas", "forecast")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise ValueError(f"column {twice[0]!r} is named twice; name each column once")
+    return time_table(pandas.read_csv(path), columns, date, None if fill is None else fill.value)
+
+
+def _csv(table: TimeTable, result: Backtest, level: float) -> str:
+    """Write one row per date: every target with its bounds; an unknown bound stays empty."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    names = result.scores["targets"]
+    rows.writerow(["date", *(f"{name}{end}" for name in names for end in ("", " low", " high"))])
+    low, high = result.ahead.interval(level)
+    values = np.stack([result.ahead.mean, low, high], axis=-1).reshape(len(low), -1)
+    for date, row in zip(table.dates_after(len(low)), values, strict=True):
+        day = np.datetime_as_string(date, unit="s").replace("T", " ")
+        rows.writerow([day, *(f"{value:.10g}" if np.isfinite(value) else "" for value in row)])
+    return text.getvalue()
+
+
+def _draw(path: Path, table: TimeTable, result: Backtest, level: float) -> None:
+    ahead = result.ahead
+    low, high = ahead.interval(level)
+    H = len(low)
+    figure = forecast_figure(
+        (table.dates[-2 * H :], table.rows[-2 * H :, 0]),
+        (table.dates_after(H), ahead.mean[:, 0], low[:, 0], high[:, 0]),
+        {method.replace("_", " "): sizes for method, sizes in result.errors.items()},
+        table.names[0],
+        level,
+    )
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
+
+
+def _summary(result: Backtest) -> str:
+    scores, lines = result.scores, []
+    for j, name in enumerate(scores["targets"]):
+        errors = ", ".join(
+            f"{method.replace('_', ' ')} {scores[f'mse_{method}'][j]:.4g}"
+            for method in result.errors
+        )
+        lines.append(
+            f"{name}: mean squared error on {scores['n_windows']} held-out windows: {errors}"
+        )
+        lines.append(
+            f"   {100 * scores['coverage'][j]:.1f} % within the {100 * scores['level']:g} % "
+            f"interval, CRPS {scores['crps'][j]:.4g}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""Prediction intervals: the spread of an ensemble, scaled by what held-out forecasts missed.
+
+An error is divided by a size that depends on the forecast: the spread over feature draws plus the
+usual error at that lead. The conformal quantile of these ratios on held-out windows, times the
+size, is a bound that new errors respect as often as promised ("normalised conformal prediction",
+Papadopoulos et al. 2008), assuming that the future resembles the last fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from koopman_control.common.arrays import Array
+from koopman_control.identification.quantiles import conformal_quantiles
+
+TINY = float(np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What held-out forecasts missed.
+
+    Args:
+        usual: Root-mean-square error at each lead, standardised, shape (H, p).
+        ratios: Signed errors over their size, NaN outside the data, shape (W, H, p).
+    """
+
+    usual: Array
+    ratios: Array
+
+    @classmethod
+    def of(cls, members: Array, truth: Array) -> Calibration:
+        """Compare ensembles (n, W, H, p) with the truth (W, H, p), NaN where it is not known."""
+        errors = truth - members.mean(axis=0)
+        known = ~np.isnan(errors)
+        counts = np.maximum(known.sum(axis=0), 1)
+        usual = np.sqrt((np.where(known, errors, 0.0) ** 2).sum(axis=0) / counts)
+        return cls(usual, errors / sizes(members, usual))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecasts with their uncertainty, in the user's units.
+
+    Args:
+        mean: Mean of the ensemble, shape (H, p) or (S, H, p).
+        size: What a ratio of 1 amounts to, of the same shape.
+        ratios: Signed errors over their size on W held-out windows, shape (W, H, p).
+    """
+
+    mean: Array
+    size: Array
+    ratios: Array
+
+    def interval(self, level: float = 0.9) -> tuple[Array, Array]:
+        """Return lower and upper bounds; at each lead by itself they hold with probability `level`.
+
+        Infinite where there were too few held-out windows for the level.
+
+        Raises:
+            ValueError: If level is not between 0 and 1.
+        """
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"level is {level!r}; expected a number between 0 and 1, such as 0.9")
+        bound = conformal_quantiles(np.abs(self.ratios), np.array([level]))[0]
+        return self.mean - bound * self.size, self.mean + bound * self.size
+
+    def of_outputs(self, columns: Sequence[int]) -> Forecast:
+        """Return the forecast of some outputs only."""
+        return Forecast(*(array[..., columns] for array in (self.mean, self.size, self.ratios)))
+
+    def samples(self) -> Array:
+        """Return equally likely outcomes, one per held-out window: (W, H, p) or (W, S, H, p).
+
+        Windows that end before the horizon are left out.
+        """
+        ratios = self.ratios[~np.isnan(self.ratios).any(axis=(1, 2))]
+        if self.mean.ndim == 3:
+            ratios = ratios[:, None]
+        outcomes: Array = self.mean + ratios * self.size
+        return outcomes
+
+
+def sizes(members: Array, usual: Array) -> Array:
+    """Return the size of errors to expect, (..., H, p), from an ensemble (n, ..., H, p)."""
+    expected: Array = members.std(axis=0) + np.maximum(usual, TINY)
+    return expected

@@ -1,0 +1,225 @@
+"""The sampled RNN: a forecaster of time series whose fit is one least-squares solve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+
+from koopman_control.common.arrays import Array, positive_int
+from koopman_control.features import FeatureMap, SampledFeatures
+from koopman_control.features.draws import redrawn
+from koopman_control.forecasting.ensemble import Ensemble
+from koopman_control.forecasting.frame import Frame
+from koopman_control.forecasting.intervals import Forecast, sizes
+from koopman_control.forecasting.origins import STRENGTHS, time_folds
+from koopman_control.forecasting.series import Series, checked_histories, checked_series
+from koopman_control.identification.errors import bounded_score, windows_of
+from koopman_control.identification.selection import Choice
+from koopman_control.identification.settings import feature_maps, regularizations
+from koopman_control.identification.threads import single_threaded_blas
+
+N_FEATURES, STEEPNESS = 500, 0.4  # the smoothness that served Lorenz's system best
+
+
+class SampledRNN(BaseEstimator):  # type: ignore[misc]
+    """A recurrent network with a sampled hidden layer, fitted without gradients.
+
+    Predicts y+ = y + K [1, x, u, features(x, u)], where the state x holds the newest outputs y and
+    a memory of earlier ones, and lifts again at every step. K is one least-squares solve.
+    Features and regularisation are chosen by forecasting several steps ahead from several origins,
+    each time with a fit to the past alone.
+
+    Args:
+        features: A feature map, or several candidates (of different widths, say) of which the best
+            is kept; None takes 500 sampled features.
+        memory: Number of past steps the state remembers, for series that do not show all.
+        n_recurrent: Neurons of a random recurrent layer that holds the memory and forgets over
+            `memory` steps; 0 keeps the past steps themselves.
+        increments: Whether steps y+ - y are regressed (a skip connection) rather than y+.
+        regularization: Weight of the ridge term, at least 0, or "cv" to choose it from 0 and
+            1e-20 ... 1.
+        horizon: Longest forecast judged, and the longest that has intervals, in steps.
+        n_folds: Parts in time of the cross-validation; 0 does without (and without intervals), for
+            a single feature map and a given regularisation.
+        n_draws: Draws of the features, each fitted by itself, whose forecasts are averaged.
+        random_state: Seed of the recurrent layer and of the features where `features` is None.
+
+    Attributes:
+        choices_: All candidates with their cross-validated scores, best first.
+        cv_error_: Held-out error 1 ... horizon steps ahead, in standard deviations.
+
+    Example:
+        >>> t = np.arange(300)
+        >>> rnn = SampledRNN(SampledFeatures(20, random_state=0), memory=2).fit(np.sin(0.1 * t))
+        >>> np.allclose(rnn.forecast(np.sin(0.1 * t), 50)[:, 0], np.sin(0.1 * (300 + t[:50])))
+        True
+    """
+
+    choices_: list[Choice]
+    cv_error_: Array
+    _ensemble: Ensemble
+    _like: Series
+
+    def __init__(
+        self,
+        features: FeatureMap | Sequence[FeatureMap] | None = None,
+        *,
+        memory: int = 0,
+        n_recurrent: int = 0,
+        increments: bool = True,
+        regularization: float | Literal["cv"] = "cv",
+        horizon: int = 20,
+        n_folds: int = 4,
+        n_draws: int = 1,
+        random_state: int = 0,
+    ) -> None:
+        self.features = features
+        self.memory = memory
+        self.n_recurrent = n_recurrent
+        self.increments = increments
+        self.regularization = regularization
+        self.horizon = horizon
+        self.n_folds = n_folds
+        self.n_draws = n_draws
+        self.random_state = random_state
+
+    def fit(self, series: Any, y: None = None, *, inputs: Any = None) -> SampledRNN:
+        """Fit to one or several series, of any lengths.
+
+        Args:
+            series: Rows of outputs, shape (T, p) or (T,), a pandas frame, or a `Trajectory`, whose
+                actions are the inputs; or a list of these, or shape (S, T, p).
+            y: Ignored, for scikit-learn.
+            inputs: Exogenous inputs, shape (T, m): row i acts from row i of the series to row
+                i + 1 (the last may be left out). For several series, a list of these.
+
+        Returns:
+            The fitted estimator.
+
+        Raises:
+            TypeError: If settings or data are of the wrong kind.
+            ValueError: If settings are out of range, or data hold NaN, a constant column or too few
+                rows; the message names them.
+        """
+        maps, strengths = self._checked_settings()
+        data = checked_series(series, inputs)
+        with single_threaded_blas():
+            frame = Frame.of(data, self.memory, self.n_recurrent, self.random_state)
+            runs = frame.runs(data)
+            folds = time_folds(runs, self.n_folds) if self.n_folds else [runs]
+            if self.n_folds and len(folds) < 2:
+                raise ValueError(
+                    "series make a single snapshot pair beyond the memory; expected at least two "
+                    "for cross-validation"
+                )
+            ensemble = Ensemble.chosen(self, frame, folds, maps, strengths)
+        self._ensemble, self._like = ensemble, data[0]
+        self.choices_, self.cv_error_ = ensemble.choices, ensemble.error_per_step
+        return self
+
+    def partial_fit(self, series: Any, y: None = None, *, inputs: Any = None) -> SampledRNN:
+        """Add series to the fit; memory does not grow with them.
+
+        The first call is a `fit`, which chooses scales, features and regularisation; these and the
+        intervals then stay. After that, the coefficients are those of a fit with these to all data
+        so far. Arguments are those of `fit`; a new series does not continue the one before.
+
+        Raises:
+            ValueError: If the columns differ from those before; else as `fit`.
+        """
+        if not hasattr(self, "_ensemble"):
+            return self.fit(series, inputs=inputs)
+        data = checked_series(series, inputs, self._like)
+        with single_threaded_blas():
+            self._ensemble.add(self._ensemble.frame.runs(data))
+        return self
+
+    def forecast(self, history: Any, horizon: int, inputs: Any = None) -> Array:
+        """Predict the rows that follow a history, or many histories at once.
+
+        Args:
+            history: At least `memory` + 1 rows, of the kinds that `fit` takes; several histories as
+                a list or as shape (S, T, p).
+            horizon: Number of steps H.
+            inputs: Exogenous inputs from the history's first row to the horizon, shape
+                (T - 1 + H, m); for a `Trajectory`, those of the horizon, shape (H, m). For several
+                histories, a list of these.
+
+        Returns:
+            Shape (H, p), or (S, H, p) for several histories. Forecasts stay within the range of the
+            data they were fitted to, widened on both sides by its width.
+
+        Raises:
+            ValueError: If the history is too short, rows or columns do not match, or there is NaN.
+        """
+        members, single = self._predicted(history, horizon, inputs)
+        mean = self._ensemble.frame.in_units(members.mean(axis=0))
+        return mean[0] if single else mean
+
+    def forecast_with_intervals(self, history: Any, horizon: int, inputs: Any = None) -> Forecast:
+        """Predict as `forecast` does, with intervals and samples of what may come.
+
+        Raises:
+            ValueError: If the horizon is longer than the one of the fit, or n_folds was 0; else as
+                `forecast`.
+        """
+        members, single = self._predicted(history, horizon, inputs)
+        calibration = self._ensemble.calibration
+        if calibration is None or horizon > len(calibration.usual):
+            raise ValueError(
+                f"horizon is {horizon}, intervals were calibrated for horizon={self.horizon} with "
+                f"n_folds={self.n_folds}; fit with a horizon as long and n_folds of at least 2"
+            )
+        frame = self._ensemble.frame
+        mean = frame.in_units(members.mean(axis=0))
+        size = sizes(members, calibration.usual[:horizon]) * frame.scale
+        ratios = calibration.ratios[:, :horizon]
+        if single:
+            mean, size = mean[0], size[0]
+        return Forecast(mean, size, ratios)
+
+    def score(self, series: Any, y: None = None, *, inputs: Any = None) -> float:
+        """Return minus the multi-step error: 0 is perfect, -1 no better than the mean."""
+        check_is_fitted(self, "choices_")
+        data = checked_series(series, inputs, self._like)
+        windows = windows_of(self._ensemble.frame.runs(data), self.horizon)
+        return -bounded_score(self._ensemble.errors(windows))
+
+    def _predicted(self, history: Any, horizon: int, inputs: Any) -> tuple[Array, bool]:
+        """Return standardised predictions of every member, (n, S, H, p), and if S was not given."""
+        check_is_fitted(self, "choices_")
+        positive_int("horizon", horizon)
+        frame = self._ensemble.frame
+        length = frame.memory.length
+        Y, U, single = checked_histories(history, inputs, horizon, length, self._like)
+        Y, U = frame.outputs(Y), frame.inputs(U)
+        with single_threaded_blas():
+            x0 = frame.memory.last(Y, U[:, :length])
+            return self._ensemble.rolled_out(x0, U[:, length:]), single
+
+    def _checked_settings(self) -> tuple[list[FeatureMap], Sequence[float]]:
+        positive_int("horizon", self.horizon)
+        positive_int("n_draws", self.n_draws)
+        positive_int("memory", self.memory, minimum=0)
+        if positive_int("n_recurrent", self.n_recurrent, minimum=0) and not self.memory:
+            raise ValueError(
+                f"n_recurrent is {self.n_recurrent} with memory=0; give the number of steps after "
+                "which the recurrent layer forgets as memory"
+            )
+        default = SampledFeatures(N_FEATURES, steepness=STEEPNESS, random_state=self.random_state)
+        maps = feature_maps(default if self.features is None else self.features)
+        if self.n_draws > 1:
+            for features in maps:
+                redrawn(features, 1)  # refuses what has only one draw, before the first fit
+        strengths = regularizations(self.regularization, STRENGTHS)
+        if self.n_folds != 0:
+            positive_int("n_folds", self.n_folds, minimum=2)
+        elif len(strengths) > 1 or len(maps) > 1:
+            raise ValueError(
+                "n_folds is 0, which leaves nothing to choose by; expected a number as "
+                "regularization and a single feature map, or at least 2 folds"
+            )
+        return [clone(features) for features in maps], strengths

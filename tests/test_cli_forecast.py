@@ -1,0 +1,157 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from koopman_control.cli import app
+
+pytest.importorskip("pandas", reason="needs pip install pandas")
+
+HOUR = np.timedelta64(1, "h")
+N = 24 * 30
+
+
+def weather(seed: int = 0) -> tuple[list[str], np.ndarray]:
+    """Make hourly temperatures: a daily wave, a slow one, and noise."""
+    t = np.arange(N)
+    rng = np.random.default_rng(seed)
+    values = 10 + 5 * np.sin(2 * np.pi * t / 24) + 2 * np.sin(t / 60) + 0.1 * rng.normal(size=N)
+    dates = np.datetime64("2024-03-01T00:00:00") + HOUR * t
+    return [str(date).replace("T", " ") for date in dates], values
+
+
+def write(path: Path, dates: list[str], values: np.ndarray, name: str = "date") -> Path:
+    rows = "\n".join(
+        f"{d},{'' if np.isnan(v) else v},1.0" for d, v in zip(dates, values, strict=True)
+    )
+    path.write_text(f"{name},T,still\n{rows}\n", "utf-8")
+    return path
+
+
+def call(*arguments: str | Path | int) -> Result:
+    return CliRunner().invoke(app, ["forecast", *(str(argument) for argument in arguments)])
+
+
+def test_a_table_becomes_forecasts_scores_and_a_figure(tmp_path: Path) -> None:
+    data = write(tmp_path / "weather.csv", *weather())
+    out = tmp_path / "runs"
+    result = call(
+        data,
+        "--target",
+        "T",
+        "--horizon",
+        24,
+        "--memory",
+        3,
+        "--draws",
+        2,
+        "--output",
+        out,
+        "--json",
+    )
+    assert result.exit_code == 0, result.output
+    (folder,) = out.iterdir()
+    scores = json.loads(result.stdout)
+    assert scores == json.loads((folder / "scores.json").read_text("utf-8"))
+    assert scores["mse_model"][0] < 0.5 * scores["mse_same_as_yesterday"][0]
+    assert scores["mse_same_as_yesterday"][0] < 0.5 * scores["mse_persistence"][0]
+    assert 0.8 < scores["coverage"][0] < 1.0
+    with (folder / "forecast.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24
+    assert rows[0]["date"] == "2024-03-31 00:00:00"
+    assert all(float(r["T low"]) < float(r["T"]) < float(r["T high"]) for r in rows)
+    truth = 10 + 5 * np.sin(2 * np.pi * np.arange(N, N + 24) / 24)
+    truth += 2 * np.sin(np.arange(N, N + 24) / 60)
+    assert np.abs([float(r["T"]) for r in rows] - truth).max() < 1.0
+    assert (folder / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+def broken(kind: str) -> tuple[list[str], np.ndarray]:
+    dates, values = weather()
+    if kind == "hole":
+        values[[7, 90]] = np.nan
+    elif kind == "missing":
+        dates, values = dates[:40] + dates[43:], np.delete(values, [40, 41, 42])
+    elif kind == "repeated":
+        dates[51] = dates[50]
+    elif kind == "back":
+        dates[60], dates[61] = dates[61], dates[60]
+    elif kind == "mixed":
+        dates, values = dates[:400] + dates[400::3], np.append(values[:400], values[400::3])
+    elif kind == "unread":
+        dates[12] = "yesterday"
+    return dates, values
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("hole", "2 rows (7, 90)"),
+        ("missing", "3 rows are missing from the table, first after row 39"),
+        ("repeated", "repeats the date before in row 51"),
+        ("back", "goes back in time in row 61; sort the table"),
+        ("mixed", "mixes sampling rates: most rows are 3600 s apart, row 401 comes 10800 s after"),
+        ("unread", "holds 'yesterday', no date, in row 12"),
+    ],
+)
+def test_a_broken_table_is_one_sentence_with_the_rows(kind: str, says: str, tmp_path: Path) -> None:
+    data = write(tmp_path / "weather.csv", *broken(kind))
+    result = call(data, "--target", "T", "--horizon", 24, "--output", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("how", ["linear", "previous"])
+def test_gaps_are_filled_where_that_is_asked_for(how: str, tmp_path: Path) -> None:
+    dates, values = broken("missing")
+    values[7] = np.nan
+    data = write(tmp_path / "weather.csv", dates, values)
+    out = tmp_path / "runs"
+    quick: list[str | int] = [
+        "--target",
+        "T",
+        "--horizon",
+        12,
+        "--memory",
+        3,
+        "--draws",
+        1,
+        "--json",
+    ]
+    result = call(data, *quick, "--fill", how, "--output", out)
+    assert result.exit_code == 0, result.output
+    repairs = ["filled in 3 missing rows", "filled 1 missing values"]
+    assert json.loads(result.stdout)["repairs"] == repairs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--target", "P", "--horizon", 5], "no column 'P'; it has ['date', 'T', 'still']"),
+        (["--target", "T", "--horizon", 5, "--with", "still"], "leave constant columns out"),
+        (["--target", "T", "--horizon", 500], "720 rows; expected at least"),
+        (["--target", "T", "--horizon", 5, "--date", "when"], "no column 'when'"),
+        (["--target", "T", "--target", "T", "--horizon", 5], "named twice"),
+    ],
+)
+def test_wrong_choices_are_one_sentence(
+    arguments: list[str | int], says: str, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "weather.csv", *weather())
+    result = call(data, *arguments, "--output", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert says in result.stderr
+
+
+def test_a_horizon_of_zero_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    data = write(tmp_path / "weather.csv", *weather())
+    assert call(data, "--target", "T", "--horizon", 0).exit_code == 2
+    result = call(tmp_path / "none.csv", "--target", "T", "--horizon", 5)
+    assert result.exit_code == 1
+    assert "there is no file" in result.stderr
