@@ -40,7 +40,8 @@ class Task:
         angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
             observation.
         memory: Number of past steps and inputs that the model's state also holds; see `EDMDc`.
-        reference: Target of the states, or a function of the observation.
+        reference: Target of the states, a trajectory of it for a whole episode, shape (T, d), or a
+            function of the observation.
         input_reference: Target of the inputs, or a function of the observation.
         excitation: Signal of the first steps.
         noise: Signal added to the controller while it collects; None adds nothing.
@@ -74,7 +75,7 @@ class Task:
     states: tuple[int, ...] | None = None
     angles: tuple[Angle, ...] = ()
     memory: int = 0
-    reference: float | Callable[[Array], Any] = 0.0
+    reference: float | Array | Callable[[Array], Any] = 0.0
     input_reference: float | Callable[[Array], Any] = 0.0
     excitation: Signal = HeldUniform(hold=(1, 10))  # noqa: RUF009  # frozen
     noise: Signal | None = None
