@@ -10,24 +10,28 @@ from sklearn.base import BaseEstimator, clone
 from koopman_control.common.arrays import Array
 from koopman_control.features import Angle, FeatureMap
 from koopman_control.features.draws import redrawn
-from koopman_control.identification.averaging import averaged
+from koopman_control.identification.data.snapshots import runs_of
 from koopman_control.identification.errors import (
     bounded_score,
     scaled_errors,
     state_scale,
     windows_of,
 )
-from koopman_control.identification.finishing import finished, require_plain_fit, with_stability
-from koopman_control.identification.fitting import Fit
-from koopman_control.identification.frame import Coupling, Targets
-from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.penalties import Penalty
-from koopman_control.identification.preparation import batches
-from koopman_control.identification.rollouts import Rollout
-from koopman_control.identification.selection import Choice
-from koopman_control.identification.settings import candidate_features, checked_strengths
-from koopman_control.identification.snapshots import runs_of
-from koopman_control.identification.threads import single_threaded_blas
+from koopman_control.identification.fitting.averaging import averaged
+from koopman_control.identification.fitting.finishing import (
+    finished,
+    require_plain_fit,
+    with_stability,
+)
+from koopman_control.identification.fitting.fit import Fit
+from koopman_control.identification.fitting.frame import Coupling, Targets
+from koopman_control.identification.fitting.preparation import batches
+from koopman_control.identification.fitting.selection import Choice
+from koopman_control.identification.fitting.settings import candidate_features, checked_strengths
+from koopman_control.identification.least_squares.penalties import Penalty
+from koopman_control.identification.least_squares.threads import single_threaded_blas
+from koopman_control.identification.model.model import LiftedModel
+from koopman_control.identification.model.rollouts import Rollout
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 

@@ -8,10 +8,14 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import FourierFeatures, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.compiled import CompiledRollOut, Feedback, compiled_roll_out
-from koopman_control.identification.folding import folded
-from koopman_control.identification.relift import OneStepMap
-from koopman_control.identification.rollouts import relifted, relifted_sensitivity
+from koopman_control.identification.model.compiled import (
+    CompiledRollOut,
+    Feedback,
+    compiled_roll_out,
+)
+from koopman_control.identification.model.folding import folded
+from koopman_control.identification.model.relift import OneStepMap
+from koopman_control.identification.model.rollouts import relifted, relifted_sensitivity
 from koopman_control.trajectories import Trajectory
 
 pytest.importorskip("numba", reason="compiled roll-outs need the extra 'fast'")
@@ -124,7 +128,7 @@ def test_predictions_that_explode_are_not_finite_in_either() -> None:
 
 
 def test_hyperbolic_tangents_are_exact_to_the_last_bits() -> None:
-    from koopman_control.identification.loops import tanh_in_place
+    from koopman_control.identification.model.loops import tanh_in_place
 
     x = np.concatenate([np.linspace(-30.0, 30.0, 20001), np.logspace(-12, 1, 500), [np.inf]])
     y = x.copy()

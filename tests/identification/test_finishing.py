@@ -12,9 +12,9 @@ from koopman_control.identification import (
     refine_over_horizon,
     stabilized,
 )
-from koopman_control.identification.nearest_stable import spectral_radius
-from koopman_control.identification.stability import diverges
-from koopman_control.identification.structure import core_of
+from koopman_control.identification.model.structure import core_of
+from koopman_control.identification.refinement.nearest_stable import spectral_radius
+from koopman_control.identification.refinement.stability import diverges
 from koopman_control.trajectories import Trajectory
 
 

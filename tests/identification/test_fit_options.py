@@ -9,10 +9,10 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, RFactor, prediction_error
-from koopman_control.identification.penalties import solver_for
-from koopman_control.identification.snapshots import runs_of
-from koopman_control.identification.sparse import SparseSolver
-from koopman_control.identification.threads import n_workers, single_threaded_blas
+from koopman_control.identification.data.snapshots import runs_of
+from koopman_control.identification.least_squares.penalties import solver_for
+from koopman_control.identification.least_squares.sparse import SparseSolver
+from koopman_control.identification.least_squares.threads import n_workers, single_threaded_blas
 from koopman_control.trajectories import Trajectory
 
 FEATURES = SampledFeatures(20, random_state=0)

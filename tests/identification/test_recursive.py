@@ -3,7 +3,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import RFactor
-from koopman_control.identification.recursive import RecursiveLeastSquares
+from koopman_control.identification.least_squares.recursive import RecursiveLeastSquares
 
 
 def batch(Phi: Array, Y: Array, weights: Array, prior: float) -> Array:

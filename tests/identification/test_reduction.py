@@ -8,7 +8,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import ROLLOUTS, EDMDc, LiftedModel
-from koopman_control.identification.reduction import reduced
+from koopman_control.identification.refinement.reduction import reduced
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import Trajectory
 

@@ -6,8 +6,8 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.identification.nearest_stable import nearest_stable, spectral_radius
-from koopman_control.identification.stability import (
+from koopman_control.identification.refinement.nearest_stable import nearest_stable, spectral_radius
+from koopman_control.identification.refinement.stability import (
     diverges,
     one_step_error,
     stabilized,
