@@ -3,7 +3,11 @@
 from koopman_control.identification.analysis.diagnostics import ModelReport
 from koopman_control.identification.analysis.residuals import pseudospectrum
 from koopman_control.identification.analysis.spectrum import Spectrum, spectrum
-from koopman_control.identification.analysis.uncertainty import bootstrap_models, error_quantiles
+from koopman_control.identification.analysis.uncertainty import (
+    bootstrap_models,
+    error_quantiles,
+    predict_ensemble,
+)
 from koopman_control.identification.data.delays import (
     DelayEstimate,
     estimate_input_delay,
@@ -40,6 +44,7 @@ __all__ = [
     "correct_for_noise",
     "error_quantiles",
     "estimate_input_delay",
+    "predict_ensemble",
     "prediction_error",
     "pseudospectrum",
     "reduced",

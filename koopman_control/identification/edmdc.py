@@ -10,13 +10,7 @@ from sklearn.base import BaseEstimator, clone
 from koopman_control.common.arrays import Array
 from koopman_control.features import Angle, FeatureMap
 from koopman_control.features.draws import redrawn
-from koopman_control.identification.data.snapshots import runs_of
-from koopman_control.identification.errors import (
-    bounded_score,
-    scaled_errors,
-    state_scale,
-    windows_of,
-)
+from koopman_control.identification.errors import prediction_score
 from koopman_control.identification.fitting.averaging import averaged
 from koopman_control.identification.fitting.finishing import (
     finished,
@@ -235,10 +229,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     def score(self, data: Trajectory | Sequence[Trajectory], y: None = None) -> float:
         """Return minus the multi-step error on data: 0 is perfect, -1 no better than the mean."""
-        runs = runs_of(check_trajectories(data), self.model_.coordinates)
-        scale = state_scale(runs, self.model_.coordinates)
-        errors = scaled_errors(self.model_, windows_of(runs, self.horizon), scale, self.rollout)
-        return -bounded_score(errors)
+        return -prediction_score(self.model_, data, self.horizon, self.rollout)
 
     def score_left_out(self, seen: Sequence[Trajectory], judged: Sequence[Trajectory]) -> float:
         """Score the chosen settings on `judged`, each part of it by a fit that left it out.

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array
+from koopman_control.identification.least_squares.factor import triangular
 from koopman_control.identification.model.model import LiftedModel
-from koopman_control.identification.model.structure import core_of, lifted_pairs, triangular
+from koopman_control.identification.model.structure import core_of, lifted_pairs
 from koopman_control.trajectories import Trajectory
 
 Complex = NDArray[np.complex128]

@@ -34,13 +34,13 @@ class RFactor:
     @classmethod
     def of(cls, Phi: Array, Y: Array) -> RFactor:
         """Factorise regressors of shape (T, k) beside targets of shape (T, q)."""
-        return cls(_triangular(np.hstack([Phi, Y])), Phi.shape[1], len(Phi))
+        return cls(triangular(np.hstack([Phi, Y])), Phi.shape[1], len(Phi))
 
     @classmethod
     def merged(cls, factors: Iterable[RFactor]) -> RFactor:
         """Combine the factors of disjoint data; the result is that of all rows together."""
         parts = list(factors)
-        R = _triangular(np.vstack([part.R for part in parts]))
+        R = triangular(np.vstack([part.R for part in parts]))
         return cls(R, parts[0].n_regressors, sum(part.n_samples for part in parts))
 
     def solver(self, truncate: bool = False) -> RidgeSolver:
@@ -113,6 +113,6 @@ class RidgeSolver:
         return float(s[0] / s[-1]) if full else float("inf")
 
 
-def _triangular(M: Array) -> Array:
-    """Return the R factor of M, shape (min(rows, columns), columns)."""
+def triangular(M: Array) -> Array:
+    """Return R of M = Q R, a factor of M' M, shape (min(rows, columns), columns)."""
     return np.asarray(np.linalg.qr(M, mode="r"), dtype=np.float64)

@@ -71,11 +71,6 @@ def typical_states(model: LiftedModel, n_states: int = 2000) -> Array:
     return np.clip(X, model.limits[0], model.limits[1])
 
 
-def triangular(M: Array) -> Array:
-    """Return R of M = Q R, a factor of M' M, shape (min(rows, columns), columns)."""
-    return np.asarray(np.linalg.qr(M, mode="r"), dtype=np.float64)
-
-
 def own_rollout(model: LiftedModel) -> Literal["linear", "bilinear"]:
     """Name the roll-out that lifts once."""
     return "linear" if model.N is None else "bilinear"

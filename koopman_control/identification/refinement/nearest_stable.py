@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification.model.structure import triangular
+from koopman_control.identification.least_squares.factor import triangular
 
 Complex = NDArray[np.complex128]
 

@@ -22,9 +22,10 @@ import scipy.linalg
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification.data.snapshots import runs_of
 from koopman_control.identification.errors import state_scale
+from koopman_control.identification.least_squares.factor import triangular
 from koopman_control.identification.model.input_lift import require_plain_inputs
 from koopman_control.identification.model.model import LiftedModel
-from koopman_control.identification.model.structure import core_of, triangular, typical_states
+from koopman_control.identification.model.structure import core_of, typical_states
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 MAX_STATES = 2000  # initial states that Gramian and bound are computed from

@@ -21,6 +21,7 @@ from koopman_control.common.arrays import Array, positive_int
 from koopman_control.features.scaling import constant_columns, spread
 from koopman_control.identification.data.snapshots import Run, at_limit, runs_of, split_into_folds
 from koopman_control.identification.errors import (
+    Windows,
     bounded_score,
     scaled_errors,
     state_scale,
@@ -32,6 +33,7 @@ from koopman_control.identification.least_squares.factor import RFactor, RidgeSo
 from koopman_control.identification.least_squares.penalties import RIDGE_PATH
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.model.rollouts import Rollout
+from koopman_control.identification.model.structure import own_rollout
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 INSTRUMENT_RANK = 1e-9  # instruments below this, relative to the largest, say nothing
@@ -70,7 +72,7 @@ def correct_for_noise(
         >>> model = EDMDc(SampledFeatures(200)).fit(noisy).model_  # doctest: +SKIP
         >>> model = correct_for_noise(model, noisy)  # doctest: +SKIP
     """
-    judged: Rollout = rollout or ("linear" if model.N is None else "bilinear")
+    judged: Rollout = rollout or own_rollout(model)
     model.check_rollout(judged)
     positive_int("horizon", horizon)
     positive_int("lag", lag)
@@ -84,16 +86,12 @@ def correct_for_noise(
     regression = _regression_of(model, runs)
     size = regression.frame.input_scale
     factors = [instrument_factor(model, fold, lag, size) for fold in folds]
-    scores = np.zeros((2, len(RIDGE_PATH)))
     scale = state_scale(runs, model.coordinates)
+    scores = np.zeros((2, len(RIDGE_PATH)))
     for i, fold in enumerate(folds):
-        windows = windows_of(fold, horizon)
         others = InstrumentFactor.merged([f for j, f in enumerate(factors) if j != i])
-        for row, solver in enumerate((others.plain(), others.projected())):
-            for column, weight in enumerate(RIDGE_PATH):
-                candidate = regression.model(solver.solve(weight))
-                errors = scaled_errors(candidate, windows, scale, judged)
-                scores[row, column] += bounded_score(errors) / len(folds)
+        windows = windows_of(fold, horizon)
+        scores += _scores(regression, others, windows, scale, judged) / len(folds)
     row, column = divmod(int(np.argmin(scores)), len(RIDGE_PATH))
     whole = InstrumentFactor.merged(factors)
     solver = whole.projected() if row else whole.plain()
@@ -106,6 +104,21 @@ def correct_for_noise(
     }
     K = solver.solve(RIDGE_PATH[column])
     return regression.model(K, {**model.summary, **facts})
+
+
+def _scores(
+    regression: Regression,
+    factor: InstrumentFactor,
+    windows: Windows,
+    scale: Array,
+    rollout: Rollout,
+) -> Array:
+    """Score plain and corrected solutions of every strength on windows, shape (2, strengths)."""
+    solvers = factor.plain(), factor.projected()
+    models = ((regression.model(s.solve(weight)) for weight in RIDGE_PATH) for s in solvers)
+    return np.array(
+        [[bounded_score(scaled_errors(m, windows, scale, rollout)) for m in row] for row in models]
+    )
 
 
 class InstrumentFactor:
@@ -186,7 +199,7 @@ def _regression_of(model: LiftedModel, runs: Sequence[Run]) -> Regression:
     U = model.lifted_inputs(np.concatenate([run.U for run in runs]))
     frame = Frame(
         coordinates=model.coordinates,
-        coupling="linear" if model.N is None else "bilinear",
+        coupling=own_rollout(model),
         limits=model.limits,
         saturating=model.saturating,
         center=model.center,

@@ -20,13 +20,9 @@ from koopman_control.identification.errors import (
     state_scale,
     windows_of,
 )
+from koopman_control.identification.least_squares.factor import triangular
 from koopman_control.identification.model.model import LiftedModel
-from koopman_control.identification.model.structure import (
-    core_of,
-    lifted_pairs,
-    own_rollout,
-    triangular,
-)
+from koopman_control.identification.model.structure import core_of, lifted_pairs, own_rollout
 from koopman_control.identification.refinement.nearest_stable import (
     INSIDE,
     nearest_stable,
