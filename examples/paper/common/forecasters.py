@@ -19,8 +19,8 @@ Score = Callable[[Array, Array], float]
 class Model(Protocol):
     """A fitted forecaster."""
 
-    def forecast(self, history: Array, horizon: int) -> Array:
-        """Predict (S, H, p) from histories (S, L, p)."""
+    def forecast(self, history: Array, horizon: int, known: Any = None) -> Array:
+        """Predict (S, H, p) from histories (S, L, p); the last columns may be known ahead."""
 
 
 class Baseline(Protocol):
@@ -48,6 +48,7 @@ def tuned(
     validation: Array,
     n_history: int,
     score: Score,
+    n_known: int = 0,
 ) -> Settings:
     """Print the score of every setting on validation windows; return the best settings.
 
@@ -57,12 +58,14 @@ def tuned(
         validation: Windows (S, n_history + H, p), not part of `train`.
         n_history: Rows of a window that are given.
         score: Function of forecast and truth, both (S, H, p); higher is better.
+        n_known: Number of last columns that are known in advance.
     """
     best: Settings = {}
     best_score = -np.inf
     history, truth = validation[:, :n_history], validation[:, n_history:]
+    known = truth[..., -n_known:] if n_known else None
     for settings, model in baseline.searched(train):
-        value = score(model.forecast(history, truth.shape[1]), truth)
+        value = score(model.forecast(history, truth.shape[1], known), truth)
         print(f"  {baseline.name} {settings}: {value:.4g}", flush=True)
         if value > best_score:
             best, best_score = settings, value

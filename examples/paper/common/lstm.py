@@ -31,8 +31,11 @@ class LSTMModel:
     net: Any
     head: Any
 
-    def forecast(self, history: Array, horizon: int) -> Array:
-        """Read histories (S, L, p), then feed predictions back; returns (S, H, p)."""
+    def forecast(self, history: Array, horizon: int, known: Array | None = None) -> Array:
+        """Read histories (S, L, p), then feed predictions back; returns (S, H, p).
+
+        What is known in advance, (S, H, q), replaces predictions of the last q columns.
+        """
         torch = optional_package("torch", "paper")
         Y = torch.tensor((history - self.center) / self.scale, dtype=torch.float32)
         step = torch.tensor(self.step, dtype=torch.float32)
@@ -42,6 +45,10 @@ class LSTMModel:
             y = Y[:, -1]
             for k in range(horizon):
                 y = (y + self.head(hidden[:, -1]) * step).clamp(-10.0, 10.0)
+                if known is not None:
+                    q = known.shape[2]
+                    row = (known[:, k] - self.center[-q:]) / self.scale[-q:]
+                    y[:, -q:] = torch.tensor(row, dtype=torch.float32)
                 out[:, k] = y.numpy()
                 hidden, memory = self.net(y[:, None], memory)
         return out * self.scale + self.center

@@ -23,7 +23,7 @@ class NGRCModel:
     degree: int
     C: Array
 
-    def forecast(self, history: Array, horizon: int) -> Array:
+    def forecast(self, history: Array, horizon: int, known: None = None) -> Array:
         """Predict (S, H, p) from histories (S, L, p)."""
         past = ((history - self.center) / self.scale)[:, -self.taps :]
         out = np.empty((len(past), horizon, past.shape[2]))

@@ -31,8 +31,11 @@ class ESNModel:
     b: Array
     C: Array
 
-    def forecast(self, history: Array, horizon: int) -> Array:
-        """Drive the reservoir by histories (S, L, p), then let it run; returns (S, H, p)."""
+    def forecast(self, history: Array, horizon: int, known: Array | None = None) -> Array:
+        """Drive the reservoir by histories (S, L, p), then let it run; returns (S, H, p).
+
+        What is known in advance, (S, H, q), replaces predictions of the last q columns.
+        """
         Y = (history - self.center) / self.scale
         r = np.zeros((len(Y), len(self.W)))
         for t in range(Y.shape[1]):
@@ -40,6 +43,9 @@ class ESNModel:
         y, out = Y[:, -1], np.empty((len(Y), horizon, Y.shape[2]))
         for k in range(horizon):
             y = np.clip(y + readout_rows(y, r) @ self.C, -10.0, 10.0)
+            if known is not None:
+                q = known.shape[2]
+                y[:, -q:] = (known[:, k] - self.center[-q:]) / self.scale[-q:]
             r = self._next(r, y)
             out[:, k] = y
         return out * self.scale + self.center
