@@ -188,6 +188,8 @@ def _table(result: Run) -> Table:
     table.add_row("   worst episode", f"{e.worst:.2f}")
     for name, mean in m["references"].items():
         table.add_row(f"{name}, mean", f"{mean:.2f}")
+    if m["normalised_score"] is not None:
+        table.add_row("score, random 0, reference 1", f"{m['normalised_score']:.4f}")
     table.add_row("episodes (seeds)", f"{len(e.seeds)} ({first} ... {last})")
     table.add_row("environment steps used", f"{m['data_steps']}")
     table.add_row("fit / learning, s", f"{m['fit_seconds']:.2f} / {m['learn_seconds']:.2f}")

@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from koopman_control.common import positive_int
+from koopman_control.common import Array, positive_int
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import (
@@ -92,6 +92,7 @@ def learn(
     n_rounds: int = 1,
     excitation: Signal | None = None,
     noise: Signal | None = None,
+    until: Callable[[Array], bool] | None = None,
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,
 ) -> Learned:
@@ -107,6 +108,8 @@ def learn(
             excitation only.
         excitation: Open-loop signal of the first steps; default uniform, held for 1 to 10 steps.
         noise: Signal added to the controller's actions while collecting; None adds nothing.
+        until: Says of an observation whether to break the episode off there and reset, while
+            collecting; None never does.
         seed: Determines reset seeds and everything random in the signals.
         on_step: Called after each environment step with the number of steps so far.
 
@@ -140,7 +143,13 @@ def learn(
         counted = None if on_step is None else lambda steps: on_step(done + steps)
         extra = noise if isinstance(policy, KoopmanMPC) else None
         return collect(
-            env, policy, n_steps=up_to - done, seed=round_seed, noise=extra, on_step=counted
+            env,
+            policy,
+            n_steps=up_to - done,
+            seed=round_seed,
+            noise=extra,
+            until=until,
+            on_step=counted,
         )
 
     with threadpool_limits(limits=1), _carrying(data):

@@ -8,6 +8,7 @@ in the same way from what the layer before makes of the data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +38,8 @@ class SampledFeatures(FeatureMap):
             learning machine).
         steepness: Factor on all weights, dimensionless. Below 1 the neurons are smoother than the
             data pairs ask for, which fits smooth plants from fewer samples.
+        ignored: Inputs that no neuron sees, by number: the position of a plant that behaves alike
+            everywhere, say. The lifted model still carries them, linearly.
         random_state: Seed or `numpy.random.RandomState`, in scikit-learn's manner.
 
     Attributes:
@@ -64,6 +67,7 @@ class SampledFeatures(FeatureMap):
         n_layers: int = 1,
         sampling: Sampling = "pairs",
         steepness: float = 1.0,
+        ignored: Sequence[int] = (),
         random_state: int | None = None,
     ) -> None:
         self.n_features = n_features
@@ -71,6 +75,7 @@ class SampledFeatures(FeatureMap):
         self.n_layers = n_layers
         self.sampling = sampling
         self.steepness = steepness
+        self.ignored = ignored
         self.random_state = random_state
 
     @property
@@ -82,10 +87,13 @@ class SampledFeatures(FeatureMap):
         return ACTIVATIONS[self.activation]
 
     def _fit(self, X: Array, y: Array | None) -> None:
-        self._check_settings()
+        unseen = self._check_settings(X.shape[1])
         rng = check_random_state(self.random_state)
         center, scale = X.mean(axis=0), spread(X)
-        W, b = self._layer((X - center) / scale, y, rng)
+        Z = (X - center) / scale
+        Z[:, unseen] = 0.0  # so that they do not count in the distance of two points either
+        W, b = self._layer(Z, y, rng)
+        W[:, unseen] = 0.0
         # Standardising is folded into the weights, so that evaluation is one affine map and a tanh.
         self.weights_ = W / scale
         self.biases_ = b - self.weights_ @ center
@@ -129,7 +137,8 @@ class SampledFeatures(FeatureMap):
         W = self._activation.steepness * difference[chosen] / length[chosen, None] ** 2
         return W, -np.einsum("he,he->h", W, Z[first[chosen]]) - self._activation.offset
 
-    def _check_settings(self) -> None:
+    def _check_settings(self, n_inputs: int) -> list[int]:
+        """Check the settings; return the ignored inputs."""
         positive_int("n_features", self.n_features)
         positive_int("n_layers", self.n_layers)
         positive_float("steepness", self.steepness)
@@ -137,6 +146,13 @@ class SampledFeatures(FeatureMap):
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
+        unseen = [int(i) for i in self.ignored]
+        if not set(unseen) < set(range(n_inputs)):
+            raise ValueError(
+                f"ignored is {self.ignored!r}; expected numbers of some but not all of the "
+                f"{n_inputs} inputs, from 0 to {n_inputs - 1}"
+            )
+        return unseen
 
     def values(self, X: Array) -> Array:
         """Evaluate the last layer without checks, shape (..., e) to (..., h)."""

@@ -64,7 +64,9 @@ def rebuild_features(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -
         raise FileFormatError(f"the file holds features of class {name!r}; expected {list(KNOWN)}")
     cls = KNOWN[name]
     features = (
-        _composed(cls, settings, arrays) if cls in COMPOSED else cls(**settings["parameters"])
+        _composed(cls, settings, arrays)
+        if cls in COMPOSED
+        else cls(**{key: _immutable(value) for key, value in settings["parameters"].items()})
     )
     features.n_features_in_ = int(settings["n_in"])
     if cls not in COMPOSED:
@@ -90,6 +92,11 @@ def _composed(
     features = cls([clone(item) for item in fitted])
     features.maps_ = fitted
     return features
+
+
+def _immutable(value: Any) -> Any:
+    """Turn a list, all that JSON knows, back into a tuple."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

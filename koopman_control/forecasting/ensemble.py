@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.base import clone
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap
+from koopman_control.features.draws import redrawn
 from koopman_control.forecasting.frame import Frame
 from koopman_control.forecasting.intervals import Calibration
 from koopman_control.forecasting.onestep import Lift, StepMap
 from koopman_control.forecasting.origins import RollingOrigins
 from koopman_control.identification.accumulation import Accumulator
-from koopman_control.identification.edmdc import REDRAWN
 from koopman_control.identification.errors import (
     Windows,
     bounded_score,
@@ -88,8 +87,7 @@ class Ensemble:
         strength = choices[0].regularization
         draws = [best]
         for k in range(1, settings.n_draws):
-            seed = best.lift.features.get_params().get("random_state") or 0
-            again = clone(best.lift.features).set_params(random_state=seed + REDRAWN * k)
+            again = redrawn(best.lift.features, k)
             draws.append(_origins(settings, frame, folds, again))
         calibration, error_per_step = None, np.empty(0)
         if len(folds) > 1:

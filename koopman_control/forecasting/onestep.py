@@ -22,7 +22,7 @@ from koopman_control.identification.threads import fold_in_parallel, n_workers
 
 CHUNK = 4096  # snapshot pairs whose features are held in memory at once
 SAMPLE = 20_000  # snapshot pairs that features are placed by
-BLOCK = 2**16  # numbers per block of features that a roll-out evaluates; they stay in the cache
+BLOCK = 2**17  # numbers per block of features that a roll-out evaluates; they stay in the cache
 
 
 @dataclass(frozen=True)

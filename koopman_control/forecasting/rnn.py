@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.features import FeatureMap, SampledFeatures
+from koopman_control.features.draws import redrawn
 from koopman_control.forecasting.ensemble import Ensemble
 from koopman_control.forecasting.frame import Frame
 from koopman_control.forecasting.intervals import Forecast, sizes
@@ -210,6 +211,9 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
             )
         default = SampledFeatures(N_FEATURES, steepness=STEEPNESS, random_state=self.random_state)
         maps = feature_maps(default if self.features is None else self.features)
+        if self.n_draws > 1:
+            for features in maps:
+                redrawn(features, 1)  # refuses what has only one draw, before the first fit
         strengths = regularizations(self.regularization, STRENGTHS)
         if self.n_folds != 0:
             positive_int("n_folds", self.n_folds, minimum=2)

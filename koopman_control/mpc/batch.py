@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.plan import Situation
-from koopman_control.mpc.planning import QuadraticPlanning
+from koopman_control.mpc.planning.plan import Situation
+from koopman_control.mpc.planning.quadratic import QuadraticPlanning
 from koopman_control.mpc.start import Start
 
 

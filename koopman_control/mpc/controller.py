@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,23 +11,23 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.input_lift import require_plain_inputs
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.parametrization import Blocks, Knots
-from koopman_control.mpc.plan import Plan, Situation
-from koopman_control.mpc.search import Effort
-from koopman_control.mpc.settings import stage_rows
+from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.scenarios import Scenarios, checked_models
+from koopman_control.mpc.planning.search import Effort
 from koopman_control.mpc.solvers import SOLVERS, SolverName
 from koopman_control.mpc.start import Start
 from koopman_control.mpc.stated import Stated
+from koopman_control.mpc.statement.parametrization import Blocks, Knots
+from koopman_control.mpc.statement.settings import stage_rows
+from koopman_control.mpc.statement.targets import Target, TargetRows
+from koopman_control.mpc.statement.terminal import with_terminal
+from koopman_control.mpc.statement.terms import Parameters
+from koopman_control.mpc.statement.tightening import tightened
+from koopman_control.mpc.statement.weights import weights_for
 from koopman_control.mpc.step import Rung, Step
-from koopman_control.mpc.targets import Target, TargetRows
-from koopman_control.mpc.terminal import with_terminal
-from koopman_control.mpc.terms import Parameters
-from koopman_control.mpc.tightening import margins, moved_inwards
-from koopman_control.mpc.weights import weights_for
 
 
 class KoopmanMPC(Stated):
@@ -49,7 +48,9 @@ class KoopmanMPC(Stated):
     references and bounds are those of the present states only.
 
     Args:
-        model: The model.
+        model: The model. Or several (see `bootstrap_models`) that one plan has to suit: the cost is
+            the mean over them, bounds on states hold for each, and predicted states stand side by
+            side. The first model tells the state, and gives regulators and margins.
         horizon: Number of steps N.
         Q: State weight: a number, a diagonal (d,) or a matrix (d, d); or one of these for each
             step, N rows first (where a shape can be read both ways, it is one for all steps).
@@ -101,7 +102,7 @@ class KoopmanMPC(Stated):
         tighten: Margins by which output bounds are moved inwards, since predictions may be off: a
             number, one per state (d,), or per step, (N, d) (see `tube_margins`); "auto": for hard
             bounds, what the model's left-out errors stayed below in most cases
-            (`LiftedModel.error_quantiles`, where the model has them); False: none.
+            (`LiftedModel.error_quantiles`, where the model has them); False: none. Polytopes too.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
@@ -117,7 +118,7 @@ class KoopmanMPC(Stated):
 
     def __init__(
         self,
-        model: LiftedModel,
+        model: LiftedModel | Sequence[LiftedModel],
         horizon: int,
         Q: ArrayLike = 1.0,
         R: ArrayLike = 0.0,
@@ -149,9 +150,8 @@ class KoopmanMPC(Stated):
         measured_inputs: Sequence[int] = (),
         tighten: ArrayLike | Literal["auto", False] = "auto",
     ) -> None:
-        model.check_rollout(rollout)
-        if rollout == "linear":
-            require_plain_inputs(model, 'the linear roll-out no QP: use rollout="relifted"')
+        models = checked_models(model, rollout)
+        model = models[0]
         if solver not in (*SOLVERS, "cvxpy"):
             expected = ", ".join([*SOLVERS, "cvxpy"])
             raise ValueError(f"solver is {solver!r}; expected one of {expected}")
@@ -165,10 +165,11 @@ class KoopmanMPC(Stated):
         self._estimator = (
             History(model) if estimator is None else estimator.attached(model, rollout)
         )
+        self._scenarios = Scenarios(models, rollout)
         d, m = model.coordinates.n_outputs, len(self._layout.controlled)
-        self._reference = TargetRows("reference", reference, N, d, model.n_states)
+        self._reference = TargetRows("reference", reference, N, d, model.n_states, len(models))
         self._input_reference = TargetRows("input_reference", input_reference, N, m)
-        self._weights = weights_for(
+        w = weights_for(
             model,
             self._layout,
             N,
@@ -185,16 +186,12 @@ class KoopmanMPC(Stated):
             soft=soft,
             slack_weight=slack_weight,
         )
-        w = self._weights
-        hard = (np.isfinite(w.output_bounds).any(axis=(0, 1)) & ~w.soft)[:d]
-        margin = margins(tighten, model, rollout, hard, N, self._delay)
-        self._weights = replace(w, output_bounds=moved_inwards(w.output_bounds, margin))
+        w = tightened(w, tighten, model, rollout, self._delay)
         rest = self._reference.rest, self._input_reference.rest
-        self._weights, self._gain = with_terminal(
-            self._weights, terminal, model, *rest, self._layout
-        )
-        low, high = self._weights.input_bounds[:, 0]
-        self._safe = np.clip(stage_rows("safe_input", safe_input, m, 1)[0], low, high)
+        w, self._gain = with_terminal(w, terminal, model, *rest, self._layout)
+        self._weights = w.for_models(len(models))
+        safe = stage_rows("safe_input", safe_input, m, 1)[0]
+        self._safe = np.clip(safe, *w.input_bounds[:, 0])
         self._terms = ()
         self.parameters = Parameters()
         self._assemble()
@@ -229,8 +226,7 @@ class KoopmanMPC(Stated):
         rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
         self._loop.apply(rung, plan)
         self._sight.send(self._loop.previous)
-        seconds = time.perf_counter() - start
-        self.last = Step(rung, plan, self._planned_at, self._weights, seconds)
+        self.last = Step(rung, plan, self._planned_at, self._weights, time.perf_counter() - start)
         return self._loop.previous.copy()
 
     def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc.maps import Index
+from koopman_control.mpc.compilation.maps import Index
 
 
 def columns_of(Gamma: Array, controlled: Index, n_inputs: int) -> Array:

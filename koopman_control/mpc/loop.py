@@ -7,18 +7,16 @@ from collections import Counter
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel
-from koopman_control.mpc import guesses
-from koopman_control.mpc.plan import Plan, Predicted
+from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.plan import Plan, Predicted
+from koopman_control.mpc.statement.weights import Weights
 from koopman_control.mpc.step import Rung
-from koopman_control.mpc.weights import Weights
 
 
 class Loop:
     """An episode as the controller sees it.
 
     Args:
-        model: The model.
         weights: The settings; its bounds hold whatever happens.
         safe: Input applied where there is no plan, shape (m,), within the bounds.
 
@@ -29,8 +27,8 @@ class Loop:
         rungs: How often each rung was used.
     """
 
-    def __init__(self, model: LiftedModel, weights: Weights, safe: Array) -> None:
-        self._model, self._weights, self._safe = model, weights, safe
+    def __init__(self, weights: Weights, safe: Array) -> None:
+        self._weights, self._safe = weights, safe
         self.restart()
 
     def restart(self) -> None:
@@ -46,7 +44,7 @@ class Loop:
         rung: Rung = "safe" if self.plan is None else "shifted"
         U = np.tile(self._safe, (N, 1)) if self.plan is None else guesses.shifted(self.plan)
         U = guesses.within_bounds(U[None], box, rate, self.previous)[0]
-        nowhere = Predicted(np.full((N, self._model.n_states), np.nan), np.nan)
+        nowhere = Predicted(np.full_like(self._weights.linear_output, np.nan), np.nan)
         return rung, Plan(U, nowhere, trouble, 0)
 
     def apply(self, rung: Rung, plan: Plan) -> None:

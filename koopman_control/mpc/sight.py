@@ -64,9 +64,10 @@ class Sight:
         expected = self.seen.shape
         try:
             y = np.asarray(observation, dtype=np.float64)
-        except (TypeError, ValueError):
+        except Exception as error:  # foreign types may raise whatever they like
             raise ValueError(
-                f"observation is {observation!r}; expected {expected[0]} numbers"
+                f"observation is {type(observation).__name__}, {error}; expected {expected[0]} "
+                "numbers"
             ) from None
         if y.shape != expected:
             raise ValueError(f"observation has shape {y.shape}; expected {expected}")
@@ -103,7 +104,7 @@ class Sight:
         y, trouble = self.nothing, ""
         try:
             self.foresee(disturbance)
-        except (TypeError, ValueError):  # the forecast before goes on
+        except Exception:  # the forecast before goes on
             if first:
                 raise
         try:

@@ -13,27 +13,27 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.batch import BatchMPC
-from koopman_control.mpc.condense import Condenser
+from koopman_control.mpc.compilation.parametric import ParametricQP
+from koopman_control.mpc.compilation.presolve import compile_qp
 from koopman_control.mpc.estimation import Estimator, History
-from koopman_control.mpc.explanation import Explanation, program_of, reached
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.parametric import ParametricQP
-from koopman_control.mpc.parametrization import Blocks, Knots
-from koopman_control.mpc.plan import Situation
-from koopman_control.mpc.planning import Planning, QuadraticPlanning
-from koopman_control.mpc.presolve import compile_qp
-from koopman_control.mpc.problem import TrackingProblem
-from koopman_control.mpc.rolling import Rolling
-from koopman_control.mpc.search import Effort, Search
+from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.plan import Situation
+from koopman_control.mpc.planning.quadratic import Planning, QuadraticPlanning
+from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.planning.search import Effort, Search
+from koopman_control.mpc.planning.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
 from koopman_control.mpc.sight import Sight
 from koopman_control.mpc.solvers import SolverName
 from koopman_control.mpc.start import Start
+from koopman_control.mpc.statement.explanation import Explanation, program_of, reached
+from koopman_control.mpc.statement.parametrization import Blocks, Knots
+from koopman_control.mpc.statement.problem import TrackingProblem
+from koopman_control.mpc.statement.targets import TargetRows
+from koopman_control.mpc.statement.terms import Build, Parameters, Term
+from koopman_control.mpc.statement.weights import Weights, common_box
 from koopman_control.mpc.step import Step
-from koopman_control.mpc.targets import TargetRows
-from koopman_control.mpc.terms import Build, Parameters, Term
-from koopman_control.mpc.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
-from koopman_control.mpc.weights import Weights, common_box
 
 
 class Stated:
@@ -49,6 +49,7 @@ class Stated:
     last: Step | None
     _held: Array | None
     _layout: InputLayout
+    _scenarios: Scenarios
     _reference: TargetRows
     _weights: Weights
     _effort: Effort
@@ -63,6 +64,8 @@ class Stated:
 
     def constrain(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
         """Return a controller with further constraints; this one stays as it is.
+
+        With several models, they hold for the predicted states of each.
 
         Args:
             build: Function of the predicted states y, shape (N, d), rows after 1 ... N steps; the
@@ -84,6 +87,8 @@ class Stated:
 
     def penalize(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
         """Return a controller with a further cost; this one stays as it is.
+
+        With several models, it is the mean over their predicted states.
 
         Args:
             build: Function as in `constrain` that returns one convex CVXPY expression, a number.
@@ -121,7 +126,7 @@ class Stated:
                 "input delay and measured inputs; give each copy a controller of its own"
             )
         n = positive_int("n_copies", n_copies)
-        loops = [Loop(self.model, self._weights, self._safe) for _ in range(n)]
+        loops = [Loop(self._weights, self._safe) for _ in range(n)]
         return BatchMPC(self.model, self._planning, self._situated, loops)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -131,7 +136,8 @@ class Stated:
     @cached_property
     def _stated(self) -> TrackingProblem:
         d = self.model.coordinates.n_outputs
-        return TrackingProblem(self._weights, self._terms, self.parameters, d)
+        n = len(self._scenarios.models)
+        return TrackingProblem(self._weights, self._terms, self.parameters, d, n)
 
     @cached_property
     def qp(self) -> ParametricQP:
@@ -157,7 +163,7 @@ class Stated:
         y = finite_array("observation", observation)
         U = finite_array("guess", guess, shape=self._stated.u.shape)
         at = self._situated(y, self._sight.start_at(y), self._loop)
-        plan = solved_about(self._stated, self.model, self.rollout, at, U, self.problem, **TIGHT)
+        plan = solved_about(self._stated, self._scenarios, at, U, self.problem, **TIGHT)
         return plan.U, plan.outcome.cost
 
     def explain(self) -> Explanation:
@@ -167,7 +173,7 @@ class Stated:
             u = np.zeros(stated.u.shape)
             known = self._layout.nothing(self.horizon) if len(self._layout.measured) else None
             at = Start(self._reference.rest, forecast=known)
-            Gamma = at.linearized(self.model, u, self.rollout)[1]
+            Gamma = self._scenarios.linearized(at, u)[1]
             program = program_of(Condenser(self.qp, self._held), Gamma)
         active: tuple[str, ...] = ()
         broken: tuple[str, ...] = ()
@@ -196,22 +202,20 @@ class Stated:
 
     def _assemble(self) -> None:
         """Compile the problem and set up all that is solved at every step."""
-        model, w, N = self.model, self._weights, self.horizon
+        w, N, scenarios = self._weights, self.horizon, self._scenarios
         controlled, estimator = self._layout.controlled, self._estimator
-        self._loop = Loop(model, w, self._safe)
+        self._loop = Loop(w, self._safe)
         self._sight = Sight(
-            model, self.rollout, estimator, self._layout, self._delay, N, self._safe
+            self.model, self.rollout, estimator, self._layout, self._delay, N, self._safe
         )
         if self.solver == "cvxpy" or not self._stated.stated.is_qp():
             rounds = self._effort.iterations
-            self._planning = CvxpyPlanning(
-                self._stated, model, self.rollout, self._held, rounds, controlled
-            )
+            self._planning = CvxpyPlanning(self._stated, scenarios, self._held, rounds, controlled)
         else:
-            box, rolling = common_box(w.input_bounds, self.rollout), Rolling(model, self.rollout)
-            search = Search(rolling, self._effort, self._gain, box, w.rate_bounds, self.seed)
+            box = common_box(w.input_bounds, self.rollout)
+            search = Search(scenarios, self._effort, self._gain, box, w.rate_bounds, self.seed)
             how = self._held, self.solver, search, w.slack_weight.max(axis=1), controlled
-            self._planning = QuadraticPlanning(model, rolling, N, self.qp, *how)
+            self._planning = QuadraticPlanning(scenarios, N, self.qp, *how)
         self.reset()
 
     def reset(self) -> None:

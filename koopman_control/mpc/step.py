@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.plan import Plan, Situation, Times
-from koopman_control.mpc.weights import Weights
+from koopman_control.mpc.planning.plan import Plan, Situation, Times
+from koopman_control.mpc.statement.weights import Weights
 
 Rung = Literal["solved", "softened", "shifted", "safe"]
 

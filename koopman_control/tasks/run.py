@@ -20,7 +20,7 @@ from koopman_control.evaluation import (
     evaluate,
 )
 from koopman_control.identification import LiftedModel
-from koopman_control.tasks.references import reference_returns
+from koopman_control.tasks.references import normalised_score, reference_returns
 from koopman_control.tasks.spectral import spectral_figures
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import (
@@ -67,10 +67,16 @@ class Run:
             found[self.reference[0]] = self.reference[1]
         return found
 
+    @property
+    def normalised_score(self) -> float | None:
+        """Mean return on a scale from random (0) to the stored reference (1), if there is one."""
+        evaluation = self.evaluation
+        return normalised_score(self.task.env_id, evaluation.returns, evaluation.seeds)
+
     def metrics(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
         means = {name: float(np.mean(_returns(r))) for name, r in self.references.items()}
-        metrics = self.evaluation.metrics() | self._learning_metrics() | {"references": means}
+        metrics = self.evaluation.metrics() | self._run_metrics() | {"references": means}
         metrics["settings"] = self.evaluation.metrics()["settings"] | self._settings()
         return metrics
 
@@ -83,17 +89,18 @@ class Run:
         return self.evaluation.report(
             folder,
             references=self.references,
-            metrics=self._learning_metrics() | {"settings": self._settings()},
+            metrics=self._run_metrics() | {"settings": self._settings()},
             figures=self._figures(),
             title=f"{self.task.env_id}: {self.task.summary}",
         )
 
-    def _learning_metrics(self) -> dict[str, Any]:
+    def _run_metrics(self) -> dict[str, Any]:
         return {
             "data_steps": total_steps(self.learned.data),
             "fit_seconds": self.learned.fit_seconds,
             "learn_seconds": self.learned.seconds,
             "prediction_error": {k: v.tolist() for k, v in self.prediction_error.items()},
+            "normalised_score": self.normalised_score,
         }
 
     def _settings(self) -> dict[str, Any]:

@@ -32,16 +32,21 @@ class Task:
         coupling: Input coupling of the model: "linear" or "bilinear".
         n_features: Candidate numbers of sampled features; cross-validation picks.
         steepness: Candidate steepnesses of the features; cross-validation picks.
+        ignored: Feature inputs that no feature sees: plain states come first, then the cosines of
+            the angles, then their sines.
         n_draws: Draws of the features whose linear roll-outs are averaged.
         prediction: Longest prediction judged in cross-validation, in steps; None: the horizon.
         states: Observation columns to model; None takes all.
         angles: A (cosine column, sine column) pair, or a column in radians, for each angle in the
             observation.
         memory: Number of past steps and inputs that the model's state also holds; see `EDMDc`.
-        reference: Target of the states, or a function of the observation.
+        reference: Target of the states, a trajectory of it for a whole episode, shape (T, d), or a
+            function of the observation.
         input_reference: Target of the inputs, or a function of the observation.
         excitation: Signal of the first steps.
         noise: Signal added to the controller while it collects; None adds nothing.
+        until: Says of an observation whether to break an episode of data off there and reset; None
+            never does.
         state_names: Labels of the states with their units, for the figures; None: the model's own.
         mpc: Further settings of `KoopmanMPC`.
 
@@ -64,22 +69,24 @@ class Task:
     coupling: Coupling = "linear"
     n_features: tuple[int, ...] = (20, 60)
     steepness: tuple[float, ...] = (0.25, 1.0)
+    ignored: tuple[int, ...] = ()
     n_draws: int = 1
     prediction: int | None = None
     states: tuple[int, ...] | None = None
     angles: tuple[Angle, ...] = ()
     memory: int = 0
-    reference: float | Callable[[Array], Any] = 0.0
+    reference: float | Array | Callable[[Array], Any] = 0.0
     input_reference: float | Callable[[Array], Any] = 0.0
     excitation: Signal = HeldUniform(hold=(1, 10))  # noqa: RUF009  # frozen
     noise: Signal | None = None
+    until: Callable[[Array], bool] | None = None
     state_names: tuple[str, ...] | None = None
     mpc: Mapping[str, Any] = field(default_factory=dict)
 
     def estimator(self, seed: int = 0) -> EDMDc:
         """Return the unfitted estimator, its features drawn from `seed`."""
         candidates = [
-            SampledFeatures(n, steepness=s, random_state=seed)
+            SampledFeatures(n, steepness=s, ignored=self.ignored, random_state=seed)
             for n in self.n_features
             for s in self.steepness
         ]
@@ -118,6 +125,7 @@ class Task:
             n_rounds=self.n_rounds,
             excitation=self.excitation,
             noise=self.noise,
+            until=self.until,
             seed=seed,
             on_step=on_step,
         )

@@ -43,6 +43,7 @@ def collect(
     n_episodes: int | None = None,
     seed: int = 0,
     noise: Signal | None = None,
+    until: Callable[[Array], bool] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> list[Trajectory]:
     """Run episodes one after another and return what was observed and applied.
@@ -57,6 +58,8 @@ def collect(
         n_episodes: Episodes in all.
         seed: Determines the reset seeds and everything random in the actions.
         noise: Signal whose deviation from the middle of the box is added to a controller's actions.
+        until: Says of an observation whether to break the episode off there and reset, for plants
+            of which nothing is learned once they have run against a stop; None never does.
         on_step: Called after every step with the number of steps so far.
 
     Raises:
@@ -79,7 +82,7 @@ def collect(
     try:
         bounds = require_continuous(environment)
         while done < budget and len(runs) < episodes:
-            runs.append(_Run(environment, *bounds))
+            runs.append(_Run(environment, *bounds, until))
             runs[-1].play(excitation, noise, (seed, len(runs) - 1), budget - done, done, on_step)
             done += len(runs[-1])
     except KeyboardInterrupt:
@@ -100,8 +103,14 @@ class _NotFinite(Exception):
 class _Run:
     """One episode while it happens."""
 
-    def __init__(self, env: Environment, observation_bounds: Array, action_bounds: Array) -> None:
-        self._env = env
+    def __init__(
+        self,
+        env: Environment,
+        observation_bounds: Array,
+        action_bounds: Array,
+        until: Callable[[Array], bool] | None,
+    ) -> None:
+        self._env, self._until = env, until
         self._bounds = observation_bounds, action_bounds
         # One append per step keeps the record whole if Ctrl-C strikes in between.
         self._steps: list[tuple[Array, float, Array]] = []
@@ -133,7 +142,8 @@ class _Run:
             latest = self._checked("observation", observation)
             self._steps.append((applied, float(self._checked("reward", reward)), latest))
             self._terminated = bool(terminated)
-            over = terminated or truncated
+            broken_off = self._until is not None and self._until(latest)
+            over = terminated or truncated or broken_off
             if on_step is not None:
                 on_step(done + len(self))
 

@@ -39,6 +39,23 @@ def test_steepness_is_a_factor_on_all_weights(sampling: Sampling) -> None:
     )
 
 
+@pytest.mark.parametrize("n_layers", [1, 2])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_ignored_inputs_make_no_difference(sampling: Sampling, n_layers: int) -> None:
+    X = points()
+    moved = X + np.array([3.0, 0.0, 0.0])
+    features = SampledFeatures(
+        20, sampling=sampling, n_layers=n_layers, ignored=(0,), random_state=0
+    ).fit(X)
+    np.testing.assert_array_equal(features.transform(moved), features.transform(X))
+    assert not features.jacobian(X)[:, :, 0].any()
+    others = SampledFeatures(20, sampling=sampling, n_layers=n_layers, random_state=0)
+    if sampling != "gaussian":  # the same pairs, as if the input had never been measured
+        np.testing.assert_allclose(
+            features.transform(X), others.fit(X[:, 1:]).transform(X[:, 1:]), rtol=1e-9, atol=1e-12
+        )
+
+
 def test_pairs_lie_where_the_target_changes_fast() -> None:
     X = np.linspace(-1.0, 1.0, 400)[:, None]
     y = np.tanh(50.0 * (X - 0.5))  # a step at 0.5, flat elsewhere
@@ -112,6 +129,8 @@ def test_constant_data_and_targets_still_give_finite_features() -> None:
         ({"sampling": "swim"}, ValueError, "expected one of pairs, uniform, gaussian"),
         ({"steepness": 0.0}, ValueError, "steepness is 0.0"),
         ({"activation": "elu"}, ValueError, "expected one of tanh, relu, sine, softplus"),
+        ({"ignored": (3,)}, ValueError, "ignored is .*not all of the 3 inputs, from 0 to 2"),
+        ({"ignored": (0, 1, 2)}, ValueError, "ignored is .*not all of the 3 inputs"),
         ({"n_layers": 0}, ValueError, "n_layers is 0; expected at least 1"),
     ],
 )

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from koopman_control.features import SampledFeatures
+from koopman_control.features import PolynomialFeatures, SampledFeatures
 from koopman_control.forecasting import SampledRNN, fill_gaps
 from koopman_control.trajectories import Trajectory
 
@@ -37,6 +37,7 @@ def fitted(series: Any, inputs: Any = None, **settings: Any) -> SampledRNN:
         (lambda: fitted(Y, memory=-1), "memory is -1"),
         (lambda: fitted(Y, n_recurrent=5), "n_recurrent is 5 with memory=0"),
         (lambda: fitted(Y, n_folds=0), "n_folds is 0"),
+        (lambda: SampledRNN(PolynomialFeatures(2), n_draws=2).fit(Y), "nothing at random"),
         (lambda: fitted(Y, regularization=-1.0), "regularization is -1.0"),
         (lambda: fitted(Y, horizon=0), "horizon is 0"),
         (lambda: FIT.forecast(Y, 0, U), "horizon is 0; expected at least 1"),

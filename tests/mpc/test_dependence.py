@@ -6,8 +6,9 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from koopman_control.mpc import compile_qp, dependence
-from koopman_control.mpc.maps import AffineMap
+from koopman_control.mpc import compile_qp
+from koopman_control.mpc.compilation import dependence
+from koopman_control.mpc.compilation.maps import AffineMap
 
 atoms: Any = cp
 
@@ -54,6 +55,7 @@ def test_maps_that_were_read_wrongly_are_noticed(monkeypatch: pytest.MonkeyPatch
 def test_few_calls_of_cvxpy_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set-up time does not grow with the number of parameters."""
     x, p = cp.Variable(200, name="x"), cp.Parameter(200, name="p")
+    idle = cp.Parameter(50, name="idle")  # nothing depends on it
     problem, calls = cp.Problem(cp.Minimize(atoms.sum_squares(x - p))), []
     original = cp.Problem.get_problem_data
 
@@ -62,5 +64,7 @@ def test_few_calls_of_cvxpy_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(self, *arguments, **settings)
 
     monkeypatch.setattr(cp.Problem, "get_problem_data", counted)
-    compile_qp(problem, [p])
+    qp = compile_qp(problem, [idle, p])
     assert len(calls) <= 5
+    theta = np.arange(250.0)
+    np.testing.assert_allclose(qp.solve(theta).values["x"], theta[50:], rtol=1e-12)

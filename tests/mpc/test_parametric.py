@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from koopman_control.mpc import ParametricQP, compile_qp
-from koopman_control.mpc.affine import theta_of
+from koopman_control.mpc.compilation.affine import theta_of
 
 atoms: Any = cp
 SOLVERS = ["auto", "daqp", "osqp", "piqp", "clarabel"]

@@ -9,9 +9,10 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import Blocks, Knots, KoopmanMPC, guesses
-from koopman_control.mpc.planners import SequentialPlanner
-from koopman_control.mpc.planning import QuadraticPlanning
+from koopman_control.mpc import Blocks, Knots, KoopmanMPC
+from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.quadratic import QuadraticPlanning
+from koopman_control.mpc.planning.sequential import SequentialPlanner
 
 Make = Callable[..., LiftedModel]
 N = 12
@@ -162,3 +163,9 @@ def test_impossible_parametrisations_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=word):
         controller(model, inputs=inputs)
+
+
+def test_the_smallest_numbers_ask_for_one_block_and_for_a_line() -> None:
+    np.testing.assert_array_equal(Blocks(1).matrix(4), np.ones((4, 1)))
+    line = np.arange(4.0) / 3.0
+    np.testing.assert_allclose(Knots(2).matrix(4), np.stack([1.0 - line, line], axis=1))

@@ -8,10 +8,11 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC, guesses
-from koopman_control.mpc.plan import Plan, Situation
-from koopman_control.mpc.planners import SequentialPlanner
-from koopman_control.mpc.planning import QuadraticPlanning
+from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.quadratic import QuadraticPlanning
+from koopman_control.mpc.planning.sequential import SequentialPlanner
 
 Make = Callable[..., LiftedModel]
 N = 12

@@ -10,12 +10,12 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, ParametricQP, compile_qp
-from koopman_control.mpc.affine import theta_of
-from koopman_control.mpc.condense import Condenser
-from koopman_control.mpc.merit import Merit
-from koopman_control.mpc.problem import TrackingProblem
-from koopman_control.mpc.terms import Parameters
-from koopman_control.mpc.weights import Weights
+from koopman_control.mpc.compilation.affine import theta_of
+from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.merit import Merit
+from koopman_control.mpc.statement.problem import TrackingProblem
+from koopman_control.mpc.statement.terms import Parameters
+from koopman_control.mpc.statement.weights import Weights
 
 N, P, M = 5, 3, 2
 
@@ -48,7 +48,11 @@ def weights(rng: np.random.Generator, full: bool, bounded: bool) -> Weights:
         input_bounds=over_horizon(np.tile([[-1.0], [2.0]] if bounded else infinite, M)),
         rate_bounds=np.array([0.5, np.inf]) if bounded else np.full(M, np.inf),
         output_bounds=outputs,
-        polytope=(rng.normal(size=(k, P)), rng.normal(size=(k, M)), np.array([0.3, 0.6])[:k]),
+        polytope=(
+            rng.normal(size=(k, P)),
+            rng.normal(size=(k, M)),
+            np.tile([0.3, 0.6], (N, 1))[:, :k],
+        ),
         soft=np.ones(P, dtype=np.bool_),
         slack_weight=np.array([[7.0, 1.0, 2.0], [3.0, 1.0, 0.5]]),
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers import DaqpSolver, make_solver, residuals
 
 

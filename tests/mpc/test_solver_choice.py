@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers import SOLVERS, AutoSolver, DaqpSolver, Solution, make_solver
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers import (
     SOLVERS,
     DaqpSolver,

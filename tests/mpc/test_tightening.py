@@ -93,6 +93,18 @@ def test_only_hard_bounds_are_tightened_unless_told(linear_model: Make) -> None:
     np.testing.assert_array_equal(highs(tighten=[0.3, 0.0]), [0.7, 1.0])
 
 
+def test_polytopes_move_inwards_by_what_margins_make_of_their_rows(linear_model: Make) -> None:
+    rows = ([[1.0, -2.0], [0.0, 0.0]], [[0.5], [1.0]], [3.0, 1.0])
+    margin = np.array([[0.1, 0.2], [0.3, 0.1], [0.0, 0.5]])
+    model = linear_model(F, G)
+    moved = KoopmanMPC(model, 3, polytope=rows, tighten=margin)._weights.polytope[2]
+    np.testing.assert_allclose(moved, [[2.5, 1.0], [2.5, 1.0], [2.0, 1.0]], rtol=1e-14)
+    known = with_quantiles(model, np.tile([0.1, 0.2], (3, 1)))
+    for soft, side in ((True, 3.0), (False, 2.5)):  # unless told, only hard rows
+        kept = KoopmanMPC(known, 3, polytope=rows, soft=soft)._weights.polytope[2]
+        np.testing.assert_allclose(kept, np.tile([side, 1.0], (3, 1)), rtol=1e-14)
+
+
 def test_behind_a_delay_the_quantiles_of_later_steps_count(linear_model: Make) -> None:
     quantiles = np.arange(1.0, 7.0)[:, None] * [0.1, 0.0]
     model = with_quantiles(linear_model(F, G), quantiles)

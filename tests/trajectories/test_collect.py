@@ -108,6 +108,20 @@ def test_controllers_are_reset_before_every_episode() -> None:
     assert controller.resets == 3
 
 
+def test_an_episode_is_broken_off_where_asked_and_every_step_counts() -> None:
+    env = Counter(length=7)
+    runs = collect(env, n_steps=10, until=lambda observation: observation[0] >= 4)
+    assert [len(run) for run in runs] == [4, 4, 2]
+    assert env.total == 10
+    assert [run.observations[-1, 0] for run in runs] == [4, 4, 2]
+    assert all(run.truncated and not run.terminated for run in runs)
+
+
+def test_an_episode_lasts_a_step_even_where_it_would_be_broken_off_at_once() -> None:
+    runs = collect(Counter(), n_steps=3, until=lambda observation: True)
+    assert [len(run) for run in runs] == [1, 1, 1]
+
+
 def test_noise_is_added_about_the_controllers_action() -> None:
     (run,) = collect(
         Counter(length=5000),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from importlib.util import find_spec
 
-from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers.base import Solution, Solver, checked_limit
 from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
 from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from koopman_control.common.arrays import Array, positive_float
-from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.compilation.dense import DenseQP
 
 UNBOUNDED = 1e30
 

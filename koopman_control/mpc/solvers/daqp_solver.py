@@ -8,8 +8,8 @@ import daqp
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.dense import DenseQP
-from koopman_control.mpc.plan import all_finite
+from koopman_control.mpc.compilation.dense import DenseQP
+from koopman_control.mpc.planning.plan import all_finite
 from koopman_control.mpc.solvers.base import UNBOUNDED, Solution, checked_limit
 
 SINGULAR = 1e-9  # smallest eigenvalue of H relative to its largest

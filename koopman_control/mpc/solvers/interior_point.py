@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common import optional_package
-from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers.base import ColdSolver, Solution, checked_limit
 from koopman_control.mpc.solvers.slacks import WithSlacks
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import osqp
 
-from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers.base import UNBOUNDED, Solution, checked_limit
 from koopman_control.mpc.solvers.slacks import WithSlacks
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.dense import DenseQP
+from koopman_control.mpc.compilation.dense import DenseQP
 
 
 @dataclass(frozen=True)

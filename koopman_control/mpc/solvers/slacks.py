@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.dense import DenseQP
-from koopman_control.mpc.maps import Index
+from koopman_control.mpc.compilation.dense import DenseQP
+from koopman_control.mpc.compilation.maps import Index
 
 ROUNDING = 1e-9  # sides that cross by less meet
 

@@ -1,0 +1,1 @@
+"""From a situation to a plan: condensing, searching and solving."""

@@ -1,0 +1,178 @@
+"""Condensing: predicted outputs y = free + Gamma u leave the program, the inputs stay.
+
+The cost per step then does not depend on the number of lifted states. For a linear roll-out Gamma
+is constant and this is done once; for a re-linearised one it is done again for each guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import scipy.sparse as sp
+
+from koopman_control.common.arrays import Array
+from koopman_control.mpc.compilation.dense import DenseQP
+from koopman_control.mpc.compilation.maps import AffineMap, Index
+from koopman_control.mpc.compilation.parametric import ParametricQP
+from koopman_control.mpc.compilation.substitution import with_inputs
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The stated problem at given parameters, before a prediction is put in."""
+
+    q_v: Array
+    q_y: Array
+    constant: float
+    lower: Array
+    upper: Array
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """The program in v for one Gamma; only vectors are left to fill in at every step."""
+
+    H: Array
+    A: Array
+    Gamma: Array
+    by_free: Array
+    on_y: sp.csr_array
+    linear_weight: Array
+    quadratic_weight: Array
+
+    def at(self, at: Instance, free: Array) -> DenseQP:
+        """Fill in parameters and the outputs (N p,) predicted at u = 0."""
+        f = at.q_v + at.q_y @ self.Gamma + self.by_free @ free
+        lower, upper = at.lower, at.upper
+        if self.on_y.shape[0]:  # these rows come last
+            moved = self.on_y @ free
+            lower, upper = lower.copy(), upper.copy()
+            lower[-len(moved) :] -= moved
+            upper[-len(moved) :] -= moved
+        return DenseQP(self.H, f, self.A, lower, upper, self.linear_weight, self.quadratic_weight)
+
+
+class Condenser:
+    """Turns a compiled problem in (u, y) and a prediction of y into a dense program in v.
+
+    v = (u, w) holds the inputs and, behind them, the variables beside u and y that elimination had
+    to leave, such as bounds on absolute values. Where inputs are parametrised, the free values take
+    the place of u.
+
+    Args:
+        qp: Compiled problem with variables "u" and "y".
+        M: Weights of the free values in every step's input, shape (N, K); None: each step its own.
+
+    Attributes:
+        n_values: Free values of the inputs, which come first in v.
+        n_parameters: Entries of theta.
+        vectors: Linear cost of v and of y, lower and upper sides, as functions of theta.
+        P_vv: Quadratic cost of v.
+        P_vy: That of v with y.
+        P_yy: That of y.
+        A_v: General rows on v, those that are on y as well last.
+        A_y: The part on y of the rows that are on y.
+        first_on_y: Index of the first of them.
+        linear_weight: Weights of the general rows, infinite where they are hard.
+        quadratic_weight: Likewise.
+    """
+
+    def __init__(self, qp: ParametricQP, M: Array | None = None) -> None:
+        m = qp.columns["u"].shape[1]
+        self._held = None if M is None else np.kron(M, np.eye(m))
+        if M is not None:
+            qp = with_inputs(qp, M)
+        u, y = qp.columns["u"].ravel(), qp.columns["y"].ravel()
+        further = np.setdiff1d(np.arange(len(qp.P)), np.concatenate([u, y]))
+        v = np.concatenate([u, further])
+        self.n_values, self.n_parameters = len(u), qp.q.matrix.shape[1]
+        self._constant = qp.constant
+        self.P_vv, self.P_vy, self.P_yy = (qp.P[np.ix_(*k)] for k in ((v, v), (v, y), (y, y)))
+        self.coupled, self._diagonal = bool(self.P_vy.any()), _diagonal(self.P_yy)
+        A_v, A_y = qp.A[:, v], qp.A[:, y]
+        bound_rows, bound_columns = _simple_bounds(qp, A_v, A_y)
+        rows, self.first_on_y = _ordered(A_y, bound_rows)
+        self.A_v, self.A_y = A_v[rows], sp.csr_array(A_y[rows[self.first_on_y :]])
+        self.linear_weight, self.quadratic_weight = (
+            qp.linear_weight[rows],
+            qp.quadratic_weight[rows],
+        )
+        scale = 1.0 / A_v[bound_rows, bound_columns]
+        bounds = sp.csr_array((scale, (bound_columns, bound_rows)), (len(v), len(qp.A)))
+        lower = _bounds(qp.lower, bounds, -np.inf).stacked(qp.lower[rows])
+        upper = _bounds(qp.upper, bounds, np.inf).stacked(qp.upper[rows])
+        self.vectors = (qp.q[v], qp.q[y], lower, upper)
+        self._stacked = reduce(AffineMap.stacked, self.vectors)
+        self._parts = np.cumsum([len(v), len(y), len(lower.constant)]).tolist()
+
+    def inputs(self, v: Array) -> Array:
+        """Return the inputs (N m,) of all steps that a solution v stands for."""
+        values = v[: self.n_values]
+        return values if self._held is None else np.asarray(self._held @ values)
+
+    def instance(self, theta: Array) -> Instance:
+        """Evaluate linear cost and sides at parameters theta."""
+        values, (i, j, k) = self._stacked(theta), self._parts
+        return Instance(values[:i], values[i:j], self._constant(theta), values[j:k], values[k:])
+
+    def fixed(self, Gamma: Array) -> Condensed:
+        """Put y = free + Gamma u in for a given Gamma of shape (N p, N m)."""
+        if self._held is not None:
+            Gamma = Gamma @ self._held
+        missing = len(self.P_vv) - self.n_values
+        if missing:  # y does not depend on the variables behind the inputs
+            Gamma = np.pad(Gamma, [(0, 0), (0, missing)])
+        by_free = self.weighted(Gamma.T)  # Gamma' P_yy
+        H = self.P_vv + by_free @ Gamma
+        if self.coupled:
+            cross = self.P_vy @ Gamma
+            H += cross + cross.T
+            by_free = by_free + self.P_vy
+        A = self.A_v
+        if self.A_y.shape[0]:
+            A = A.copy()
+            A[self.first_on_y :] += np.asarray(self.A_y @ Gamma)
+        weights = self.linear_weight, self.quadratic_weight
+        return Condensed(H, A, Gamma, by_free, self.A_y, *weights)
+
+    def condense(self, at: Instance, free: Array, Gamma: Array) -> DenseQP:
+        """Put a prediction in: free of shape (N p,), Gamma of shape (N p, N m)."""
+        return self.fixed(Gamma).at(at, free)
+
+    def weighted(self, Y: Array) -> Array:
+        """Multiply outputs (..., N p) by P_yy."""
+        return Y * self._diagonal if self._diagonal is not None else Y @ self.P_yy
+
+
+def _diagonal(M: Array) -> Array | None:
+    """Diagonal of a matrix that is diagonal, else None."""
+    diagonal = np.diagonal(M).copy()
+    return None if np.any(M - np.diag(diagonal)) else diagonal
+
+
+def _simple_bounds(qp: ParametricQP, A_v: Array, A_y: Array) -> tuple[Index, Index]:
+    """Find hard rows that bound a single variable, one per variable; returns rows and columns.
+
+    The sign of a joined row's first entry is positive, so lower sides stay lower sides.
+    """
+    single = (np.count_nonzero(A_v, axis=1) == 1) & ~A_y.any(axis=1)
+    single &= ~np.isfinite(qp.linear_weight) & (A_v.sum(axis=1) > 0.0)
+    rows = np.flatnonzero(single)
+    columns = np.argmax(A_v[rows] != 0.0, axis=1)
+    columns, first = np.unique(columns, return_index=True)
+    return rows[first], columns
+
+
+def _ordered(A_y: Array, bound_rows: Index) -> tuple[Index, int]:
+    """Order the other rows, those on y last; returns them and how many are not on y."""
+    general = np.setdiff1d(np.arange(len(A_y)), bound_rows)
+    on_y = A_y[general].any(axis=1)
+    return np.concatenate([general[~on_y], general[on_y]]), int((~on_y).sum())
+
+
+def _bounds(side: AffineMap, bounds: sp.csr_array, missing: float) -> AffineMap:
+    """Bring one side of the rows that bound a single variable to the variables."""
+    picked = side.times(bounds)
+    return AffineMap(np.where(np.diff(bounds.indptr) > 0, picked.constant, missing), picked.matrix)

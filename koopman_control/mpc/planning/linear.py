@@ -1,0 +1,166 @@
+"""The planner of linear roll-outs: one convex program per step, prepared as far as it can be.
+
+What a plan leads to is computed only if somebody asks for it; the next step does not need it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+
+import numpy as np
+
+from koopman_control.common.arrays import Array
+from koopman_control.mpc.compilation.maps import Index
+from koopman_control.mpc.inputs import columns_of
+from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.merit import Merit
+from koopman_control.mpc.planning.plan import (
+    NOT_FINITE,
+    Plan,
+    Predicted,
+    Situation,
+    Times,
+    all_finite,
+)
+from koopman_control.mpc.planning.prepared import PreparedProgram
+from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.solvers import Solver
+from koopman_control.mpc.start import Start
+
+LARGEST_GROWTH = 1e5  # of predictions; at 1e6 the program's condition number is 1e12
+
+
+class LinearPlanner:
+    """One convex program per step; exact for the linear roll-out.
+
+    Args:
+        scenarios: What predicts.
+        horizon: Number of steps N.
+        condenser: The compiled problem.
+        merit: Prices its plans.
+        solver: A solver of its own.
+        controlled: The model's inputs that are planned, shape (c,).
+    """
+
+    def __init__(
+        self,
+        scenarios: Scenarios,
+        horizon: int,
+        condenser: Condenser,
+        merit: Merit,
+        solver: Solver,
+        controlled: Index,
+    ) -> None:
+        self._scenarios, self._condenser, self._solver = scenarios, condenser, solver
+        self.merit, self._shape = merit, (horizon, scenarios.n_outputs)
+        self._inputs = (horizon, len(controlled))
+        self.Phi, self._response = scenarios.linear_response(horizon)
+        self.Gamma = columns_of(self._response, controlled, scenarios.n_inputs)
+        self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
+        _warn_of_growth(self.Gamma.reshape(*self._shape, *self._inputs)[:, :, 0])
+        rest = Start(np.zeros(scenarios.first.n_states))
+        theta = np.zeros(condenser.n_parameters)
+        with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
+            self.plan(Situation(rest, np.zeros(self._shape), theta, theta), None)  # warms caches up
+
+    def reset(self) -> None:
+        """Begin an episode: the solver is set up, so that the first step is like any other."""
+        theta = np.zeros(self._condenser.n_parameters)
+        nowhere = self._program.moved(np.zeros(self.Phi.shape[1]))
+        self._solver.prepare(self._program(nowhere, theta))
+
+    def plan(self, at: Situation, before: Array | None) -> Plan:
+        """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""
+        start = perf_counter()
+        z = self._scenarios.lifted(at.start)
+        return self._solved(at, z, self._program.moved(z), before, start)
+
+    def plans(self, at: Sequence[Situation], before: Sequence[Array | None]) -> Iterator[Plan]:
+        """Plan for many situations, each as `plan` does; they are lifted and predicted at once."""
+        Z = self._scenarios.lift(np.stack([one.start.x for one in at]))
+        for i, moved in enumerate(self._program.moved(Z)):
+            yield self._solved(at[i], Z[i], moved, before[i], perf_counter())
+
+    def _solved(
+        self, at: Situation, z: Array, moved: Array, before: Array | None, start: float
+    ) -> Plan:
+        """Fill in what the lifted state z moved, and solve."""
+        shift = at.start.moved(self._response)
+        if self._scenarios.has_angles:
+            shift = self._turned(at, z, shift, before)
+        predicted = perf_counter()
+        program = self._program(moved, at.theta, shift)
+        finite = all_finite(program.f)
+        updated = perf_counter()
+        solution = self._solver.solve(program, matrices_changed=False) if finite else None
+        times = Times(predicted - start, updated - predicted, perf_counter() - updated)
+        if solution is None or solution.v is None:
+            unknown = Predicted(np.full(self._shape, np.nan), np.inf)
+            word, n = (
+                (NOT_FINITE, 0) if solution is None else (solution.status, solution.iterations)
+            )
+            return Plan(np.full(self._inputs, np.nan), unknown, word, n, times)
+        U = self._condenser.inputs(solution.v).reshape(self._inputs)
+        outcome = LinearOutcome(self, at.theta, z, shift, solution.v)
+        word = solution.status if all_finite(solution.v) else NOT_FINITE
+        return Plan(U, outcome, word, solution.iterations, times)
+
+    def predicted(self, z: Array, shift: Array | None, v: Array) -> Array:
+        """Return the states (N, d) that a solution v leads to."""
+        Y = self.Phi @ z + self.Gamma @ self._condenser.inputs(v)
+        return np.asarray((Y if shift is None else Y + shift).reshape(self._shape))
+
+    def priced(self, theta: Array, v: Array, Y: Array) -> float:
+        """Return the cost of a solution v that leads to states Y (N, d)."""
+        V = np.append(self._condenser.inputs(v), v[self._condenser.n_values :])
+        return float(self.merit.of(self.merit.at(theta), V[None], Y.reshape(1, -1))[0])
+
+    def _turned(self, at: Situation, z: Array, shift: Array | None, before: Array | None) -> Array:
+        """Add whole turns of angles that bring a likely plan near the reference, (N d,)."""
+        likely = np.zeros(self._inputs) if before is None else guesses.shifted(before)
+        Y = self.Phi @ z + self.Gamma @ likely.ravel()
+        if shift is not None:
+            Y += shift
+        deviation = Y.reshape(self._shape) - at.reference
+        turns = (self._scenarios.wrap(deviation) - deviation).ravel()
+        return np.asarray(turns if shift is None else turns + shift)
+
+
+def _warn_of_growth(response: Array) -> None:
+    """Warn if the response (N, d, m) to the first input outgrows what the solver can resolve."""
+    size = np.abs(response).max(axis=(1, 2))
+    early = size[: response.shape[1] + 1].max()
+    if np.isfinite(size).all() and size.max() > LARGEST_GROWTH * early:
+        steps = int(np.argmax(size > LARGEST_GROWTH * early))
+        warnings.warn(
+            f"predictions grow by a factor of {size.max() / early:.0e} over the horizon of "
+            f"{len(size)} steps, since the model is unstable; plans will be inexact, or wrong: "
+            f"take a horizon of at most {steps}, with terminal='riccati'",
+            stacklevel=2,
+        )
+
+
+@dataclass(frozen=True)
+class LinearOutcome:
+    """What a solution v leads to from the lifted state z at parameters theta."""
+
+    planner: LinearPlanner
+    theta: Array
+    z: Array
+    shift: Array | None
+    v: Array
+
+    @cached_property
+    def Y(self) -> Array:
+        """Predicted states, shape (N, d)."""
+        return self.planner.predicted(self.z, self.shift, self.v)
+
+    @cached_property
+    def cost(self) -> float:
+        """Predicted cost."""
+        return self.planner.priced(self.theta, self.v, self.Y)

@@ -1,0 +1,109 @@
+"""From a situation of the loop to a plan: the stated problem, or else its softened twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol
+
+from koopman_control.common.arrays import Array
+from koopman_control.mpc.compilation.maps import Index
+from koopman_control.mpc.compilation.parametric import ParametricQP
+from koopman_control.mpc.compilation.softening import softened
+from koopman_control.mpc.loop import Loop
+from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.linear import LinearPlanner
+from koopman_control.mpc.planning.merit import Merit
+from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.planning.search import Search
+from koopman_control.mpc.planning.sequential import SequentialPlanner
+from koopman_control.mpc.solvers import SolverName, make_solver
+
+Outcome = tuple[Literal["solved", "softened"], Plan]
+
+
+class Planning(Protocol):
+    """Plans step after step, warm-started by the one before."""
+
+    def plan(self, at: Situation, before: Array | None, previous: Array) -> Outcome:
+        """Plan, given the plan (N, m) of the step before, if any, and the last input (m,)."""
+
+    def reset(self) -> None:
+        """Begin an episode, or recover from an error."""
+
+
+class QuadraticPlanning:
+    """Plans through the compiled quadratic program.
+
+    Where hard rows on outputs leave no solution, the same program with these rows relaxed is
+    solved; it is set up beforehand.
+
+    Args:
+        scenarios: What predicts.
+        horizon: Number of steps N.
+        qp: The compiled problem.
+        held: How inputs are made of free values, shape (N, K); None: each step has its own.
+        solver: Name of the solver.
+        search: Where nonlinear roll-outs start from.
+        prices: What a violation costs in the relaxed program, per unit and per unit squared.
+        controlled: The model's inputs that are planned, shape (c,).
+
+    Attributes:
+        planners: That of the problem as stated and, if it has hard rows on outputs, that of the
+            relaxed one.
+    """
+
+    def __init__(
+        self,
+        scenarios: Scenarios,
+        horizon: int,
+        qp: ParametricQP,
+        held: Array | None,
+        solver: SolverName,
+        search: Search,
+        prices: tuple[float, float],
+        controlled: Index,
+    ) -> None:
+        self._search = search
+
+        def planner_for(program: ParametricQP) -> LinearPlanner | SequentialPlanner:
+            stated = condenser = Condenser(program)
+            if held is not None:
+                condenser = Condenser(program, held)
+            merit, own = Merit(stated), make_solver(solver)
+            if scenarios.rollout == "linear":
+                return LinearPlanner(scenarios, horizon, condenser, merit, own, controlled)
+            return SequentialPlanner(scenarios, condenser, merit, own)
+
+        twin = softened(qp, *prices)
+        self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]
+
+    def plan(self, at: Situation, before: Array | None, previous: Array) -> Outcome:
+        """Plan for a situation."""
+        stated, *relaxed = self.planners
+        start = self._start(at, before, previous)
+        plan = stated.plan(at, *start)
+        if plan.status == "optimal" or not relaxed:
+            return "solved", plan
+        return "softened", relaxed[0].plan(at, *start)
+
+    def plans(self, at: Sequence[Situation], loops: Sequence[Loop]) -> Iterator[Outcome]:
+        """Plan for many situations of a linear roll-out, given the loops they arose in."""
+        stated = self.planners[0]
+        assert isinstance(stated, LinearPlanner)
+        every = stated.plans(at, [loop.plan for loop in loops])
+        for one, loop, plan in zip(at, loops, every, strict=True):
+            solved = plan.status == "optimal" or len(self.planners) == 1
+            yield ("solved", plan) if solved else self.plan(one, loop.plan, loop.previous)
+
+    def reset(self) -> None:
+        """Drop warm starts, and draw the same guesses again."""
+        self._search.restart()
+        for planner in self.planners:
+            planner.reset()
+
+    def _start(self, at: Situation, before: Array | None, previous: Array) -> tuple[Any, ...]:
+        """What the planner starts from, besides the situation."""
+        if isinstance(self.planners[0], LinearPlanner):
+            return (before,)
+        return self._search.start(at, before, previous)

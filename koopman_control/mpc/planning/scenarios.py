@@ -1,0 +1,126 @@
+"""The models that a plan has to suit: one, or several scenarios of what the plant may be like.
+
+The same inputs act on all of them; their states stand side by side in the problem's outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from koopman_control.common.arrays import Array
+from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.input_lift import require_plain_inputs
+from koopman_control.identification.rollouts import linear_response
+from koopman_control.mpc.compilation.maps import Index
+from koopman_control.mpc.planning.rolling import Rolling
+from koopman_control.mpc.regulator import Regulator
+from koopman_control.mpc.start import Start
+
+
+class Scenarios:
+    """Predictions of K models with d states each; outputs have length p = K d.
+
+    Args:
+        models: The models, of the same states and inputs.
+        rollout: How all of them are rolled out.
+
+    Attributes:
+        first: The model by which states are told from observations.
+    """
+
+    def __init__(self, models: Sequence[LiftedModel], rollout: Rollout) -> None:
+        self.models, self.first, self.rollout = tuple(models), models[0], rollout
+        self._rollings = [Rolling(model, rollout) for model in models]
+        self.n_outputs = len(models) * self.first.n_states
+        self.n_inputs = self.first.n_inputs
+        self.has_angles = self.first.coordinates.has_angles
+
+    def wrap(self, Y: Array) -> Array:
+        """Wrap the angles in deviations of outputs (..., p) to [-pi, pi)."""
+        if not self.has_angles:
+            return Y
+        by_model = Y.reshape(*Y.shape[:-1], len(self.models), -1)
+        return self.first.coordinates.wrap(by_model).reshape(Y.shape)
+
+    def lift(self, x: Array) -> Array:
+        """Lift states (..., d), the lifted states of all models side by side."""
+        return _side_by_side([model.lift(x) for model in self.models])
+
+    def lifted(self, start: Start) -> Array:
+        """Lift what a prediction starts from; only the first model's lift may be estimated."""
+        others = [model.lift(start.x) for model in self.models[1:]]
+        return _side_by_side([start.lifted(self.first), *others])
+
+    def linear_response(self, horizon: int) -> tuple[Array, Array]:
+        """Return Phi (N p, n) and Gamma (N p, N m) of the linear roll-out; n counts all lifts."""
+        parts = [linear_response(model.A, model.B, model.C, horizon) for model in self.models]
+        if len(parts) == 1:
+            return parts[0]
+        d, ends = self.first.n_states, np.cumsum([len(model.A) for model in self.models])
+        Phi = np.zeros((horizon, len(parts), d, ends[-1]))
+        for k, (own, _) in enumerate(parts):
+            Phi[:, k, :, ends[k] - own.shape[1] : ends[k]] = own.reshape(horizon, d, -1)
+        Gamma = np.stack([own.reshape(horizon, d, -1) for _, own in parts], axis=1)
+        return Phi.reshape(-1, ends[-1]), Gamma.reshape(horizon * self.n_outputs, -1)
+
+    def linearized(self, start: Start, U: Array) -> tuple[Array, Array]:
+        """Predict outputs (N, p) along one plan (N, c), and differentiate: (N p, N c)."""
+        starts = [start] + [replace(start, z=None)] * (len(self.models) - 1)
+        pairs = zip(starts, self.models, strict=True)
+        Y, Gamma = zip(
+            *(own.linearized(model, U, self.rollout) for own, model in pairs), strict=True
+        )
+        by_step = [own.reshape(len(U), -1, own.shape[1]) for own in Gamma]
+        return np.concatenate(Y, axis=1), np.concatenate(by_step, axis=1).reshape(-1, U.size)
+
+    def predicted(self, start: Start, U: Array) -> Array:
+        """Predict outputs (S, N, p) under plans U (S, N, c); not for linear roll-outs."""
+        return _side_by_side([rolling.predicted(start, U) for rolling in self._rollings])
+
+    def sensitivities(self, start: Start, Y: Array, U: Array) -> Array:
+        """Differentiate predicted outputs Y (S, N, p) to U; returns shape (S, N, p, N c)."""
+        pairs = zip(np.split(Y, len(self.models), axis=2), self._rollings, strict=True)
+        return _side_by_side([own.sensitivities(start, part, U) for part, own in pairs], axis=2)
+
+    def finished(
+        self, start: Start, plans: Array, heads: Index, regulator: Regulator
+    ) -> tuple[Array, Array]:
+        """Let the regulator take plans (S, N, c) over after heads (S,) steps of the first model.
+
+        Returns:
+            The plans, changed in place, and the outputs (S, N, p) they lead through.
+        """
+        plans, Y = self._rollings[0].finished(start, plans, heads, regulator)
+        others = [rolling.predicted(start, plans) for rolling in self._rollings[1:]]
+        return plans, _side_by_side([Y, *others])
+
+
+def checked_models(
+    given: LiftedModel | Sequence[LiftedModel], rollout: Rollout
+) -> list[LiftedModel]:
+    """Check that models can be rolled out and describe one plant.
+
+    Raises:
+        ValueError: If there is none, or they differ in states or inputs.
+    """
+    models = [given] if isinstance(given, LiftedModel) else list(given)
+    if not models:
+        raise ValueError("model is empty; expected a model, or several")
+    first = models[0]
+    for i, model in enumerate(models):
+        model.check_rollout(rollout)
+        if rollout == "linear":
+            require_plain_inputs(model, 'the linear roll-out no QP: use rollout="relifted"')
+        if model.coordinates != first.coordinates or model.n_inputs != first.n_inputs:
+            raise ValueError(
+                f"model[{i}] has other states or inputs than model[0]; expected models of one plant"
+            )
+    return models
+
+
+def _side_by_side(parts: list[Array], axis: int = -1) -> Array:
+    """Join what the models say; that of one is not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)

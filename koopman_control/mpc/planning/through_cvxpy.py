@@ -1,0 +1,102 @@
+"""Planning through CVXPY's own solve: for problems that are no quadratic programs, and to check."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from koopman_control.common.arrays import Array
+from koopman_control.mpc.compilation.maps import Index
+from koopman_control.mpc.inputs import columns_of
+from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.plan import Plan, Predicted, Situation
+from koopman_control.mpc.planning.quadratic import Outcome
+from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.statement.problem import TrackingProblem
+
+TIGHT = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
+
+
+def solved_about(
+    stated: TrackingProblem,
+    scenarios: Scenarios,
+    at: Situation,
+    U: Array,
+    problem: cp.Problem,
+    **settings: Any,
+) -> Plan:
+    """Solve the convex program about a guess U of shape (N, m) with Clarabel."""
+    Y, Gamma = scenarios.linearized(at.start, U)
+    Y = at.reference + scenarios.wrap(Y - at.reference)
+    stated.assign(at.theta)
+    stated.gamma.value = Gamma
+    stated.free.value = Y.ravel() - Gamma @ U.ravel()
+    cost = problem.solve(solver="CLARABEL", **settings)  # type: ignore[no-untyped-call]
+    if problem.status != cp.OPTIMAL:
+        return Plan(U, Predicted(np.full_like(Y, np.nan), np.inf), str(problem.status), 0)
+    iterations = int(problem.solver_stats.num_iters or 0)
+    u, y = (np.asarray(v.value, dtype=np.float64) for v in (stated.u, stated.y))
+    return Plan(u, Predicted(y, float(cost)), "optimal", iterations)
+
+
+class CvxpyPlanning:
+    """Plans through CVXPY itself.
+
+    A linear roll-out is exact after one solve; others are re-linearised about each solution, with
+    full steps.
+
+    Args:
+        stated: The problem.
+        scenarios: What predicts.
+        held: How inputs are made of free values, shape (N, K); None: each step has its own.
+        rounds: Re-linearisations per step of nonlinear roll-outs.
+        controlled: The model's inputs that are planned, shape (c,).
+    """
+
+    def __init__(
+        self,
+        stated: TrackingProblem,
+        scenarios: Scenarios,
+        held: Array | None,
+        rounds: int,
+        controlled: Index,
+    ) -> None:
+        self._stated, self._scenarios = stated, scenarios
+        self._rounds = 1 if scenarios.rollout == "linear" else rounds
+        N, m = stated.u.shape
+        gamma: Array | None = None
+        if (
+            scenarios.rollout == "linear"
+        ):  # few parameters, so that CVXPY may keep its canonical form
+            response = scenarios.linear_response(N)[1]
+            gamma = columns_of(response, controlled, scenarios.n_inputs)
+        problem = stated.predicted_by(stated.gamma if gamma is None else gamma)
+        self._settings = {"ignore_dpp": gamma is None}
+        free = [] if held is None else [stated.u == held @ cp.Variable((held.shape[1], m))]
+        self._problem = cp.Problem(problem.objective, [*problem.constraints, *free])
+        warnings.warn(
+            "each step is solved through CVXPY itself, which takes milliseconds to a second rather "
+            "than microseconds; state the problem with quadratic costs and affine constraints if "
+            "it has to be fast",
+            stacklevel=4,
+        )
+
+    def plan(self, at: Situation, before: Array | None, previous: Array) -> Outcome:
+        """Plan for a situation; the last input is in its theta already."""
+        del previous
+        U, iterations = at.input_reference if before is None else guesses.shifted(before), 0
+        for _ in range(self._rounds):
+            plan = solved_about(
+                self._stated, self._scenarios, at, U, self._problem, **self._settings
+            )
+            U, iterations = plan.U, iterations + plan.iterations
+            if plan.status != "optimal":
+                break
+        return "solved", replace(plan, iterations=iterations)
+
+    def reset(self) -> None:
+        """Nothing is kept from step to step."""

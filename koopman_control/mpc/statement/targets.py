@@ -1,0 +1,73 @@
+"""Targets of outputs and inputs: constant, a trajectory that moves on, or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from koopman_control.common.arrays import Array, finite_array
+from koopman_control.mpc.statement.settings import stage_rows, widened
+
+Target = ArrayLike | Callable[[Array], ArrayLike]
+
+
+class TargetRows:
+    """A target over the horizon, one row for each of the N steps ahead.
+
+    Args:
+        name: What the user calls it.
+        target: A number, a row (d,), rows (N, d), a whole trajectory (T, d) with T > N, or a
+            function of the observation that returns one of the first three.
+        horizon: Number of rows N.
+        size: Length d of a row.
+        width: Length to which rows are filled up with zeros; None: they are complete.
+        copies: How often each row is then repeated, side by side.
+
+    Raises:
+        ValueError: If a target that is no function has the wrong shape.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Target,
+        horizon: int,
+        size: int,
+        width: int | None = None,
+        copies: int = 1,
+    ) -> None:
+        self._name, self._horizon, self._size = name, horizon, size
+        self._width, self._copies = width or size, copies
+        self._function = target if callable(target) else None
+        self._rows = np.zeros((horizon, self._width * copies))
+        self._last_start = 0  # window from which on nothing changes any more
+        if not callable(target):
+            self._rows = self._trajectory(target)
+            self._last_start = len(self._rows) - horizon
+
+    def __call__(self, observation: Array, step: int) -> Array:
+        """Evaluate for an observation (p,), `step` steps into the episode; a row per step."""
+        if self._function is not None:
+            return self._filled(self._function(observation), self._horizon)
+        start = min(step, self._last_start)
+        return self._rows[start : start + self._horizon]
+
+    @property
+    def rest(self) -> Array:
+        """Last row once, zero for a function; shape (width,)."""
+        return np.asarray(self._rows[-1, : self._width])
+
+    def _trajectory(self, value: ArrayLike) -> Array:
+        """Spread over the horizon; beyond its end, a trajectory's last row is held."""
+        given = finite_array(self._name, value)
+        if given.ndim != 2 or len(given) <= self._horizon:
+            return self._filled(given, self._horizon)
+        rows = self._filled(given, len(given))
+        return np.concatenate([rows, np.repeat(rows[-1:], self._horizon - 1, axis=0)])
+
+    def _filled(self, value: ArrayLike, length: int) -> Array:
+        rows = stage_rows(self._name, value, self._size, length)
+        rows = rows if self._width == self._size else widened(rows, self._width)
+        return rows if self._copies == 1 else np.tile(rows, self._copies)

@@ -1,0 +1,56 @@
+"""CartPoleSwingUp-v0: swing a pole up by pushing its cart, and hold the cart at a set-point."""
+
+from math import inf
+
+from koopman_control.common import Array
+from koopman_control.tasks.task import Task
+from koopman_control.trajectories import HeldUniform
+
+
+def upright_at_set_point(observation: Array) -> tuple[float, ...]:
+    """Target of (position, speed, angle, rate): upright, at the observed set-point, at rest."""
+    return float(observation[5]), 0.0, 0.0, 0.0
+
+
+def of_no_use(observation: Array) -> bool:
+    """Whether the cart nears a buffer, at 2.4 m, or the pole turns faster than it ever need to.
+
+    A pole that has just fallen from upright passes the bottom at 9.9 rad/s.
+    """
+    return bool(abs(observation[0]) > 2.1 or abs(observation[4]) > 13.0)
+
+
+# Random forces push the cart against a buffer in a second or two; episodes of data are broken off
+# before. Where the cart is makes no difference to how it moves, and features that see it anyway
+# take it for something: with them, learning seed 11 gave a cost of 181, without 41. Six rounds of
+# 100 steps instead of three of 200 show more swings and less holding still: 35 on seeds 10 and 11,
+# but 60 on seed 12, where some swings miss; the optimum with the true model is about 30. More plans
+# tried per step (62 to 68 on seed 12) or a longer horizon did not help: the model is the limit.
+# 0.5 angle^2 stands for the environment's 1 - cos(angle).
+CART_POLE_SWING_UP = Task(
+    env_id="koopman_envs/CartPoleSwingUp-v0",
+    summary="swing a pole up on a cart and hold it",
+    Q=(0.5, 0.01, 0.5, 0.002),
+    R=0.1,
+    horizon=40,
+    n_steps=1000,
+    first_steps=400,
+    n_rounds=6,
+    rollout="relifted",
+    coupling="bilinear",
+    n_features=(100, 200),
+    steepness=(0.25, 0.5),
+    ignored=(0,),
+    prediction=20,
+    states=(0, 1, 2, 3, 4),
+    angles=((2, 3),),
+    state_names=("position (m)", "speed (m/s)", "angle (rad)", "rate (rad/s)"),
+    reference=upright_at_set_point,
+    excitation=HeldUniform(hold=(1, 5)),
+    until=of_no_use,
+    mpc={
+        "output_bounds": ((-2.0, -inf, -inf, -inf), (2.0, inf, inf, inf)),
+        "n_guesses": 4,
+        "first_guesses": 64,
+    },
+)
