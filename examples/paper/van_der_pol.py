@@ -30,7 +30,7 @@ from koopman_control.evaluation import mean_squared_error
 DT, N_HISTORY, HORIZON, N_STARTS = 0.1, 100, 500, 50
 N_TRAIN, TUNING_HORIZON = 3_000, 200
 FULL: list[Settings] = [{"steepness": s} for s in (0.1, 0.2, 0.4)]
-PARTIAL: list[Settings] = [{"steepness": s, "memory": m} for s in (0.1, 0.2) for m in (4, 8)]
+PARTIAL: list[Settings] = [{"steepness": s, "memory": m} for s in (0.1, 0.2) for m in (1, 4)]
 
 
 def main(

@@ -11,6 +11,7 @@ from examples.paper import forced_van_der_pol, motor
 from examples.paper.common import korda
 from examples.paper.common.forecasters import windows_of
 from examples.paper.common.nextgen import NGRC, monomials
+from koopman_control.common import Array
 
 
 def test_ngrc_continues_a_quadratic_map_exactly() -> None:
@@ -38,7 +39,7 @@ def test_windows_reach_from_the_first_to_the_last_row() -> None:
 def test_simulated_runs_agree_with_an_adaptive_solver() -> None:
     x0, U = np.array([[0.4, -0.3]]), np.ones((1, 20))
 
-    def rate(_: float, x: np.ndarray) -> np.ndarray:
+    def rate(_: float, x: Array) -> Array:
         return korda.motor(x[None], np.ones(1))[0]
 
     exact = solve_ivp(rate, (0.0, 0.2), x0[0], rtol=1e-10, atol=1e-12).y[:, -1]
