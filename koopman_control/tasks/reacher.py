@@ -34,7 +34,8 @@ def _postures(point: Array) -> Array:
 
 # Away from the elbow's stop at 3 rad a linear roll-out predicts the joints to 4e-5; data with hits
 # spoil it to 0.1, hence the gentle excitation. The lengths of the links are given; a model that
-# learned the tip's way too, its distance as the cost, had errors of 0.02 and ended at -10.
+# learned the tip's way too, its distance as the cost, had errors of 0.02 at best
+# and ended at -10 to -13.
 REACHER = Task(
     env_id="Reacher-v5",
     summary="bring the tip of a two-link arm to a point",
