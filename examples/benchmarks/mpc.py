@@ -22,6 +22,7 @@ import numpy as np
 import typer
 from threadpoolctl import threadpool_limits
 
+from examples.benchmarks.mpc_generated_peers import GENERATED
 from examples.benchmarks.mpc_peers import PEERS
 from examples.benchmarks.mpc_subjects import LiftedPlant, Oscillator, PlantCopies, oscillator_model
 from koopman_control.common.arrays import Array
@@ -61,7 +62,9 @@ class Run:
 
 def main(
     quick: Annotated[bool, typer.Option(help="100 steps instead of 1,000.")] = False,
-    peers: Annotated[bool, typer.Option(help="CVXPY and OSQP, too, on two sizes.")] = False,
+    peers: Annotated[
+        bool, typer.Option(help="Other packages, too; needs cvxpygen and do-mpc.")
+    ] = False,
 ) -> None:
     """Print all tables."""
     steps = 100 if quick else 1000
@@ -186,9 +189,9 @@ def agreement_table(steps: int) -> None:
 
 
 def peers_table(steps: int) -> None:
-    """CVXPY and OSQP on the same problem, each from its own warm start, on our trajectory."""
+    """Other packages on the same problem, each from its own warm start, on our trajectory."""
     print("\n| (n, m, p, N) | package | p50 | p99 | largest deviation |\n|---|---|---|---|---|")
-    for size in SIZES[:2]:
+    for size, packages in zip(SIZES[:2], (PEERS | GENERATED, PEERS), strict=True):
         plant = LiftedPlant(*size, steps)
         mpc = plant.controller()
         visited = []
@@ -197,7 +200,7 @@ def peers_table(steps: int) -> None:
             state, target = plant.z, plant.reference(plant.y)
             visited.append((state, previous, target, mpc.act(plant.y)))
             plant.step(visited[-1][3])
-        for name, build in PEERS.items():
+        for name, build in packages.items():
             plant.restart()
             solve, seconds, worst = build(plant), [], 0.0
             for z, previous, target, u in visited:
