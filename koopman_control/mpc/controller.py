@@ -201,6 +201,7 @@ class KoopmanMPC(Stated):
         self._loop.restart()
         self._sight.restart()
         self._planning.reset()
+        self._planning.rehearse()
         self.last = None
 
     def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
@@ -245,6 +246,4 @@ class KoopmanMPC(Stated):
         except Exception as error:  # whatever it is, the loop must go on
             self._planning.reset()
             return self._loop.fall_back(f"{type(error).__name__}: {error}")
-        if plan.status != "optimal":
-            return self._loop.fall_back(plan.status)
-        return rung, plan
+        return (rung, plan) if plan.status == "optimal" else self._loop.fall_back(plan.status)

@@ -11,7 +11,7 @@ from koopman_control.common import Array
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.identification.frame import Coupling
+from koopman_control.identification.fitting.frame import Coupling
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import HeldUniform, Signal, open_environment
 from koopman_control.trajectories.environments import Environment
