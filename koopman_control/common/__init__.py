@@ -17,6 +17,7 @@ from koopman_control.common.files import (
     load_npz,
     save_npz,
     write_atomically,
+    write_bytes_atomically,
     write_text_atomically,
 )
 from koopman_control.common.optional import optional_package
@@ -40,5 +41,6 @@ __all__ = [
     "real_array",
     "save_npz",
     "write_atomically",
+    "write_bytes_atomically",
     "write_text_atomically",
 ]

@@ -63,8 +63,16 @@ def write_atomically(path: PathLike, write: Callable[[BinaryIO], None]) -> None:
 
 def write_text_atomically(path: PathLike, text: str) -> None:
     """Write text as UTF-8; see :func:`write_atomically`."""
-    data = text.encode("utf-8")
-    write_atomically(path, lambda file: _write_bytes(file, data))
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: PathLike, data: bytes) -> None:
+    """Write bytes as they are; see :func:`write_atomically`."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    write_atomically(path, write)
 
 
 def ensure_writable_folder(path: PathLike) -> Path:
@@ -189,10 +197,6 @@ def _write_npz(file: BinaryIO, entries: Mapping[str, AnyArray]) -> None:
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
-
-
-def _write_bytes(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
 
 
 def _package_version() -> str:

@@ -127,15 +127,9 @@ def learn(
         ... # doctest: +SKIP
     """
     start = time.perf_counter()
-    budget = positive_int("n_steps", n_steps)
-    rounds = positive_int("n_rounds", n_rounds, minimum=0)
-    if rounds == 0:
-        first_steps = budget
-    first = positive_int("first_steps", first_steps or max(1, budget // 2))
-    if first > budget:
-        raise ValueError(f"first_steps is {first}; expected at most n_steps, which is {budget}")
+    edges = _edges(n_steps, first_steps, n_rounds)
     signal = HeldUniform(hold=(1, 10)) if excitation is None else excitation
-    seeds = np.random.SeedSequence(seed).generate_state(rounds + 1)
+    seeds = np.random.SeedSequence(seed).generate_state(len(edges))
     data: list[Trajectory] = []
 
     def more(policy: Signal | KoopmanMPC, up_to: int, round_seed: int) -> list[Trajectory]:
@@ -153,21 +147,33 @@ def learn(
         )
 
     with threadpool_limits(limits=1), _carrying(data):
-        data.extend(more(signal, first, int(seeds[0])))
+        data.extend(more(signal, edges[0], int(seeds[0])))
         best, record = _first_fit(estimator, data)
         history = [record]
         acting = controller(best.model_)
-        edges = np.linspace(first, budget, rounds + 1).astype(int)[1:]
-        for edge, round_seed in zip(edges, seeds[1:], strict=True):
+        for edge, round_seed in zip(edges[1:], seeds[1:], strict=True):
             if edge == total_steps(data):
                 continue
-            new = more(acting, int(edge), int(round_seed))
+            new = more(acting, edge, int(round_seed))
             data.extend(new)
             best, record = _refit(estimator, best, data[: -len(new)], new)
             history.append(record)
             if record.kept:
                 acting = controller(best.model_)
     return Learned(best, acting, data, history, time.perf_counter() - start)
+
+
+def _edges(n_steps: int, first_steps: int | None, n_rounds: int) -> list[int]:
+    """Return the number of environment steps after the excitation and after each round."""
+    budget = positive_int("n_steps", n_steps)
+    rounds = positive_int("n_rounds", n_rounds, minimum=0)
+    if rounds == 0:
+        return [budget]
+    first = positive_int("first_steps", first_steps or max(1, budget // 2))
+    if first > budget:
+        raise ValueError(f"first_steps is {first}; expected at most n_steps, which is {budget}")
+    edges: list[int] = np.linspace(first, budget, rounds + 1).astype(int).tolist()
+    return edges
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from koopman_control.common.files import (
     PathLike,
     ensure_writable_folder,
-    write_atomically,
+    write_bytes_atomically,
     write_text_atomically,
 )
 from koopman_control.evaluation.metrics import metrics_json, plain
@@ -111,17 +111,13 @@ def _picture(folder: Path, name: str, figure: "Figure") -> _Picture:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"optimize": True})
     data = buffer.getvalue()
-    write_atomically(folder / f"{name}.png", lambda file: _write(file, data))
+    write_bytes_atomically(folder / f"{name}.png", data)
     return _Picture(
         name=name,
         title=" ".join(figure.get_suptitle().split()) or name.replace("_", " "),
         caption=CAPTIONS.get(name, ""),
         data=base64.b64encode(data).decode("ascii"),
     )
-
-
-def _write(file: Any, data: bytes) -> None:
-    file.write(data)
 
 
 def _page(

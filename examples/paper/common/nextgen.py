@@ -10,7 +10,7 @@ import numpy as np
 
 from examples.paper.common.forecasters import Settings
 from koopman_control.common import Array
-from koopman_control.identification.least_squares.factor import RFactor
+from koopman_control.identification import RFactor
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from examples.paper.common.forecasters import Settings
 from koopman_control.common import Array, optional_package
-from koopman_control.identification.least_squares.factor import RFactor
+from koopman_control.identification import RFactor
 
 WASH_OUT = 100
 

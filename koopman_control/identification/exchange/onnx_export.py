@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.common.files import PathLike, write_atomically
+from koopman_control.common.files import PathLike, write_bytes_atomically
 from koopman_control.common.optional import optional_package
 from koopman_control.features import FeatureMap
 from koopman_control.identification.model.folding import folded
@@ -63,11 +63,7 @@ def to_onnx(model: LiftedModel, path: PathLike) -> None:
     facts = {"dt": str(model.dt), "state_names": ",".join(model.state_names)}
     onnx.helper.set_model_props(proto, facts)
     onnx.checker.check_model(proto)
-    write_atomically(path, lambda file: _write(file, proto.SerializeToString()))
-
-
-def _write(file: Any, content: bytes) -> None:
-    file.write(content)
+    write_bytes_atomically(path, proto.SerializeToString())
 
 
 class _Graph:
