@@ -149,18 +149,23 @@ def relifted_table(steps: int) -> None:
 
 
 def batch_table(steps: int) -> None:
-    """Many copies of one plant with targets of their own, from different states."""
-    print("\n| n = 200, N = 30, copies | microseconds per copy p50 | solved |\n|---|---|---|")
-    for copies in (10, 1000):
-        plants = PlantCopies(copies, LiftedPlant(200, 1, 3, 30, steps))
+    """Many copies of one plant, hardly disturbed or so that inputs often reach their bounds."""
+    head = "copies | disturbance | microseconds per copy p50 | inputs at a bound | solved"
+    print(f"\n| n = 200, N = 30, {head} |\n{'|---' * 5}|")
+    for copies, disturbance in ((10, 0.01), (1000, 0.01), (1000, 0.1)):
+        plants = PlantCopies(copies, LiftedPlant(200, 1, 3, 30, steps), disturbance)
         many, seconds, solved = plants.controllers, [], True
+        at_bound, before = [], np.zeros((copies, 1))
         for _ in range(steps):
             start = time.thread_time()
             U = many.act(plants.Y)
             seconds.append(time.thread_time() - start)
             solved &= bool(many.solved.all())
+            at_bound.append(np.mean((np.abs(U) > 1 - 1e-9) | (np.abs(U - before) > 0.3 - 1e-9)))
+            before = U
             plants.step(U)
-        print(f"| {copies} | {1e6 * np.median(seconds) / copies:.0f} | {solved} |")
+        time_each, share = 1e6 * np.median(seconds) / copies, 100 * np.mean(at_bound)
+        print(f"| {copies} | {disturbance} | {time_each:.0f} | {share:.0f} % | {solved} |")
 
 
 def agreement_table(steps: int) -> None:

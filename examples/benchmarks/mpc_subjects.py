@@ -138,16 +138,18 @@ class PlantCopies:
     Args:
         n_copies: How many.
         plant: The plant.
+        disturbance: Standard deviation of what is added to every lifted state in a step.
 
     Attributes:
         controllers: Controls them all.
     """
 
-    def __init__(self, n_copies: int, plant: LiftedPlant) -> None:
+    def __init__(self, n_copies: int, plant: LiftedPlant, disturbance: float) -> None:
         self._plant, self._rng = plant, np.random.default_rng(1)
+        self._disturbance = disturbance
         self.controllers = self._controller().batch(n_copies)
         self.Z = np.tile(plant.z, (n_copies, 1))
-        self._disturb(0.02)
+        self._disturb()
 
     @property
     def Y(self) -> Array:
@@ -157,7 +159,7 @@ class PlantCopies:
     def step(self, U: Array) -> None:
         """Advance by one sample."""
         self.Z = self.Z @ self._plant.A.T + U @ self._plant.B.T
-        self._disturb(0.01)
+        self._disturb()
 
     def _controller(self) -> KoopmanMPC:
         """Regulate to zero within the plant's bounds."""
@@ -173,8 +175,8 @@ class PlantCopies:
             slack_weight=(10.0, 5.0),
         )
 
-    def _disturb(self, size: float) -> None:
-        self.Z[:, 1:] += size * self._rng.normal(size=self.Z[:, 1:].shape)
+    def _disturb(self) -> None:
+        self.Z[:, 1:] += self._disturbance * self._rng.normal(size=self.Z[:, 1:].shape)
         self._plant.features.hidden = self.Z[:, 1 + self._plant.p :]
 
 

@@ -40,8 +40,7 @@ def test_simulated_runs_agree_with_an_adaptive_solver() -> None:
     x0, U = np.array([[0.4, -0.3]]), np.ones((1, 20))
 
     def rate(_: float, x: Array) -> Array:
-        rates: Array = korda.motor(x[None], np.ones(1))[0]
-        return rates
+        return np.asarray(korda.motor(x[None], np.ones(1))[0])
 
     exact = solve_ivp(rate, (0.0, 0.2), x0[0], rtol=1e-10, atol=1e-12).y[:, -1]
     np.testing.assert_allclose(korda.simulated(korda.motor, x0, U)[0, -1], exact, atol=2e-5)

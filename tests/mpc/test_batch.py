@@ -49,6 +49,24 @@ def test_every_copy_acts_as_a_controller_of_its_own(
         X = model.predict(X, U[:, None], "linear")[:, 0]
 
 
+def test_copies_that_nothing_holds_back_act_like_a_controller_too(linear_model: Make) -> None:
+    model = double_integrator(linear_model)
+    settings: dict[str, Any] = {"output_bounds": (-0.6, 0.6), "rate_bounds": 0.3}
+    batch = KoopmanMPC(model, N, [1.0, 0.1], 0.01, **settings).batch(3)
+    X, wanted = np.array([[0.01, 0.0], [0.55, 0.9], [-0.02, 0.01]]), []
+    for x in X:
+        alone = KoopmanMPC(model, N, [1.0, 0.1], 0.01, **settings)
+        wanted.append(alone.reference_solution(x, np.zeros((N, 1)))[0][0])
+    np.testing.assert_allclose(batch.act(X), wanted, atol=1e-6)
+    assert batch.solved.all()
+    assert np.abs(wanted).max() == pytest.approx(0.3, abs=1e-6)  # one of them is held back
+
+
+def test_copies_whose_cost_is_flat_act_within_their_bounds(linear_model: Make) -> None:
+    mpc = KoopmanMPC(double_integrator(linear_model), N, 0.0, linear_input=-1.0)
+    np.testing.assert_allclose(mpc.batch(2).act(np.zeros((2, 2))), np.ones((2, 1)), atol=1e-9)
+
+
 def test_copies_of_a_turning_plant_each_take_the_near_way(angle_model: Make) -> None:
     model = angle_model()
     alone = [KoopmanMPC(model, N, [1.0, 0.1], 0.01, reference=[3.0, 0.0]) for _ in range(2)]

@@ -21,6 +21,7 @@ from koopman_control.mpc.planning import guesses
 from koopman_control.mpc.planning.condense import Condenser
 from koopman_control.mpc.planning.merit import Merit
 from koopman_control.mpc.planning.plan import (
+    NO_TIME,
     NOT_FINITE,
     Plan,
     Predicted,
@@ -28,9 +29,10 @@ from koopman_control.mpc.planning.plan import (
     Times,
     all_finite,
 )
-from koopman_control.mpc.planning.prepared import PreparedProgram
+from koopman_control.mpc.planning.prepared import PreparedProgram, Vectors
 from koopman_control.mpc.planning.scenarios import Scenarios
-from koopman_control.mpc.solvers import Solver
+from koopman_control.mpc.planning.unbounded import Unbounded
+from koopman_control.mpc.solvers import Solution, Solver
 from koopman_control.mpc.start import Start
 
 LARGEST_GROWTH = 1e5  # of predictions; at 1e6 the program's condition number is 1e12
@@ -65,6 +67,10 @@ class LinearPlanner:
         self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
         _warn_of_growth(self.Gamma.reshape(*self._shape, *self._inputs)[:, :, 0])
 
+    @cached_property
+    def _unbounded(self) -> Unbounded:
+        return Unbounded(self._program.H, self._program.A)
+
     def reset(self) -> None:
         """Begin an episode, or recover from an error: the solver is set up anew."""
         self._solver.forget()
@@ -80,43 +86,56 @@ class LinearPlanner:
 
     def _program_at_rest(self) -> DenseQP:
         nowhere = self._program.moved(np.zeros(self.Phi.shape[1]))
-        return self._program(nowhere, np.zeros(self._condenser.n_parameters))
+        theta = np.zeros(self._condenser.n_parameters)
+        return self._program(self._program.vectors(nowhere, theta))
 
     def plan(self, at: Situation, before: Array | None) -> Plan:
         """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""
         start = perf_counter()
         z = self._scenarios.lifted(at.start)
-        return self._solved(at, z, self._program.moved(z), before, start)
+        moved, shift = self._program.moved(z), self._shift(at, z, before)
+        predicted = perf_counter()
+        vectors = self._program.vectors(moved, at.theta, shift)
+        updated = perf_counter()
+        solution = self._solution(vectors)
+        times = Times(predicted - start, updated - predicted, perf_counter() - updated)
+        return self._planned(at, z, shift, solution, times)
 
     def plans(self, at: Sequence[Situation], before: Sequence[Array | None]) -> Iterator[Plan]:
-        """Plan for many situations, each as `plan` does; they are lifted and predicted at once."""
+        """Plan for many situations, each as `plan` does; those that nothing holds back at once."""
         Z = self._scenarios.lift(np.stack([one.start.x for one in at]))
-        for i, moved in enumerate(self._program.moved(Z)):
-            yield self._solved(at[i], Z[i], moved, before[i], perf_counter())
+        parts = zip(at, Z, before, strict=True)
+        shifts = [self._shift(one, z, plan) for one, z, plan in parts]
+        shift = None if shifts[0] is None else np.array(shifts)
+        thetas = np.stack([one.theta for one in at])
+        vectors = self._program.vectors(self._program.moved(Z), thetas, shift)
+        V, free = self._unbounded(vectors)
+        for i, alone in enumerate(free.tolist()):
+            own = None if alone else Vectors(*(part[i] for part in vectors))
+            solution = Solution(V[i], "optimal", 0) if own is None else self._solution(own)
+            yield self._planned(at[i], Z[i], shifts[i], solution, NO_TIME)
 
-    def _solved(
-        self, at: Situation, z: Array, moved: Array, before: Array | None, start: float
-    ) -> Plan:
-        """Fill in what the lifted state z moved, and solve."""
+    def _shift(self, at: Situation, z: Array, before: Array | None) -> Array | None:
+        """What is added to predictions from a lifted state z, (N d,), or None for nothing."""
         shift = at.start.moved(self._response)
-        if self._scenarios.has_angles:
-            shift = self._turned(at, z, shift, before)
-        predicted = perf_counter()
-        program = self._program(moved, at.theta, shift)
-        finite = all_finite(program.f)
-        updated = perf_counter()
-        solution = self._solver.solve(program, matrices_changed=False) if finite else None
-        times = Times(predicted - start, updated - predicted, perf_counter() - updated)
-        if solution is None or solution.v is None:
+        return self._turned(at, z, shift, before) if self._scenarios.has_angles else shift
+
+    def _solution(self, at: Vectors) -> Solution:
+        if not all_finite(at.f):
+            return Solution(None, NOT_FINITE, 0)
+        return self._solver.solve(self._program(at), matrices_changed=False)
+
+    def _planned(
+        self, at: Situation, z: Array, shift: Array | None, solution: Solution, times: Times
+    ) -> Plan:
+        """Say what a solution from the lifted state z stands for."""
+        v, word, iterations, _ = solution
+        if v is None:
             unknown = Predicted(np.full(self._shape, np.nan), np.inf)
-            word, n = (
-                (NOT_FINITE, 0) if solution is None else (solution.status, solution.iterations)
-            )
-            return Plan(np.full(self._inputs, np.nan), unknown, word, n, times)
-        U = self._condenser.inputs(solution.v).reshape(self._inputs)
-        outcome = LinearOutcome(self, at.theta, z, shift, solution.v)
-        word = solution.status if all_finite(solution.v) else NOT_FINITE
-        return Plan(U, outcome, word, solution.iterations, times)
+            return Plan(np.full(self._inputs, np.nan), unknown, word, iterations, times)
+        U = self._condenser.inputs(v).reshape(self._inputs)
+        outcome = LinearOutcome(self, at.theta, z, shift, v)
+        return Plan(U, outcome, word if all_finite(v) else NOT_FINITE, iterations, times)
 
     def predicted(self, z: Array, shift: Array | None, v: Array) -> Array:
         """Return the states (N, d) that a solution v leads to."""

@@ -6,12 +6,22 @@ product with a constant matrix each.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.compilation.maps import AffineMap
 from koopman_control.mpc.planning.condense import Condenser
+
+
+class Vectors(NamedTuple):
+    """Linear cost and sides of a program, or of many along a first axis."""
+
+    f: Array
+    lower: Array
+    upper: Array
 
 
 class PreparedProgram:
@@ -21,38 +31,47 @@ class PreparedProgram:
         condenser: The compiled problem.
         Phi: Outputs per lifted state, shape (N p, n).
         Gamma: Outputs per input, shape (N p, N m).
+
+    Attributes:
+        H: Quadratic cost.
+        A: Rows.
     """
 
     def __init__(self, condenser: Condenser, Phi: Array, Gamma: Array) -> None:
         fixed = condenser.fixed(Gamma)
-        self._H, self._A, self._n = fixed.H, fixed.A, len(fixed.H)
+        self.H, self.A, self._n = fixed.H, fixed.A, len(fixed.H)
         self._weights = fixed.linear_weight, fixed.quadratic_weight
         self._by_free = np.vstack([fixed.by_free, -fixed.on_y.toarray()])
         self._to_moved = (self._by_free @ Phi).T
         q_v, q_y, lower, upper = condenser.vectors
         f = q_v + q_y.times(fixed.Gamma.T)
         self._vectors = _Filled(f.stacked(lower).stacked(upper))
+        self._end = self._n + len(lower.constant)
         self._n_moving = fixed.on_y.shape[0]
 
     def moved(self, z: Array) -> Array:
         """Return what lifted states (n,) or (S, n) add to the vectors, shape (k,) or (S, k)."""
         return np.asarray(z @ self._to_moved)
 
-    def __call__(self, moved: Array, theta: Array, shift: Array | None = None) -> DenseQP:
-        """Fill in what z moved, and theta; `shift`, shape (N p,), adds to what z predicts.
+    def vectors(self, moved: Array, theta: Array, shift: Array | None = None) -> Vectors:
+        """Fill in what z moved, and theta; of one program, or of S along a first axis.
 
-        `moved` is changed in place.
+        `shift`, shape (N p,), adds to what z predicts. `moved` is changed in place.
         """
         if shift is not None:
-            moved += self._by_free @ shift
+            moved += shift @ self._by_free.T
         n, vectors = self._n, self._vectors(theta)
-        f, (lower, upper) = vectors[:n], vectors[n:].reshape(2, -1)
-        f += moved[:n]
+        f, lower, upper = vectors[..., :n], vectors[..., n : self._end], vectors[..., self._end :]
+        f += moved[..., :n]
         if self._n_moving:  # these rows come last
-            rows = moved[n:]
-            lower[-self._n_moving :] += rows
-            upper[-self._n_moving :] += rows
-        return DenseQP(self._H, f, self._A, lower, upper, *self._weights)
+            rows = moved[..., n:]
+            lower[..., -self._n_moving :] += rows
+            upper[..., -self._n_moving :] += rows
+        return Vectors(f, lower, upper)
+
+    def __call__(self, at: Vectors) -> DenseQP:
+        """Complete the vectors of one program."""
+        return DenseQP(self.H, at.f, self.A, at.lower, at.upper, *self._weights)
 
 
 class _Filled:
@@ -69,6 +88,7 @@ class _Filled:
 
     def __call__(self, theta: Array) -> Array:
         """Evaluate, as a new array."""
-        value = self._constant.copy()
-        value[self._rows] += self._matrix @ theta[self._columns]
+        own = self._constant
+        value = own.copy() if theta.ndim == 1 else np.tile(own, (len(theta), 1))
+        value[..., self._rows] += theta[..., self._columns] @ self._matrix.T
         return value
