@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from koopman_control.mpc import ParametricQP, compile_qp
-from koopman_control.mpc.compilation.affine import theta_of
 
 atoms: Any = cp
 SOLVERS = ["auto", "daqp", "osqp", "piqp", "clarabel"]
@@ -94,8 +93,3 @@ def test_wrong_values_of_parameters_are_refused(values: Any, message: str) -> No
 def test_an_unknown_solver_is_refused() -> None:
     with pytest.raises(ValueError, match="solver is 'ipopt'; expected one of auto, daqp"):
         softly_bounded().solve({"p": 1.0}, "ipopt")
-
-
-def test_a_parameter_without_a_value_is_named() -> None:
-    with pytest.raises(ValueError, match=r"parameters \['b'\] have no value"):
-        theta_of([cp.Parameter(2, name="a", value=np.ones(2)), cp.Parameter(name="b")])

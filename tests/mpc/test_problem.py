@@ -10,7 +10,6 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, ParametricQP, compile_qp
-from koopman_control.mpc.compilation.affine import theta_of
 from koopman_control.mpc.planning.condense import Condenser
 from koopman_control.mpc.planning.merit import Merit
 from koopman_control.mpc.statement.problem import TrackingProblem
@@ -90,7 +89,7 @@ def set_at_random(stated: TrackingProblem, rng: np.random.Generator) -> Array:
     """Give every leaf a random value; return theta."""
     for leaf in (*stated.parameters, stated.u, stated.y):
         leaf.value = rng.normal(size=leaf.shape)
-    return theta_of(stated.parameters)
+    return np.concatenate([np.asarray(p.value).ravel() for p in stated.parameters])
 
 
 def cost_of(qp: ParametricQP, theta: Array, U: Array, Y: Array) -> float:

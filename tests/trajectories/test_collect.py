@@ -12,7 +12,6 @@ from koopman_control.trajectories import (
     OrnsteinUhlenbeck,
     Trajectory,
     collect,
-    require_continuous,
     total_steps,
 )
 
@@ -173,14 +172,6 @@ def test_what_is_known_of_the_environment_is_kept() -> None:
     np.testing.assert_array_equal(run.observation_bounds[1], [3.0, 6.0, 0.6])
 
 
-def test_bounds_that_mean_no_bound_become_infinite() -> None:
-    high = np.array([3.4028235e38, 1.0], np.float32)
-    env = Counter()
-    env.observation_space = gym.spaces.Box(-high, high, dtype=np.float32)
-    observations, _ = require_continuous(env)
-    np.testing.assert_array_equal(observations, [[-np.inf, -1.0], [np.inf, 1.0]])
-
-
 def test_every_step_is_reported() -> None:
     counts: list[int] = []
     collect(Counter(), n_steps=10, on_step=counts.append)
@@ -249,44 +240,3 @@ def test_an_observation_that_is_not_finite_is_refused_with_its_step() -> None:
 
     with pytest.raises(ValueError, match=r"Broken.* gave the observation .* at step 2"):
         collect(Broken(), n_steps=10)
-
-
-def test_an_unknown_id_is_a_value_error_with_the_nearest_name() -> None:
-    with pytest.raises(ValueError, match=r"'Pendulun-v1'.*Pendulum"):
-        collect("Pendulun-v1", n_steps=1)
-    with pytest.raises(TypeError, match="env is a int"):
-        collect(3, n_steps=1)  # type: ignore[arg-type]
-
-
-def test_discrete_actions_are_refused() -> None:
-    with pytest.raises(TypeError, match=r"action space is Discrete\(2\); expected a Box"):
-        collect("CartPole-v1", n_steps=1)
-
-
-def spaces(**changed: gym.Space[Any]) -> Counter:
-    env = Counter()
-    for name, space in changed.items():
-        setattr(env, name, space)
-    return env
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        (gym.spaces.Box(0, 255, (8, 8, 3), np.uint8), "images are not supported"),
-        (gym.spaces.Box(0, 255, (8,), np.uint8), "floating-point"),
-        (gym.spaces.Dict({"x": gym.spaces.Discrete(2)}), "FlattenObservation"),
-        (gym.spaces.Discrete(3), "discrete observations are not supported"),
-    ],
-)
-def test_observations_that_are_no_real_vector_are_refused(
-    space: gym.Space[Any], message: str
-) -> None:
-    with pytest.raises(TypeError, match=message):
-        collect(spaces(observation_space=space), n_steps=1)
-
-
-def test_an_unbounded_action_box_is_refused() -> None:
-    space = gym.spaces.Box(-np.inf, np.inf, (1,), dtype=np.float32)
-    with pytest.raises(ValueError, match="unbounded; give it bounds"):
-        collect(spaces(action_space=space), n_steps=1)

@@ -1,5 +1,4 @@
 import importlib
-from typing import Any
 
 import numpy as np
 import pytest
@@ -203,40 +202,6 @@ def test_a_pandas_frame_is_a_table() -> None:
     data, _ = from_table(frame, ["x"], ["u"], time="when", run="trial", max_gap=0.2)
     assert [run.observations[:, 0].tolist() for run in data] == [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0]]
     assert data[0].dt == 0.1
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"observations": np.zeros((4, 1))}, ValueError, "observations has 4 rows for 5 times"),
-        ({"dt": -1.0}, ValueError, "dt is -1.0"),
-        ({"max_gap": 0.0}, ValueError, "max_gap is 0.0"),
-        ({"angles": [3]}, ValueError, "angles holds 3; expected columns between 0 and 0"),
-        ({"runs": [1, 2]}, ValueError, "runs has 2 rows"),
-        ({"time": np.full(5, np.nan)}, ValueError, "no row with a finite time"),
-        ({"observations": np.full(5, np.nan)}, ValueError, "column 0 has no two readings"),
-        ({"actions": np.full(5, np.nan)}, ValueError, "hold_actions=True"),
-        ({"actions": ["a"] * 5}, TypeError, "actions holds values of type"),
-    ],
-)
-def test_what_cannot_be_read_is_said(change: Any, error: type[Exception], message: str) -> None:
-    log: dict[str, Any] = {
-        "time": np.arange(5.0),
-        "observations": np.zeros(5),
-        "actions": np.ones(5),
-    }
-    with pytest.raises(error, match=message):
-        split_at_gaps(**(log | change))
-
-
-def test_columns_that_are_not_there_are_named() -> None:
-    log = {"t": [0.0, 1.0], "x": [0.0, 1.0], "u": [0.0, 1.0]}
-    with pytest.raises(ValueError, match=r"no column 'y'; the table has \['t', 'x', 'u'\]"):
-        from_table(log, ["y"], ["u"], time="t")
-    with pytest.raises(TypeError, match=r"expected a list of columns: \['x'\]"):
-        from_table(log, "x", ["u"], time="t")
-    with pytest.raises(ValueError, match="angles names 'u'"):
-        from_table(log, ["x"], ["u"], time="t", angles=["u"])
 
 
 def test_a_log_of_a_known_plant_with_holes_and_jitter_gives_trajectories_to_fit(

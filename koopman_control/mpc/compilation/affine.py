@@ -9,7 +9,6 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.canonical import Canonical, entry_name
 from koopman_control.mpc.compilation.checks import check_statement
 from koopman_control.mpc.compilation.dependence import parameter_maps
@@ -61,19 +60,6 @@ def affine_qp(
         names=(tuple(names[: E.shape[0]]), tuple(names[E.shape[0] :])),
         recovery=Recovery.of(columns, len(base["q"]), n_parameters),
     )
-
-
-def theta_of(parameters: Sequence[cp.Parameter]) -> Array:
-    """Stack the current values of parameters, row after row.
-
-    Raises:
-        ValueError: If a parameter has no value.
-    """
-    unset = [p.name() for p in parameters if p.value is None]
-    if unset:
-        raise ValueError(f"parameters {unset} have no value; set their .value first")
-    values = [np.ravel(np.asarray(p.value, dtype=np.float64)) for p in parameters]
-    return np.concatenate([np.zeros(0), *values])
 
 
 def _symmetric(P: Any) -> sp.csr_array:
