@@ -26,11 +26,13 @@ from koopman_control.forecasting import SampledRNN
 from koopman_control.identification import (
     EDMDc,
     LiftedModel,
+    OnlineModel,
     adapt,
     bootstrap_models,
     correct_for_noise,
     error_quantiles,
     estimate_input_delay,
+    predict_ensemble,
     prediction_error,
     reduced,
     refine_over_horizon,
@@ -42,14 +44,16 @@ from koopman_control.identification import (
     with_input_delay,
 )
 from koopman_control.mpc import (
+    Blocks,
     KalmanObserver,
+    Knots,
     KoopmanMPC,
     MovingHorizonEstimator,
     OffsetFree,
     compile_qp,
     tube_margins,
 )
-from koopman_control.tasks import TASKS, Task
+from koopman_control.tasks import TASKS, Task, normalised_score
 from koopman_control.trajectories import (
     PRBS,
     HeldUniform,
@@ -69,6 +73,7 @@ __version__ = "0.1.0"
 __all__ = [
     "PRBS",
     "TASKS",
+    "Blocks",
     "EDMDc",
     "Evaluation",
     "FeatureChain",
@@ -77,12 +82,14 @@ __all__ = [
     "FunctionFeatures",
     "HeldUniform",
     "KalmanObserver",
+    "Knots",
     "KoopmanMPC",
     "Learned",
     "LiftedModel",
     "MovingHorizonEstimator",
     "Multisine",
     "OffsetFree",
+    "OnlineModel",
     "OrnsteinUhlenbeck",
     "PolynomialFeatures",
     "RadialFeatures",
@@ -105,6 +112,8 @@ __all__ = [
     "from_table",
     "learn",
     "load_trajectories",
+    "normalised_score",
+    "predict_ensemble",
     "prediction_error",
     "reduced",
     "refine_over_horizon",

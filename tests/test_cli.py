@@ -106,7 +106,7 @@ def test_tasks_are_listed_one_a_line() -> None:
         ("Pendulum-v7", "Pendulum-v1"),
         ("Pendulm-v1", "Did you mean Pendulum-v1?"),
         ("CartPole-v1", "discrete actions are not supported"),
-        ("MountainCarContinuous-v0", "there is no ready task for MountainCarContinuous-v0"),
+        ("Hopper-v5", "there is no ready task for Hopper-v5"),
         ("nowhere/Nothing-v0", "Gymnasium cannot make"),
     ],
 )

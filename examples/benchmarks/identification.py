@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +34,7 @@ from examples.benchmarks.identification_subjects import (
     installed,
     suits,
 )
+from examples.benchmarks.memory import peak_memory
 from koopman_control.common import write_text_atomically
 from koopman_control.common.arrays import Array
 from koopman_control.evaluation import package_versions
@@ -153,12 +152,6 @@ def steps_bound(A: Array, n_sequences: int, horizon: int, rollout: str) -> float
     matrix = np.ascontiguousarray(A.T) if rollout == "linear" else np.hstack([A.T, A.T])
     product = np.empty((n_sequences, matrix.shape[1]))
     return best_of(lambda: [np.matmul(Z, matrix, out=product) for _ in range(horizon)])
-
-
-def peak_memory() -> float:
-    """Highest memory of this process so far, in MiB."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def versions() -> dict[str, str]:

@@ -10,8 +10,6 @@ Phi' Phi and Phi' Y for as many rows, with as many threads, on numbers that are 
 
 from __future__ import annotations
 
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from examples.benchmarks.forced_systems import DT, RATES, random_runs
+from examples.benchmarks.memory import peak_memory
 from koopman_control import EDMDc, SampledFeatures, Trajectory, load_trajectories, save_trajectories
 from koopman_control.evaluation import package_versions
 
@@ -89,12 +88,6 @@ def products(n_rows: int, n_regressors: int, n_targets: int) -> tuple[float, flo
     for _ in range(n_rows // CHUNK):
         Phi.T @ Phi, Phi.T @ Y
     return time.perf_counter() - started, time.process_time() - used
-
-
-def peak_memory() -> float:
-    """Highest memory of this process so far, in MiB."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 if __name__ == "__main__":

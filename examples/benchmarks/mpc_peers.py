@@ -16,7 +16,7 @@ from cvxpy.atoms.sum_squares import sum_squares
 
 from examples.benchmarks.mpc_subjects import LiftedPlant
 from koopman_control.common.arrays import Array
-from koopman_control.identification.rollouts import linear_response
+from koopman_control.identification.model.rollouts import linear_response
 
 Solve = Callable[[Array, Array, Array], Array]
 
@@ -46,7 +46,7 @@ def cvxpy_clarabel(plant: LiftedPlant) -> Solve:
 def direct_osqp(plant: LiftedPlant) -> Solve:
     """OSQP on the condensed program with slacks, set up once, vectors updated."""
     N, m, p = plant.horizon, plant.m, plant.p
-    Phi, Gamma = linear_response(plant.A, plant.B, np.eye(plant.n)[1 : 1 + p], N)
+    Phi, Gamma = linear_response(plant.A, plant.B, np.eye(plant.n + 1)[1 : 1 + p], N)
     D = np.eye(N * m) - np.eye(N * m, k=-m)
     H = 2.0 * (Gamma.T @ Gamma + 0.01 * np.eye(N * m) + 0.1 * D.T @ D)
     eye, none = sp.identity(N * p), sp.csc_matrix((N * m, N * p))
@@ -60,7 +60,7 @@ def direct_osqp(plant: LiftedPlant) -> Solve:
         ],
         format="csc",
     )
-    P = sp.block_diag([sp.triu(H), 20.0 * eye], format="csc")
+    P = sp.block_diag([sp.triu(H), 10.0 * eye], format="csc")
     bound, infinite = np.tile(plant.bound, N), np.full(N * p, np.inf)
 
     def vectors(z: Array, before: Array, target: Array) -> tuple[Array, Array, Array]:
@@ -91,14 +91,14 @@ class Statement:
 
     def __init__(self, plant: LiftedPlant) -> None:
         N, m, p = plant.horizon, plant.m, plant.p
-        self._Phi, Gamma = linear_response(plant.A, plant.B, np.eye(plant.n)[1 : 1 + p], N)
+        self._Phi, Gamma = linear_response(plant.A, plant.B, np.eye(plant.n + 1)[1 : 1 + p], N)
         self.u, slack = cp.Variable((N, m)), cp.Variable((N, p), nonneg=True)
         self._free, self._target = cp.Parameter((N, p)), cp.Parameter((N, p))
         self._before = cp.Parameter((1, m))
         response = reshape(Gamma @ vec(self.u, order="C"), (N, p), order="C")
         y, rates = self._free + response, self.u - vstack([self._before, self.u[:-1]])
         cost = sum_squares(y - self._target) + 0.01 * sum_squares(self.u)
-        cost += 0.1 * sum_squares(rates) + 10.0 * (slack.sum() + sum_squares(slack))
+        cost += 0.1 * sum_squares(rates) + 10.0 * slack.sum() + 5.0 * sum_squares(slack)
         bound = plant.bound[None]
         limits = [self.u <= 1.0, self.u >= -1.0, rates <= 0.3, rates >= -0.3]
         soft = [y <= bound + slack, y >= -bound - slack]

@@ -31,7 +31,7 @@ class LiftedPlant:
     in advance; soft output bounds lie a tenth inside it, so they are often active.
 
     Args:
-        n: Lifted states, the constant included.
+        n: Lifted states, beside the constant.
         m: Inputs.
         p: Outputs.
         horizon: Steps of the preview.
@@ -49,27 +49,28 @@ class LiftedPlant:
 
     def __post_init__(self) -> None:
         """Draw the plant, its reference and its noise."""
-        rng = np.random.default_rng(self.seed + 1000 * self.n + 100 * self.m + 10 * self.p)
-        n, m, p = self.n, self.m, self.p
-        inner = rng.normal(size=(n - 1, n - 1)) / np.sqrt(n)
+        n, m, p, N = self.n, self.m, self.p, self.horizon
+        rng = np.random.default_rng(self.seed + 1000 * n + 100 * m + 10 * p + N)
+        inner = rng.normal(size=(n, n)) / np.sqrt(n)
         inner *= 0.98 / np.abs(np.linalg.eigvals(inner)).max()
-        B = rng.normal(size=(n - 1, m)) / np.sqrt(n)
-        gain = np.linalg.solve(np.eye(n - 1) - inner, B)[:p]
+        B = rng.normal(size=(n, m)) / np.sqrt(n)
+        gain = np.linalg.solve(np.eye(n) - inner, B)[:p]
         B, gain = B / np.linalg.norm(gain, axis=0), gain / np.linalg.norm(gain, axis=0)
-        self.A, self.B = np.eye(n), np.vstack([np.zeros(m), B])
+        self.A, self.B = np.eye(n + 1), np.vstack([np.zeros(m), B])
         self.A[1:, 1:] = inner
-        time = np.arange(self.steps + self.horizon + 1)
-        inputs = rng.uniform(-1.1, 1.1, (len(time) // 40 + 1, m))[time // 40]
+        time = np.arange(self.steps + N + 1)
+        levels = rng.uniform(-1.1, 1.1, (self.steps // 40 + N // 40 + 2, m))
+        inputs = levels[np.minimum(time // 40, len(levels) - 1)]
         inputs[:, 0] += 0.15 * np.sin(2.0 * np.pi * time / 50.0)
         self.targets = inputs @ gain.T
-        self.noise = 0.01 * rng.normal(size=(self.steps, n)) / np.sqrt(n)
-        self.noise[:, 0] = 0.0
-        self.features = WatchedFeatures(n - 1 - p, random_state=0).fit(rng.normal(size=(200, p)))
+        self.noise = np.zeros((self.steps, n + 1))
+        self.noise[:, 1:] = 0.01 * rng.normal(size=(self.steps, n)) / np.sqrt(n)
+        self.features = WatchedFeatures(n - p, random_state=0).fit(rng.normal(size=(200, p)))
         self.restart()
 
     def restart(self) -> None:
         """Go back to the start."""
-        self.k, self.z, self.before = 0, np.eye(self.n)[0], np.zeros(self.m)
+        self.k, self.z, self.before = 0, np.eye(self.n + 1)[0], np.zeros(self.m)
         self.features.hidden = self.z[1 + self.p :]
 
     def reference(self, _: Array) -> Array:
@@ -85,7 +86,7 @@ class LiftedPlant:
         over, change = np.maximum(over, 0.0), u - self.before
         self.before = u
         inputs = 0.01 * u @ u + 0.1 * change @ change
-        return float(error @ error + inputs + 10.0 * np.sum(over + over**2))
+        return float(error @ error + inputs + np.sum(10.0 * over + 5.0 * over**2))
 
     @property
     def y(self) -> Array:
@@ -104,7 +105,7 @@ class LiftedPlant:
         return LiftedModel(
             A=self.A,
             B=self.B,
-            C=np.eye(n)[1 : 1 + p],
+            C=np.eye(n + 1)[1 : 1 + p],
             N=None,
             coordinates=Coordinates.of(p),
             features=self.features,
@@ -126,7 +127,7 @@ class LiftedPlant:
             reference=self.reference,
             rate_bounds=0.3,
             output_bounds=np.stack([-self.bound, self.bound]),
-            slack_weight=10.0,
+            slack_weight=(10.0, 5.0),
             **settings,
         )
 
@@ -169,7 +170,7 @@ class PlantCopies:
             0.1,
             rate_bounds=0.3,
             output_bounds=np.stack([-bound, bound]),
-            slack_weight=10.0,
+            slack_weight=(10.0, 5.0),
         )
 
     def _disturb(self, size: float) -> None:

@@ -15,15 +15,15 @@ from koopman_control.forecasting.frame import Frame
 from koopman_control.forecasting.intervals import Calibration
 from koopman_control.forecasting.onestep import Lift, StepMap
 from koopman_control.forecasting.origins import RollingOrigins
-from koopman_control.identification.accumulation import Accumulator
+from koopman_control.identification.data.snapshots import Run
 from koopman_control.identification.errors import (
     Windows,
     bounded_score,
     rms_per_step,
     windows_of,
 )
-from koopman_control.identification.selection import Choice
-from koopman_control.identification.snapshots import Run
+from koopman_control.identification.fitting.selection import Choice
+from koopman_control.identification.least_squares.accumulation import Accumulator
 
 if TYPE_CHECKING:
     from koopman_control.forecasting.rnn import SampledRNN

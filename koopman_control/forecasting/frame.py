@@ -11,7 +11,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.features.scaling import spread
 from koopman_control.forecasting.memory import Memory, memory_of
 from koopman_control.forecasting.series import Series
-from koopman_control.identification.snapshots import Run
+from koopman_control.identification.data.snapshots import Run
 
 
 @dataclass(frozen=True)

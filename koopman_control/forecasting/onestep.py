@@ -15,10 +15,14 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap
 from koopman_control.features.scaling import spread
 from koopman_control.forecasting.frame import Frame
-from koopman_control.identification.accumulation import ROWS_PER_COLUMN, Accumulator, whitening
-from koopman_control.identification.least_squares import RFactor
-from koopman_control.identification.snapshots import Run, chunks_of
-from koopman_control.identification.threads import fold_in_parallel, n_workers
+from koopman_control.identification.data.snapshots import Run, chunks_of
+from koopman_control.identification.least_squares.accumulation import (
+    ROWS_PER_COLUMN,
+    Accumulator,
+    whitening,
+)
+from koopman_control.identification.least_squares.factor import RFactor
+from koopman_control.identification.least_squares.threads import fold_in_parallel, n_workers
 
 CHUNK = 4096  # snapshot pairs whose features are held in memory at once
 SAMPLE = 20_000  # snapshot pairs that features are placed by

@@ -10,10 +10,10 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.forecasting.onestep import Lift, StepMap
-from koopman_control.identification.accumulation import Accumulator
+from koopman_control.identification.data.snapshots import Run
 from koopman_control.identification.errors import Windows, windows_of
-from koopman_control.identification.least_squares import RidgeSolver
-from koopman_control.identification.snapshots import Run
+from koopman_control.identification.least_squares.accumulation import Accumulator
+from koopman_control.identification.least_squares.factor import RidgeSolver
 
 # From exact data up to noise. At zero only directions at rounding level are dropped.
 STRENGTHS = (0.0, *(10.0**k for k in range(-20, 2, 2)))

@@ -17,9 +17,9 @@ from koopman_control.forecasting.intervals import Forecast, sizes
 from koopman_control.forecasting.origins import STRENGTHS, time_folds
 from koopman_control.forecasting.series import Series, checked_histories, checked_series
 from koopman_control.identification.errors import bounded_score, windows_of
-from koopman_control.identification.selection import Choice
-from koopman_control.identification.settings import feature_maps, regularizations
-from koopman_control.identification.threads import single_threaded_blas
+from koopman_control.identification.fitting.selection import Choice
+from koopman_control.identification.fitting.settings import feature_maps, regularizations
+from koopman_control.identification.least_squares.threads import single_threaded_blas
 
 N_FEATURES, STEEPNESS = 500, 0.4  # the smoothness that served Lorenz's system best
 

@@ -10,24 +10,22 @@ from sklearn.base import BaseEstimator, clone
 from koopman_control.common.arrays import Array
 from koopman_control.features import Angle, FeatureMap
 from koopman_control.features.draws import redrawn
-from koopman_control.identification.averaging import averaged
-from koopman_control.identification.errors import (
-    bounded_score,
-    scaled_errors,
-    state_scale,
-    windows_of,
+from koopman_control.identification.errors import prediction_score
+from koopman_control.identification.fitting.averaging import averaged
+from koopman_control.identification.fitting.finishing import (
+    finished,
+    require_plain_fit,
+    with_stability,
 )
-from koopman_control.identification.finishing import finished, require_plain_fit, with_stability
-from koopman_control.identification.fitting import Fit
-from koopman_control.identification.frame import Coupling, Targets
-from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.penalties import Penalty
-from koopman_control.identification.preparation import batches
-from koopman_control.identification.rollouts import Rollout
-from koopman_control.identification.selection import Choice
-from koopman_control.identification.settings import candidate_features, checked_strengths
-from koopman_control.identification.snapshots import runs_of
-from koopman_control.identification.threads import single_threaded_blas
+from koopman_control.identification.fitting.fit import Fit
+from koopman_control.identification.fitting.frame import Coupling, Targets
+from koopman_control.identification.fitting.preparation import batches
+from koopman_control.identification.fitting.selection import Choice
+from koopman_control.identification.fitting.settings import candidate_features, checked_strengths
+from koopman_control.identification.least_squares.penalties import Penalty
+from koopman_control.identification.least_squares.threads import single_threaded_blas
+from koopman_control.identification.model.model import LiftedModel
+from koopman_control.identification.model.rollouts import Rollout
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 
@@ -231,10 +229,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     def score(self, data: Trajectory | Sequence[Trajectory], y: None = None) -> float:
         """Return minus the multi-step error on data: 0 is perfect, -1 no better than the mean."""
-        runs = runs_of(check_trajectories(data), self.model_.coordinates)
-        scale = state_scale(runs, self.model_.coordinates)
-        errors = scaled_errors(self.model_, windows_of(runs, self.horizon), scale, self.rollout)
-        return -bounded_score(errors)
+        return -prediction_score(self.model_, data, self.horizon, self.rollout)
 
     def score_left_out(self, seen: Sequence[Trajectory], judged: Sequence[Trajectory]) -> float:
         """Score the chosen settings on `judged`, each part of it by a fit that left it out.

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.features.coordinates import Coordinates
 from koopman_control.features.scaling import spread
-from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.rollouts import Rollout
-from koopman_control.identification.snapshots import Run, runs_of
+from koopman_control.identification.data.snapshots import Run, runs_of
+from koopman_control.identification.model.model import LiftedModel
+from koopman_control.identification.model.rollouts import Rollout
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 MAX_WINDOWS = 64
@@ -117,7 +117,20 @@ def prediction_error(
         ValueError: If the data do not match the model, or the roll-out does not suit it.
     """
     model.check_rollout(rollout)
+    return rms_per_step(_errors(model, data, positive_int("horizon", horizon), rollout))
+
+
+def prediction_score(
+    model: LiftedModel, data: Trajectory | Sequence[Trajectory], horizon: int, rollout: Rollout
+) -> float:
+    """Condense the errors up to `horizon` steps ahead into one number in [0, 1]."""
+    return bounded_score(_errors(model, data, horizon, rollout))
+
+
+def _errors(
+    model: LiftedModel, data: Trajectory | Sequence[Trajectory], horizon: int, rollout: Rollout
+) -> Array:
+    """Return scaled errors (W, H, d) on windows of data."""
     runs = runs_of(check_trajectories(data), model.coordinates)
-    windows = windows_of(runs, positive_int("horizon", horizon))
-    errors = scaled_errors(model, windows, state_scale(runs, model.coordinates), rollout)
-    return rms_per_step(errors)
+    scale = state_scale(runs, model.coordinates)
+    return scaled_errors(model, windows_of(runs, horizon), scale, rollout)

@@ -201,6 +201,7 @@ class KoopmanMPC(Stated):
         self._loop.restart()
         self._sight.restart()
         self._planning.reset()
+        self._planning.rehearse()
         self.last = None
 
     def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
@@ -233,7 +234,8 @@ class KoopmanMPC(Stated):
         """Collect what a plan depends on, from a start in a loop."""
         step, previous = loop.step, loop.previous
         reference, inputs = self._reference(y, step), self._input_reference(y, step)
-        theta = np.r_[reference.ravel(), inputs.ravel(), previous, self.parameters.theta()]
+        own = self.parameters.theta()
+        theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
         return Situation(start, reference, inputs, theta)
 
     def _attempt(self) -> tuple[Rung, Plan]:
@@ -245,6 +247,4 @@ class KoopmanMPC(Stated):
             self._planning.reset()
             why, at_rest = f"{type(error).__name__}: {error}", isinstance(error, NothingAskedError)
             return self._loop.fall_back(why, drop_plan=at_rest)
-        if plan.status != "optimal":
-            return self._loop.fall_back(plan.status)
-        return rung, plan
+        return (rung, plan) if plan.status == "optimal" else self._loop.fall_back(plan.status)

@@ -29,6 +29,8 @@ class Loop:
 
     def __init__(self, weights: Weights, safe: Array) -> None:
         self._weights, self._safe = weights, safe
+        self._low, self._high = weights.input_bounds[:, 0]
+        self._rated = bool(np.isfinite(weights.rate_bounds).any())
         self.restart()
 
     def restart(self) -> None:
@@ -58,7 +60,8 @@ class Loop:
 
     def _within_reach(self, u: Array) -> Array:
         """Clip an input to what rate bounds allow after the previous one, and to the box."""
-        rate, (low, high) = self._weights.rate_bounds, self._weights.input_bounds[:, 0]
         # np.clip costs several times as much on arrays this small.
-        u = np.minimum(np.maximum(u, self.previous - rate), self.previous + rate)
-        return np.asarray(np.minimum(np.maximum(u, low), high))
+        if self._rated:
+            rate = self._weights.rate_bounds
+            u = np.minimum(np.maximum(u, self.previous - rate), self.previous + rate)
+        return np.asarray(np.minimum(np.maximum(u, self._low), self._high))

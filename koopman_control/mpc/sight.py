@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, only_numbers
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.estimation import Estimate, Estimator
 from koopman_control.mpc.estimation.ahead import ahead
@@ -71,10 +71,9 @@ class Sight:
             ) from None
         if y.shape != expected:
             raise ValueError(f"observation has shape {y.shape}; expected {expected}")
-        finite = np.isfinite(y)
-        if finite.all():
+        if only_numbers(y):
             return y, ""
-        return np.where(finite, y, np.nan), "observation not finite"
+        return np.where(np.isfinite(y), y, np.nan), "observation not finite"
 
     def foresee(self, disturbance: ArrayLike | None) -> None:
         """Take a forecast of the measured inputs, or move the one before on.
@@ -91,8 +90,7 @@ class Sight:
     def observe(self, y: Array) -> bool:
         """Take an observation in; whether there is an estimate to plan from."""
         self._estimate = self._estimated(y)
-        missing = np.isnan(y)
-        self.seen = np.where(missing, self.seen, y) if missing.any() else y
+        self.seen = y if only_numbers(y) else np.where(np.isnan(y), self.seen, y)
         return self._estimate is not None and self._estimate.known
 
     def look(self, observation: Any, disturbance: ArrayLike | None, first: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,7 @@ from koopman_control.identification import LiftedModel
 from koopman_control.tasks.references import normalised_score, reference_returns
 from koopman_control.tasks.spectral import spectral_figures
 from koopman_control.tasks.task import Task
-from koopman_control.trajectories import (
-    Trajectory,
-    open_environment,
-    save_trajectories,
-    total_steps,
-)
+from koopman_control.trajectories import Trajectory, save_trajectories, total_steps
 
 Progress = Callable[[str, int], None]  # what is going on, and how many units of it are done
 
@@ -70,6 +66,8 @@ class Run:
     @property
     def normalised_score(self) -> float | None:
         """Mean return on a scale from random (0) to the stored reference (1), if there is one."""
+        if self.reference is None:
+            return None
         evaluation = self.evaluation
         return normalised_score(self.task.env_id, evaluation.returns, evaluation.seeds)
 
@@ -199,21 +197,18 @@ def run_task(
     on_learned(learned)
     errors, linear = _errors_per_rollout(task, learned)
     finished = iter(range(1, episodes + 1))
-    result = evaluate(
-        learned.controller,
-        task.env_id,
-        seeds,
-        workers,
-        on_episode=lambda _: progress("evaluate", next(finished)),
-    )
-    env = open_environment(task.env_id)
-    try:
+    with closing(task.environment()) as env:
+        result = evaluate(
+            learned.controller,
+            env,
+            seeds,
+            workers,
+            on_episode=lambda _: progress("evaluate", next(finished)),
+        )
         box = action_bounds(env)
         random = evaluate(RandomPolicy(box), env, seeds)
         zero = evaluate(ZeroPolicy(box), env, seeds)
-    finally:
-        env.close()
-    reference = reference_returns(task.env_id, seeds)
+    reference = None if task.env_arguments else reference_returns(task.env_id, seeds)
     return Run(task, learned, result, random, zero, reference, errors, linear, learning_seed)
 
 

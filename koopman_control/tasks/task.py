@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +11,10 @@ from koopman_control.common import Array
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.identification.frame import Coupling
+from koopman_control.identification.fitting.frame import Coupling
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.trajectories import HeldUniform, Signal
+from koopman_control.trajectories import HeldUniform, Signal, open_environment
+from koopman_control.trajectories.environments import Environment
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Task:
             never does.
         state_names: Labels of the states with their units, for the figures; None: the model's own.
         mpc: Further settings of `KoopmanMPC`.
+        env_arguments: For `gymnasium.make`: options of the environment, a plant off its nominal
+            parameters, noise. The stored references are for none.
 
     Example:
         >>> task = Task("Pendulum-v1", "Swing up", Q=(1, 0.1), R=0.001, horizon=60, n_steps=600,
@@ -82,6 +86,11 @@ class Task:
     until: Callable[[Array], bool] | None = None
     state_names: tuple[str, ...] | None = None
     mpc: Mapping[str, Any] = field(default_factory=dict)
+    env_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def environment(self) -> Environment:
+        """Make the environment, to be closed by the caller; `evaluate` takes it as it is."""
+        return open_environment(self.env_id, self.env_arguments)
 
     def estimator(self, seed: int = 0) -> EDMDc:
         """Return the unfitted estimator, its features drawn from `seed`."""
@@ -116,16 +125,17 @@ class Task:
 
     def learn(self, seed: int = 0, on_step: Callable[[int], None] | None = None) -> Learned:
         """Learn a controller with this task's budget; see `koopman_control.learn`."""
-        return learn(
-            self.env_id,
-            self.estimator(seed),
-            self.controller,
-            n_steps=self.n_steps,
-            first_steps=self.first_steps,
-            n_rounds=self.n_rounds,
-            excitation=self.excitation,
-            noise=self.noise,
-            until=self.until,
-            seed=seed,
-            on_step=on_step,
-        )
+        with closing(self.environment()) as env:
+            return learn(
+                env,
+                self.estimator(seed),
+                self.controller,
+                n_steps=self.n_steps,
+                first_steps=self.first_steps,
+                n_rounds=self.n_rounds,
+                excitation=self.excitation,
+                noise=self.noise,
+                until=self.until,
+                seed=seed,
+                on_step=on_step,
+            )

@@ -1,5 +1,7 @@
 """Opening an environment, and refusing early what continuous control cannot use."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
@@ -16,8 +18,14 @@ Environment = gym.Env[Any, Any]
 _UNBOUNDED = 1e37
 
 
-def open_environment(env: Environment | str) -> Environment:
+def open_environment(
+    env: Environment | str, arguments: Mapping[str, Any] = MappingProxyType({})
+) -> Environment:
     """Return env itself, or make the environment of that id.
+
+    Args:
+        env: A Gymnasium environment or its id.
+        arguments: For `gymnasium.make`, where it is an id.
 
     Raises:
         ValueError: No environment has this id.
@@ -28,7 +36,7 @@ def open_environment(env: Environment | str) -> Environment:
     if not isinstance(env, str):
         raise TypeError(f"env is a {type(env).__name__}; expected a gymnasium.Env or the id of one")
     try:
-        return gym.make(env, disable_env_checker=True)
+        return gym.make(env, disable_env_checker=True, **arguments)
     except gym.error.UnregisteredEnv as error:
         raise ValueError(f"env is {env!r}, which Gymnasium does not know: {error}") from error
 

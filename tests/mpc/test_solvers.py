@@ -166,6 +166,18 @@ def test_an_answer_after_forgetting_depends_on_its_program_alone(solver: Solver)
     np.testing.assert_array_equal(first, again)
 
 
+def test_daqp_prepared_again_is_as_good_as_new() -> None:
+    used, new, qp = DaqpSolver(), DaqpSolver(), random_program(0)
+    others = [qp._replace(f=random_program(seed).f) for seed in range(1, 4)]
+    for other in others:
+        used.solve(other, matrices_changed=False)
+    used.prepare(qp)
+    again, first = (s.solve(others[0], matrices_changed=False) for s in (used, new))
+    assert again.v is not None and first.v is not None
+    assert again.iterations == first.iterations
+    np.testing.assert_allclose(again.v, first.v, rtol=0.0, atol=1e-13)
+
+
 def test_sides_that_cross_by_rounding_meet(solver: Solver) -> None:
     qp = small([-1, 2], [[1, 1]], [-1, -1, 0.1 + 0.2], [1, 1, 0.3])
     np.testing.assert_allclose(answer(solver, qp), np.array([1.0, -0.7]), atol=1e-6)

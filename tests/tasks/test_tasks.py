@@ -71,6 +71,52 @@ def test_a_task_with_a_memory_is_run_to_its_report(tmp_path: Path) -> None:
     assert run.write(tmp_path).exists()
 
 
+def test_the_arguments_of_the_environment_hold_while_learning_and_in_every_evaluation() -> None:
+    task = Task(
+        env_id="Pendulum-v1",
+        summary="stop a pendulum without gravity",
+        Q=(0.0, 1.0),
+        R=0.1,
+        horizon=5,
+        n_steps=120,
+        first_steps=90,
+        n_features=(10,),
+        angles=((0, 1),),
+        env_arguments={"g": 0.0, "max_episode_steps": 30},
+    )
+    run = run_task(task, episodes=4, workers=2)
+    assert [len(t) for t in run.learned.data] == [30] * 4
+    logs = [(t.observations, t.actions) for t in run.learned.data]
+    for result in (run.evaluation, run.random, run.zero):
+        assert result.lengths.tolist() == [30] * 4
+        logs += [(e.observations, e.actions) for e in result.episodes]
+    for observations, actions in logs:
+        speed = np.clip(observations[:-1, 2:] + 0.15 * actions, -8.0, 8.0)
+        np.testing.assert_allclose(observations[1:, 2:], speed, atol=1e-5)  # stored as float32
+    assert run.metrics()["settings"]["task"]["env_arguments"] == dict(task.env_arguments)
+
+
+def test_stored_references_are_for_the_environment_without_arguments_only() -> None:
+    task = Task(
+        env_id="Pendulum-v1",
+        summary="with the gravity it has anyway",
+        Q=(1.0, 0.1),
+        R=0.1,
+        horizon=5,
+        n_steps=100,
+        first_steps=100,
+        n_rounds=0,
+        n_features=(10,),
+        angles=((0, 1),),
+    )
+    plain = run_task(task, episodes=1, workers=1)
+    assert plain.reference is not None
+    assert plain.normalised_score is not None
+    changed = run_task(replace(task, env_arguments={"g": 9.0}), episodes=1, workers=1)
+    assert changed.reference is None
+    assert changed.normalised_score is None
+
+
 def compared(env_id: str, seed: int) -> tuple[float, float]:
     """Return the mean shortfall to the reference, and the worst return."""
     learned = TASKS[env_id].learn(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from koopman_control.common.arrays import Array
 
 
-@dataclass(frozen=True)
-class DenseQP:
+class DenseQP(NamedTuple):
     """min v'Hv/2 + f'v + penalties, lower <= [v; A v] <= upper; the first n sides bound v itself.
 
     Rows of A with finite weights are soft, as in `ParametricQP`.
@@ -38,8 +37,7 @@ class DenseQP:
 
     def divided(self, size: float) -> DenseQP:
         """Divide the cost by a positive number; the solution stays."""
-        return replace(
-            self,
+        return self._replace(
             H=self.H / size,
             f=self.f / size,
             linear_weight=self.linear_weight / size,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, only_numbers
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.estimation.base import Estimate
 
@@ -38,7 +38,7 @@ class History:
         Where something is missing, the last observation stands in for it in later states, and the
         present one is marked as unknown.
         """
-        if not np.isfinite(y).all():
+        if not only_numbers(y):
             if not isinstance(before, Remembered):
                 return before if before is None else replace(before, known=False)
             return replace(self._remembered(before, before.observations[-1], u), known=False)

@@ -149,7 +149,7 @@ class Condenser:
 def _diagonal(M: Array) -> Array | None:
     """Diagonal of a matrix that is diagonal, else None."""
     diagonal = np.diagonal(M).copy()
-    return None if np.any(M - np.diag(diagonal)) else diagonal
+    return diagonal if np.count_nonzero(M) == np.count_nonzero(diagonal) else None
 
 
 def _simple_bounds(qp: ParametricQP, A_v: Array, A_y: Array) -> tuple[Index, Index]:

@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from koopman_control.common.arrays import Array
+from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.inputs import columns_of
 from koopman_control.mpc.planning import guesses
@@ -63,16 +64,23 @@ class LinearPlanner:
         self.Gamma = columns_of(self._response, controlled, scenarios.n_inputs)
         self._program = PreparedProgram(condenser, self.Phi, self.Gamma)
         _warn_of_growth(self.Gamma.reshape(*self._shape, *self._inputs)[:, :, 0])
-        rest = Start(np.zeros(scenarios.first.n_states))
-        theta = np.zeros(condenser.n_parameters)
-        with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
-            self.plan(Situation(rest, np.zeros(self._shape), theta, theta), None)  # warms caches up
 
     def reset(self) -> None:
-        """Begin an episode: the solver is set up, so that the first step is like any other."""
+        """Begin an episode, or recover from an error: the solver is set up anew."""
+        self._solver.forget()
+        self._solver.prepare(self._program_at_rest())
+
+    def rehearse(self) -> None:
+        """Plan at rest and forget it, so that an episode's first step is like any other."""
         theta = np.zeros(self._condenser.n_parameters)
+        rest = Start(np.zeros(self._scenarios.first.n_states))
+        with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
+            self.plan(Situation(rest, np.zeros(self._shape), theta, theta), None)
+        self._solver.prepare(self._program_at_rest())
+
+    def _program_at_rest(self) -> DenseQP:
         nowhere = self._program.moved(np.zeros(self.Phi.shape[1]))
-        self._solver.prepare(self._program(nowhere, theta))
+        return self._program(nowhere, np.zeros(self._condenser.n_parameters))
 
     def plan(self, at: Situation, before: Array | None) -> Plan:
         """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""

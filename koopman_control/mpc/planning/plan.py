@@ -17,8 +17,7 @@ def all_finite(vector: Array) -> bool:
     return isfinite(vector.dot(vector))
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(NamedTuple):
     """Where prediction starts, targets (N, d) and (N, m), and parameters of the problem."""
 
     start: Start
@@ -58,8 +57,7 @@ class Predicted:
     cost: float
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Planned inputs U (N, m), what they lead to, what the solver said, and how long it took."""
 
     U: Array

@@ -24,13 +24,14 @@ class PreparedProgram:
     """
 
     def __init__(self, condenser: Condenser, Phi: Array, Gamma: Array) -> None:
-        fixed = self._fixed = condenser.fixed(Gamma)
-        self._n = len(fixed.H)
+        fixed = condenser.fixed(Gamma)
+        self._H, self._A, self._n = fixed.H, fixed.A, len(fixed.H)
+        self._weights = fixed.linear_weight, fixed.quadratic_weight
         self._by_free = np.vstack([fixed.by_free, -fixed.on_y.toarray()])
         self._to_moved = (self._by_free @ Phi).T
         q_v, q_y, lower, upper = condenser.vectors
-        self._f = _Filled(q_v + q_y.times(fixed.Gamma.T))
-        self._sides, self._n_rows = _Filled(lower.stacked(upper)), len(lower.constant)
+        f = q_v + q_y.times(fixed.Gamma.T)
+        self._vectors = _Filled(f.stacked(lower).stacked(upper))
         self._n_moving = fixed.on_y.shape[0]
 
     def moved(self, z: Array) -> Array:
@@ -44,17 +45,14 @@ class PreparedProgram:
         """
         if shift is not None:
             moved += self._by_free @ shift
-        f, sides = self._f(theta), self._sides(theta)
-        f += moved[: self._n]
-        lower, upper = sides[: self._n_rows], sides[self._n_rows :]
+        n, vectors = self._n, self._vectors(theta)
+        f, (lower, upper) = vectors[:n], vectors[n:].reshape(2, -1)
+        f += moved[:n]
         if self._n_moving:  # these rows come last
-            rows = moved[self._n :]
+            rows = moved[n:]
             lower[-self._n_moving :] += rows
             upper[-self._n_moving :] += rows
-        fixed = self._fixed
-        return DenseQP(
-            fixed.H, f, fixed.A, lower, upper, fixed.linear_weight, fixed.quadratic_weight
-        )
+        return DenseQP(self._H, f, self._A, lower, upper, *self._weights)
 
 
 class _Filled:
@@ -64,18 +62,13 @@ class _Filled:
         matrix = affine.matrix.copy()
         matrix.eliminate_zeros()
         self._constant = affine.constant
-        rows = np.flatnonzero(np.diff(matrix.indptr))
-        columns = matrix.indices if len(rows) else np.zeros(1, dtype=np.int64)
+        self._rows = np.flatnonzero(np.diff(matrix.indptr))
+        columns = matrix.indices if len(self._rows) else np.zeros(1, dtype=np.int64)
         self._columns = slice(int(columns.min()), int(columns.max()) + 1)
-        self._every = len(rows) == matrix.shape[0]
-        self._rows = rows
-        self._matrix = matrix[rows][:, self._columns].toarray()
+        self._matrix = matrix[self._rows][:, self._columns].toarray()
 
     def __call__(self, theta: Array) -> Array:
         """Evaluate, as a new array."""
-        if self._every:
-            return np.asarray(self._constant + self._matrix @ theta[self._columns])
         value = self._constant.copy()
-        if len(self._rows):
-            value[self._rows] += self._matrix @ theta[self._columns]
+        value[self._rows] += self._matrix @ theta[self._columns]
         return value

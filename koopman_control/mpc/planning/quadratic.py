@@ -31,6 +31,9 @@ class Planning(Protocol):
     def reset(self) -> None:
         """Begin an episode, or recover from an error."""
 
+    def rehearse(self) -> None:
+        """Warm up what the first step of an episode needs."""
+
 
 class QuadraticPlanning:
     """Plans through the compiled quadratic program.
@@ -101,6 +104,11 @@ class QuadraticPlanning:
         self._search.restart()
         for planner in self.planners:
             planner.reset()
+
+    def rehearse(self) -> None:
+        """Warm up what the first step of an episode needs."""
+        for planner in reversed(self.planners):  # the one as stated, which comes first, last
+            planner.rehearse()
 
     def _start(self, at: Situation, before: Array | None, previous: Array) -> tuple[Any, ...]:
         """What the planner starts from, besides the situation."""

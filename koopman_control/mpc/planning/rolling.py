@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.compiled import Feedback, compiled_roll_out
+from koopman_control.identification.model.compiled import Feedback, compiled_roll_out
 from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.regulator import Regulator, finished_by_feedback
 from koopman_control.mpc.start import Start
@@ -16,7 +16,7 @@ class Rolling:
     Args:
         model: The model.
         rollout: "linear", "bilinear" or "relifted". The last one is compiled if numba is installed
-            and the model's features are covered (`identification.compiled`).
+            and the model's features are covered (`identification.model.compiled`).
 
     Attributes:
         rollout: Which roll-out it is.

@@ -12,8 +12,8 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.input_lift import require_plain_inputs
-from koopman_control.identification.rollouts import linear_response
+from koopman_control.identification.model.input_lift import require_plain_inputs
+from koopman_control.identification.model.rollouts import linear_response
 from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.planning.rolling import Rolling
 from koopman_control.mpc.regulator import Regulator

@@ -72,6 +72,9 @@ class SequentialPlanner:
         """Begin an episode."""
         self._solver.forget()
 
+    def rehearse(self) -> None:
+        """A first step is so much longer than others that there is nothing to gain."""
+
     def plan(self, at: Situation, guesses: Array, predicted: Array | None, kept: list[int]) -> Plan:
         """Improve feasible guesses (S, N, m); round i goes on with the best kept[i] of them.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import cvxpy as cp
@@ -96,7 +95,10 @@ class CvxpyPlanning:
             U, iterations = plan.U, iterations + plan.iterations
             if plan.status != "optimal":
                 break
-        return "solved", replace(plan, iterations=iterations)
+        return "solved", plan._replace(iterations=iterations)
 
     def reset(self) -> None:
         """Nothing is kept from step to step."""
+
+    def rehearse(self) -> None:
+        """Nothing is set up ahead."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from koopman_control.common.arrays import Array, positive_float
 from koopman_control.mpc.compilation.dense import DenseQP
@@ -12,8 +11,7 @@ from koopman_control.mpc.compilation.dense import DenseQP
 UNBOUNDED = 1e30
 
 
-@dataclass(frozen=True)
-class Solution:
+class Solution(NamedTuple):
     """Answer of a solver.
 
     Args:

@@ -69,10 +69,14 @@ class DaqpSolver:
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
     def prepare(self, qp: DenseQP) -> None:
-        """Factorise H, with an empty working set."""
-        self._size = _size_if_singular(qp)
+        """Factorise H, unless that is done, with an empty working set."""
         lower, upper = np.maximum(qp.lower, -UNBOUNDED), np.minimum(qp.upper, UNBOUNDED)
-        self._set_up(qp.divided(self._size), lower, upper)
+        if self._kept and self._kept[0] is qp.H and self._kept[2] is qp.A:
+            self._model.update(f=qp.f, bupper=upper, blower=lower, sense=self._sense)
+            self._kept = (qp.H, qp.f, qp.A, lower, upper)
+            return
+        self._size = _size_if_singular(qp)
+        self._set_up(qp if self._size == 1.0 else qp.divided(self._size), lower, upper)
 
     def forget(self) -> None:
         """Drop the working set."""
@@ -87,8 +91,8 @@ class DaqpSolver:
         self._model = daqp.Model()
         limit = {"time_limit": self._time_limit or 0.0}
         self._model.settings = {**self._model.settings, **self.SETTINGS, **limit}
-        sense = np.where(soft, 8, 0).astype(np.int32)
-        flag, _ = self._model.setup(qp.H, qp.f, qp.A, upper, lower, sense)
+        self._sense = np.where(soft, 8, 0).astype(np.int32)
+        flag, _ = self._model.setup(qp.H, qp.f, qp.A, upper, lower, self._sense)
         self._kept = (qp.H, qp.f, qp.A, lower, upper)
         if soft.any():
             rho, w = np.ones(len(soft)), np.zeros(len(soft))

@@ -1,0 +1,91 @@
+"""What every forecaster of the comparisons offers, and how one is tuned and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from koopman_control.common import Array
+
+Settings = dict[str, Any]
+T = TypeVar("T")
+Score = Callable[[Array, Array], float]
+
+
+class Model(Protocol):
+    """A fitted forecaster."""
+
+    def forecast(self, history: Array, horizon: int, known: Any = None) -> Array:
+        """Predict (S, H, p) from histories (S, L, p); the last columns may be known ahead."""
+
+
+class Baseline(Protocol):
+    """A kind of forecaster with a search over its settings."""
+
+    name: str
+
+    def searched(self, train: Array) -> Iterable[tuple[Settings, Model]]:
+        """Fit once for every setting of the search."""
+
+    def fit(self, train: Array, settings: Settings, seed: int) -> Model:
+        """Fit to rows (T, p)."""
+
+
+def windows_of(rows: Array, n_history: int, horizon: int, count: int) -> Array:
+    """Cut evenly spaced windows of n_history + horizon rows; shape (count, ..., p)."""
+    last = len(rows) - n_history - horizon
+    starts = np.linspace(0, last, count).astype(int)
+    return np.stack([rows[i : i + n_history + horizon] for i in starts])
+
+
+def tuned(
+    baseline: Baseline,
+    train: Array,
+    validation: Array,
+    n_history: int,
+    score: Score,
+    n_known: int = 0,
+) -> Settings:
+    """Print the score of every setting on validation windows; return the best settings.
+
+    Args:
+        baseline: What to tune.
+        train: Rows (T, p).
+        validation: Windows (S, n_history + H, p), not part of `train`.
+        n_history: Rows of a window that are given.
+        score: Function of forecast and truth, both (S, H, p); higher is better.
+        n_known: Number of last columns that are known in advance.
+    """
+    best: Settings = {}
+    best_score = -np.inf
+    history, truth = validation[:, :n_history], validation[:, n_history:]
+    known = truth[..., -n_known:] if n_known else None
+    for settings, model in baseline.searched(train):
+        value = score(model.forecast(history, truth.shape[1], known), truth)
+        print(f"  {baseline.name} {settings}: {value:.4g}", flush=True)
+        if value > best_score:
+            best, best_score = settings, value
+    print(f"  {baseline.name} keeps {best}", flush=True)
+    return best
+
+
+def fits_of(
+    baseline: Baseline, series: Array, settings: Settings, seeds: int
+) -> list[tuple[Model, float]]:
+    """Fit with seeds 0 ... seeds - 1; returns every model with its CPU seconds."""
+
+    def fit(seed: int) -> Model:
+        return baseline.fit(series, settings, seed)
+
+    return [timed(partial(fit, seed)) for seed in range(seeds)]
+
+
+def timed(fit: Callable[[], T]) -> tuple[T, float]:
+    """Return what `fit` returns and its CPU seconds."""
+    started = time.process_time()
+    fitted = fit()
+    return fitted, time.process_time() - started

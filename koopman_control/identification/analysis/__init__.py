@@ -1,0 +1,1 @@
+"""What a fitted model is worth: eigenvalues, residuals, uncertainty, a verdict in words."""

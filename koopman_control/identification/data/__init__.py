@@ -1,0 +1,1 @@
+"""What a fit learns from: snapshots of trajectories, and how late their inputs act."""

@@ -1,0 +1,1 @@
+"""Models to and from elsewhere: files, other packages, matrices fitted by others."""

@@ -1,0 +1,1 @@
+"""From settings and data to a model: features, regularisation, saturation, averaging."""

@@ -1,0 +1,1 @@
+"""The lifted model: its matrices, its roll-outs, and the same in compiled loops."""

@@ -1,0 +1,1 @@
+"""A fitted model made better: for a horizon, under noise, stable, smaller, on-line."""

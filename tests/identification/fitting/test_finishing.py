@@ -1,0 +1,119 @@
+"""Corrections that a fit applies by itself."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from koopman_control.features import FourierFeatures, SampledFeatures
+from koopman_control.identification import (
+    EDMDc,
+    correct_for_noise,
+    refine_over_horizon,
+    stabilized,
+)
+from koopman_control.identification.model.structure import core_of
+from koopman_control.identification.refinement.nearest_stable import spectral_radius
+from koopman_control.identification.refinement.stability import diverges
+from koopman_control.trajectories import Trajectory
+
+
+def runs(n_runs: int = 4, noise: float = 0.02) -> list[Trajectory]:
+    """Runs of a van der Pol oscillator, measured with noise."""
+    rng, data = np.random.default_rng(0), []
+    for _ in range(n_runs):
+        x, U = [rng.uniform(-2.0, 2.0, 2)], rng.uniform(-1.0, 1.0, (80, 1))
+        for (u,) in U:
+            p, v = x[-1]
+            x.append(np.array([p + 0.05 * v, v + 0.05 * ((1.0 - p**2) * v - p + u)]))
+        X = np.array(x)
+        data.append(Trajectory(X + noise * rng.normal(size=X.shape), U))
+    return data
+
+
+FEATURES = SampledFeatures(20, random_state=0)
+
+
+def fit(**settings: Any) -> EDMDc:
+    return EDMDc(FEATURES, rollout="linear", horizon=10, **settings)
+
+
+@pytest.mark.filterwarnings("ignore:data leave")  # nearly as many unknowns as samples
+def test_a_linear_roll_out_that_diverges_on_the_data_is_stabilised() -> None:
+    wild = EDMDc(
+        FourierFeatures(150, random_state=0), regularization=0.0, rollout="linear", horizon=30
+    )
+    data = runs()
+    left = wild.set_params(stability=None).fit(data).model_
+    assert diverges(left, data, 30)
+    model = wild.set_params(stability="auto").fit(data).model_
+    assert not diverges(model, data, 30)
+    assert model.summary["spectral_radius_before"] > 1.0
+    assert model.summary["one_step_error"] >= model.summary["one_step_error_before"]
+
+
+def test_a_roll_out_that_stays_with_the_data_is_left_alone() -> None:
+    data = runs()
+    model, plain = (fit(stability=wanted).fit(data).model_ for wanted in ("auto", None))
+    np.testing.assert_array_equal(model.A, plain.A)
+    assert "spectral_radius_before" not in model.summary
+
+
+def test_a_radius_asked_for_is_kept_in_any_case() -> None:
+    data = runs()
+    model = fit(stability=0.9).fit(data).model_
+    core = core_of(model)
+    assert spectral_radius(model.A[core, core]) <= 0.9 + 1e-9
+    np.testing.assert_array_equal(model.A, stabilized(fit().fit(data).model_, 0.9, data).A)
+
+
+def test_continued_fits_are_stabilised_too() -> None:
+    estimator = fit(stability=0.9)
+    for run in runs():
+        estimator.partial_fit(run)
+    core = core_of(estimator.model_)
+    assert spectral_radius(estimator.model_.A[core, core]) <= 0.9 + 1e-9
+
+
+def test_noise_is_corrected_for_by_instruments() -> None:
+    data = runs()
+    plain = fit().fit(data).model_
+    model = fit(noise="instruments").fit(data).model_
+    expected = correct_for_noise(plain, data, rollout="linear", horizon=10)
+    np.testing.assert_array_equal(model.A, expected.A)
+    assert model.summary["noise_correction"] in ("instruments", "none")
+    np.testing.assert_array_equal(model.error_quantiles["linear"], plain.error_quantiles["linear"])
+
+
+def test_the_horizon_is_refined_and_the_gain_reported() -> None:
+    data = runs()
+    model = fit(refine_horizon=True).fit(data).model_
+    expected = refine_over_horizon(fit().fit(data).model_, data, 10)
+    np.testing.assert_array_equal(model.A, expected.A)
+    assert model.summary["horizon_error"] <= model.summary["horizon_error_start"]
+    assert model.summary["horizon_steps"] == 10
+
+
+@pytest.mark.parametrize("settings", [{"noise": "instruments"}, {"refine_horizon": True}])
+def test_corrections_need_all_data_and_no_weights(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="needs all data at once, unlike partial_fit"):
+        fit(**settings).partial_fit(runs())
+    with pytest.raises(ValueError, match="knows no sample_weight"):
+        fit(**settings).fit(runs(), sample_weight=[1.0, 2.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"noise": "tls"}, "noise is 'tls'; expected one of ignore, instruments"),
+        ({"refine_horizon": 3}, "refine_horizon is 3; expected one of False, True"),
+        ({"stability": -1.0}, "stability is -1.0"),
+        (
+            {"coupling": "bilinear", "rollout": "bilinear", "refine_horizon": True},
+            "only the linear roll-out is refined",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EDMDc(FEATURES, **settings).fit(runs())

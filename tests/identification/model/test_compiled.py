@@ -1,0 +1,148 @@
+"""The compiled roll-out against the arrays it stands in for."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from koopman_control.common.arrays import Array
+from koopman_control.features import FourierFeatures, SampledFeatures
+from koopman_control.identification import EDMDc, LiftedModel
+from koopman_control.identification.model.compiled import (
+    CompiledRollOut,
+    Feedback,
+    compiled_roll_out,
+)
+from koopman_control.identification.model.folding import folded
+from koopman_control.identification.model.relift import OneStepMap
+from koopman_control.identification.model.rollouts import relifted, relifted_sensitivity
+from koopman_control.trajectories import Trajectory
+
+pytest.importorskip("numba", reason="compiled roll-outs need the extra 'fast'")
+
+S, H = 5, 25
+
+
+def model(
+    n_inputs: int = 1,
+    activation: Any = "tanh",
+    bounds: Array | None = None,
+    angles: Any = (),
+    features: Any = None,
+) -> LiftedModel:
+    """Fit a bilinear model of an oscillator whose input gain varies with the position."""
+    rng = np.random.default_rng(0)
+    features = (
+        SampledFeatures(9, activation=activation, random_state=0) if not features else features
+    )
+    data = []
+    for _ in range(6):
+        X, U = [rng.uniform(-1.0, 1.0, 3)], rng.uniform(-1.0, 1.0, (60, n_inputs))
+        for u in U:
+            q, v, w = X[-1]
+            push = (1.5 + np.sin(q)) * u[0] + 0.5 * u[-1]
+            v_next = v + 0.1 * (push - np.sin(q) - 0.3 * v)
+            if bounds is not None:
+                v_next = np.clip(v_next, *bounds[:, 1])
+            X.append(np.array([q + 0.1 * v_next, v_next, 0.9 * w + 0.2 * np.cos(q) * u[-1]]))
+        data.append(Trajectory(np.array(X), U, observation_bounds=bounds))
+    return EDMDc(features, coupling="bilinear", angles=angles, regularization=1e-6).fit(data).model_
+
+
+LIMITED = np.array([[-np.inf, -0.4, -np.inf], [np.inf, 0.5, np.inf]])
+CLIPPED = np.array([[-1.0, -np.inf, -np.inf], [1.2, np.inf, np.inf]])
+CASES: dict[str, dict[str, Any]] = {
+    "tanh": {},
+    "relu": {"activation": "relu"},
+    "sine": {"activation": "sine"},
+    "softplus": {"activation": "softplus"},
+    "angle": {"angles": [0]},
+    "stop": {"bounds": LIMITED},
+    "stop and angle": {"bounds": LIMITED, "angles": [0]},
+    "three inputs": {"n_inputs": 3},
+}
+
+
+def compiled(step_map: OneStepMap) -> CompiledRollOut:
+    found = compiled_roll_out(step_map)
+    assert found is not None
+    return found
+
+
+def inputs(model: LiftedModel, seed: int = 1) -> Array:
+    rng = np.random.default_rng(seed)
+    return np.repeat(rng.uniform(-1.0, 1.0, (S, H // 5, model.n_inputs)), 5, axis=1)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_predictions_and_sensitivities_are_those_of_the_arrays(case: str) -> None:
+    plant = model(**CASES[case])
+    x0, U, fast = np.array([0.3, -0.2, 0.1]), inputs(plant), compiled(folded(plant))
+    X = relifted(plant.one_step, x0, U)
+    np.testing.assert_allclose(fast.predicted(x0, U), X, rtol=0.0, atol=1e-12)
+    Gamma = relifted_sensitivity(plant.one_step, x0, X, U)
+    np.testing.assert_allclose(fast.sensitivity(x0, X, U), Gamma, rtol=0.0, atol=1e-12)
+    if "stop" in case:
+        assert plant.saturating.tolist() == [False, True, False]
+        assert (X[..., 1] == LIMITED[1, 1]).any()
+        assert (X[..., 1] == LIMITED[0, 1]).any()
+
+
+def test_states_that_are_clipped_but_do_not_stop_agree_too() -> None:
+    step_map = folded(model())
+    limited = OneStepMap(**{**vars_of(step_map), "limits": CLIPPED})
+    x0, U = np.array([0.9, 0.8, 0.1]), inputs(model())
+    X = relifted(limited, x0, U)
+    assert (X[..., 0] == 1.2).any()
+    fast = compiled(limited)
+    np.testing.assert_allclose(fast.predicted(x0, U), X, rtol=0.0, atol=1e-12)
+    Gamma = relifted_sensitivity(limited, x0, X, U)
+    np.testing.assert_allclose(fast.sensitivity(x0, X, U), Gamma, rtol=0.0, atol=1e-12)
+
+
+def vars_of(step_map: OneStepMap) -> dict[str, Any]:
+    return {name: getattr(step_map, name) for name in OneStepMap.__dataclass_fields__}
+
+
+def test_a_regulator_takes_plans_over_inside_the_box() -> None:
+    plant = model(n_inputs=2, angles=[0])
+    x0, U, heads = np.array([2.5, -0.2, 0.1]), inputs(plant), np.array([0, 3, 10, H - 1, H])
+    K, box = np.array([[1.0, 0.4, 0.0], [0.2, 0.0, 0.3]]), np.array([[-0.5, -0.2], [0.6, 0.3]])
+    target, rest = np.array([-3.0, 0.1, 0.0]), np.array([0.1, 0.0])
+    plans = U.copy()
+    X = compiled(folded(plant)).finished(x0, plans, heads, Feedback(target, rest, K, box))
+    np.testing.assert_allclose(relifted(plant.one_step, x0, plans), X, rtol=0.0, atol=1e-12)
+    before = np.concatenate([np.broadcast_to(x0, (S, 1, 3)), X[:, :-1]], axis=1)
+    deviation = plant.coordinates.wrap(before - target)
+    wanted = np.clip(rest - deviation @ K.T, box[0], box[1])
+    taken = np.arange(H) >= heads[:, None]
+    np.testing.assert_allclose(plans, np.where(taken[..., None], wanted, U), atol=1e-12)
+
+
+def test_predictions_that_explode_are_not_finite_in_either() -> None:
+    step_map = folded(model())
+    growing = OneStepMap(**{**vars_of(step_map), "linear": 1e60 * step_map.linear})
+    with np.errstate(all="ignore"):
+        X = compiled(growing).predicted(np.ones(3), np.ones((1, 40, 1)))
+    assert not np.isfinite(X[0, -1]).any()
+
+
+def test_hyperbolic_tangents_are_exact_to_the_last_bits() -> None:
+    from koopman_control.identification.model.loops import tanh_in_place
+
+    x = np.concatenate([np.linspace(-30.0, 30.0, 20001), np.logspace(-12, 1, 500), [np.inf]])
+    y = x.copy()
+    tanh_in_place(y)
+    np.testing.assert_allclose(y, np.tanh(x), rtol=1e-15, atol=0.0)
+    missing = np.array([np.nan])
+    tanh_in_place(missing)
+    assert np.isnan(missing).all()
+
+
+def test_maps_that_the_loops_do_not_cover_are_left_to_the_arrays() -> None:
+    deep = SampledFeatures(5, n_layers=2, random_state=0)
+    for features in (deep, FourierFeatures(5, random_state=0)):
+        assert compiled_roll_out(model(features=features).one_step) is None
+    step_map = folded(model(n_inputs=2))
+    stopping = OneStepMap(**{**vars_of(step_map), "saturating": np.array([False, True, False])})
+    assert compiled_roll_out(stopping) is None
