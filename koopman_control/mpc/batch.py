@@ -13,6 +13,7 @@ from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.quadratic import QuadraticPlanning
 from koopman_control.mpc.start import Start
+from koopman_control.mpc.statement.targets import NothingAskedError
 
 
 class BatchMPC:
@@ -64,9 +65,15 @@ class BatchMPC:
         shape = len(self._loops), self._model.coordinates.n_observations
         Y = finite_array("observations", observations, shape=shape)
         X = self._model.coordinates.state(Y)
-        parts = zip(Y, X, self._loops, strict=True)
-        at = [self._situated(y, Start(x), loop) for y, x, loop in parts]
-        for i, (rung, plan) in enumerate(self._planning.plans(at, self._loops)):
+        at: dict[int, Situation] = {}
+        for i, loop in enumerate(self._loops):
+            try:
+                at[i] = self._situated(Y[i], Start(X[i]), loop)
+            except NothingAskedError as why:
+                self.solved[i] = False
+                loop.apply(*loop.fall_back(str(why), drop_plan=True))
+        plans = self._planning.plans(list(at.values()), [self._loops[i] for i in at]) if at else []
+        for i, (rung, plan) in zip(at, plans, strict=True):
             loop, self.solved[i] = self._loops[i], plan.status == "optimal"
             loop.apply(*((rung, plan) if self.solved[i] else loop.fall_back(plan.status)))
         return np.stack([loop.previous for loop in self._loops])

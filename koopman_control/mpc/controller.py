@@ -22,7 +22,7 @@ from koopman_control.mpc.start import Start
 from koopman_control.mpc.stated import Stated
 from koopman_control.mpc.statement.parametrization import Blocks, Knots
 from koopman_control.mpc.statement.settings import stage_rows
-from koopman_control.mpc.statement.targets import Target, TargetRows
+from koopman_control.mpc.statement.targets import NothingAskedError, Target, TargetRows
 from koopman_control.mpc.statement.terminal import with_terminal
 from koopman_control.mpc.statement.terms import Parameters
 from koopman_control.mpc.statement.tightening import tightened
@@ -58,9 +58,9 @@ class KoopmanMPC(Stated):
         S: Weight of input changes, likewise; the change at the first step counts from the input
             applied last, at the start of an episode from `safe_input`.
         reference: Target of the states: a number, shape (d,), (N, d), or a function of the
-            observation that returns one of these. Row k is the target after k + 1 steps. A longer
-            array (T, d) is the trajectory of a whole episode: it is previewed, moves on with every
-            step, and its last row is held.
+            observation that returns one of these, or None where `safe_input` will do. Row k is the
+            target after k + 1 steps. A longer array (T, d) is the trajectory of a whole episode: it
+            is previewed, moves on with every step, and its last row is held.
         input_reference: Target of the inputs, likewise; row k is that of the k-th input.
         linear_output: Cost per unit of each state: a number, shape (d,) or (N, d).
         linear_input: Cost per unit of each input, likewise: energy or prices.
@@ -245,5 +245,6 @@ class KoopmanMPC(Stated):
             rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
         except Exception as error:  # whatever it is, the loop must go on
             self._planning.reset()
-            return self._loop.fall_back(f"{type(error).__name__}: {error}")
+            why, at_rest = f"{type(error).__name__}: {error}", isinstance(error, NothingAskedError)
+            return self._loop.fall_back(why, drop_plan=at_rest)
         return (rung, plan) if plan.status == "optimal" else self._loop.fall_back(plan.status)

@@ -39,8 +39,10 @@ class Loop:
         self.previous = self._safe.copy()
         self.step, self.rungs = 0, Counter[Rung]()
 
-    def fall_back(self, trouble: str) -> tuple[Rung, Plan]:
+    def fall_back(self, trouble: str, drop_plan: bool = False) -> tuple[Rung, Plan]:
         """Continue the previous plan, or go to the safe input; within the bounds in any case."""
+        if drop_plan:
+            self.plan = None
         box, rate = self._weights.input_bounds, self._weights.rate_bounds
         N = box.shape[1]
         rung: Rung = "safe" if self.plan is None else "shifted"

@@ -13,19 +13,22 @@ def near_the_ground(observation: Array) -> bool:
     return bool(observation[1] < 0.3 or observation[6:8].any())
 
 
-def descent(observation: Array) -> tuple[float, float, float, float]:
-    """Target of (speed, climb, angle, rate): sink to the pad, slower below, leaning towards it."""
-    x, y, speed, _, angle, rate, *legs = observation.tolist()
-    if any(legs):  # down: ask for what needs no engine
-        return speed, -1.0, angle, rate
-    lean = float(np.clip(0.5 * x + speed, -0.4, 0.4))
+def descent(observation: Array) -> tuple[float, float, float, float] | None:
+    """Target of (speed, climb, angle, rate): sink to the pad, slower and more upright below."""
+    x, y, speed, _, _, _, *legs = observation.tolist()
+    if any(legs):  # down: engines off
+        return None
+    steepest = min(0.4, 0.05 + max(y, 0.0))
+    lean = float(np.clip(0.5 * x + speed, -steepest, steepest))
     return 0.0, -max(1.3 * (y - 0.55 * abs(x)), 0.1), lean, 0.0
 
 
 # The reward's shaping telescopes: what counts is to land, on the pad, with little fuel. Touching
 # the ground stops the lander at once; a few per cent of such samples cancelled gravity in the model
 # (a mean return of 40 to 60), so episodes of data are broken off above it. What is left of the bias
-# the observer takes off (70 to 180 without it). Still not all episodes land.
+# the observer takes off (70 to 180 without it). On the ground it would find a bias, too, and push
+# the lander off the pad with the side engine (a mean return of 148 instead of 278); touching down
+# at a lean threw some over (259 instead of 278 on another learning seed).
 LUNAR_LANDER = Task(
     env_id="LunarLanderContinuous-v3",
     summary="set a lander down on its pad with little fuel",

@@ -91,6 +91,22 @@ def test_a_copy_that_cannot_keep_a_hard_bound_is_softened_alone(linear_model: Ma
     assert rungs == ["solved", "softened", "solved"]
 
 
+def test_copies_of_which_nothing_is_asked_take_the_safe_input(linear_model: Make) -> None:
+    settings: dict[str, Any] = {
+        "safe_input": 0.25,
+        "reference": lambda y: None if y[0] < 0.0 else 0.0,
+    }
+    alone = KoopmanMPC(double_integrator(linear_model), N, 1.0, 0.01, **settings)
+    batch = KoopmanMPC(double_integrator(linear_model), N, 1.0, 0.01, **settings).batch(3)
+    U = batch.act([[0.5, 0.0], [-0.5, 0.0], [0.7, 0.1]])
+    np.testing.assert_array_equal(batch.solved, [True, False, True])
+    np.testing.assert_allclose(U[1], [0.25])
+    for u, x in ((U[0], [0.5, 0.0]), (U[2], [0.7, 0.1])):
+        alone.reset()
+        np.testing.assert_allclose(u, alone.act(x), atol=1e-9)
+    np.testing.assert_allclose(batch.act(-np.ones((3, 2))), np.full((3, 1), 0.25))
+
+
 def test_observations_are_checked(linear_model: Make) -> None:
     batch = KoopmanMPC(double_integrator(linear_model), N).batch(3)
     with pytest.raises(ValueError, match="observations"):

@@ -185,3 +185,26 @@ def test_random_abuse_never_leaves_the_bounds(mpc: KoopmanMPC) -> None:
         y[rng.uniform(size=2) < 0.1] = rng.choice([np.nan, np.inf, 1e300])
         before, u = u, mpc.act(y)
         assert_allowed(u, before)
+
+
+def test_where_nothing_is_asked_for_the_safe_input_is_applied(linear_model: Make) -> None:
+    mpc = KoopmanMPC(
+        linear_model([[1.0]], [[1.0]]),
+        5,
+        1.0,
+        1.0,
+        reference=lambda y: None if y[0] < 0.0 else 0.0,
+        safe_input=0.4,
+        rate_bounds=RATE,
+    )
+    free = KoopmanMPC(linear_model([[1.0]], [[1.0]]), 5, 1.0, 1.0, safe_input=0.4, rate_bounds=RATE)
+    first = mpc.act([2.0])
+    np.testing.assert_allclose(first, free.act([2.0]))
+    np.testing.assert_allclose(mpc.act([-1.0]), first + RATE)  # on its way to 0.4
+    assert mpc.last is not None
+    assert not mpc.last.planned
+    for _ in range(3):
+        action = mpc.act([-1.0])
+    np.testing.assert_allclose(action, [0.4])
+    mpc.act([2.0])
+    assert [mpc.last.rung, mpc.last.status] == ["solved", "optimal"]

@@ -10,7 +10,11 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.mpc.statement.settings import stage_rows, widened
 
-Target = ArrayLike | Callable[[Array], ArrayLike]
+Target = ArrayLike | Callable[[Array], ArrayLike | None]
+
+
+class NothingAskedError(Exception):
+    """A target's function returned None: the plant is to be left alone."""
 
 
 class TargetRows:
@@ -19,7 +23,8 @@ class TargetRows:
     Args:
         name: What the user calls it.
         target: A number, a row (d,), rows (N, d), a whole trajectory (T, d) with T > N, or a
-            function of the observation that returns one of the first three.
+            function of the observation that returns one of the first three, or None where the
+            plant is to be left alone.
         horizon: Number of rows N.
         size: Length d of a row.
         width: Length to which rows are filled up with zeros; None: they are complete.
@@ -48,9 +53,16 @@ class TargetRows:
             self._last_start = len(self._rows) - horizon
 
     def __call__(self, observation: Array, step: int) -> Array:
-        """Evaluate for an observation (p,), `step` steps into the episode; a row per step."""
+        """Evaluate for an observation (p,), `step` steps into the episode; a row per step.
+
+        Raises:
+            NothingAskedError: If the target is a function that returned None.
+        """
         if self._function is not None:
-            return self._filled(self._function(observation), self._horizon)
+            value = self._function(observation)
+            if value is None:
+                raise NothingAskedError(f"{self._name} is None")
+            return self._filled(value, self._horizon)
         start = min(step, self._last_start)
         return self._rows[start : start + self._horizon]
 
