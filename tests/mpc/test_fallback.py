@@ -20,7 +20,7 @@ def infeasible(*_: Any, **__: Any) -> Solution:
     return Solution(None, "infeasible", 3)
 
 
-def not_finite(_: DaqpSolver, qp: Any, **__: Any) -> Solution:
+def not_finite(_: DaqpSolver, qp: Any, *__: Any, **___: Any) -> Solution:
     return Solution(np.full(len(qp.f), np.nan), "optimal", 3)
 
 
