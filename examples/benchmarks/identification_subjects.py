@@ -186,6 +186,7 @@ OURS: dict[str, Callable[[], Subject]] = {
     "EDMDc(rollout='linear')": lambda: Ours(rollout="linear"),
     "EDMDc(coupling='bilinear')": lambda: Ours(coupling="bilinear"),
     "EDMDc(regularization=1e-10)": lambda: Ours(regularization=1e-10),
+    "EDMDc(regularization=1e-10, n_folds=0)": lambda: Ours(regularization=1e-10, n_folds=0),
     "EDMDc(coupling='bilinear', angles)": lambda: OursWithAngles(coupling="bilinear"),
 }
 PEERS: dict[str, Callable[[], Subject]] = {
