@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from koopman_envs.drawing import BLUE, GREEN, GRID, INK, ORANGE, Canvas
 from koopman_envs.integration import Components, components, stacked
 from koopman_envs.ode import ODEEnv
+from koopman_envs.plant import zero_or_uniform
 from koopman_envs.vector import ODEVectorEnv
 
 Array = NDArray[np.float64]
@@ -91,9 +92,7 @@ class Duffing(ODEEnv):
 
     def sample_reference(self, rng: np.random.Generator) -> Array:
         """0 with probability 1/2, else uniform in [-0.6, 0.6]."""
-        elsewhere = rng.random() < 0.5
-        set_point = rng.uniform(-0.6, 0.6, size=1)
-        return set_point if elsewhere else np.zeros(1)
+        return zero_or_uniform(rng, 0.6)
 
     def draw(self, canvas: Canvas, trail: Array) -> None:
         """Draw the double well with the mass in it, its velocity and the set-point."""

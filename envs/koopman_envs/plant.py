@@ -98,3 +98,10 @@ class Plant(ABC):
     def leaves(self, x: Components) -> Any:
         """Whether state x ends the episode; never by default."""
         return False
+
+
+def zero_or_uniform(rng: np.random.Generator, high: float) -> Array:
+    """Draw a set-point (1,): 0 with probability 1/2, else uniform in [-high, high]."""
+    elsewhere = rng.random() < 0.5
+    set_point = rng.uniform(-high, high, size=1)  # drawn in any case, so that seeds keep in step
+    return set_point if elsewhere else np.zeros(1)

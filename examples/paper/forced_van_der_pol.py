@@ -13,7 +13,6 @@ n counts all lifted states with the constant.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
@@ -33,6 +32,7 @@ from examples.paper.common.korda import (
     trajectories,
     van_der_pol,
 )
+from examples.paper.common.options import OUT, Baselines, DataSeeds, Out
 from examples.paper.common.results import COLORS, report, versions
 from koopman_control import EDMDc, LiftedModel, SampledFeatures, Trajectory
 from koopman_control.common import Array
@@ -46,10 +46,10 @@ LAYOUTS = ((1000, 200), (200, 1000))
 
 
 def main(
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of data and features.")] = 10,
+    seeds: DataSeeds = 10,
     quick: Annotated[bool, typer.Option(help="A tenth of the data, two seeds.")] = False,
-    baselines: Annotated[bool, typer.Option(help="Run the baselines, too.")] = True,
-    out: Annotated[Path, typer.Option(help="Folder of JSON and figure.")] = Path("paper_results"),
+    baselines: Baselines = True,
+    out: Out = OUT,
 ) -> None:
     """Fit, predict and compare."""
     seeds = min(seeds, 2) if quick else seeds

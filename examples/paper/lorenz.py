@@ -13,7 +13,6 @@ their deep variant 12.00.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
@@ -23,6 +22,14 @@ import typer
 from examples.paper.common.forecasters import Baseline, Model, fits_of, tuned, windows_of
 from examples.paper.common.lstm import LSTM
 from examples.paper.common.nextgen import NGRC
+from examples.paper.common.options import (
+    OUT,
+    Baselines,
+    BaselineSeeds,
+    FeatureSeeds,
+    LstmSeconds,
+    Out,
+)
 from examples.paper.common.reservoir import ESN
 from examples.paper.common.results import COLORS, report, versions
 from examples.paper.common.sampled import Sampled
@@ -43,12 +50,12 @@ OURS = Sampled(
 
 
 def main(
-    seeds: Annotated[int, typer.Option(min=1, help="Feature seeds of the sampled RNN.")] = 10,
-    baseline_seeds: Annotated[int, typer.Option(min=1, help="Seeds of ESN and LSTM.")] = 2,
-    lstm_seconds: Annotated[float, typer.Option(help="CPU seconds of an LSTM training.")] = 60.0,
+    seeds: FeatureSeeds = 10,
+    baseline_seeds: BaselineSeeds = 2,
+    lstm_seconds: LstmSeconds = 60.0,
     quick: Annotated[bool, typer.Option(help="A tenth of the data, two seeds.")] = False,
-    baselines: Annotated[bool, typer.Option(help="Run the baselines, too.")] = True,
-    out: Annotated[Path, typer.Option(help="Folder of JSON and figure.")] = Path("paper_results"),
+    baselines: Baselines = True,
+    out: Out = OUT,
 ) -> None:
     """Fit, forecast and compare."""
     n_train, n_starts = (5_000, 50) if quick else (50_000, 500)

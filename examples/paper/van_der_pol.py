@@ -11,7 +11,6 @@ on the last fifth of the training run.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
@@ -20,6 +19,14 @@ import typer
 
 from examples.paper.common.forecasters import Baseline, Settings, fits_of, tuned, windows_of
 from examples.paper.common.lstm import LSTM
+from examples.paper.common.options import (
+    OUT,
+    Baselines,
+    BaselineSeeds,
+    FeatureSeeds,
+    LstmSeconds,
+    Out,
+)
 from examples.paper.common.reservoir import ESN
 from examples.paper.common.results import COLORS, report, versions
 from examples.paper.common.sampled import Sampled
@@ -34,12 +41,12 @@ PARTIAL: list[Settings] = [{"steepness": s, "memory": m} for s in (0.1, 0.2) for
 
 
 def main(
-    seeds: Annotated[int, typer.Option(min=1, help="Feature seeds of the sampled RNN.")] = 10,
-    baseline_seeds: Annotated[int, typer.Option(min=1, help="Seeds of ESN and LSTM.")] = 2,
-    lstm_seconds: Annotated[float, typer.Option(help="CPU seconds of an LSTM training.")] = 60.0,
+    seeds: FeatureSeeds = 10,
+    baseline_seeds: BaselineSeeds = 2,
+    lstm_seconds: LstmSeconds = 60.0,
     quick: Annotated[bool, typer.Option(help="Two seeds, short trainings.")] = False,
-    baselines: Annotated[bool, typer.Option(help="Run the baselines, too.")] = True,
-    out: Annotated[Path, typer.Option(help="Folder of JSON and figure.")] = Path("paper_results"),
+    baselines: Baselines = True,
+    out: Out = OUT,
 ) -> None:
     """Fit, forecast and compare."""
     if quick:

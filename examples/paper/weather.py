@@ -24,6 +24,14 @@ from numpy.typing import NDArray
 
 from examples.paper.common.forecasters import fits_of, timed, tuned
 from examples.paper.common.lstm import LSTM
+from examples.paper.common.options import (
+    OUT,
+    Baselines,
+    BaselineSeeds,
+    FeatureSeeds,
+    LstmSeconds,
+    Out,
+)
 from examples.paper.common.reservoir import ESN
 from examples.paper.common.results import COLORS, report, versions
 from koopman_control.common import Array, optional_package
@@ -39,12 +47,12 @@ Forecast = Callable[[Array, Array], Array]
 
 def main(
     data: Annotated[Path, typer.Option(help="The station's file.", exists=True)],
-    seeds: Annotated[int, typer.Option(min=1, help="Feature seeds of the sampled RNN.")] = 10,
-    baseline_seeds: Annotated[int, typer.Option(min=1, help="Seeds of ESN and LSTM.")] = 2,
-    lstm_seconds: Annotated[float, typer.Option(help="CPU seconds of an LSTM training.")] = 60.0,
+    seeds: FeatureSeeds = 10,
+    baseline_seeds: BaselineSeeds = 2,
+    lstm_seconds: LstmSeconds = 60.0,
     quick: Annotated[bool, typer.Option(help="Two seeds, short trainings.")] = False,
-    baselines: Annotated[bool, typer.Option(help="Run the baselines, too.")] = True,
-    out: Annotated[Path, typer.Option(help="Folder of JSON and figure.")] = Path("paper_results"),
+    baselines: Baselines = True,
+    out: Out = OUT,
 ) -> None:
     """Fit, forecast and compare."""
     if quick:

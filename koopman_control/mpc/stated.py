@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -36,7 +37,7 @@ from koopman_control.mpc.statement.weights import Weights, common_box
 from koopman_control.mpc.step import Step
 
 
-class Stated:
+class Stated(ABC):
     """The part of `KoopmanMPC` that states its problem, extends it and explains it."""
 
     model: LiftedModel
@@ -162,7 +163,7 @@ class Stated:
         """
         y = finite_array("observation", observation)
         U = finite_array("guess", guess, shape=self._stated.u.shape)
-        at = self._situated(y, self._sight.start_at(y), self._loop)
+        at = self._situation(y)
         plan = solved_about(self._stated, self._scenarios, at, U, self.problem, **TIGHT)
         return plan.U, plan.outcome.cost
 
@@ -218,17 +219,17 @@ class Stated:
             self._planning = QuadraticPlanning(scenarios, N, self.qp, *how)
         self.reset()
 
+    @abstractmethod
     def reset(self) -> None:
         """Begin an episode."""
-        raise NotImplementedError
 
     def _situation(self, y: Array) -> Situation:
         """Collect what a plan would depend on if y were observed next."""
         return self._situated(y, self._sight.start_at(y), self._loop)
 
+    @abstractmethod
     def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
         """Collect what a plan depends on, from a start in a loop."""
-        raise NotImplementedError
 
 
 def _sizes(problem: cp.Problem) -> dict[str, int]:

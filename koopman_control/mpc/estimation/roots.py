@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 
 from koopman_control.common.arrays import Array
+from koopman_control.identification.least_squares.factor import triangular
 
 
 def predicted_root(root: Array, F: Array, noise_root: Array) -> Array:
@@ -41,5 +42,4 @@ def covariance_root(P: Array) -> Array:
 
 def _triangular(wide: Array) -> Array:
     """Lower triangular L (n, n) with L L' = M M' for M of shape (n, k), k >= n."""
-    R: Array = np.linalg.qr(wide.T).R
-    return R.T
+    return triangular(wide.T).T

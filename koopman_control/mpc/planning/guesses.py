@@ -26,7 +26,7 @@ def switching(n: int, horizon: int, box: Array, rng: np.random.Generator) -> Arr
 
 
 def shifted(plan: Array) -> Array:
-    """Move a plan on by one step and hold its last input."""
+    """Move a plan, or whatever has a row for each step, on by one step and hold its last row."""
     return np.concatenate([plan[1:], plan[-1:]])
 
 
