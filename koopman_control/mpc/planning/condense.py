@@ -93,7 +93,7 @@ class Condenser:
         self.coupled, self._diagonal = bool(self.P_vy.any()), _diagonal(self.P_yy)
         A_v, A_y = qp.A[:, v], qp.A[:, y]
         bound_rows, bound_columns = _simple_bounds(qp, A_v, A_y)
-        rows, self.first_on_y = _ordered(A_y, bound_rows)
+        rows, self.first_on_y = _ordered(qp, A_y, bound_rows)
         self.A_v, self.A_y = A_v[rows], sp.csr_array(A_y[rows[self.first_on_y :]])
         self.linear_weight, self.quadratic_weight = (
             qp.linear_weight[rows],
@@ -165,11 +165,13 @@ def _simple_bounds(qp: ParametricQP, A_v: Array, A_y: Array) -> tuple[Index, Ind
     return rows[first], columns
 
 
-def _ordered(A_y: Array, bound_rows: Index) -> tuple[Index, int]:
-    """Order the other rows, those on y last; returns them and how many are not on y."""
+def _ordered(qp: ParametricQP, A_y: Array, bound_rows: Index) -> tuple[Index, int]:
+    """Order the other rows: with fixed sides, with moving ones, on y; and how many are not on y."""
     general = np.setdiff1d(np.arange(len(A_y)), bound_rows)
+    moving = np.diff(qp.lower.matrix.indptr) + np.diff(qp.upper.matrix.indptr) > 0
     on_y = A_y[general].any(axis=1)
-    return np.concatenate([general[~on_y], general[on_y]]), int((~on_y).sum())
+    order = np.argsort(np.where(on_y, 2, moving[general]), kind="stable")
+    return general[order], int((~on_y).sum())
 
 
 def _bounds(side: AffineMap, bounds: sp.csr_array, missing: float) -> AffineMap:

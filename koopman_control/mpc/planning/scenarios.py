@@ -6,7 +6,6 @@ The same inputs act on all of them; their states stand side by side in the probl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -68,7 +67,7 @@ class Scenarios:
 
     def linearized(self, start: Start, U: Array) -> tuple[Array, Array]:
         """Predict outputs (N, p) along one plan (N, c), and differentiate: (N p, N c)."""
-        starts = [start] + [replace(start, z=None)] * (len(self.models) - 1)
+        starts = [start] + [start._replace(z=None)] * (len(self.models) - 1)
         pairs = zip(starts, self.models, strict=True)
         Y, Gamma = zip(
             *(own.linearized(model, U, self.rollout) for own, model in pairs), strict=True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.arrays import Array, all_finite, finite_array
 from koopman_control.mpc.statement.settings import stage_rows, widened
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
@@ -62,7 +63,7 @@ class TargetRows:
             value = self._function(observation)
             if value is None:
                 raise NothingAskedError(f"{self._name} is None")
-            return self._filled(value, self._horizon)
+            return value if self._is_filled(value) else self._filled(value, self._horizon)
         start = min(step, self._last_start)
         return self._rows[start : start + self._horizon]
 
@@ -78,6 +79,12 @@ class TargetRows:
             return self._filled(given, self._horizon)
         rows = self._filled(given, len(given))
         return np.concatenate([rows, np.repeat(rows[-1:], self._horizon - 1, axis=0)])
+
+    def _is_filled(self, value: ArrayLike) -> TypeGuard[Array]:
+        """Whether a value is what `_filled` would make of it; most are, and checking is slow."""
+        if not isinstance(value, np.ndarray) or value.dtype != np.float64:
+            return False
+        return value.shape == self._rows.shape and all_finite(value.ravel())
 
     def _filled(self, value: ArrayLike, length: int) -> Array:
         rows = stage_rows(self._name, value, self._size, length)
