@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import TypeGuard
 
@@ -66,6 +67,12 @@ class TargetRows:
             return value if self._is_filled(value) else self._filled(value, self._horizon)
         start = min(step, self._last_start)
         return self._rows[start : start + self._horizon]
+
+    def at_rest(self) -> TargetRows:
+        """Return a target of the same shape that calls no function, but is zero in its place."""
+        resting = copy.copy(self)
+        resting._function = None
+        return resting
 
     @property
     def rest(self) -> Array:
