@@ -78,7 +78,7 @@ def all_finite(vector: Array) -> bool:
     return isfinite(vector.dot(vector))
 
 
-def product(X: Array, M: Array) -> Array:
+def product(X: Array, M: NDArray[np.floating]) -> Array:
     """X @ M for a matrix M; in half of numpy's time for the single vectors of a control loop."""
     return np.asarray(X.dot(M) if X.ndim == 1 else X @ M)
 

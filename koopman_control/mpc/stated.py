@@ -129,8 +129,8 @@ class Stated(ABC):
                 "input delay and measured inputs; give each copy a controller of its own"
             )
         n = positive_int("n_copies", n_copies)
-        loops = [Loop(self._weights, self._safe) for _ in range(n)]
-        return BatchMPC(self.model, self._planning, self._situated, loops)
+        targets, w = (self._reference, self._input_reference), self._weights
+        return BatchMPC(self.model, self._planning, targets, self.parameters, w, self._safe, n)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy what is needed to act to other processes; the rest is made again when asked for."""

@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, product
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.compilation.maps import AffineMap, Index
 from koopman_control.mpc.compilation.parametric import ParametricQP
@@ -108,9 +108,9 @@ class Condenser:
         self._parts = np.cumsum([len(v), len(y), len(lower.constant)]).tolist()
 
     def inputs(self, v: Array) -> Array:
-        """Return the inputs (N m,) of all steps that a solution v stands for."""
-        values = v[: self.n_values]
-        return values if self._held is None else np.asarray(self._held @ values)
+        """Return the inputs (..., N m) of all steps that solutions v (..., n) stand for."""
+        values = v[..., : self.n_values]
+        return values if self._held is None else product(values, self._held.T)
 
     def instance(self, theta: Array) -> Instance:
         """Evaluate linear cost and sides at parameters theta."""

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import TypeGuard
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, all_finite, finite_array
+from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.statement.settings import stage_rows, widened
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
@@ -67,6 +68,23 @@ class TargetRows:
             return value if self._is_filled(value) else self._filled(value, self._horizon)
         start = min(step, self._last_start)
         return self._rows[start : start + self._horizon]
+
+    def each(self, observations: Array, steps: Index) -> tuple[Array, NDArray[np.bool_]]:
+        """Evaluate for observations (S, p), each at its step (S,); shape (S, N, width).
+
+        Also returns for which of them anything is asked at all, shape (S,).
+        """
+        asked = np.ones(len(steps), dtype=bool)
+        if self._function is None:
+            starts = np.minimum(steps, self._last_start)
+            return self._rows[starts[:, None] + np.arange(self._horizon)], asked
+        rows = np.zeros((len(steps), *self._rows.shape))
+        for i, (y, step) in enumerate(zip(observations, steps.tolist(), strict=True)):
+            try:
+                rows[i] = self(y, step)
+            except NothingAskedError:
+                asked[i] = False
+        return rows, asked
 
     def at_rest(self) -> TargetRows:
         """Return a target of the same shape that calls no function, but is zero in its place."""
