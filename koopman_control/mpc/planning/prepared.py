@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, product
 from koopman_control.mpc.compilation.dense import DenseQP
@@ -88,14 +89,21 @@ def _moving_together(lower: AffineMap, upper: AffineMap, end: int) -> Array:
 
     A side at infinity moves like any other.
     """
-    L, U = lower.matrix[:end].toarray(), upper.matrix[:end].toarray()
+    any_moves = _moving(lower) | _moving(upper)
+    rows = slice(int(np.argmax(np.append(any_moves[:end], True))), end)  # mostly few
+    L, U = lower.matrix[rows].toarray(), upper.matrix[rows].toarray()
     L, U = (
-        np.where(np.isinf(side.constant[:end, None]), other, own)
+        np.where(np.isinf(side.constant[rows, None]), other, own)
         for side, own, other in ((lower, L, U), (upper, U, L))
     )
     alike = (L == U).all(axis=1) & L.any(axis=1)
-    first = end - int(np.argmin(np.append(alike[::-1], False)))
-    return np.asarray(L[first:end])
+    last = int(np.argmin(np.append(alike[::-1], False)))
+    return np.asarray(L[len(L) - last :])
+
+
+def _moving(side: AffineMap) -> NDArray[np.bool_]:
+    """Which rows of a side theta moves."""
+    return np.diff(side.matrix.indptr) > 0
 
 
 class _Others:
@@ -104,11 +112,12 @@ class _Others:
     def __init__(self, lower: AffineMap, upper: AffineMap, rows: slice, together: Array) -> None:
         self._parts = []
         for side in (lower, upper):
-            matrix = side.matrix.toarray()
-            matrix[rows] -= together
-            matrix[np.isinf(side.constant)] = 0.0
-            moving = np.flatnonzero(matrix.any(axis=1))
-            self._parts.append((moving, np.ascontiguousarray(matrix[moving].T)))
+            kept = np.flatnonzero(_moving(side) & np.isfinite(side.constant))
+            matrix = side.matrix[kept].toarray()
+            inside = (kept >= rows.start) & (kept < rows.stop)
+            matrix[inside] -= together[kept[inside] - rows.start]
+            moving = matrix.any(axis=1)
+            self._parts.append((kept[moving], matrix[moving]))
         self._none = not any(len(moving) for moving, _ in self._parts)
 
     def __call__(self, theta: Array, lower: Array, upper: Array) -> None:
@@ -116,4 +125,4 @@ class _Others:
         if self._none:
             return
         for side, (moving, matrix) in zip((lower, upper), self._parts, strict=True):
-            side[..., moving] += product(theta, matrix)
+            side[..., moving] += product(theta, matrix.T)

@@ -50,8 +50,10 @@ class Scenarios:
 
     def lifted(self, start: Start) -> Array:
         """Lift what a prediction starts from; only the first model's lift may be estimated."""
+        if len(self.models) == 1:
+            return start.lifted(self.first)
         others = [model.lift(start.x) for model in self.models[1:]]
-        return _side_by_side([start.lifted(self.first), *others])
+        return np.concatenate([start.lifted(self.first), *others])
 
     def linear_response(self, horizon: int) -> tuple[Array, Array]:
         """Return Phi (N p, n) and Gamma (N p, N m) of the linear roll-out; n counts all lifts."""
