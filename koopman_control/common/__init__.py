@@ -1,5 +1,6 @@
 """What every room uses: argument checks, files, and the controller protocol."""
 
+from koopman_control.common.archive import load_npz, refusing, save_npz
 from koopman_control.common.arrays import (
     Array,
     bounds_array,
@@ -11,11 +12,10 @@ from koopman_control.common.arrays import (
 )
 from koopman_control.common.files import (
     FileFormatError,
+    FileNotWritableError,
     FolderNotWritableError,
     PathLike,
     ensure_writable_folder,
-    load_npz,
-    save_npz,
     write_atomically,
     write_bytes_atomically,
     write_text_atomically,
@@ -27,6 +27,7 @@ __all__ = [
     "Array",
     "Controller",
     "FileFormatError",
+    "FileNotWritableError",
     "FolderNotWritableError",
     "PathLike",
     "begin_episode",
@@ -39,6 +40,7 @@ __all__ = [
     "positive_int",
     "read_only",
     "real_array",
+    "refusing",
     "save_npz",
     "write_atomically",
     "write_bytes_atomically",
