@@ -145,7 +145,9 @@ def test_ctrl_c_during_the_evaluation_keeps_model_and_data(
     assert result.exit_code == 130
     folder = only_folder(tmp_path)
     assert folder.name in result.stderr.replace("\n", "")
-    assert {path.name for path in folder.iterdir()} == {"model.npz", "trajectories.npz"}
+    kept = {"model.npz", "trajectories.npz", "checkpoint"}
+    assert {path.name for path in folder.iterdir()} == kept
+    assert "model.npz, trajectories.npz" in result.stderr
 
 
 def test_ctrl_c_saves_what_was_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
