@@ -91,7 +91,7 @@ def load_npz(
     """
     name, what = os.fspath(path), f"no {kind} file of koopman-control"
     size = _checked_size(path, what)
-    with open(path, "rb") as file, refusing(f"{name} is {what}, or it is damaged"):
+    with open(path, "rb") as file, refusing(f"{name} is {what}, or it is damaged: make it again"):
         with zipfile.ZipFile(file) as archive:
             members = _members(name, archive, size)
             header = archive.read(members.pop(HEADER))
@@ -114,11 +114,11 @@ def refusing(sentence: str) -> Iterator[None]:
     """Turn whatever a stranger's content makes go wrong into a FileFormatError with a sentence."""
     try:
         yield
-    except FileFormatError:
+    except (FileFormatError, MemoryError):
         raise
     except Exception as error:  # zipfile, json and numpy raise a dozen different ones
         detail = str(error).partition("\n")[0][:200] or type(error).__name__
-        raise FileFormatError(f"{sentence}; make it again ({detail})") from error
+        raise FileFormatError(f"{sentence} ({detail})") from error
 
 
 def _checked_size(path: PathLike, what: str) -> int:
@@ -185,13 +185,13 @@ def _write(file: BinaryIO, header: bytes, digest: str, arrays: Mapping[str, AnyA
     with zipfile.ZipFile(file, "w") as archive:
         for name, data in ((HEADER, header), (CHECKSUM, digest.encode())):
             archive.writestr(_entry(name), data)
-        for name, array in arrays.items():
+        for name, array in sorted(arrays.items()):  # equal content gives equal files
             with archive.open(_entry(f"{name}.npy"), "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    # A fixed date, so that equal content gives equal files.
+    # A fixed date, so that it does not tell when it was written.
     return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
 
 

@@ -71,7 +71,7 @@ def load_trajectories(path: PathLike) -> list[Trajectory]:
 def load_with_settings(path: PathLike) -> tuple[list[Trajectory], dict[str, Any]]:
     """Read trajectories as `load_trajectories` does, and the settings that made them."""
     arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
-    with refusing(f"{path} does not hold whole trajectories"):
+    with refusing(f"{path} does not hold whole trajectories; make it again"):
         queues = {name: _Queue(array) for name, array in arrays.items() if name != "lengths"}
         data = [
             _read(queues, int(length), row)

@@ -57,7 +57,7 @@ def write_model(path: PathLike, model: LiftedModel) -> None:
 def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
     """Read what `write_model` wrote and pass it to `make` as keywords."""
     arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
-    with refusing(f"{path} does not hold a whole lifted model"):
+    with refusing(f"{path} does not hold a whole lifted model; make it again"):
         return make(
             **{name: arrays[name] for name in _ARRAYS},
             **{name: arrays.get(name) for name in _OPTIONAL},
