@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+import operator
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -92,7 +93,7 @@ def signed(members: Members, facts: Any) -> Members:
     try:
         for name in sorted(facts["arrays"]):
             form = facts["arrays"][name]
-            size = math.prod(form["shape"]) * np.dtype(form["type"]).itemsize
+            size = math.prod(map(operator.index, form["shape"])) * np.dtype(form["type"]).itemsize
             digest.update(members[f"{name}.npy"][-size:] if size else b"")
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         pass  # no reader gets as far as the checksum
