@@ -91,7 +91,9 @@ def run(
                     learning_seed=learning_seed,
                     workers=workers,
                     progress=progress,
-                    on_learned=lambda learned: save_learned(learned, folder),
+                    on_learned=lambda learned: save_learned(
+                        learned, folder, {"task": env_id, "learning_seed": learning_seed}
+                    ),
                     checkpoint=folder / CHECKPOINT,
                 )
             report = result.write(folder)

@@ -15,6 +15,7 @@ import typer
 from koopman_control.cli_errors import one_sentence
 from koopman_control.common import (
     ensure_writable_folder,
+    list_contents,
     optional_package,
     refusing,
     write_atomically,
@@ -73,6 +74,8 @@ def forecast(
         write_text_atomically(folder / "scores.json", scores)
         write_text_atomically(folder / "forecast.csv", _csv(table, result, level))
         _draw(folder / "forecast.png", table, result, level)
+        asked = {"targets": target, "with": beside, "horizon": horizon, "fill": fill}
+        list_contents(folder, asked | {"memory": memory, "draws": draws, "level": level})
         if json:
             typer.echo(scores, nl=False)
         else:

@@ -12,9 +12,10 @@ from typer.testing import CliRunner, Result
 
 from koopman_control import LiftedModel, load_trajectories
 from koopman_control.cli import app
-from koopman_control.common import FileNotWritableError
+from koopman_control.common import FileNotWritableError, check_contents
 from koopman_control.tasks import TASKS
 from koopman_control.trajectories import CollectionInterrupted, collect
+from koopman_control.trajectories.store import load_with_settings
 
 ENV = "koopman_envs/VanDerPol-v0"
 KEYS = {
@@ -61,6 +62,9 @@ def test_metrics_hold_what_was_asked_for(finished: tuple[Result, Path]) -> None:
 
 def test_a_run_folder_holds_report_model_data_and_figures(finished: tuple[Result, Path]) -> None:
     folder = finished[1]
+    assert check_contents(folder)["learning_seed"] == 0
+    _, made_by = load_with_settings(folder / "trajectories.npz")
+    assert made_by == {"task": ENV, "learning_seed": 0}
     page = (folder / "report.html").read_text("utf-8")
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("http://www.w3.org", "")

@@ -10,6 +10,7 @@ from koopman_control.common.arrays import (
     read_only,
     real_array,
 )
+from koopman_control.common.contents import check_contents, list_contents
 from koopman_control.common.files import (
     FileFormatError,
     FileNotWritableError,
@@ -32,8 +33,10 @@ __all__ = [
     "PathLike",
     "begin_episode",
     "bounds_array",
+    "check_contents",
     "ensure_writable_folder",
     "finite_array",
+    "list_contents",
     "load_npz",
     "optional_package",
     "positive_float",

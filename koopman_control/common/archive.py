@@ -65,7 +65,7 @@ def save_npz(
     facts = {
         "kind": kind,
         "format_version": format_version,
-        "package_version": _package_version(),
+        "package_version": package_version(),
         "arrays": {
             name: {"type": a.dtype.str, "shape": a.shape, "order": _order(a)}
             for name, a in plain.items()
@@ -204,7 +204,8 @@ def _ordered(array: AnyArray) -> AnyArray:
     return array if array.flags.forc else array.copy("C")
 
 
-def _package_version() -> str:
+def package_version() -> str:
+    """Return the version of this package, or "unknown"."""
     try:
         return version("koopman-control")
     except PackageNotFoundError:  # run from a source tree that is not installed

@@ -214,10 +214,10 @@ def run_task(
     return Run(task, learned, result, random, zero, reference, errors, linear, learning_seed)
 
 
-def save_learned(learned: Learned, folder: Path) -> None:
-    """Write model.npz and trajectories.npz into a folder."""
+def save_learned(learned: Learned, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write model.npz and trajectories.npz, with the settings that made them, into a folder."""
     learned.model.save(folder / "model.npz")
-    save_trajectories(folder / "trajectories.npz", learned.data)
+    save_trajectories(folder / "trajectories.npz", learned.data, settings)
 
 
 def _errors_per_rollout(task: Task, learned: Learned) -> tuple[dict[str, Array], LiftedModel]:
