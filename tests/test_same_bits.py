@@ -62,6 +62,21 @@ def test_a_fit_in_other_chunks_agrees_to_rounding(
         )
 
 
+def test_a_large_fit_on_more_threads_agrees_to_rounding(
+    data: list[Trajectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every thread adds up chunks of its own; how many there are orders the sums.
+    monkeypatch.setattr(regression, "CHUNK", 50)
+    starts, inputs = np.array([[0.5, 0.2], [-1.0, 0.3]]), np.zeros((2, 10, 1))
+    whole = fitted(data).predict(starts, inputs, "relifted")
+    for threads in (2, 3):
+        monkeypatch.setattr(regression, "n_workers", lambda work, n=threads: n)
+        first, second = fitted(data), fitted(data)
+        np.testing.assert_array_equal(first.A, second.A)
+        predicted = first.predict(starts, inputs, "relifted")
+        np.testing.assert_allclose(predicted, whole, rtol=1e-8)
+
+
 def test_predictions_one_by_one_agree_with_many_at_once_to_rounding(
     data: list[Trajectory],
 ) -> None:
