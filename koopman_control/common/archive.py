@@ -171,6 +171,10 @@ def _array(raw: bytes, size: int, type: str, shape: list[int], order: Order) -> 
         raise ValueError(f"an array of shape {shape!r} is larger than the file")
     dtype = np.dtype(type)
     start = len(raw) - math.prod(shape) * dtype.itemsize  # what is before is for other programs
+    if start < 0:  # numpy itself would read before the buffer
+        raise ValueError(
+            f"{len(raw)} bytes cannot hold an array of shape {shape!r} and type {type}"
+        )
     return np.ndarray(tuple(shape), dtype, raw, start, order=order)
 
 
