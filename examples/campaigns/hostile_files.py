@@ -95,7 +95,7 @@ def signed(members: Members, facts: Any) -> Members:
             form = facts["arrays"][name]
             size = math.prod(map(operator.index, form["shape"])) * np.dtype(form["type"]).itemsize
             digest.update(members[f"{name}.npy"][-size:] if size else b"")
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
         pass  # no reader gets as far as the checksum
     return members | {"sha256": digest.hexdigest().encode()}
 
