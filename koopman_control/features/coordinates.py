@@ -58,8 +58,8 @@ class Coordinates:
     def __post_init__(self) -> None:
         """Reject columns that are missing, repeated or out of range."""
         used = [c for entry in self.columns for c in np.atleast_1d(entry).tolist()]
-        allowed = range(self.n_observations)
-        if not used or len(set(used)) < len(used) or not set(used) <= set(allowed):
+        within = bool(used) and 0 <= min(used) and max(used) < self.n_observations
+        if not within or len(set(used)) < len(used):
             raise ValueError(
                 f"coordinate columns are {self.columns}; expected different numbers between 0 and "
                 f"{self.n_observations - 1}, as the observation has {self.n_observations} entries"
