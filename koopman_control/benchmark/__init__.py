@@ -5,7 +5,8 @@ from koopman_control.benchmark.plan import Key, Plan
 from koopman_control.benchmark.results import write_results
 from koopman_control.benchmark.run import missing, open_runs, run_benchmark
 from koopman_control.benchmark.store import RunFile
-from koopman_control.benchmark.subjects import SUBJECTS, Subject, Trained, Variation
+from koopman_control.benchmark.subjects import SUBJECTS, Subject, Variation
+from koopman_control.benchmark.trained import Trained
 
 __all__ = [
     "CONDITIONS",

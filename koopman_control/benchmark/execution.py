@@ -6,13 +6,15 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from koopman_control.benchmark.conditions import Condition
-from koopman_control.benchmark.plan import Job, Key, fingerprint
-from koopman_control.benchmark.subjects import Trained
+from koopman_control.benchmark.fingerprints import fingerprint
+from koopman_control.benchmark.plan import Job, Part
+from koopman_control.benchmark.trained import Trained
 from koopman_control.evaluation import evaluate
 from koopman_control.tasks import Task, reference_returns
 
@@ -31,23 +33,35 @@ def carry_out(job: Job, seeds: Sequence[int]) -> list[Record]:
     Returns:
         One record per run of the job. What depends on the clock is under `times`.
     """
-    (first, condition), records = job.runs[0], []
-    try:
-        with threadpool_limits(limits=1):
-            if job.subject.train is None:
-                return [_named(job.task, first) | _stored(job.task, seeds)]
-            trained = job.subject.train(condition.learning(job.task), first.seed)
-            for key, condition in job.runs:
-                records.append(_named(job.task, key) | _judged(job.task, trained, condition, seeds))
-    except Exception as error:  # whatever a controller does wrong must not end the benchmark
-        message = f"{type(error).__name__}: {error}"
-        for key, _ in job.runs[len(records) :]:
-            records.append(_named(job.task, key) | {"error": message})
+    records: list[Record] = []
+    trained: dict[str, Trained] = {}  # by subject
+    with threadpool_limits(limits=1):
+        for part in job.parts:
+            try:
+                found = _found(job.task, part, seeds, trained)
+            except Exception as error:  # no controller's mistake may end the benchmark
+                found = {"error": f"{type(error).__name__}: {error}"}
+            records.append(_named(job.task, part) | found)
     return records
 
 
-def _named(task: Task, key: Key) -> Record:
-    return asdict(key) | {"settings": fingerprint(task)}
+def _named(task: Task, part: Part) -> Record:
+    """Begin a record with what it belongs to, and the version of a peer."""
+    record = asdict(part.key) | {"settings": fingerprint(task)}
+    if part.subject.needs is not None:
+        package = part.subject.needs[0]
+        record["peer"] = f"{package} {version(package.replace('_', '-'))}"
+    return record
+
+
+def _found(task: Task, part: Part, seeds: Sequence[int], trained: dict[str, Trained]) -> Record:
+    """Judge one run; what a subject has learned is kept for its other conditions."""
+    key, subject, condition = part
+    if subject.train is None:
+        return _stored(task, seeds)
+    if key.subject not in trained:
+        trained[key.subject] = subject.train(condition.learning(task), key.seed)
+    return _judged(task, trained[key.subject], condition, seeds)
 
 
 def _judged(task: Task, trained: Trained, condition: Condition, seeds: Sequence[int]) -> Record:

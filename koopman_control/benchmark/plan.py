@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import groupby
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 
@@ -33,19 +31,25 @@ class Key:
     seed: int
 
 
+class Part(NamedTuple):
+    """One run, what is judged in it, and under which condition."""
+
+    key: Key
+    subject: Subject
+    condition: Condition
+
+
 @dataclass(frozen=True)
 class Job:
-    """Runs that share one learned controller.
+    """Runs that share a learned controller, or at least the data.
 
     Args:
         task: The task as it is.
-        subject: What is judged.
-        runs: Each run with the condition that it belongs to; all learn the same.
+        parts: The runs; all learn under the same change of the task from the same seed.
     """
 
     task: Task
-    subject: Subject
-    runs: tuple[tuple[Key, Condition], ...]
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
@@ -112,16 +116,14 @@ class Plan:
         )
 
     def jobs(self, keys: Sequence[Key]) -> list[Job]:
-        """Put runs that share a learned controller together, in the order given."""
-        ordered: list[Job] = []
-        for (env_id, name, _), group in groupby(keys, lambda k: (k.task, k.subject, k.seed)):
-            together: dict[object, list[tuple[Key, Condition]]] = {}
-            for key in group:
-                condition = self.conditions[key.condition]
-                together.setdefault(condition.learning, []).append((key, condition))
-            task, subject = self.tasks[env_id], self.subjects[name]
-            ordered += [Job(task, subject, tuple(runs)) for runs in together.values()]
-        return ordered
+        """Put runs that share learning or data together, in the order of their first ones."""
+        together: dict[Any, list[Part]] = {}
+        for key in keys:
+            subject, condition = self.subjects[key.subject], self.conditions[key.condition]
+            shared = "own data" if subject.own_data else key.subject
+            part = Part(key, subject, condition)
+            together.setdefault((key.task, shared, condition.learning, key.seed), []).append(part)
+        return [Job(self.tasks[name], tuple(parts)) for (name, *_), parts in together.items()]
 
     def _effort(self, key: Key) -> float:
         """Estimate the cost of a run: plans that are re-linearised cost some twenty times more."""
@@ -133,9 +135,3 @@ class Plan:
             * task.horizon
             * (1.0 if task.rollout == "linear" else 20.0)
         )
-
-
-def fingerprint(task: Task) -> str:
-    """Return a short hash of a task's settings: results of other settings are no longer valid."""
-    text = json.dumps(task.settings(), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

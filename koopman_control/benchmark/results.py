@@ -6,7 +6,8 @@ from pathlib import Path
 
 from koopman_control.benchmark.cells import cells_of
 from koopman_control.benchmark.execution import Record
-from koopman_control.benchmark.plan import Key, Plan, fingerprint
+from koopman_control.benchmark.fingerprints import fingerprint
+from koopman_control.benchmark.plan import Key, Plan
 from koopman_control.benchmark.store import RunFile
 from koopman_control.benchmark.summary import markdown, summarised
 from koopman_control.common import write_text_atomically

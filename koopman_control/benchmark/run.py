@@ -8,7 +8,8 @@ from pathlib import Path
 from joblib import Parallel, delayed, parallel_config
 
 from koopman_control.benchmark.execution import Record, carry_out
-from koopman_control.benchmark.plan import Key, Plan, fingerprint
+from koopman_control.benchmark.fingerprints import fingerprint
+from koopman_control.benchmark.plan import Key, Plan
 from koopman_control.benchmark.store import RunFile
 from koopman_control.common import ensure_writable_folder, positive_int
 

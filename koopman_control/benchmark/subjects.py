@@ -5,32 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from koopman_control.benchmark.deep_rl import Algorithm, DeepRL
+from koopman_control.benchmark.linear import linear
+from koopman_control.benchmark.own_data import own_learning
+from koopman_control.benchmark.pykoop_features import pykoop_features
+from koopman_control.benchmark.regulator import lqr
+from koopman_control.benchmark.trained import Trained
 from koopman_control.common import optional_package
-from koopman_control.common.protocols import Controller
 from koopman_control.evaluation import RandomPolicy, ZeroPolicy, action_bounds
 from koopman_control.tasks import Task
 from koopman_control.trajectories import total_steps
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A controller and what it took to get it.
-
-    Args:
-        controller: To be judged.
-        data_steps: Environment steps that were used.
-        seconds: Duration of learning, environment included.
-        rounds: Plain facts about each round of learning, if there were any.
-    """
-
-    controller: Controller
-    data_steps: int = 0
-    seconds: float = 0.0
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-
 
 Train = Callable[[Task, int], Trained]
 
@@ -45,6 +32,8 @@ class Subject:
             the true-model reference.
         learns: Whether the learning seed matters; else there is one run instead of one per seed.
         needs: (package, extra) that it cannot do without.
+        own_data: Whether it learns from the data of the task's own controller; such subjects share
+            one process, and the data.
         effort: Rough cost beside the task's own controller, to run what is cheap first.
     """
 
@@ -52,6 +41,7 @@ class Subject:
     train: Train | None
     learns: bool = True
     needs: tuple[str, str] | None = None
+    own_data: bool = False
     effort: float = 1.0
 
     def require(self) -> None:
@@ -62,7 +52,7 @@ class Subject:
 
 def koopman(task: Task, seed: int) -> Trained:
     """Learn the task's own controller."""
-    learned = task.learn(seed)
+    learned = own_learning(task, seed)
     rounds = [asdict(r) for r in learned.rounds]
     return Trained(learned.controller, total_steps(learned.data), learned.seconds, rounds)
 
@@ -97,8 +87,28 @@ class Variation:
         return replace(trained, seconds=time.perf_counter() - started)
 
 
+DEEP_RL: dict[Algorithm, str] = {"sac": "stable_baselines3", "tqc": "sb3_contrib"}
+
 SUBJECTS: dict[str, Subject] = {
-    "koopman": Subject("the task's own Koopman MPC", koopman),
+    "koopman": Subject("the task's own Koopman MPC", koopman, own_data=True),
+    "lqr": Subject("a regulator on a local linear fit, from the same data", lqr, own_data=True),
+    "linear": Subject("Koopman MPC with the linear roll-out, same data", linear, own_data=True),
+    "pykoop": Subject(
+        "pykoop's thin-plate features in the linear MPC, same data",
+        pykoop_features,
+        needs=("pykoop", "peers"),
+        own_data=True,
+    ),
+    **{
+        f"{name}{suffix}": Subject(
+            f"Stable-Baselines3 {name.upper()} at {factor} times the data",
+            DeepRL(name, factor),
+            needs=(module, "rl"),
+            effort=float(10 * factor),
+        )
+        for name, module in DEEP_RL.items()
+        for suffix, factor in (("", 1), ("-20x", 20))
+    },
     "random": Subject("uniformly random actions", random_actions, learns=False, effort=0.001),
     "zero": Subject("no action", no_action, learns=False, effort=0.001),
     "reference": Subject("stored returns with the true model", None, learns=False, effort=0.0),
