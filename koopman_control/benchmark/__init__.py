@@ -1,6 +1,7 @@
 """The benchmark: subjects on tasks under conditions, several learning seeds each, and its page."""
 
-from koopman_control.benchmark.conditions import CONDITIONS, Condition, NoMeaning
+from koopman_control.benchmark.conditions import CONDITIONS, Condition
+from koopman_control.benchmark.no_meaning import NoMeaning
 from koopman_control.benchmark.plan import Key, Plan
 from koopman_control.benchmark.results import write_results
 from koopman_control.benchmark.run import missing, open_runs, run_benchmark

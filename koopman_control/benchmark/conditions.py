@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from koopman_control.benchmark.changes import Budget, changed, delayed, noisy
+from koopman_control.benchmark.partial import without_speeds
 from koopman_control.tasks import Task
 
 Change = Callable[[Task], Task]
-
-
-class NoMeaning(Exception):
-    """A condition has no clear meaning for a task; the message is the reason."""
 
 
 def unchanged(task: Task) -> Task:
@@ -34,4 +32,15 @@ class Condition:
     judging: Change = unchanged
 
 
-CONDITIONS: dict[str, Condition] = {"nominal": Condition("the task as it is")}
+CONDITIONS: dict[str, Condition] = {
+    "nominal": Condition("the task as it is"),
+    "noise": Condition("1 % noise on observations, in learning and judging", noisy, noisy),
+    "delay": Condition("actions act a step later, in learning and judging", delayed, delayed),
+    "hidden": Condition(
+        "speeds are not observed, in learning and judging", without_speeds, without_speeds
+    ),
+    "changed": Condition("a parameter of the plant is off by 20 % after learning", judging=changed),
+    "quarter": Condition("learned from a quarter of the data", Budget(0.25)),
+    "half": Condition("learned from half of the data", Budget(0.5)),
+    "double": Condition("learned from twice the data", Budget(2.0)),
+}

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
-from koopman_control.benchmark.conditions import CONDITIONS, Condition, NoMeaning
+from koopman_control.benchmark.conditions import CONDITIONS, Condition
+from koopman_control.benchmark.no_meaning import NoMeaning
 from koopman_control.benchmark.subjects import SUBJECTS, Subject
 from koopman_control.tasks import TASKS, Task
 

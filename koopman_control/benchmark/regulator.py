@@ -51,8 +51,7 @@ class LocalRegulator:
         self._fit = self._near_targets(data)
         A, B, Q = np.eye(d) + self._fit.A, self._fit.B, np.diag(self._weights[:d])
         R = np.diag(self._weights[d:])
-        P = solve_discrete_are(A, B, Q + DETECTABLE * Q.max() * np.eye(d), R)
-        self._K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
+        self._K = _gain(A, B, Q + DETECTABLE * Q.max() * np.eye(d), R, task.horizon)
         self._step = 0
 
     def reset(self) -> None:
@@ -106,6 +105,18 @@ class LocalRegulator:
             increment = self._coordinates.wrap(states[k + 1] - states[k])
             rows.append(np.concatenate([target + deviation, u, increment, deviation]))
         return np.array(rows).reshape(-1, 3 * states.shape[1] + len(run.actions[0]))
+
+
+def _gain(A: Array, B: Array, Q: Array, R: Array, horizon: int) -> Array:
+    """Return K (m, d): of the infinite horizon, or of the task's where the fit cannot be held."""
+    try:
+        P = np.asarray(solve_discrete_are(A, B, Q, R))
+    except np.linalg.LinAlgError:
+        P = Q
+        for _ in range(horizon):
+            K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
+            P = Q + A.T @ P @ (A - B @ K)
+    return np.asarray(np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A))
 
 
 def lqr(task: Task, seed: int) -> Trained:
