@@ -52,6 +52,7 @@ class LocalRegulator:
         A, B, Q = np.eye(d) + self._fit.A, self._fit.B, np.diag(self._weights[:d])
         R = np.diag(self._weights[d:])
         self._K = _gain(A, B, Q + DETECTABLE * Q.max() * np.eye(d), R, task.horizon)
+        self._base, self._map = self._rest_maps()
         self._step = 0
 
     def reset(self) -> None:
@@ -67,19 +68,19 @@ class LocalRegulator:
         except NothingAskedError:
             return self._clipped(np.zeros(len(self._K)))
         x = target + self._coordinates.wrap(x - target)
-        rest = self._rest(target, self._input_target(observation, step)[0])
+        asked = np.concatenate([target, self._input_target(observation, step)[0]])
+        rest = self._base + self._map @ asked
         return self._clipped(rest[d:] - self._K @ (x - rest[:d]))
 
     def _clipped(self, u: Array) -> Array:
         return np.asarray(np.clip(u, *self._box))
 
-    def _rest(self, target: Array, input_target: Array) -> Array:
-        """Return the state and the input (d + m,) at rest that cost least."""
-        A, B, c = self._fit.A, self._fit.B, self._fit.c
-        root = np.sqrt(self._weights)
-        rows = np.vstack([EXACTLY * np.hstack([A, B]), np.diag(root)])
-        right = np.concatenate([-EXACTLY * c, root * np.concatenate([target, input_target])])
-        return np.asarray(np.linalg.lstsq(rows, right)[0])
+    def _rest_maps(self) -> tuple[Array, Array]:
+        """Return the rest (d + m,) that costs least as base + map @ [target, input target]."""
+        d, root = len(self._fit.A), np.sqrt(self._weights)
+        rows = np.vstack([EXACTLY * np.hstack([self._fit.A, self._fit.B]), np.diag(root)])
+        solved = np.linalg.lstsq(rows, np.eye(len(rows)))[0]
+        return -EXACTLY * solved[:, :d] @ self._fit.c, solved[:, d:] * root
 
     def _near_targets(self, data: Sequence[Trajectory]) -> AffineFit:
         """Fit increments by least squares to the samples that cost least."""
