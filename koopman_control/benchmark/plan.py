@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
-from koopman_control.benchmark.conditions import CONDITIONS, Condition
+from koopman_control.benchmark.conditions import CONDITIONS, Condition, unchanged
 from koopman_control.benchmark.no_meaning import NoMeaning
 from koopman_control.benchmark.subjects import SUBJECTS, Subject
 from koopman_control.tasks import TASKS, Task
@@ -108,7 +108,7 @@ class Plan:
             for condition in self.conditions
             for seed in (self.seeds if subject.learns else self.seeds[:1])
             if (env_id,) not in self.left_out and (env_id, condition) not in self.left_out
-            if subject.train is not None or condition == "nominal"
+            if self._differs(subject, condition)
         ]
         order = list(self.conditions)
         return sorted(
@@ -125,6 +125,12 @@ class Plan:
             part = Part(key, subject, condition)
             together.setdefault((key.task, shared, condition.learning, key.seed), []).append(part)
         return [Job(self.tasks[name], tuple(parts)) for (name, *_), parts in together.items()]
+
+    def _differs(self, subject: Subject, condition: str) -> bool:
+        """Whether a condition can make a difference to what a subject does."""
+        if condition == "nominal" or subject.learns:
+            return True
+        return subject.train is not None and self.conditions[condition].judging is not unchanged
 
     def _effort(self, key: Key) -> float:
         """Estimate the cost of a run: plans that are re-linearised cost some twenty times more."""

@@ -1,4 +1,4 @@
-"""Everything that is written about a benchmark: control.json and control.md beside the runs."""
+"""Everything that is written about a benchmark: data, a Markdown table and a page beside runs."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def write_results(folder: Path, plan: Plan, runs: RunFile) -> str:
     table = markdown(cells)
     write_text_atomically(folder / "control.json", metrics_json(content))
     write_text_atomically(folder / "control.md", table)
+    if cells:
+        from koopman_control.benchmark.page import write_page  # loads matplotlib
+
+        write_page(folder, cells, plan, runs.header)
     return table
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from koopman_control.benchmark.cells import Cell, Name
+from koopman_control.benchmark.names import OWN
 from koopman_control.benchmark.statistics import (
     iqm_of_returns,
     mean_of_runs,
@@ -16,6 +17,7 @@ from koopman_control.benchmark.statistics import (
     score_difference,
 )
 from koopman_control.common import Array
+from koopman_control.evaluation import PairedDifference
 
 COLUMNS = (
     "task", "steps", "IQM", "mean", "worst run's mean", "worst episode", "reference", "score",
@@ -23,8 +25,8 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def summarised(cells: Mapping[Name, Cell], own: str = "koopman") -> dict[str, Any]:
-    """Return all figures: per cell, over tasks, and paired differences of one subject to others."""
+def summarised(cells: Mapping[Name, Cell]) -> dict[str, Any]:
+    """Return all figures: per cell, over tasks, and paired differences of ours to others."""
     return {
         "cells": [figures(cell) for cell in cells.values()],
         "over_tasks": [
@@ -32,13 +34,28 @@ def summarised(cells: Mapping[Name, Cell], own: str = "koopman") -> dict[str, An
             | {"iqm": asdict(over_tasks(scores)), "mean": asdict(over_tasks(scores, np.mean))}
             for (subject, condition), scores in scores_by_subject(cells).items()
         ],
-        "differences": [
-            {"task": task, "condition": condition, "to": subject} | asdict(found)
-            for (task, subject, condition), cell in cells.items()
-            if subject != own and (task, own, condition) in cells
-            if (found := score_difference(cells[task, own, condition], cell)) is not None
-        ],
+        "differences": {
+            condition: {
+                subject: {task: asdict(difference) for task, difference in found.items()}
+                for subject, found in differences(cells, condition).items()
+            }
+            for condition in dict.fromkeys(condition for _, _, condition in cells)
+        },
     }
+
+
+def differences(
+    cells: Mapping[Name, Cell], condition: str
+) -> dict[str, dict[str, PairedDifference]]:
+    """Compare our scores with those of every other subject: subject, task, difference."""
+    found: dict[str, dict[str, PairedDifference]] = {}
+    for (task, subject, under), cell in cells.items():
+        own = cells.get((task, OWN, condition))
+        if under != condition or subject == OWN or own is None:
+            continue
+        if (difference := score_difference(own, cell)) is not None:
+            found.setdefault(subject, {})[task] = difference
+    return found
 
 
 def scores_by_subject(cells: Mapping[Name, Cell]) -> dict[tuple[str, str], list[Array]]:
@@ -75,20 +92,23 @@ def figures(cell: Cell) -> dict[str, Any]:
     }
 
 
-def markdown(cells: Mapping[Name, Cell], subject: str = "koopman") -> str:
+def markdown(cells: Mapping[Name, Cell], subject: str = OWN) -> str:
     """Write the table of one subject under nominal conditions, a row per task."""
     rows = [
-        _row(cell, cells.get((task, "reference", "nominal")))
+        row(cell, cells.get((task, "reference", "nominal")))
         for (task, name, condition), cell in cells.items()
         if name == subject and condition == "nominal"
     ]
-    return "\n".join([f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}", *rows]) + "\n"
+    lines = [" | ".join(cells) for cells in (COLUMNS, *rows)]
+    lines = [f"| {line} |" for line in lines]
+    return "\n".join([lines[0], f"|{'---|' * len(COLUMNS)}", *lines[1:]]) + "\n"
 
 
-def _row(cell: Cell, reference: Cell | None) -> str:
+def row(cell: Cell, reference: Cell | None) -> tuple[str, ...]:
+    """Return the texts of `COLUMNS` for one cell."""
     f = figures(cell)
     times = f["times"]
-    row = (
+    return (
         f["task"],
         str(f["data_steps"]),
         f"{f['iqm']['value']:.2f}",
@@ -96,12 +116,11 @@ def _row(cell: Cell, reference: Cell | None) -> str:
         f"{f['worst_run']:.2f}",
         f"{f['worst_episode']:.2f}",
         "none" if reference is None else _reference(reference),
-        "none" if f["score"] is None else interval(f["score"]),
+        "none" if f["score"] is None else f"{f['score']['value']:.3f}",
         _broken(f["violations"]),
-        f"{times['learn_seconds']:.1f}",
-        f"{times['act_us_p50']:.0f} / {times['act_us_p99']:.0f}",
+        f"{times['learn_seconds']:.1f}" if times else "none",
+        f"{times['act_us_p50']:.0f} / {times['act_us_p99']:.0f}" if times else "none",
     )
-    return f"| {' | '.join(row)} |"
 
 
 def _reference(cell: Cell) -> str:
@@ -114,13 +133,6 @@ def _broken(violations: Mapping[str, Any]) -> str:
     if not violations["episodes"]:
         return "none"
     return f"{violations['total']:.2g} in {violations['episodes']} episodes"
-
-
-def interval(estimate: Mapping[str, float]) -> str:
-    """Write a figure with its interval, if it has one."""
-    if not np.isfinite(estimate["low"]):
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} ... {estimate['high']:.3f})"
 
 
 def _violations(cell: Cell) -> dict[str, float | int | None]:
