@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from koopman_control.benchmark.execution import Record
+from koopman_control.benchmark.names import OWN
 from koopman_control.benchmark.plan import Key
 from koopman_control.common import Array
 from koopman_control.tasks import normalised_score
@@ -63,7 +64,8 @@ class Cell:
 def cells_of(records: Mapping[Key, Record], evaluation_seeds: Sequence[int]) -> dict[Name, Cell]:
     """Sort records into cells; a cell without any returns is left out."""
     grouped: dict[Name, list[Record]] = {}
-    for key, record in records.items():
+    # Ours comes first wherever subjects are listed.
+    for key, record in sorted(records.items(), key=lambda item: item[0].subject != OWN):
         grouped.setdefault((key.task, key.subject, key.condition), []).append(record)
     cells = {}
     for name, found in grouped.items():

@@ -70,10 +70,11 @@ def learning_curves(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
         style.count_ticks(axes.xaxis, 3)
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
-    figure.supxlabel("environment steps used for learning", fontsize=9.5, color=style.INK)
+    for axes in panels[max(0, len(curves) - COLUMNS) : len(curves)]:
+        axes.set_xlabel("environment steps", fontsize=9.5, color=style.INK)
     figure.supylabel("score", fontsize=9.5, color=style.INK)
     style.legend_below(figure, list(handles.values()), list(handles))
-    style.set_title(figure, "Score against data: what half the steps cost, and twice as many bring")
+    style.set_title(figure, _learning_finding(curves))
     return figure
 
 
@@ -139,6 +140,14 @@ def _profile_finding(scores: Mapping[str, Sequence[Array]]) -> str:
         return "Share of runs above each score"
     share = performance_profile(scores[OWN], np.array([0.9]))[0][0]
     return f"{100 * share:.0f} % of our runs score above 0.9 of the true-model reference"
+
+
+def _learning_finding(curves: Mapping[str, Mapping[str, Curve]]) -> str:
+    own = [subjects[OWN] for subjects in curves.values() if OWN in subjects]
+    if not own:
+        return "Score against environment steps used for learning"
+    least, most = (np.mean([curve[end][1].value for curve in own]) for end in (0, -1))
+    return f"Our score, mean over tasks: {least:.2f} with the least data, {most:.2f} with the most"
 
 
 def _difference_finding(differences: Mapping[str, Mapping[str, PairedDifference]]) -> str:
