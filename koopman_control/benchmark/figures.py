@@ -18,8 +18,9 @@ from koopman_control.evaluation.plots import style
 _STYLES = (
     (style.ORANGE, "--"), (style.GREEN, "-."), (style.PURPLE, ":"), (style.VERMILLION, "--"),
     (style.GREY, "-."), (style.INK, ":"), (style.ORANGE, ":"), (style.GREEN, "--"),
+    (style.PURPLE, "-."), (style.VERMILLION, ":"), (style.GREY, "--"), (style.INK, "-."),
 )  # fmt: skip
-THRESHOLDS = np.linspace(0.0, 1.05, 211)
+SPANS = ((0.0, 1.0), (0.9, 1.02))  # of scores: all, and near the reference
 COLUMNS = 4  # of small panels
 LOWEST = -0.25  # scores below are drawn at the edge
 WIDEST = 1.5  # differences of scores beyond are drawn at the edge
@@ -37,15 +38,18 @@ def performance_profiles(scores: Mapping[str, Sequence[Array]]) -> Figure:
         A line per subject with its 95 % band, every task weighing the same.
     """
     figure = style.new_figure(height=4.2)
-    axes = figure.subplots()
-    for name, values in scores.items():
-        colour, line = subject_style(name, list(scores))
-        share, low, high = performance_profile(values, THRESHOLDS)
-        axes.fill_between(THRESHOLDS, 100 * low, 100 * high, color=colour, alpha=0.15, lw=0)
-        axes.plot(THRESHOLDS, 100 * share, color=colour, ls=line, lw=1.8, label=name)
-    axes.set(xlim=(THRESHOLDS[0], THRESHOLDS[-1]), ylim=(0.0, 102.0))
-    style.plain_axes(axes, "score (0 random actions, 1 true-model reference)", "runs above (%)")
-    style.legend_below(figure, *axes.get_legend_handles_labels())
+    panels = figure.subplots(1, len(SPANS), sharey=True)
+    for axes, span in zip(panels, SPANS, strict=True):
+        thresholds = np.linspace(*span, 201)
+        for name, values in scores.items():
+            colour, line = subject_style(name, list(scores))
+            share, low, high = performance_profile(values, thresholds)
+            axes.fill_between(thresholds, 100 * low, 100 * high, color=colour, alpha=0.15, lw=0)
+            axes.plot(thresholds, 100 * share, color=colour, ls=line, lw=1.8, label=name)
+        axes.set(xlim=span, ylim=(0.0, 102.0))
+        style.plain_axes(axes, "score (0 random actions, 1 reference)")
+    panels[0].set_ylabel("runs above (%)", fontsize=9.5, color=style.INK)
+    style.legend_below(figure, *panels[0].get_legend_handles_labels())
     style.set_title(figure, _profile_finding(scores))
     return figure
 
@@ -85,21 +89,21 @@ def paired_differences(differences: Mapping[str, Mapping[str, PairedDifference]]
         differences: Baseline, task, and the difference on the same learning seeds.
     """
     tasks = list(dict.fromkeys(task for found in differences.values() for task in found))
-    figure = style.new_figure(height=1.2 + 0.24 * len(tasks))
-    panels = figure.subplots(1, len(differences), squeeze=False, sharey=True)[0]
-    for axes, (name, found) in zip(panels, differences.items(), strict=True):
+    rows = -(-len(differences) // COLUMNS)
+    figure = style.new_figure(height=0.9 + rows * (0.5 + 0.2 * len(tasks)))
+    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True, sharex=True).ravel()
+    for axes, (name, found) in zip(panels, differences.items(), strict=False):
         axes.axvline(0.0, color=style.GREY, lw=1)
         for task, difference in found.items():
             _difference(axes, tasks.index(task), difference)
         axes.set(xlim=(-0.35, WIDEST))
         style.plain_axes(axes, title=f"to {name}")
         style.count_ticks(axes.xaxis, 3)
+    for axes in panels[len(differences) :]:
+        axes.set_visible(False)
     panels[0].set_yticks(range(len(tasks)), [short(task) for task in tasks])
     panels[0].set_ylim(len(tasks) - 0.5, -0.5)
-    figure.supxlabel(
-        "difference of scores, paired by learning seed (arrows: beyond the edge)",
-        fontsize=9.5, color=style.INK,
-    )  # fmt: skip
+    figure.supxlabel("difference of scores, paired by learning seed", fontsize=9.5, color=style.INK)
     style.set_title(figure, _difference_finding(differences))
     return figure
 
@@ -128,8 +132,8 @@ def _difference(axes: Axes, row: int, difference: PairedDifference) -> None:
         colour = style.BLUE
     elif difference.high < 0.0:
         colour = style.VERMILLION
-    if difference.mean > WIDEST:
-        axes.plot(0.97 * WIDEST, row, ">", color=colour, ms=6, clip_on=False)
+    if difference.mean > WIDEST:  # an arrow: beyond the edge
+        axes.plot(0.97 * WIDEST, row, ">", color=colour, ms=6)
         return
     axes.plot([difference.low, difference.high], [row, row], color=colour, lw=2)
     axes.plot(difference.mean, row, "D", color=colour, ms=4)

@@ -31,11 +31,13 @@ if TYPE_CHECKING:  # matplotlib is loaded where figures are drawn
 
 CAPTIONS = {
     "performance_profiles": "Share of runs that score above each threshold, every task weighing "
-    "the same; the higher and the further right, the better. Bands are 95 % intervals.",
+    "the same; the higher and the further right, the better. Bands are 95 % intervals. On the "
+    "right, scores near the reference.",
     "learning_curves": "Mean score over the runs, learned from a quarter of each task’s budget up "
     "to twice of it, all judged on the same seeds. Scores below the axis lie on its edge.",
     "paired_differences": "Our score less that of a baseline on the same learning seeds, with 95 % "
-    "intervals over them: blue where ours is higher with that confidence, vermillion where lower.",
+    "intervals over them: blue where ours is higher with that confidence, vermillion where lower. "
+    "Arrows lie beyond the edge.",
 }
 BUDGETS = ("quarter", "half", "nominal", "double")
 
