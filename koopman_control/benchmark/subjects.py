@@ -97,7 +97,7 @@ SUBJECTS: dict[str, Subject] = {
         "pykoop's thin-plate features in the linear MPC, same data",
         pykoop_features,
         needs=("pykoop", "peers"),
-        own_data=True,
+        effort=20.0,  # too slow to share a process with what is done in no time
     ),
     **{
         f"{name}{suffix}": Subject(
