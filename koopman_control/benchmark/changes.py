@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from koopman_control.benchmark.no_meaning import NoMeaning
-from koopman_control.benchmark.wrapped import Delay, Noise, Scaled, with_arguments, wrapped
+from koopman_control.benchmark.varied import varied, with_arguments
+from koopman_control.benchmark.wrappers import Delay, Noise, Scaled
 from koopman_control.tasks import Task
 
 NOISE = 0.01
@@ -58,7 +59,7 @@ def noisy(task: Task) -> Task:
     """Add noise of 1 % to what is observed."""
     if task.env_id.startswith(OURS):
         return with_arguments(task, observation_noise=NOISE)
-    return wrapped(task, Noise(NOISE, NOISY.get(task.env_id)))
+    return varied(task, wrap=Noise(NOISE, NOISY.get(task.env_id)))
 
 
 def delayed(task: Task) -> Task:
@@ -66,7 +67,7 @@ def delayed(task: Task) -> Task:
     remembering = replace(task, memory=max(1, task.memory))
     if task.env_id.startswith(OURS):
         return with_arguments(remembering, actuator_delay=1)
-    return wrapped(remembering, Delay)
+    return varied(remembering, wrap=Delay)
 
 
 def changed(task: Task) -> Task:
@@ -80,5 +81,5 @@ def changed(task: Task) -> Task:
     if task.env_id in GRAVITY:
         return with_arguments(task, gravity=GRAVITY[task.env_id])
     if task.env_id in SCALED:
-        return wrapped(task, SCALED[task.env_id])
+        return varied(task, wrap=SCALED[task.env_id])
     raise NoMeaning("none of its parameters is known")

@@ -56,6 +56,7 @@ def write_page(
     pictures = [
         picture(folder, name, figure, CAPTIONS[name]) for name, figure in _figures(cells).items()
     ]
+    subjects = SUBJECTS | dict(plan.subjects)
     source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
     page = render(
         source,
@@ -65,7 +66,7 @@ def write_page(
         **facts["settings"],
         tables=tables(cells),
         pictures=pictures,
-        subjects={name: subject.summary for name, subject in SUBJECTS.items()},
+        subjects={name: subject.summary for name, subject in subjects.items()},
         conditions={name: condition.summary for name, condition in CONDITIONS.items()},
         left_out={" under ".join(names): reason for names, reason in plan.left_out.items()},
         failed=_failed(cells),

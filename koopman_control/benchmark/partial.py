@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from koopman_control.benchmark.no_meaning import NoMeaning
-from koopman_control.benchmark.wrapped import Hidden, wrapped
+from koopman_control.benchmark.varied import varied
+from koopman_control.benchmark.wrappers import Hidden
 from koopman_control.common import Array
 from koopman_control.tasks import Task
 
@@ -88,7 +89,7 @@ def without_speeds(task: Task) -> Task:
         "reference": _kept(task.reference, part.kept),
         "mpc": _kept_bounds(task, part.kept),
     }
-    return wrapped(replace(task, **(changes | dict(part.changes))), Hidden(part.hidden))
+    return varied(task, wrap=Hidden(part.hidden), **(changes | dict(part.changes)))
 
 
 def _kept(target: Any, kept: tuple[int, ...]) -> Any:

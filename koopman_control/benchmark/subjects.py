@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from koopman_control.benchmark.deep_rl import Algorithm, DeepRL
@@ -14,6 +13,7 @@ from koopman_control.benchmark.own_data import own_learning
 from koopman_control.benchmark.pykoop_features import pykoop_features
 from koopman_control.benchmark.regulator import lqr
 from koopman_control.benchmark.trained import Trained
+from koopman_control.benchmark.varied import varied
 from koopman_control.common import optional_package
 from koopman_control.evaluation import RandomPolicy, ZeroPolicy, action_bounds
 from koopman_control.tasks import Task
@@ -71,20 +71,22 @@ def no_action(task: Task, seed: int) -> Trained:
 
 @dataclass(frozen=True)
 class Variation:
-    """The task's own controller with some of the task's settings changed.
+    """The task's own controller with some settings changed: an ablation.
 
     Args:
-        changes: Settings of `Task` and their values, or functions of the task that return them.
+        changes: Settings of `Task` and their values, or functions of the task that return them;
+            `fit` holds settings of `EDMDc`.
     """
 
     changes: Mapping[str, Any]
 
+    def task(self, task: Task) -> Task:
+        """Return the changed task."""
+        return varied(task, **{k: v(task) if callable(v) else v for k, v in self.changes.items()})
+
     def __call__(self, task: Task, seed: int) -> Trained:
         """Learn the changed task."""
-        changes = {k: v(task) if callable(v) else v for k, v in self.changes.items()}
-        started = time.perf_counter()
-        trained = koopman(replace(task, **changes), seed)
-        return replace(trained, seconds=time.perf_counter() - started)
+        return koopman(self.task(task), seed)
 
 
 DEEP_RL: dict[Algorithm, str] = {"sac": "stable_baselines3", "tqc": "sb3_contrib"}

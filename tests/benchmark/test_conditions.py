@@ -9,7 +9,8 @@ import pytest
 
 from koopman_control.benchmark import CONDITIONS, NoMeaning
 from koopman_control.benchmark.partial import PARTIAL
-from koopman_control.benchmark.wrapped import Delay, Hidden, Noise, Scaled, wrapped
+from koopman_control.benchmark.varied import varied
+from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
 from koopman_control.evaluation import ZeroPolicy, action_bounds, run_episode
 from koopman_control.features import Coordinates
 from koopman_control.tasks import TASKS
@@ -119,10 +120,18 @@ def test_a_controller_learns_without_speeds_by_remembering() -> None:
     assert np.isfinite(learned.controller.act(learned.data[0].observations[0])).all()
 
 
-def test_settings_tell_wrapped_tasks_apart() -> None:
+def test_settings_tell_varied_tasks_apart() -> None:
     task = TASKS["Pendulum-v1"]
     settings = [
-        wrapped(task, wrap).settings()
+        varied(task, wrap=wrap).settings()
         for wrap in (Noise(0.01), Noise(0.02), Hidden((2,)), Delay, Scaled(("m",), 1.2))
     ]
     assert all(a != b for i, a in enumerate(settings) for b in settings[:i])
+
+
+def test_a_varied_task_passes_settings_on_to_the_fit_and_keeps_its_environment() -> None:
+    noisy = CONDITIONS["noise"].learning(TASKS["Pendulum-v1"])
+    task = varied(noisy, fit={"limits": None})
+    assert task.estimator().limits is None
+    assert TASKS["Pendulum-v1"].estimator().limits == "data"
+    assert task.wrap == Noise(0.01)

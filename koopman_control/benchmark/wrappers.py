@@ -1,11 +1,11 @@
-"""Tasks on environments with something around them: noise, a delay, hidden columns, new masses."""
+"""What may be put around an environment: noise, a delay, hidden columns, other masses."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,32 +13,10 @@ import gymnasium as gym
 import numpy as np
 
 from koopman_control.common import Array
-from koopman_control.tasks import Task
 from koopman_control.trajectories import HeldUniform, collect, open_environment
 from koopman_control.trajectories.environments import Environment
 
 SAMPLED = 1000  # random steps that tell how far an observation without bounds varies
-
-
-@dataclass(frozen=True)
-class WrappedTask(Task):
-    """A task whose environment goes through a function.
-
-    Args:
-        wrap: From environment to environment.
-    """
-
-    wrap: Callable[[Environment], Environment] = lambda env: env
-
-    def environment(self) -> Environment:
-        """Make the environment and wrap it."""
-        return self.wrap(super().environment())
-
-
-def wrapped(task: Task, wrap: Callable[[Environment], Environment]) -> Task:
-    """Return the task with its environment wrapped."""
-    settings = {name: getattr(task, name) for name in Task.__dataclass_fields__}
-    return WrappedTask(**settings, wrap=wrap)
 
 
 @dataclass(frozen=True)
@@ -139,8 +117,3 @@ def _spread(env_id: str) -> Array:
         runs = collect(env, HeldUniform(hold=(1, 10)), n_steps=SAMPLED, seed=0)
     found = np.concatenate([run.observations for run in runs]).std(axis=0)
     return np.asarray(np.where(half < 1e6, half, found))
-
-
-def with_arguments(task: Task, **arguments: Any) -> Task:
-    """Return the task with further arguments of its environment."""
-    return replace(task, env_arguments={**task.env_arguments, **arguments})
