@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from koopman_control.benchmark.no_meaning import NoMeaning
+from koopman_control.benchmark.one_step_late import OneStepLate
 from koopman_control.benchmark.varied import varied, with_arguments
 from koopman_control.benchmark.wrappers import Delay, Noise, Scaled
 from koopman_control.tasks import Task
@@ -63,11 +64,11 @@ def noisy(task: Task) -> Task:
 
 
 def delayed(task: Task) -> Task:
-    """Let actions act one step later; the model remembers one step."""
-    remembering = replace(task, memory=max(1, task.memory))
+    """Let actions act one step later; the fit moves them, and the plan begins where they act."""
+    aware = {"estimator_class": OneStepLate, "mpc": {**task.mpc, "input_delay": 1}}
     if task.env_id.startswith(OURS):
-        return with_arguments(remembering, actuator_delay=1)
-    return varied(remembering, wrap=Delay)
+        return varied(with_arguments(task, actuator_delay=1), **aware)
+    return varied(task, wrap=Delay, **aware)
 
 
 def changed(task: Task) -> Task:

@@ -22,10 +22,12 @@ class VariedTask(Task):
     Args:
         wrap: From environment to environment.
         fit: Settings of `EDMDc` that differ from the task's.
+        estimator_class: What to fit with instead.
     """
 
     wrap: Callable[[Environment], Environment] = _as_it_is
     fit: Mapping[str, Any] = field(default_factory=dict)
+    estimator_class: type[EDMDc] = EDMDc
 
     def environment(self) -> Environment:
         """Make the environment and wrap it."""
@@ -33,8 +35,7 @@ class VariedTask(Task):
 
     def estimator(self, seed: int = 0) -> EDMDc:
         """Return the unfitted estimator with the settings that differ."""
-        adjusted: EDMDc = super().estimator(seed).set_params(**self.fit)
-        return adjusted
+        return self.estimator_class(**(super().estimator(seed).get_params(deep=False) | self.fit))
 
 
 def varied(task: Task, **changes: Any) -> VariedTask:
