@@ -1,6 +1,6 @@
 """The command line: `run` does the whole job for an environment, `tasks` lists the ready ones.
 
-`forecast` has a file of its own.
+`benchmark` and `forecast` have files of their own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from koopman_control.cli_benchmark import benchmark
 from koopman_control.cli_errors import one_sentence
 from koopman_control.cli_folder import CHECKPOINT, kept_on_failure, run_folder
 from koopman_control.cli_forecast import forecast
@@ -33,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
+app.command()(benchmark)
 app.command()(forecast)
 
 

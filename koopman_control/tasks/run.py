@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ class Run:
 
     def _settings(self) -> dict[str, Any]:
         """Describe task, model and rounds as plain data."""
-        settings = {k: _plain(v) for k, v in asdict(self.task).items() if k != "env_id"}
+        settings = {k: v for k, v in self.task.settings().items() if k != "env_id"}
         model = self.learned.model
         eigenvalue = float(np.abs(model.eigenvalues[0]))
         facts = dict(model.summary) | {"n_lifted": model.n_lifted, "spectral_radius": eigenvalue}
@@ -233,14 +233,3 @@ def _errors_per_rollout(task: Task, learned: Learned) -> tuple[dict[str, Array],
 
 def _returns(controller: Evaluation | Array) -> Array:
     return controller.returns if isinstance(controller, Evaluation) else controller
-
-
-def _plain(value: Any) -> Any:
-    """Write a setting as JSON can hold it; functions by name."""
-    if callable(value):
-        return getattr(value, "__name__", str(value))
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from koopman_control.common import Array, PathLike
@@ -88,6 +88,10 @@ class Task:
     mpc: Mapping[str, Any] = field(default_factory=dict)
     env_arguments: Mapping[str, Any] = field(default_factory=dict)
 
+    def settings(self) -> dict[str, Any]:
+        """Describe all settings as plain data; functions go by their names."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
     def environment(self) -> Environment:
         """Make the environment, to be closed by the caller; `evaluate` takes it as it is."""
         return open_environment(self.env_id, self.env_arguments)
@@ -145,3 +149,14 @@ class Task:
                 on_step=on_step,
                 checkpoint=checkpoint,
             )
+
+
+def _plain(value: Any) -> Any:
+    """Write a setting as JSON can hold it; functions by name."""
+    if callable(value):
+        return getattr(value, "__name__", str(value))
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
