@@ -19,11 +19,12 @@ from koopman_control.mpc.compilation.presolve import compile_qp
 from koopman_control.mpc.estimation import Estimator, History
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.quadratic import Planning, QuadraticPlanning
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.planning.search import Effort, Search
+from koopman_control.mpc.planning.sequential import SequentialPlanner
 from koopman_control.mpc.planning.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
 from koopman_control.mpc.sight import Sight
 from koopman_control.mpc.solvers import SolverName
@@ -170,12 +171,12 @@ class Stated(ABC):
     def explain(self) -> Explanation:
         """Say what became of the problem and what the latest step did; print the result."""
         stated, program = self._stated, None
+        inputs = "every step is free" if self.inputs is None else str(self.inputs)
         if isinstance(self._planning, QuadraticPlanning):
-            u = np.zeros(stated.u.shape)
-            known = self._layout.nothing(self.horizon) if len(self._layout.measured) else None
-            at = Start(self._reference.rest, forecast=known)
-            Gamma = self._scenarios.linearized(at, u)[1]
-            program = program_of(Condenser(self.qp, self._held), Gamma)
+            planner = self._planning.planners[0]
+            program = program_of(planner.condenser, self._sensitivity(planner))
+            if isinstance(planner, LinearPlanner) and planner.response.prestabilised:
+                inputs += ", beside feedback that holds the unstable model"
         active: tuple[str, ...] = ()
         broken: tuple[str, ...] = ()
         last = self.last
@@ -187,12 +188,20 @@ class Stated(ABC):
             model=f"{len(self.model.A)} lifted states, {self.rollout} roll-out, N = {self.horizon}",
             statement=_sizes(stated.stated),
             program=program,
-            inputs="every step is free" if self.inputs is None else str(self.inputs),
+            inputs=inputs,
             solver=self.solver if program else "CVXPY",
             active=active,
             broken=broken,
             rungs={str(rung): count for rung, count in self._loop.rungs.items()},
         )
+
+    def _sensitivity(self, planner: LinearPlanner | SequentialPlanner) -> Array:
+        """Sensitivity of the outputs to what is planned, at the target for nonlinear roll-outs."""
+        if isinstance(planner, LinearPlanner):
+            return planner.response.Gamma
+        known = self._layout.nothing(self.horizon) if len(self._layout.measured) else None
+        at = Start(self._reference.rest, forecast=known)
+        return self._scenarios.linearized(at, np.zeros(self._stated.u.shape))[1]
 
     def _with(self, term: Term, parameters: dict[str, Any]) -> Self:
         more = copy.copy(self)  # without what was compiled

@@ -14,6 +14,7 @@ from koopman_control.mpc.planning.condense import Condenser
 from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.planning.merit import Merit
 from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.response import response_of, with_feedback
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.planning.search import Search
 from koopman_control.mpc.planning.sequential import SequentialPlanner
@@ -67,15 +68,19 @@ class QuadraticPlanning:
         prices: tuple[float, float],
         controlled: Index,
     ) -> None:
-        self._search = search
+        self._search, response = search, None
+        if scenarios.rollout == "linear":
+            response = response_of(scenarios, horizon, controlled, free=held is None)
 
         def planner_for(program: ParametricQP) -> LinearPlanner | SequentialPlanner:
             stated = condenser = Condenser(program)
             if held is not None:
                 condenser = Condenser(program, held)
+            elif response is not None and response.prestabilised:
+                condenser = Condenser(with_feedback(program))
             merit, own = Merit(stated), make_solver(solver)
-            if scenarios.rollout == "linear":
-                return LinearPlanner(scenarios, horizon, condenser, merit, own, controlled)
+            if response is not None:
+                return LinearPlanner(scenarios, horizon, condenser, merit, own, response)
             return SequentialPlanner(scenarios, condenser, merit, own)
 
         twin = softened(qp, *prices)
