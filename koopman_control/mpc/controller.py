@@ -27,6 +27,7 @@ from koopman_control.mpc.statement.terminal import with_terminal
 from koopman_control.mpc.statement.terminal_set import with_terminal_set
 from koopman_control.mpc.statement.terms import Parameters
 from koopman_control.mpc.statement.tightening import tightened
+from koopman_control.mpc.statement.tube import Tube
 from koopman_control.mpc.statement.weights import Bounds, Costs, weights_for
 from koopman_control.mpc.step import Rung, Step
 
@@ -105,7 +106,8 @@ class KoopmanMPC(Stated):
         measured_inputs: Indices of the model's inputs that are measured, not controlled; `act`
             takes their forecast. Elsewhere on this page, m counts controlled inputs.
         tighten: Margins by which output bounds are moved inwards, since predictions may be off: a
-            number, one per state (d,), or per step, (N, d) (see `tube_margins`); "auto": for hard
+            number, one per state (d,), or per step, (N, d); those of `tube_margins`, which move
+            input bounds, too; "auto": for hard
             bounds, what the model's left-out errors stayed below in most cases
             (`LiftedModel.error_quantiles`, where the model has them); False: none. Polytopes too.
 
@@ -154,7 +156,7 @@ class KoopmanMPC(Stated):
         estimator: Observer | None = None,
         input_delay: int = 0,
         measured_inputs: Sequence[int] = (),
-        tighten: ArrayLike | Literal["auto", False] = "auto",
+        tighten: ArrayLike | Tube | Literal["auto", False] = "auto",
     ) -> None:
         models = checked_models(model, rollout)
         model = models[0]
