@@ -52,7 +52,8 @@ class KoopmanMPC(Stated):
     Args:
         model: The model. Or several (see `bootstrap_models`) that one plan has to suit: the cost is
             the mean over them, bounds on states hold for each, and predicted states stand side by
-            side. The first model tells the state, and gives regulators and margins.
+            side. Each is started by an estimator of its own; regulators and margins are those of
+            the first.
         horizon: Number of steps N.
         Q: State weight: a number, a diagonal (d,) or a matrix (d, d); or one of these for each
             step, N rows first (where a shape can be read both ways, it is one for all steps).
@@ -170,8 +171,10 @@ class KoopmanMPC(Stated):
         self._effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
         self._layout = InputLayout(model.n_inputs, measured_inputs)
         self._delay = positive_int("input_delay", input_delay, minimum=0)
-        self._estimator = (
-            History(model) if estimator is None else estimator.attached(model, rollout)
+        self._estimators = (
+            (History(model),)
+            if estimator is None
+            else tuple(estimator.attached(each, rollout) for each in models)
         )
         self._scenarios = Scenarios(models, rollout)
         d, m = model.coordinates.n_outputs, len(self._layout.controlled)

@@ -57,7 +57,7 @@ class Stated(ABC):
     _effort: Effort
     _gain: Array
     _safe: Array
-    _estimator: Estimator
+    _estimators: tuple[Estimator, ...]
     _delay: int
     _sight: Sight
     _terms: tuple[Term, ...]
@@ -119,7 +119,7 @@ class Stated(ABC):
             >>> many = mpc.batch(1000)  # doctest: +SKIP
             >>> actions = many.act(observations)  # doctest: +SKIP
         """
-        plain = type(self._estimator) is History and not self.model.coordinates.memory
+        plain = type(self._estimators[0]) is History and not self.model.coordinates.memory
         plain &= not self._delay and not len(self._layout.measured)
         plain &= self.rollout == "linear"
         if not (plain and isinstance(self._planning, QuadraticPlanning)):
@@ -213,10 +213,10 @@ class Stated(ABC):
     def _assemble(self) -> None:
         """Compile the problem and set up all that is solved at every step."""
         w, N, scenarios = self._weights, self.horizon, self._scenarios
-        controlled, estimator = self._layout.controlled, self._estimator
+        controlled, models = self._layout.controlled, scenarios.models
         self._loop = Loop(w, self._safe)
         self._sight = Sight(
-            self.model, self.rollout, estimator, self._layout, self._delay, N, self._safe
+            models, self.rollout, self._estimators, self._layout, self._delay, N, self._safe
         )
         if self.solver == "cvxpy" or not self._stated.stated.is_qp():
             rounds = self._effort.iterations

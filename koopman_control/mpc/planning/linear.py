@@ -157,8 +157,9 @@ class LinearPlanner:
     def _likely(self, at: Situation, z: Array, shift: Array | None, before: Array | None) -> Array:
         """Predict states (N, d) under the plan before; unstable ones would soon leave it."""
         if self.response.prestabilised:
-            now = at.start.outputs(at.start.x)
-            return np.broadcast_to(np.tile(now, self._shape[1] // len(now)), self._shape)
+            starts = at.start.each(len(self._scenarios.models))
+            now = np.concatenate([own.outputs(own.x) for own in starts])
+            return np.broadcast_to(now, self._shape)
         likely = np.zeros(self._inputs) if before is None else guesses.shifted(before)
         return self.response.led_to(z, shift, likely.ravel())[1].reshape(self._shape)
 
