@@ -32,6 +32,7 @@ class BatchMPC:
     Attributes:
         solved: Which copies' latest action comes from a solved program, shape (n,); the others
             continued their plan, or went to the safe input where they had none.
+        fallback: As `Step.fallback`, for every copy: also where hard bounds were softened.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class BatchMPC:
     ) -> None:
         self._model, self._planning, self._situated = model, planning, situated
         self._loops = loops
-        self.solved = np.zeros(len(loops), dtype=bool)
+        self.solved, self.fallback = np.zeros((2, len(loops)), dtype=bool)
 
     def reset(self, copies: NDArray[np.bool_] | None = None) -> None:
         """Begin an episode of the copies marked in a boolean array (n,), or of all."""
@@ -70,10 +71,12 @@ class BatchMPC:
             try:
                 at[i] = self._situated(Y[i], Start(X[i]), loop)
             except NothingAskedError as why:
-                self.solved[i] = False
+                self.solved[i], self.fallback[i] = False, True
                 loop.apply(*loop.fall_back(str(why), drop_plan=True))
         plans = self._planning.plans(list(at.values()), [self._loops[i] for i in at]) if at else []
-        for i, (rung, plan) in zip(at, plans, strict=True):
+        for i, (word, plan) in zip(at, plans, strict=True):
             loop, self.solved[i] = self._loops[i], plan.status == "optimal"
-            loop.apply(*((rung, plan) if self.solved[i] else loop.fall_back(plan.status)))
+            rung, plan = (word, plan) if self.solved[i] else loop.fall_back(plan.status)
+            loop.apply(rung, plan)
+            self.fallback[i] = rung != "solved"
         return np.stack([loop.previous for loop in self._loops])

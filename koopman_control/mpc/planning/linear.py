@@ -127,23 +127,19 @@ class LinearPlanner:
         if v is None:
             unknown = Predicted(np.full(self._shape, np.nan), np.inf)
             return Plan(np.full(self._inputs, np.nan), unknown, word, iterations, times)
-        U = self.led_to(z, shift, v)[0].reshape(self._inputs)
+        U = self.response.inputs(z, shift, self.condenser.inputs(v)).reshape(self._inputs)
         outcome = LinearOutcome(self, at.theta, z, shift, v)
         return Plan(U, outcome, word if all_finite(v) else NOT_FINITE, iterations, times)
 
-    def led_to(self, z: Array, shift: Array | None, v: Array) -> tuple[Array, Array]:
-        """Return the inputs (N m,) and the states (N d,) that a solution v stands for."""
-        return self.response.led_to(z, shift, self.condenser.inputs(v))
-
     def predicted(self, z: Array, shift: Array | None, v: Array) -> Array:
         """Return the states (N, d) that a solution v leads to."""
-        return self.led_to(z, shift, v)[1].reshape(self._shape)
+        return self.response.outputs(z, shift, self.condenser.inputs(v)).reshape(self._shape)
 
-    def priced(self, theta: Array, z: Array, shift: Array | None, v: Array) -> float:
-        """Return the cost of a solution v."""
-        U, Y = self.led_to(z, shift, v)
+    def priced(self, theta: Array, z: Array, shift: Array | None, v: Array, Y: Array) -> float:
+        """Return the cost of a solution v that leads to states Y (N, d)."""
+        U = self.response.inputs(z, shift, self.condenser.inputs(v))
         V = np.append(U, v[self.condenser.n_values :])
-        return float(self.merit.of(self.merit.at(theta), V[None], Y[None])[0])
+        return float(self.merit.of(self.merit.at(theta), V[None], Y.reshape(1, -1))[0])
 
     def _turned(self, at: Situation, z: Array, shift: Array | None, before: Array | None) -> Array:
         """Add whole turns of angles that bring a likely plan near the reference."""
@@ -161,7 +157,7 @@ class LinearPlanner:
             now = np.concatenate([own.outputs(own.x) for own in starts])
             return np.broadcast_to(now, self._shape)
         likely = np.zeros(self._inputs) if before is None else guesses.shifted(before)
-        return self.response.led_to(z, shift, likely.ravel())[1].reshape(self._shape)
+        return self.response.outputs(z, shift, likely.ravel()).reshape(self._shape)
 
 
 @dataclass(frozen=True)
@@ -182,4 +178,4 @@ class LinearOutcome:
     @cached_property
     def cost(self) -> float:
         """Predicted cost."""
-        return self.planner.priced(self.theta, self.z, self.shift, self.v)
+        return self.planner.priced(self.theta, self.z, self.shift, self.v, self.Y)

@@ -62,12 +62,19 @@ class Response:
         known = np.zeros(inputs.shape[1]) if start.forecast is None else start.forecast.others
         return np.append(shift, inputs @ known.ravel())
 
-    def led_to(self, z: Array, shift: Array | None, v: Array) -> tuple[Array, Array]:
-        """Return the inputs (N c,) that values v (N c,) stand for, and the outputs (N p,)."""
-        rows = self.Phi @ z + self.Gamma @ v
+    def inputs(self, z: Array, shift: Array | None, v: Array) -> Array:
+        """Return the inputs (N c,) that values v (N c,) stand for."""
+        return self._rows(slice(self.n_outputs, None), z, shift, v) if self.prestabilised else v
+
+    def outputs(self, z: Array, shift: Array | None, v: Array) -> Array:
+        """Return the outputs (N p,) that values v (N c,) lead to."""
+        return self._rows(slice(self.n_outputs), z, shift, v)
+
+    def _rows(self, part: slice, z: Array, shift: Array | None, v: Array) -> Array:
+        rows = self.Phi[part] @ z + self.Gamma[part] @ v
         if shift is not None:
-            rows += shift
-        return (rows[self.n_outputs :] if self.prestabilised else v), rows[: self.n_outputs]
+            rows += shift[part]
+        return np.asarray(rows)
 
 
 def response_of(scenarios: Scenarios, horizon: int, controlled: Index, free: bool) -> Response:
