@@ -194,6 +194,7 @@ class KoopmanMPC(Stated):
         self._terms = ()
         self.parameters = Parameters()
         self._assemble()
+        self.reset()
 
     def reset(self) -> None:
         """Forget the episode: plan, estimate, warm start, applied inputs and random state."""

@@ -2,72 +2,36 @@
 
 from __future__ import annotations
 
-import copy
-from abc import ABC, abstractmethod
-from functools import cached_property
-from typing import Any, Literal, Self
+from abc import abstractmethod
+from typing import Self
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array, positive_int
-from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.batch import BatchMPC
-from koopman_control.mpc.compilation.parametric import ParametricQP
-from koopman_control.mpc.compilation.presolve import compile_qp
-from koopman_control.mpc.estimation import Estimator, History
-from koopman_control.mpc.inputs import InputLayout
+from koopman_control.mpc.compiled import Compiled
+from koopman_control.mpc.estimation import History
 from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.planning.plan import Situation
-from koopman_control.mpc.planning.quadratic import Planning, QuadraticPlanning
-from koopman_control.mpc.planning.scenarios import Scenarios
-from koopman_control.mpc.planning.search import Effort, Search
+from koopman_control.mpc.planning.quadratic import QuadraticPlanning
 from koopman_control.mpc.planning.sequential import SequentialPlanner
-from koopman_control.mpc.planning.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
-from koopman_control.mpc.sight import Sight
-from koopman_control.mpc.solvers import SolverName
+from koopman_control.mpc.planning.through_cvxpy import TIGHT, solved_about
 from koopman_control.mpc.start import Start
 from koopman_control.mpc.statement.explanation import Explanation, program_of, reached
-from koopman_control.mpc.statement.parametrization import Blocks, Knots
-from koopman_control.mpc.statement.problem import TrackingProblem
-from koopman_control.mpc.statement.targets import TargetRows
-from koopman_control.mpc.statement.terms import Build, Parameters, Term
-from koopman_control.mpc.statement.weights import Weights, common_box
-from koopman_control.mpc.step import Step
+from koopman_control.mpc.statement.terms import Build, Term
 
 
-class Stated(ABC):
+class Stated(Compiled):
     """The part of `KoopmanMPC` that states its problem, extends it and explains it."""
-
-    model: LiftedModel
-    rollout: Rollout
-    horizon: int
-    solver: SolverName | Literal["cvxpy"]
-    inputs: Blocks | Knots | None
-    seed: int
-    parameters: Parameters
-    last: Step | None
-    _held: Array | None
-    _layout: InputLayout
-    _scenarios: Scenarios
-    _reference: TargetRows
-    _weights: Weights
-    _effort: Effort
-    _gain: Array
-    _safe: Array
-    _estimators: tuple[Estimator, ...]
-    _delay: int
-    _sight: Sight
-    _terms: tuple[Term, ...]
-    _loop: Loop
-    _planning: Planning
 
     def constrain(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
         """Return a controller with further constraints; this one stays as it is.
 
-        With several models, they hold for the predicted states of each.
+        With several models, they hold for the predicted states of each. Several calls in a row
+        compile once, at `reset` or in the first step.
 
         Args:
             build: Function of the predicted states y, shape (N, d), rows after 1 ... N steps; the
@@ -131,22 +95,6 @@ class Stated(ABC):
         loops = [Loop(self._weights, self._safe) for _ in range(n)]
         return BatchMPC(self.model, self._planning, self._situated, loops)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Copy what is needed to act to other processes; the rest is made again when asked for."""
-        return {k: v for k, v in vars(self).items() if k not in ("_stated", "qp")}
-
-    @cached_property
-    def _stated(self) -> TrackingProblem:
-        d = self.model.coordinates.n_outputs
-        n = len(self._scenarios.models)
-        return TrackingProblem(self._weights, self._terms, self.parameters, d, n)
-
-    @cached_property
-    def qp(self) -> ParametricQP:
-        """The compiled problem in u, y and what else could not be eliminated."""
-        stated = self._stated
-        return compile_qp(stated.stated, stated.parameters, (stated.u, stated.y))
-
     @property
     def problem(self) -> cp.Problem:
         """The CVXPY problem."""
@@ -202,35 +150,6 @@ class Stated(ABC):
         known = self._layout.nothing(self.horizon) if len(self._layout.measured) else None
         at = Start(self._reference.rest, forecast=known)
         return self._scenarios.linearized(at, np.zeros(self._stated.u.shape))[1]
-
-    def _with(self, term: Term, parameters: dict[str, Any]) -> Self:
-        more = copy.copy(self)  # without what was compiled
-        more.parameters = self.parameters.with_more(parameters)
-        more._terms = (*self._terms, term)
-        more._assemble()
-        return more
-
-    def _assemble(self) -> None:
-        """Compile the problem and set up all that is solved at every step."""
-        w, N, scenarios = self._weights, self.horizon, self._scenarios
-        controlled, models = self._layout.controlled, scenarios.models
-        self._loop = Loop(w, self._safe)
-        self._sight = Sight(
-            models, self.rollout, self._estimators, self._layout, self._delay, N, self._safe
-        )
-        if self.solver == "cvxpy" or not self._stated.stated.is_qp():
-            rounds = self._effort.iterations
-            self._planning = CvxpyPlanning(self._stated, scenarios, self._held, rounds, controlled)
-        else:
-            box = common_box(w.input_bounds, self.rollout)
-            search = Search(scenarios, self._effort, self._gain, box, w.rate_bounds, self.seed)
-            how = self._held, self.solver, search, w.slack_weight.max(axis=1), controlled
-            self._planning = QuadraticPlanning(scenarios, N, self.qp, *how)
-        self.reset()
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Begin an episode."""
 
     def _situation(self, y: Array) -> Situation:
         """Collect what a plan would depend on if y were observed next."""

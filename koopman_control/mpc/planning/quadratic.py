@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.compilation.softening import softened
 from koopman_control.mpc.loop import Loop
@@ -14,7 +13,7 @@ from koopman_control.mpc.planning.condense import Condenser
 from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.planning.merit import Merit
 from koopman_control.mpc.planning.plan import Plan, Situation
-from koopman_control.mpc.planning.response import response_of, with_feedback
+from koopman_control.mpc.planning.response import Response, with_feedback
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.planning.search import Search
 from koopman_control.mpc.planning.sequential import SequentialPlanner
@@ -50,7 +49,7 @@ class QuadraticPlanning:
         solver: Name of the solver.
         search: Where nonlinear roll-outs start from.
         prices: What a violation costs in the relaxed program, per unit and per unit squared.
-        controlled: The model's inputs that are planned, shape (c,).
+        response: What inputs lead to in a linear roll-out; None for other ones.
 
     Attributes:
         planners: That of the problem as stated and, if it has hard rows on outputs, that of the
@@ -66,11 +65,9 @@ class QuadraticPlanning:
         solver: SolverName,
         search: Search,
         prices: tuple[float, float],
-        controlled: Index,
+        response: Response | None,
     ) -> None:
-        self._search, response = search, None
-        if scenarios.rollout == "linear":
-            response = response_of(scenarios, horizon, controlled, free=held is None)
+        self._search = search
 
         def planner_for(program: ParametricQP) -> LinearPlanner | SequentialPlanner:
             stated = condenser = Condenser(program)
