@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC, compiled
+from koopman_control.mpc import KoopmanMPC, compile_qp
 
 cp: Any = cvxpy  # its functions are not declared for type checkers
 Make = Callable[..., LiftedModel]
@@ -19,13 +19,12 @@ Make = Callable[..., LiftedModel]
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Problems that were compiled as a whole, with their inputs and outputs."""
     seen: list[Any] = []
-    compile_qp = compiled.compile_qp
 
     def noted(problem: Any, parameters: Any, variables: Any = ()) -> Any:
         seen.extend([problem] if variables else [])
         return compile_qp(problem, parameters, variables)
 
-    monkeypatch.setattr(compiled, "compile_qp", noted)
+    monkeypatch.setattr("koopman_control.mpc.compiled.compile_qp", noted)
     return seen
 
 
