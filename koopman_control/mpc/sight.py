@@ -93,7 +93,7 @@ class Sight:
         """Take an observation in; whether there is an estimate to plan from."""
         self._estimates = self._estimated(y)
         self.seen = y if only_numbers(y) else np.where(np.isnan(y), self.seen, y)
-        return all(now is not None and now.known for now in self._estimates)
+        return all([now is not None and now.known for now in self._estimates])
 
     def look(self, observation: Any, disturbance: ArrayLike | None, first: bool) -> str:
         """Take in all that is known of the plant; say why, if there is nothing to plan from.
@@ -148,7 +148,7 @@ class Sight:
             known = self._ahead(known)
             forecast = Forecast(forecast.others[self._delay :], forecast.controlled)
         measured = forecast if len(self._layout.measured) else None
-        first, *others = (Start(now.x, now.z, now.offset, measured) for now in known)
+        first, *others = [Start(now.x, now.z, now.offset, measured) for now in known]
         return replace(first, others=tuple(others)) if others else first
 
     def _ahead(self, known: list[Estimate]) -> list[Estimate]:

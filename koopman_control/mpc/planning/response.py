@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -48,7 +49,7 @@ class Response:
     by_known: Array
     n_outputs: int
 
-    @property
+    @cached_property
     def prestabilised(self) -> bool:
         """Whether v are no inputs."""
         return len(self.Phi) > self.n_outputs
