@@ -146,6 +146,15 @@ def test_a_bound_that_cannot_be_kept_yields(linear_model: Make) -> None:
     assert np.abs(mpc.last.inputs).max() <= 0.25 + 1e-9
 
 
+def test_beyond_the_reach_of_its_inputs_a_plant_is_pushed_back(linear_model: Make) -> None:
+    mpc = KoopmanMPC(make_unstable(linear_model, 1.5), N, Q, R)
+    many = mpc.batch(2)
+    for u in (mpc.act([2.0, 0.0, 0.0]), many.act([[2.0, 0.0, 0.0]] * 2)[0]):
+        np.testing.assert_allclose(u, [-0.25, -0.25], atol=1e-6)
+    assert mpc.last is not None
+    assert mpc.last.rung == "solved"
+
+
 def test_one_plan_for_two_unstable_models_is_exact_as_well(linear_model: Make) -> None:
     gains = (G, np.array([[0.2, 0.3], [0.5, 0.0], [0.2, 0.1]]))
     models = [linear_model(plant(1.3), gain, action_bounds=BOX) for gain in gains]

@@ -44,6 +44,8 @@ class LinearPlanner:
         merit: Prices its plans.
         solver: A solver of its own.
         response: What the inputs lead to.
+        rescue: Plans where this one finds nothing. With feedback, that is so beyond the reach of
+            bounded inputs: no plan is good there, but the plain program knows which way to push.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class LinearPlanner:
         merit: Merit,
         solver: Solver,
         response: Response,
+        rescue: LinearPlanner | None = None,
     ) -> None:
         self._scenarios, self.condenser, self._solver = scenarios, condenser, solver
         self.merit, self._shape = merit, (horizon, scenarios.n_outputs)
+        self._rescue = rescue
         self._inputs = (horizon, response.Gamma.shape[1] // horizon)
         self.response = response
         self._program = PreparedProgram(condenser, response.Phi, response.Gamma)
@@ -69,6 +73,8 @@ class LinearPlanner:
         """Begin an episode, or recover from an error: the solver is set up anew."""
         self._solver.forget()
         self._solver.prepare(self._program_at_rest())
+        if self._rescue is not None:
+            self._rescue.reset()
 
     def rehearse(self) -> None:
         """Plan at rest and forget it, so that an episode's first step is like any other."""
@@ -92,6 +98,8 @@ class LinearPlanner:
         vectors = self._program.vectors(moved, at.theta, shift)
         updated = perf_counter()
         solution = self._solution(vectors)
+        if solution.v is None and self._rescue is not None:
+            return self._rescue.plan(at, before)
         times = Times(predicted - start, updated - predicted, perf_counter() - updated)
         return self._planned(at, z, shift, solution, times)
 

@@ -73,12 +73,15 @@ class QuadraticPlanning:
             stated = condenser = Condenser(program)
             if held is not None:
                 condenser = Condenser(program, held)
-            elif response is not None and response.prestabilised:
-                condenser = Condenser(with_feedback(program))
             merit, own = Merit(stated), make_solver(solver)
-            if response is not None:
+            if response is None:
+                return SequentialPlanner(scenarios, condenser, merit, own)
+            if response.plain is None:
                 return LinearPlanner(scenarios, horizon, condenser, merit, own, response)
-            return SequentialPlanner(scenarios, condenser, merit, own)
+            rescue = make_solver(solver)
+            plain = LinearPlanner(scenarios, horizon, condenser, merit, rescue, response.plain)
+            condenser = Condenser(with_feedback(program))
+            return LinearPlanner(scenarios, horizon, condenser, merit, own, response, plain)
 
         twin = softened(qp, *prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]
@@ -98,7 +101,7 @@ class QuadraticPlanning:
         assert isinstance(stated, LinearPlanner)
         every = stated.plans(at, [loop.plan for loop in loops])
         for one, loop, plan in zip(at, loops, every, strict=True):
-            solved = plan.status == "optimal" or len(self.planners) == 1
+            solved = plan.status == "optimal"
             yield ("solved", plan) if solved else self.plan(one, loop.plan, loop.previous)
 
     def reset(self) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -42,17 +41,19 @@ class Response:
         Gamma: Shape (r, N c).
         by_known: Response to all inputs of the model where they are known, shape (r, N m).
         n_outputs: Number of rows N p that are outputs.
+        plain: Where the model is prestabilised, the response without that.
     """
 
     Phi: Array
     Gamma: Array
     by_known: Array
     n_outputs: int
+    plain: Response | None = None
 
-    @cached_property
+    @property
     def prestabilised(self) -> bool:
         """Whether v are no inputs."""
-        return len(self.Phi) > self.n_outputs
+        return self.plain is not None
 
     def shift(self, start: Start) -> Array | None:
         """What a start adds to the rows beside its lifted state, shape (r,); None for nothing."""
@@ -97,7 +98,7 @@ def response_of(scenarios: Scenarios, horizon: int, controlled: Index, free: boo
         return plain
     other = _prestabilised(scenarios, horizon, controlled) if free else None
     if other is not None and _growth(other, horizon).max() <= RELIABLE_GROWTH:
-        return other
+        return replace(other, plain=plain)
     if growth.max() > LARGEST_GROWTH:
         _warn_of_growth(growth, "no feedback prevents it" if free else "inputs are parametrised")
     return plain
