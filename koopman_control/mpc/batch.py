@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from koopman_control.identification import LiftedModel
 from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.quadratic import QuadraticPlanning
+from koopman_control.mpc.situating import Situating
 from koopman_control.mpc.start import Start
 from koopman_control.mpc.statement.targets import NothingAskedError
 
@@ -38,7 +39,7 @@ class BatchMPC:
         self,
         model: LiftedModel,
         planning: QuadraticPlanning,
-        situated: Callable[[Array, Start, Loop], Situation],
+        situated: Situating,
         loops: Sequence[Loop],
     ) -> None:
         self._model, self._planning, self._situated = model, planning, situated

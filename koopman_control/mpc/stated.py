@@ -26,6 +26,7 @@ from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.planning.search import Effort, Search
 from koopman_control.mpc.planning.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
 from koopman_control.mpc.sight import Sight
+from koopman_control.mpc.situating import Situating
 from koopman_control.mpc.solvers import SolverName
 from koopman_control.mpc.start import Start
 from koopman_control.mpc.statement.explanation import Explanation, program_of, reached
@@ -52,6 +53,7 @@ class Stated(ABC):
     _layout: InputLayout
     _scenarios: Scenarios
     _reference: TargetRows
+    _input_reference: TargetRows
     _weights: Weights
     _effort: Effort
     _gain: Array
@@ -206,6 +208,7 @@ class Stated(ABC):
         w, N, scenarios = self._weights, self.horizon, self._scenarios
         controlled, estimator = self._layout.controlled, self._estimator
         self._loop = Loop(w, self._safe)
+        self._situated = Situating(self._reference, self._input_reference, self.parameters)
         self._sight = Sight(
             self.model, self.rollout, estimator, self._layout, self._delay, N, self._safe
         )
@@ -226,10 +229,6 @@ class Stated(ABC):
     def _situation(self, y: Array) -> Situation:
         """Collect what a plan would depend on if y were observed next."""
         return self._situated(y, self._sight.start_at(y), self._loop)
-
-    @abstractmethod
-    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
-        """Collect what a plan depends on, from a start in a loop."""
 
 
 def _sizes(problem: cp.Problem) -> dict[str, int]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.planning.plan import Plan, Situation, Times
+from koopman_control.mpc.solvers import TIME_LIMIT
 from koopman_control.mpc.statement.weights import Weights
 
 Rung = Literal["solved", "softened", "shifted", "safe"]
@@ -20,8 +21,9 @@ class Step:
 
     Args:
         rung: "solved"; "softened" if hard bounds on outputs could not be kept and were broken as
-            little as possible; "shifted" if the previous plan was continued instead; "safe" if
-            there was none, and the safe input was applied.
+            little as possible; "shifted" if the previous plan was continued instead, or time was
+            too short to improve on the best guess; "safe" if there was none, and the safe input
+            was applied.
         plan: The plan.
         situation: What the plan starts from, or None where the observation was of no use.
         weights: Weights and bounds that it was made with.
@@ -38,6 +40,11 @@ class Step:
     def status(self) -> str:
         """The solver's word, or why there was nothing to solve."""
         return self.plan.status
+
+    @property
+    def cut(self) -> bool:
+        """Whether the search for a plan ended at the deadline, with the best found by then."""
+        return self.plan.cut or self.status == TIME_LIMIT
 
     @property
     def inputs(self) -> Array:

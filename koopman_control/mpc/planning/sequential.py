@@ -7,6 +7,7 @@ sequential quadratic programming). Several guesses are treated as one batch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -24,7 +25,7 @@ from koopman_control.mpc.planning.plan import (
     all_finite,
 )
 from koopman_control.mpc.planning.scenarios import Scenarios
-from koopman_control.mpc.solvers import Solution, Solver
+from koopman_control.mpc.solvers import TIME_LIMIT, Solution, Solver
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
 SMALLEST_GAIN = 1e-9  # relative improvement of the cost that is worth another round
@@ -32,9 +33,22 @@ SMALLEST_GAIN = 1e-9  # relative improvement of the cost that is worth another r
 
 @dataclass
 class Work:
-    """What solving took so far: the solver's words, iterations and seconds."""
+    """What solving took so far, and until when it may go on.
 
+    Args:
+        until: Time of the clock.
+        words: What the solver said.
+        status: Its best word in the rounds that were finished.
+        over: Whether time ran out.
+        iterations: The solver's.
+        update: Seconds spent filling in programs.
+        solve: Seconds spent solving them.
+    """
+
+    until: float
     words: list[str] = field(default_factory=list)
+    status: str = TIME_LIMIT
+    over: bool = False
     iterations: int = 0
     update: float = 0.0
     solve: float = 0.0
@@ -43,9 +57,19 @@ class Work:
         """Add a solution and the seconds it took."""
         finite = solution.v is None or all_finite(solution.v)
         self.words.append(solution.status if finite else NOT_FINITE)
+        self.over |= solution.status == TIME_LIMIT
         self.iterations += solution.iterations
         self.update += update
         self.solve += solve
+
+    def late(self) -> bool:
+        """Whether there is no time left."""
+        self.over |= perf_counter() >= self.until
+        return self.over
+
+    def finish_round(self) -> None:
+        """Take the words of a round into account."""
+        self.status = "optimal" if "optimal" in self.words else self.words[0]
 
 
 class SequentialPlanner:
@@ -75,31 +99,45 @@ class SequentialPlanner:
     def rehearse(self) -> None:
         """A first step is so much longer than others that there is nothing to gain."""
 
-    def plan(self, at: Situation, guesses: Array, predicted: Array | None, kept: list[int]) -> Plan:
+    def plan(
+        self,
+        at: Situation,
+        guesses: Array,
+        predicted: Array | None,
+        kept: list[int],
+        until: float = math.inf,
+    ) -> Plan:
         """Improve feasible guesses (S, N, m); round i goes on with the best kept[i] of them.
 
         `predicted` holds the states (S, N, d) that the guesses lead to, or None to compute them.
+        A round that is not finished in time is dropped; without any, the best guess is the plan.
         """
         start = perf_counter()
         U, priced_at = guesses, self.merit.at(at.theta)
         X = self._rolled_out(at, U) if predicted is None else predicted
         Y, cost = self._judged(at, priced_at, U, X)
-        work = Work()
+        work = Work(until)
         for n in kept:
+            if work.late():
+                break
             if n < len(U):
                 best = np.argsort(cost, kind="stable")[:n]
                 U, Y, cost = U[best], Y[best], cost[best]
             U_new = self._solutions(at, U, Y, work)
+            if work.late():
+                break
+            work.finish_round()
             U, Y, cost, gain = self._searched(at, priced_at, U, Y, cost, U_new)
             if gain <= SMALLEST_GAIN:
                 break
         i = int(np.argmin(cost))
-        status = "optimal" if "optimal" in work.words else work.words[0]
+        status = work.status
         if status == "optimal" and not np.isfinite(cost[i]):
             status = NOT_FINITE
         rest = perf_counter() - start - work.update - work.solve
         times = Times(rest, work.update, work.solve)
-        return Plan(U[i], Predicted(Y[i], float(cost[i])), status, work.iterations, times)
+        outcome = Predicted(Y[i], float(cost[i]))
+        return Plan(U[i], outcome, status, work.iterations, times, work.over)
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
         with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
@@ -121,6 +159,8 @@ class SequentialPlanner:
             Gamma = self._scenarios.sensitivities(at.start, Y, U).reshape(S, -1, N * m)
         U_new, instance = U.copy(), self._condenser.instance(at.theta)
         for s in range(S):
+            if work.late():
+                break
             if not (np.isfinite(Gamma[s]).all() and np.isfinite(Y[s]).all()):
                 work.words.append(NOT_FINITE)
                 continue
@@ -128,7 +168,7 @@ class SequentialPlanner:
             free = Y[s].ravel() - Gamma[s] @ U[s].ravel()
             program = self._condenser.condense(instance, free, Gamma[s])
             updated = perf_counter()
-            solution = self._solver.solve(program, matrices_changed=True)
+            solution = self._solver.solve(program, True, work.until - updated)
             work.note(solution, updated - start, perf_counter() - updated)
             if solution.v is not None and all_finite(solution.v):
                 U_new[s] = self._condenser.inputs(solution.v).reshape(N, m)
