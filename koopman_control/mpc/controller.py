@@ -20,6 +20,7 @@ from koopman_control.mpc.planning.search import Effort
 from koopman_control.mpc.solvers import SolverName, checked_solver
 from koopman_control.mpc.stated import Stated
 from koopman_control.mpc.statement.parametrization import Blocks, Knots
+from koopman_control.mpc.statement.pull_back import pull_back
 from koopman_control.mpc.statement.settings import seconds_until, stage_rows
 from koopman_control.mpc.statement.targets import Target, TargetRows
 from koopman_control.mpc.statement.terminal import with_terminal
@@ -102,6 +103,9 @@ class KoopmanMPC(Stated):
             number, one per state (d,), or per step, (N, d) (see `tube_margins`); "auto": for hard
             bounds, what the model's left-out errors stayed below in most cases
             (`LiftedModel.error_quantiles`, where the model has them); False: none. Polytopes too.
+        trust_weight: Price of predicted states beyond the model's training data, per squared
+            distance from their edge in half widths, so that plans are pulled back to known ground;
+            `last.trust` tells how far they leave it. Angles are not priced.
         deadline: Microseconds after which `act` makes do with the best plan found so far, as
             `last.cut` then tells. What cannot be interrupted (a roll-out, a factorisation, an
             estimate) is finished. None: no deadline.
@@ -151,6 +155,7 @@ class KoopmanMPC(Stated):
         input_delay: int = 0,
         measured_inputs: Sequence[int] = (),
         tighten: ArrayLike | Literal["auto", False] = "auto",
+        trust_weight: float = 0.0,
         deadline: float | None = None,
     ) -> None:
         models = checked_models(model, rollout)
@@ -193,7 +198,7 @@ class KoopmanMPC(Stated):
         self._weights = w.for_models(len(models))
         safe = stage_rows("safe_input", safe_input, m, 1)[0]
         self._safe = np.clip(safe, *w.input_bounds[:, 0])
-        self._terms = ()
+        self._terms = pull_back(model, trust_weight)
         self.parameters = Parameters()
         self._assemble()
 
@@ -234,7 +239,8 @@ class KoopmanMPC(Stated):
             rung, plan, at = attempt(self._planning, loop, self._now, start + self._limit)
         loop.apply(rung, plan)
         sight.send(loop.previous)
-        self.last = Step(rung, plan, at, self._weights, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        self.last = Step(rung, plan, at, self._weights, seconds, self.model)
         return loop.previous.copy()
 
     def _now(self) -> Situation:

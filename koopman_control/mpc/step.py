@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from koopman_control.common.arrays import Array
+from koopman_control.identification import LiftedModel
 from koopman_control.mpc.planning.plan import Plan, Situation, Times
 from koopman_control.mpc.solvers import TIME_LIMIT
 from koopman_control.mpc.statement.weights import Weights
@@ -28,6 +29,7 @@ class Step:
         situation: What the plan starts from, or None where the observation was of no use.
         weights: Weights and bounds that it was made with.
         seconds: Duration of the whole step.
+        model: What predicted; the first of several.
     """
 
     rung: Rung
@@ -35,6 +37,7 @@ class Step:
     situation: Situation | None
     weights: Weights
     seconds: float
+    model: LiftedModel
 
     @property
     def status(self) -> str:
@@ -80,6 +83,21 @@ class Step:
     def planned(self) -> bool:
         """Whether there is a prediction, from a program that was solved in this step."""
         return self.rung in ("solved", "softened")
+
+    @property
+    def trust(self) -> float:
+        """How far the prediction can be trusted, in [0, 1].
+
+        1 as long as the state and the predicted ones stay within the model's training data, or
+        where these are not known; 1 / k if they go k times as far; 0 without a prediction.
+        """
+        if self.situation is None or not np.isfinite(self.outputs).all():
+            return 0.0
+        x = self.situation.start.x
+        predicted = self.outputs.reshape(len(self.outputs), -1, len(x))
+        states = np.concatenate([x[None], predicted.reshape(-1, len(x))])
+        with np.errstate(all="ignore"):
+            return float(1.0 / np.maximum(1.0, self.model.distance(states)).max())
 
     @property
     def slack(self) -> Array:
