@@ -12,6 +12,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +27,14 @@ from threadpoolctl import threadpool_limits
 from examples.campaigns.faults import FAULTS, SENSOR, Unreliable, made_unreliable
 from koopman_control.common.arrays import Array
 from koopman_control.evaluation import action_bounds
+from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.tasks import TASKS
 from koopman_control.trajectories.environments import Environment
 
 SHARE = 0.01  # of the steps that go wrong
 ALLOWED_GROWTH = 1.0  # MiB
-WARM_UP = 0.1  # share of the steps after which memory is first looked at
+WARM_UP = 2_000  # steps after which memory is first looked at, or a tenth of all
 
 
 @dataclass
@@ -71,28 +73,35 @@ class Soak:
 
 
 def soaked(mpc: KoopmanMPC, env: Environment, n_steps: int, seed: int) -> Soak:
-    """Run a controller for n steps, over as many episodes as they fill."""
+    """Run a controller for n steps or until Ctrl+C, over as many episodes as they fill."""
+    soak, begun = Soak(np.full(n_steps, np.nan)), 0.0
+    try:
+        for k in track(_steps(mpc, env, soak, seed), "steps", total=n_steps):
+            if k == min(WARM_UP, n_steps // 10):
+                begun = memory()
+    except KeyboardInterrupt:
+        soak.seconds = soak.seconds[: soak.rungs.total()]
+    soak.growth = memory() - begun
+    return soak
+
+
+def _steps(mpc: KoopmanMPC, env: Environment, soak: Soak, seed: int) -> Iterator[int]:
+    """Step after step, some of them with a fault, noted in a soak."""
     rng, solvers = np.random.default_rng(seed), made_unreliable(mpc)
-    bounds, soak = action_bounds(env), Soak(np.full(n_steps, np.nan))
+    low, high = action_bounds(env)
     y = before = _begun(mpc, env, seed)
-    begun = 0.0
-    for k in track(range(n_steps), "steps"):
+    for k in range(len(soak.seconds)):
         fault = str(rng.choice(FAULTS)) if before is not y and rng.random() < SHARE else ""
         soak.faults[fault or "none"] += 1
         given = SENSOR[fault](y, before, rng) if fault in SENSOR else y
         u = _acted(mpc, given, fault, solvers, soak, k)
-        soak.broken += not (
-            np.isfinite(u).all() and (u >= bounds[0]).all() and (u <= bounds[1]).all()
-        )
+        soak.broken += not ((low <= u) & (u <= high)).all()  # NaN is out of bounds too
         after, _, terminated, truncated, _ = env.step(u.astype(env.action_space.dtype))
         y, before = np.asarray(after, dtype=np.float64), y
         if terminated or truncated:
             soak.episodes += 1
             y = before = _begun(mpc, env, seed + soak.episodes)
-        if k == int(WARM_UP * n_steps):
-            begun = memory()
-    soak.growth = memory() - begun
-    return soak
+        yield k
 
 
 def _begun(mpc: KoopmanMPC, env: Environment, seed: int) -> Array:
@@ -131,12 +140,17 @@ def main(
     task: Annotated[str, typer.Argument(help="One of `koopman-control tasks`.")],
     n_steps: Annotated[int, typer.Argument(min=1)] = 1_000_000,
     seed: int = 0,
+    model: Annotated[Path | None, typer.Option(help="Fitted before; learned if not given.")] = None,
 ) -> None:
-    """Soak the controller of a task."""
-    learned = TASKS[task].learn(seed)
-    with closing(TASKS[task].environment()) as env, threadpool_limits(limits=1):
-        with np.errstate(all="ignore"):
-            soak = soaked(learned.controller, env, n_steps, seed)
+    """Soak the controller of a task; Ctrl+C ends it early."""
+    chosen = TASKS[task]
+    fitted = LiftedModel.load(model) if model else chosen.learn(seed).model
+    with (
+        closing(chosen.environment()) as env,
+        threadpool_limits(limits=1),
+        np.errstate(all="ignore"),
+    ):
+        soak = soaked(chosen.controller(fitted), env, n_steps, seed)
     print(f"{task}\n{soak}")
     raise typer.Exit(code=0 if soak.sound else 1)
 

@@ -43,6 +43,20 @@ def test_what_goes_wrong_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the fifth step" in str(found)
 
 
+def test_an_interrupted_soak_tells_what_happened_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    act = KoopmanMPC.act
+
+    def interrupted(mpc: KoopmanMPC, observation: Any) -> Any:
+        if mpc._loop.step == 6:
+            raise KeyboardInterrupt
+        return act(mpc, observation)
+
+    monkeypatch.setattr(KoopmanMPC, "act", interrupted)
+    found = soaked(100)
+    assert len(found.seconds) == found.rungs.total() == 6
+    assert "6 steps in 1 episodes" in str(found)
+
+
 @pytest.mark.slow
 def test_twenty_thousand_steps_with_faults_are_sound() -> None:
     found = soaked(20_000)
