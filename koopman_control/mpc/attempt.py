@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from math import isfinite
 from typing import NamedTuple
 
@@ -38,7 +39,8 @@ def attempt(
         at = situated()
         rung, plan = planning.plan(at, loop.plan, loop.previous, until)
     except Exception as error:  # whatever it is, the loop must go on
-        planning.reset()
+        with suppress(Exception):  # a solver that is out of order may not even forget
+            planning.reset()
         why, at_rest = f"{type(error).__name__}: {error}", isinstance(error, NothingAskedError)
         return Attempt(*loop.fall_back(why, drop_plan=at_rest), at)
     if plan.status == "optimal":

@@ -1,5 +1,6 @@
 """Where a plan leaves the training data, the controller knows, and can be made to stay nearer."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -65,6 +66,12 @@ def test_a_far_target_is_noticed_and_plans_are_pulled_back_to_known_ground() -> 
     assert error_near < 0.6 * error
     assert cost_near < 0.9 * cost  # predictions that hold are worth more than to aim farther
     assert closed_loop(1.2, 1000.0)[2] > 0.99
+
+
+def test_a_controller_with_a_price_travels_to_other_processes() -> None:
+    mpc = KoopmanMPC(model_of_small_motions(), 20, reference=[1.2, 0.0], trust_weight=1.0)
+    copy = pickle.loads(pickle.dumps(mpc))
+    np.testing.assert_allclose(copy.act([0.1, 0.0]), mpc.act([0.1, 0.0]), atol=1e-12)
 
 
 def test_on_known_ground_the_price_changes_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cvxpy as cp
@@ -33,15 +34,29 @@ def pull_back(model: LiftedModel, weight: float) -> tuple[Term, ...]:
             f"trust_weight is {weight}, but the model does not know where its training data lie; "
             "fit it with EDMDc, or bound its states by output_bounds"
         )
-    rows, middle = _present(model)
+    return (Term("penalize", Beyond(*_present(model), weight)),)
 
-    def price(y: cp.Expression, u: cp.Expression, p: Any) -> cp.Expression:
-        along = y @ rows.T + np.tile(middle, (y.shape[0], 1))
+
+@dataclass(frozen=True)
+class Beyond:
+    """The price as a function of y, u and parameters; y along axes is rows y + middle.
+
+    Args:
+        rows: Shape (k, d).
+        middle: Shape (k,).
+        weight: Price.
+    """
+
+    rows: Array
+    middle: Array
+    weight: float
+
+    def __call__(self, y: cp.Expression, u: cp.Expression, p: Any) -> cp.Expression:
+        """State the price of outputs y, shape (N, d)."""
+        along = y @ self.rows.T + np.tile(self.middle, (y.shape[0], 1))
         beyond: cp.Expression = sum_squares(maximum(along - 1.0, -1.0 - along, 0.0))
-        beyond *= weight
+        beyond *= self.weight
         return beyond
-
-    return (Term("penalize", price),)
 
 
 def _present(model: LiftedModel) -> tuple[Array, Array]:
