@@ -131,9 +131,9 @@ def test_guesses_are_rolled_out_until_the_deadline(
     monkeypatch.setattr(Scenarios, "finished", counted)
     settings: dict[str, Any] = {"rollout": "relifted", "first_guesses": 38}
     model = nonlinear_model(bilinear=False)
-    KoopmanMPC(model, 8, deadline=2500.0, **settings).act(START)
+    KoopmanMPC(model, 8, deadline=2500.0 / search.SHARE, **settings).act(START)
     KoopmanMPC(model, 8, **settings).act(START)
-    assert counts == [search.FEW] * 3 + [40]
+    assert counts == [1, search.FEW, search.FEW, 40]
 
 
 def test_hard_bounds_are_not_relaxed_after_the_deadline(

@@ -15,7 +15,8 @@ from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.regulator import Regulator
 
-FEW = 8  # guesses between two looks at the clock
+FEW = 4  # guesses between two looks at the clock
+SHARE = 0.3  # of the time left that may go into guesses
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,15 @@ class Search:
     def _finished(
         self, at: Situation, plans: Array, heads: Index, regulator: Regulator, until: float
     ) -> tuple[Array, Array]:
-        """Let the regulator take plans over; with a deadline, a few at a time."""
-        few = len(plans) if math.isinf(until) else FEW
-        parts = []
-        for first in range(0, len(plans), few):
+        """Let the regulator take plans over; with a deadline, for a share of the time left."""
+        now = perf_counter()
+        until = now + SHARE * (until - now)
+        ends = [*range(1, len(plans), FEW), len(plans)] if math.isfinite(until) else [len(plans)]
+        parts, first = [], 0
+        for end in ends:
             if first and perf_counter() >= until:
                 break
-            own = slice(first, first + few)
+            own, first = slice(first, end), end
             parts.append(self._scenarios.finished(at.start, plans[own], heads[own], regulator))
         if len(parts) == 1:
             return parts[0]

@@ -29,6 +29,7 @@ from koopman_control.mpc.solvers import TIME_LIMIT, Solution, Solver
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
 SMALLEST_GAIN = 1e-9  # relative improvement of the cost that is worth another round
+RELAXED = 0.9  # by which the pace is doubted after a search that was cut
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Work:
         words: What the solver said.
         status: Its best word in the rounds that were finished.
         over: Whether time ran out.
+        cut: Whether the search was shortened, for lack of time.
         iterations: The solver's.
         update: Seconds spent filling in programs.
         solve: Seconds spent solving them.
@@ -49,6 +51,7 @@ class Work:
     words: list[str] = field(default_factory=list)
     status: str = TIME_LIMIT
     over: bool = False
+    cut: bool = False
     iterations: int = 0
     update: float = 0.0
     solve: float = 0.0
@@ -65,7 +68,17 @@ class Work:
     def late(self) -> bool:
         """Whether there is no time left."""
         self.over |= perf_counter() >= self.until
+        self.cut |= self.over
         return self.over
+
+    def affordable(self, wanted: int, pace: float) -> int:
+        """How many guesses a round can go on with, at so many seconds for each."""
+        if self.late():
+            return 0
+        left = self.until - perf_counter()
+        n = wanted if left >= wanted * pace else int(left / pace)
+        self.cut |= n < wanted
+        return n
 
     def finish_round(self) -> None:
         """Take the words of a round into account."""
@@ -91,6 +104,7 @@ class SequentialPlanner:
     ) -> None:
         self._scenarios, self._condenser = scenarios, condenser
         self.merit, self._solver = merit, solver
+        self._pace = 0.0  # seconds that a guess took in the latest round
 
     def reset(self) -> None:
         """Begin an episode."""
@@ -117,9 +131,11 @@ class SequentialPlanner:
         X = self._rolled_out(at, U) if predicted is None else predicted
         Y, cost = self._judged(at, priced_at, U, X)
         work = Work(until)
-        for n in kept:
-            if work.late():
+        for wanted in kept:
+            n = work.affordable(wanted, self._pace)
+            if not n:
                 break
+            began = perf_counter()
             if n < len(U):
                 best = np.argsort(cost, kind="stable")[:n]
                 U, Y, cost = U[best], Y[best], cost[best]
@@ -128,6 +144,7 @@ class SequentialPlanner:
                 break
             work.finish_round()
             U, Y, cost, gain = self._searched(at, priced_at, U, Y, cost, U_new)
+            self._pace = (perf_counter() - began) / len(U)
             if gain <= SMALLEST_GAIN:
                 break
         i = int(np.argmin(cost))
@@ -137,7 +154,8 @@ class SequentialPlanner:
         rest = perf_counter() - start - work.update - work.solve
         times = Times(rest, work.update, work.solve)
         outcome = Predicted(Y[i], float(cost[i]))
-        return Plan(U[i], outcome, status, work.iterations, times, work.over)
+        self._pace *= RELAXED if work.cut else 1.0
+        return Plan(U[i], outcome, status, work.iterations, times, work.cut)
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
         with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
