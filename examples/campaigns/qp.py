@@ -23,7 +23,8 @@ import typer
 from rich.progress import Progress
 from threadpoolctl import threadpool_limits
 
-from examples.campaigns.problems import AGREED, BOTH_INFEASIBLE, UNDECIDED, Kind, Subject
+from examples.campaigns.kinds import Kind
+from examples.campaigns.problems import AGREED, BOTH_INFEASIBLE, UNDECIDED, Subject
 from koopman_control.common.files import write_text_atomically
 from koopman_control.evaluation import package_versions
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.campaigns import qp
-from examples.campaigns.problems import Kind, Subject
+from examples.campaigns.kinds import Kind
+from examples.campaigns.problems import Subject
 
 KINDS = st.builds(
     lambda n_more, **sizes: Kind(n=sizes["d"] + n_more, **sizes),
