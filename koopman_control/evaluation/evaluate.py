@@ -4,6 +4,7 @@ An episode depends on its seed alone (the controller is reset before each), so t
 same for any number of workers. Only step times differ from run to run.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -149,6 +150,7 @@ def _summary(
         lengths=lengths,
         act_seconds=np.concatenate([episode.act_seconds for episode in light]),
         fallback_share=float(sum(episode.fallbacks.sum() for episode in light) / lengths.sum()),
+        rungs=dict(sum((Counter(episode.rungs) for episode in light), Counter[str]())),
         violations={
             "steps": sum(episode.violation_steps for episode in light),
             "total": float(np.sum(reported)) if reported else None,

@@ -24,6 +24,7 @@ from koopman_control.mpc.planning.search import Effort, Search
 from koopman_control.mpc.planning.through_cvxpy import CvxpyPlanning
 from koopman_control.mpc.rehearsal import rehearse
 from koopman_control.mpc.sight import Sight
+from koopman_control.mpc.situating import Situating
 from koopman_control.mpc.solvers import SolverName
 from koopman_control.mpc.statement.parametrization import Blocks, Knots
 from koopman_control.mpc.statement.problem import TrackingProblem
@@ -61,6 +62,7 @@ class Compiled(ABC):
     _sight: Sight
     _terms: tuple[Term, ...]
     _loop: Loop
+    _situated: Situating
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy what is needed to act, compiled; the rest is made again when asked for."""
@@ -98,6 +100,7 @@ class Compiled(ABC):
         """Set up what is carried from step to step."""
         w, N, models = self._weights, self.horizon, self._scenarios.models
         self._loop = Loop(w, self._safe)
+        self._situated = Situating(self._reference, self._input_reference, self.parameters)
         self._sight = Sight(
             models, self.rollout, self._estimators, self._layout, self._delay, N, self._safe
         )
@@ -149,10 +152,11 @@ class Compiled(ABC):
         """Warm up all that a step runs through, but for functions of the user."""
         if not isinstance(self._planning, QuadraticPlanning) or self.rollout != "linear":
             return
-        asked = self._reference, self._input_reference
-        self._reference, self._input_reference = (target.at_rest() for target in asked)
+        asked = self._situated
+        targets = self._reference.at_rest(), self._input_reference.at_rest()
+        self._situated = Situating(*targets, self.parameters)
         rehearse(self.act, np.zeros(self.model.coordinates.n_observations))
-        self._reference, self._input_reference = asked
+        self._situated = asked
         self.reset()
 
     @abstractmethod

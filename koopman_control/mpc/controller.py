@@ -11,25 +11,25 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.mpc.attempt import Attempt, attempt
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
-from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.scenarios import Scenarios, checked_models
 from koopman_control.mpc.planning.search import Effort
-from koopman_control.mpc.solvers import SOLVERS, SolverName
-from koopman_control.mpc.start import Start
+from koopman_control.mpc.solvers import SolverName, checked_solver
 from koopman_control.mpc.stated import Stated
 from koopman_control.mpc.statement.parametrization import Blocks, Knots
-from koopman_control.mpc.statement.settings import stage_rows
-from koopman_control.mpc.statement.targets import NothingAskedError, Target, TargetRows
+from koopman_control.mpc.statement.pull_back import pull_back
+from koopman_control.mpc.statement.settings import seconds_until, stage_rows
+from koopman_control.mpc.statement.targets import Target, TargetRows
 from koopman_control.mpc.statement.terminal import with_terminal
 from koopman_control.mpc.statement.terminal_set import with_terminal_set
 from koopman_control.mpc.statement.terms import Parameters
 from koopman_control.mpc.statement.tightening import tightened
 from koopman_control.mpc.statement.tube import Tube
 from koopman_control.mpc.statement.weights import Bounds, Costs, weights_for
-from koopman_control.mpc.step import Rung, Step
+from koopman_control.mpc.step import Step
 
 
 class KoopmanMPC(Stated):
@@ -111,6 +111,12 @@ class KoopmanMPC(Stated):
             input bounds, too; "auto": for hard
             bounds, what the model's left-out errors stayed below in most cases
             (`LiftedModel.error_quantiles`, where the model has them); False: none. Polytopes too.
+        trust_weight: Price of predicted states beyond the model's training data, per squared
+            distance from their edge in half widths, so that plans are pulled back to known ground;
+            `last.trust` tells how far they leave it. Angles are not priced.
+        deadline: Microseconds after which `act` makes do with the best plan found so far, as
+            `last.cut` then tells. What cannot be interrupted (a roll-out, a factorisation, an
+            estimate) is finished. None: no deadline.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
@@ -158,12 +164,12 @@ class KoopmanMPC(Stated):
         input_delay: int = 0,
         measured_inputs: Sequence[int] = (),
         tighten: ArrayLike | Tube | Literal["auto", False] = "auto",
+        trust_weight: float = 0.0,
+        deadline: float | None = None,
     ) -> None:
         models = checked_models(model, rollout)
         model = models[0]
-        if solver not in (*SOLVERS, "cvxpy"):
-            expected = ", ".join([*SOLVERS, "cvxpy"])
-            raise ValueError(f"solver is {solver!r}; expected one of {expected}")
+        self._limit = seconds_until(deadline, checked_solver(solver))
         self.model, self.rollout, self.seed, self.solver = model, rollout, seed, solver
         self.horizon = N = positive_int("horizon", horizon)
         self.inputs = inputs
@@ -191,7 +197,7 @@ class KoopmanMPC(Stated):
         self._weights = w.for_models(len(models))
         safe = stage_rows("safe_input", safe_input, m, 1)[0]
         self._safe = np.clip(safe, *w.input_bounds[:, 0])
-        self._terms = ()
+        self._terms = pull_back(model, trust_weight)
         self.parameters = Parameters()
         self._assemble()
         self.reset()
@@ -202,6 +208,9 @@ class KoopmanMPC(Stated):
 
     def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
         """Return the action for an observation.
+
+        There is no clock: every call is one step. For a step without an observation call it with
+        None; after a jump of many, `reset`.
 
         Args:
             observation: Shape (p,).
@@ -218,29 +227,18 @@ class KoopmanMPC(Stated):
                 is no array of the right shape.
         """
         start = time.perf_counter()
-        self._planned_at: Situation | None = None
-        trouble = self._sight.look(observation, disturbance, first=not self._loop.step)
-        rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
-        self._loop.apply(rung, plan)
-        self._sight.send(self._loop.previous)
-        self.last = Step(rung, plan, self._planned_at, self._weights, time.perf_counter() - start)
-        return self._loop.previous.copy()
+        loop, sight = self._loop, self._sight
+        trouble = sight.look(observation, disturbance, first=not loop.step)
+        if trouble:
+            rung, plan, at = Attempt(*loop.fall_back(trouble), None)
+        else:
+            rung, plan, at = attempt(self._planning, loop, self._now, start + self._limit)
+        loop.apply(rung, plan)
+        sight.send(loop.previous)
+        seconds = time.perf_counter() - start
+        self.last = Step(rung, plan, at, self._weights, seconds, self.model)
+        return loop.previous.copy()
 
-    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
-        """Collect what a plan depends on, from a start in a loop."""
-        step, previous = loop.step, loop.previous
-        reference, inputs = self._reference(y, step), self._input_reference(y, step)
-        own = self.parameters.theta()
-        theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
-        return Situation(start, reference, inputs, theta)
-
-    def _attempt(self) -> tuple[Rung, Plan]:
-        """Plan, or else fall back and say why."""
-        try:
-            at = self._planned_at = self._situated(self._sight.seen, self._sight.start, self._loop)
-            rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
-        except Exception as error:  # whatever it is, the loop must go on
-            self._planning.reset()
-            why, at_rest = f"{type(error).__name__}: {error}", isinstance(error, NothingAskedError)
-            return self._loop.fall_back(why, drop_plan=at_rest)
-        return (rung, plan) if plan.status == "optimal" else self._loop.fall_back(plan.status)
+    def _now(self) -> Situation:
+        """Collect what a plan depends on at this step."""
+        return self._situated(self._sight.seen, self._sight.start, self._loop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Self
 
 import cvxpy as cp
@@ -13,7 +12,6 @@ from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.compiled import Compiled
 from koopman_control.mpc.estimation import History
-from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.quadratic import QuadraticPlanning
@@ -154,7 +152,3 @@ class Stated(Compiled):
     def _situation(self, y: Array) -> Situation:
         """Collect what a plan would depend on if y were observed next."""
         return self._situated(y, self._sight.start_at(y), self._loop)
-
-    @abstractmethod
-    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
-        """Collect what a plan depends on, from a start in a loop."""

@@ -76,6 +76,19 @@ def test_a_failed_solver_continues_the_plan_and_recovers(
     assert_allowed(u, before)
 
 
+def test_a_solver_that_cannot_even_be_reset_does_no_harm(
+    mpc: KoopmanMPC, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mpc.act([0.9, -0.5])
+    with monkeypatch.context() as broken:
+        for method in ("solve", "forget", "prepare"):
+            broken.setattr(DaqpSolver, method, raising)
+        mpc.act([0.9, -0.5])
+        assert last(mpc) == ("shifted", True)
+    mpc.act([0.9, -0.5])
+    assert last(mpc) == ("solved", False)
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 def test_without_a_plan_the_safe_input_is_applied(
     mpc: KoopmanMPC, failure: Callable[..., Solution], monkeypatch: pytest.MonkeyPatch

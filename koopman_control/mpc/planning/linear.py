@@ -5,6 +5,7 @@ What a plan leads to is computed only if somebody asks for it; the next step doe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -28,7 +29,7 @@ from koopman_control.mpc.planning.prepared import PreparedProgram, Vectors
 from koopman_control.mpc.planning.response import Response
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.planning.unbounded import Unbounded
-from koopman_control.mpc.solvers import Solution, Solver
+from koopman_control.mpc.solvers import TIME_LIMIT, Solution, Solver
 from koopman_control.mpc.start import Start
 
 
@@ -87,17 +88,17 @@ class LinearPlanner:
         theta = np.zeros(self.condenser.n_parameters)
         return self._program(self._program.vectors(nowhere, theta))
 
-    def plan(self, at: Situation, before: Array | None) -> Plan:
-        """Solve for the inputs; the plan before (N, m) says which turn of an angle is near."""
+    def plan(self, at: Situation, before: Array | None, until: float = math.inf) -> Plan:
+        """Solve for the inputs by a time; the plan before (N, m) tells the turns of angles."""
         start = perf_counter()
         z = self._scenarios.lifted(at.start)
         moved, shift = self._program.moved(z), self._shift(at, z, before)
         predicted = perf_counter()
         vectors = self._program.vectors(moved, at.theta, shift)
         updated = perf_counter()
-        solution = self._solution(vectors)
+        solution = self._solution(vectors, until - updated)
         if solution.v is None and self._rescue is not None:
-            return self._rescue.plan(at, before)
+            return self._rescue.plan(at, before, until)
         times = Times(predicted - start, updated - predicted, perf_counter() - updated)
         return self._planned(at, z, shift, solution, times)
 
@@ -127,10 +128,12 @@ class LinearPlanner:
         shift = self.response.shift(at.start)
         return self._turned(at, z, shift, before) if self._scenarios.has_angles else shift
 
-    def _solution(self, at: Vectors) -> Solution:
+    def _solution(self, at: Vectors, seconds: float = math.inf) -> Solution:
         if not all_finite(at.f):
             return Solution(None, NOT_FINITE, 0)
-        return self._solver.solve(self._program(at), matrices_changed=False)
+        if seconds <= 0.0:
+            return Solution(None, TIME_LIMIT, 0)
+        return self._solver.solve(self._program(at), False, seconds)
 
     def _planned(
         self, at: Situation, z: Array, shift: Array | None, solution: Solution, times: Times

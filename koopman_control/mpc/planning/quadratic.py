@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from koopman_control.mpc.planning.response import Response, with_feedback
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.planning.search import Search
 from koopman_control.mpc.planning.sequential import SequentialPlanner
-from koopman_control.mpc.solvers import SolverName, make_solver
+from koopman_control.mpc.solvers import TIME_LIMIT, SolverName, make_solver
 
 Outcome = tuple[Literal["solved", "softened"], Plan]
 
@@ -26,8 +27,13 @@ Outcome = tuple[Literal["solved", "softened"], Plan]
 class Planning(Protocol):
     """Plans step after step, warm-started by the one before."""
 
-    def plan(self, at: Situation, before: Array | None, previous: Array) -> Outcome:
-        """Plan, given the plan (N, m) of the step before, if any, and the last input (m,)."""
+    def plan(
+        self, at: Situation, before: Array | None, previous: Array, until: float = math.inf
+    ) -> Outcome:
+        """Plan, given the plan (N, m) of the step before, if any, and the last input (m,).
+
+        `until` is the time of `time.perf_counter` at which to return the best found so far.
+        """
 
     def reset(self) -> None:
         """Begin an episode, or recover from an error."""
@@ -87,12 +93,14 @@ class QuadraticPlanning:
         twin = softened(qp, *prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]
 
-    def plan(self, at: Situation, before: Array | None, previous: Array) -> Outcome:
-        """Plan for a situation."""
+    def plan(
+        self, at: Situation, before: Array | None, previous: Array, until: float = math.inf
+    ) -> Outcome:
+        """Plan for a situation, by a time of `time.perf_counter`."""
         stated, *relaxed = self.planners
-        start = self._start(at, before, previous)
+        start = self._start(at, before, previous, until)
         plan = stated.plan(at, *start)
-        if plan.status == "optimal" or not relaxed:
+        if plan.status in ("optimal", TIME_LIMIT) or not relaxed:
             return "solved", plan
         return "softened", relaxed[0].plan(at, *start)
 
@@ -113,8 +121,10 @@ class QuadraticPlanning:
         for planner in reversed(self.planners):  # the one as stated, which comes first, last
             planner.rehearse()
 
-    def _start(self, at: Situation, before: Array | None, previous: Array) -> tuple[Any, ...]:
+    def _start(
+        self, at: Situation, before: Array | None, previous: Array, until: float
+    ) -> tuple[Any, ...]:
         """What the planner starts from, besides the situation."""
         if isinstance(self.planners[0], LinearPlanner):
-            return (before,)
-        return self._search.start(at, before, previous)
+            return before, until
+        return *self._search.start(at, before, previous, until), until
