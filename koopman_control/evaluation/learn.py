@@ -146,7 +146,7 @@ def learn(
             on_step=counted,
         )
 
-    with threadpool_limits(limits=1), _carrying(data):
+    with threadpool_limits(limits=1), carrying(data):
         data.extend(more(signal, edges[0], int(seeds[0])))
         best, record = _first_fit(estimator, data)
         history = [record]
@@ -177,7 +177,7 @@ def _edges(n_steps: int, first_steps: int | None, n_rounds: int) -> list[int]:
 
 
 @contextmanager
-def _carrying(data: list[Trajectory]) -> Iterator[None]:
+def carrying(data: list[Trajectory]) -> Iterator[None]:
     """Let an interruption or a failure of the environment carry what was collected before it."""
     try:
         yield
