@@ -26,7 +26,7 @@ def descent(observation: Array) -> tuple[float, float, float, float] | None:
 # cuts the engines at touch-down, and is pulled to the middle by 0.9 x, not 0.5 x. The legs stand
 # 0.1 from the middle of the lander and the pad ends at 0.2; with 0.5 x, 4 % of the landers stood
 # down with one leg beside it, and slid off. (These numbers, the horizon and the excitation were
-# tuned on some 10,000 simulated landings with other seeds.) The engines have dead zones: the main
+# tuned on some 20,000 simulated landings with other seeds.) The engines have dead zones: the main
 # one gives nothing below 0, and (1 + u) / 2 above; the side ones act beyond 0.5 only. Excitation
 # between the ends of the box alone shows exactly that line; uniform inputs blur it, and the bias
 # they leave needs an observer. Touching the ground stops the lander at once; a few per cent of such
