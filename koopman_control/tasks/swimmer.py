@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from koopman_control.common import Array
+from koopman_control.common import Array, PathLike
 from koopman_control.evaluation import Learned
 from koopman_control.evaluation.learn import carrying
 from koopman_control.identification import LiftedModel
@@ -41,14 +42,21 @@ def gait(amplitude: float, period: float, lag: float) -> Array:
 class SwimmingTask(Task):
     """Learns how the joints move, then which wave swims best: `first_steps`, then the others."""
 
-    def learn(self, seed: int = 0, on_step: Callable[[int], None] | None = None) -> Learned:
+    def learn(
+        self,
+        seed: int = 0,
+        on_step: Callable[[int], None] | None = None,
+        checkpoint: PathLike | None = None,
+    ) -> Learned:
         """Learn a model and a wave; every step of the trials counts among the `n_steps`."""
         start = time.perf_counter()
         n_first = min(self.first_steps, self.n_steps)
-        joints = super(SwimmingTask, replace(self, n_steps=n_first)).learn(seed, on_step)
+        joints = super(SwimmingTask, replace(self, n_steps=n_first)).learn(
+            seed, on_step, checkpoint
+        )
         data = list(joints.data)
         with carrying(data):
-            wave = self._searched(joints.model, data, np.random.default_rng(seed), on_step)
+            wave = self._searched(joints.model, data, seed, on_step, checkpoint)
         controller = self._swimming(wave).controller(joints.model)
         seconds = time.perf_counter() - start
         return replace(joints, controller=controller, data=data, seconds=seconds)
@@ -57,14 +65,17 @@ class SwimmingTask(Task):
         self,
         model: LiftedModel,
         data: list[Trajectory],
-        rng: np.random.Generator,
+        seed: int,
         on_step: Callable[[int], None] | None,
+        checkpoint: PathLike | None,
     ) -> Array:
         """Return the fastest wave of the trials, which are appended to the data."""
+        rng = np.random.default_rng(seed)
         waves: list[Array] = []
         speeds: list[float] = []
         with closing(self.environment()) as env:
             while left := self.n_steps - total_steps(data):
+                name = f"trial-{len(waves)}"
                 waves.append(next_wave(np.array(waves), np.array(speeds), rng))
                 trial = collect(
                     env,
@@ -72,6 +83,7 @@ class SwimmingTask(Task):
                     n_steps=min(TRIAL, left),
                     seed=int(rng.integers(2**31)),
                     on_step=_counting_from(total_steps(data), on_step),
+                    checkpoint=None if checkpoint is None else Path(checkpoint) / name,
                 )
                 data.extend(trial)
                 speeds.append(float(np.mean([run.rewards for run in trial])))

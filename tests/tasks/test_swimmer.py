@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from koopman_control.tasks.swimmer import (
     gait,
     next_wave,
 )
-from koopman_control.trajectories import total_steps
+from koopman_control.trajectories import CollectionInterrupted, total_steps
 
 SMALL = replace(SWIMMER, n_steps=1150, first_steps=500, n_features=(10,))
 
@@ -50,6 +51,19 @@ def test_every_step_of_the_trials_counts_and_the_fastest_wave_is_kept() -> None:
     begin_episode(learned.controller, 0)
     played = [learned.controller.act(y) for y in best.observations[:20]]
     np.testing.assert_allclose(played, best.actions[:20], atol=1e-6)
+
+
+def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
+    def stop(steps: int) -> None:
+        if steps == 800:
+            raise KeyboardInterrupt
+
+    with pytest.raises(CollectionInterrupted) as caught:
+        SMALL.learn(seed=5, on_step=stop, checkpoint=tmp_path)
+    assert total_steps(caught.value.trajectories) == 800
+    resumed = SMALL.learn(seed=5, checkpoint=tmp_path)
+    for again, once in zip(resumed.data, SMALL.learn(seed=5).data, strict=True):
+        np.testing.assert_array_equal(again.observations, once.observations)
 
 
 @pytest.mark.slow
