@@ -28,10 +28,10 @@ def descent(observation: Array) -> tuple[float, float, float, float] | None:
 # down with one leg beside it, and slid off. (These numbers, the horizon and the excitation were
 # tuned on some 20,000 simulated landings with other seeds.) The engines have dead zones: the main
 # one gives nothing below 0, and (1 + u) / 2 above; the side ones act beyond 0.5 only. Excitation
-# between the ends of the box alone shows exactly that line; uniform inputs blur it, and the bias
-# they leave needs an observer. Touching the ground stops the lander at once; a few per cent of such
-# samples spoil gravity in the model, so episodes of data are broken off above it. A horizon of 10
-# lost single landings, one of 6 as many as 8 %.
+# between the ends of the box alone shows exactly that line; uniform inputs blur it (single
+# landings lost), and an observer of the bias lost 4 %. Touching the ground stops the
+# lander at once; a few per cent of such samples spoil gravity in the model, so episodes of
+# data are broken off above it. A horizon of 10 lost single landings, one of 6 as many as 8 %.
 LUNAR_LANDER = Task(
     env_id="LunarLanderContinuous-v3",
     summary="set a lander down on its pad with little fuel",
