@@ -29,7 +29,8 @@ def of_no_use(observation: Array) -> bool:
 # other's data fell to a half or less (rate: 0.048 to 0.023 rad/s in the median, 0.30 to 0.12 at the
 # 90 % quantile), and on seed 20 the cost over 12 episodes was 36.7, 41.9 at worst (true model: 30.2
 # and 33.6). What follows was found before, with sampled features of speed, angle and rate. Six
-# rounds of 100 show more swings and less holding still: costs were 36, 34, 40, 39 and 41 on learning seeds 10 to 14, single episodes up to 67; the optimum with the true model is about 30.
+# rounds of 100 show more swings and less holding still: costs were 36, 34, 40, 39, 41 on learning
+# seeds 10 to 14, single episodes up to 67; the optimum with the true model is about 30.
 # Nothing tried was better on all seeds: twelve rounds (39, -, 35, 43, 39), also with predictions
 # judged over 10 steps (40, 45, 35 on seeds 12 to 14), also with noise (41 on seed 12). Cosine and
 # sine as states, with the environment's own cost, lost whole episodes (168, 96 on seeds 10, 11).
