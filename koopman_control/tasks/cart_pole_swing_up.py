@@ -25,9 +25,9 @@ def of_no_use(observation: Array) -> bool:
 # before. Where the cart is makes no difference to how it moves, and features that see it anyway
 # take it for something: with them and three rounds of 200 steps, learning seed 11 gave a cost of
 # 181, without 41. How fast it goes matters by friction alone, which the quadratic features beside
-# the sampled ones tell: from the data of learning seeds 20 and 21, errors 10 steps ahead on the
-# other's data fell to a half or less (rate: 0.048 to 0.023 rad/s in the median, 0.30 to 0.12 at the
-# 90 % quantile), and on seed 20 the cost over 12 episodes was 36.7, 41.9 at worst (true model: 30.2
+# the sampled ones tell: from the data of learning seeds 20 and 21, the rate's error 10 steps ahead on
+# the other's data fell to a half (0.048 to 0.023 rad/s in the median, 0.30 to 0.12 at the 90 %
+# quantile), and on seed 20 the cost over 12 episodes was 36.7, 41.9 at worst (true model: 30.2
 # and 33.6). What follows was found before, with sampled features of speed, angle and rate. Six
 # rounds of 100 show more swings and less holding still: costs were 36, 34, 40, 39, 41 on learning
 # seeds 10 to 14, single episodes up to 67; the optimum with the true model is about 30.
