@@ -24,8 +24,8 @@ def of_no_use(observation: Array) -> bool:
 # Random forces push the cart against a buffer in a second or two; episodes of data are broken off
 # before. Where the cart is makes no difference to how it moves, and features that see it anyway
 # take it for something: with them and three rounds of 200 steps, learning seed 11 gave a cost of
-# 181, without 41. How fast it goes matters by friction alone, which the quadratic features beside
-# the sampled ones tell: from the data of learning seeds 20 and 21, the rate's error 10 steps ahead on
+# 181, without 41. Speed matters by friction alone, which the quadratic features beside
+# the sampled ones tell: from the data of learning seeds 20 and 21, the rate's error in 10 steps on
 # the other's data fell to a half (0.048 to 0.023 rad/s in the median, 0.30 to 0.12 at the 90 %
 # quantile), and on seed 20 the cost over 12 episodes was 36.7, 41.9 at worst (true model: 30.2
 # and 33.6). What follows was found before, with sampled features of speed, angle and rate. Six
