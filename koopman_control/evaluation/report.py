@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from koopman_control.common.contents import list_contents
 from koopman_control.common.files import (
     PathLike,
     ensure_writable_folder,
@@ -62,6 +63,9 @@ def write_report(
 ) -> Path:
     """Write report.html, metrics.json and one PNG per figure into a folder.
 
+    A list of all files in the folder with their checksums, contents.json, comes last; see
+    `koopman_control.common.check_contents`.
+
     Args:
         folder: Where to; made if it is not there.
         metrics: The metrics of the run, under the names of metrics.json. `references` is filled
@@ -88,6 +92,7 @@ def write_report(
     write_text_atomically(target / "metrics.json", metrics_json(complete))
     page = target / "report.html"
     write_text_atomically(page, _page(plain(complete), pictures, title, given))
+    list_contents(target, plain(complete.get("settings", {})))
     return page
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from koopman_control.common import Array
+from koopman_control.common import Array, PathLike
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
@@ -127,7 +127,12 @@ class Task:
             **self.mpc,
         )
 
-    def learn(self, seed: int = 0, on_step: Callable[[int], None] | None = None) -> Learned:
+    def learn(
+        self,
+        seed: int = 0,
+        on_step: Callable[[int], None] | None = None,
+        checkpoint: PathLike | None = None,
+    ) -> Learned:
         """Learn a controller with this task's budget; see `koopman_control.learn`."""
         with closing(self.environment()) as env:
             return learn(
@@ -142,6 +147,7 @@ class Task:
                 until=self.until,
                 seed=seed,
                 on_step=on_step,
+                checkpoint=checkpoint,
             )
 
 
