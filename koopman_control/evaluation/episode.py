@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
 from koopman_control.common.protocols import Controller, begin_episode
-from koopman_control.trajectories.environments import Environment, require_continuous
+from koopman_control.trajectories.environments import (
+    Environment,
+    VectorEnvironment,
+    require_continuous,
+)
 
 LONGEST_EPISODE = 100_000  # steps after which an episode counts as one that never ends
 
@@ -53,7 +57,7 @@ class Episode:
         return len(self.rewards)
 
 
-def action_bounds(env: Environment) -> Array:
+def action_bounds(env: Environment | VectorEnvironment) -> Array:
     """Return the action box of an environment, shape (2, m): lowest values, then highest.
 
     Raises:

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.compilation.softening import softened
 from koopman_control.mpc.planning.condense import Condenser
 from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.planning.merit import Merit
 from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.response import Response, with_feedback
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.planning.search import Search
 from koopman_control.mpc.planning.sequential import SequentialPlanner
@@ -50,7 +50,7 @@ class QuadraticPlanning:
         solver: Name of the solver.
         search: Where nonlinear roll-outs start from.
         prices: What a violation costs in the relaxed program, per unit and per unit squared.
-        controlled: The model's inputs that are planned, shape (c,).
+        response: What inputs lead to in a linear roll-out; None for other ones.
 
     Attributes:
         planners: That of the problem as stated and, if it has hard rows on outputs, that of the
@@ -66,7 +66,7 @@ class QuadraticPlanning:
         solver: SolverName,
         search: Search,
         prices: tuple[float, float],
-        controlled: Index,
+        response: Response | None,
     ) -> None:
         self._search = search
 
@@ -75,9 +75,14 @@ class QuadraticPlanning:
             if held is not None:
                 condenser = Condenser(program, held)
             merit, own = Merit(stated), make_solver(solver)
-            if scenarios.rollout == "linear":
-                return LinearPlanner(scenarios, horizon, condenser, merit, own, controlled)
-            return SequentialPlanner(scenarios, condenser, merit, own)
+            if response is None:
+                return SequentialPlanner(scenarios, condenser, merit, own)
+            if response.plain is None:
+                return LinearPlanner(scenarios, horizon, condenser, merit, own, response)
+            rescue = make_solver(solver)
+            plain = LinearPlanner(scenarios, horizon, condenser, merit, rescue, response.plain)
+            condenser = Condenser(with_feedback(program))
+            return LinearPlanner(scenarios, horizon, condenser, merit, own, response, plain)
 
         twin = softened(qp, *prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]

@@ -58,7 +58,7 @@ class SequentialPlanner:
         merit: Merit,
         solver: Solver,
     ) -> None:
-        self._scenarios, self._condenser = scenarios, condenser
+        self._scenarios, self.condenser = scenarios, condenser
         self.merit, self._solver = merit, solver
 
     def reset(self) -> None:
@@ -112,19 +112,19 @@ class SequentialPlanner:
         S, N, m = U.shape
         with np.errstate(all="ignore"):
             Gamma = self._scenarios.sensitivities(at.start, Y, U).reshape(S, -1, N * m)
-        U_new, instance = U.copy(), self._condenser.instance(at.theta)
+        U_new, instance = U.copy(), self.condenser.instance(at.theta)
         for s in range(S):
             if not (np.isfinite(Gamma[s]).all() and np.isfinite(Y[s]).all()):
                 work.words.append(NOT_FINITE)
                 continue
             start = perf_counter()
             free = Y[s].ravel() - Gamma[s] @ U[s].ravel()
-            program = self._condenser.condense(instance, free, Gamma[s])
+            program = self.condenser.condense(instance, free, Gamma[s])
             updated = perf_counter()
             solution = self._solver.solve(program, matrices_changed=True)
             work.note(solution, updated - start, perf_counter() - updated)
             if solution.v is not None and all_finite(solution.v):
-                U_new[s] = self._condenser.inputs(solution.v).reshape(N, m)
+                U_new[s] = self.condenser.inputs(solution.v).reshape(N, m)
         return U_new
 
     def _searched(
