@@ -13,7 +13,7 @@ from dataclasses import is_dataclass
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
-from koopman_control.common.kinds import fits, has_choices, in_words
+from koopman_control.common.kinds import fits, has_choices, in_words, is_nan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,10 +79,11 @@ class CheckedFields:
 def require(name: str, value: Any, kind: Any) -> None:
     """Raise a TypeError unless a value is of a kind, given as an annotation.
 
-    A text that is none of those to choose from is a ValueError.
+    A text that is none of those to choose from is a ValueError, and so is NaN.
     """
     if not fits(value, kind):
-        error = ValueError if isinstance(value, str) and has_choices(kind) else TypeError
+        of_right_kind = (isinstance(value, str) and has_choices(kind)) or is_nan(value)
+        error = ValueError if of_right_kind else TypeError
         raise error(f"{name} is {shown(value)}; expected {in_words(kind)}")
 
 
@@ -114,4 +115,5 @@ def _resolved(called: Any) -> dict[str, Any]:
         try:
             return get_type_hints(called, localns=missing)
         except NameError as error:
-            missing[error.name] = getattr(sys.modules["koopman_control"], error.name, Any)
+            name = str(error.name)
+            missing[name] = getattr(sys.modules["koopman_control"], name, Any)

@@ -97,9 +97,14 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def is_nan(value: Any) -> bool:
+    """Tell whether a value is a single NaN."""
+    return isinstance(value, (float, np.floating)) and math.isnan(value)
+
+
 def _is_number(value: Any) -> bool:
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return real and not math.isnan(value)
+    return real and not is_nan(value)
 
 
 def _is_bool(value: Any) -> bool:

@@ -30,7 +30,7 @@ Column = str | int
 
 @checked
 def split_at_gaps(
-    time: ArrayLike | NDArray[np.datetime64],
+    time: ArrayLike | NDArray[np.datetime64] | NDArray[np.object_],
     observations: ArrayLike,
     actions: ArrayLike,
     *,
@@ -157,7 +157,7 @@ def from_table(
     )
 
 
-def _seconds(time: ArrayLike | NDArray[np.datetime64]) -> Array:
+def _seconds(time: Any) -> Array:
     """Return times as seconds, shape (R,); missing ones are NaN."""
     stamps = np.asarray(time)
     if stamps.dtype.kind == "M":

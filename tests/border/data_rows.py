@@ -1,5 +1,7 @@
 """Collecting, logs and features."""
 
+from typing import Any
+
 import numpy as np
 
 import koopman_control as kc

@@ -1,16 +1,18 @@
 """Evaluation, forecasting and tasks."""
 
 import numpy as np
-import pandas as pd
 
 import koopman_control as kc
 import koopman_control.common as common
 import koopman_control.evaluation as judging
 import koopman_control.forecasting as forecasting
 import koopman_control.tasks as tasks
+from koopman_control.common import optional_package
 from tests.border import parts
 from tests.border.parts import model
 from tests.border.row import Row, fields
+
+pandas = optional_package("pandas", "forecast")
 
 ROWS = [
     Row("RandomPolicy", kc.RandomPolicy, lambda: dict(action_bounds=parts.BOX, seed=0)),
@@ -199,7 +201,7 @@ ROWS = [
         "time_table",
         forecasting.time_table,
         lambda: dict(
-            frame=pd.DataFrame(
+            frame=pandas.DataFrame(
                 {"date": ["2020-01-01", "2020-01-02", "2020-01-03"], "a": [1.0, 2.0, 3.0]}
             ),
             columns=["a"],
@@ -247,7 +249,7 @@ ROWS = [
         },
     ),
     Row("Task.estimator", parts.task().estimator, fields(seed=0)),
-    Row("Task.controller", parts.task().controller, lambda: dict(model=model())),
+    Row("Task.controller", parts.task(Q=(1.0, 0.1)).controller, lambda: dict(model=model())),
     Row("Task.learn", parts.task().learn, lambda: dict(seed=0, on_step=None, checkpoint=None)),
     Row(
         "normalised_score",

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 
-import control
 import numpy as np
 
 import koopman_control as kc
 import koopman_control.identification as identification
+from koopman_control.common import optional_package
 from tests.border import parts
 from tests.border.parts import model, start, steps
 from tests.border.parts import runs as data
 from tests.border.row import Row, saved
+
+control = optional_package("control", "interop")
 
 ROWS = [
     Row(
