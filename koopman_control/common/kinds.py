@@ -46,7 +46,7 @@ def fits(value: Any, kind: Any) -> bool:
     if origin is Literal:
         return any(value is choice or _equal_texts(value, choice) for choice in parts)
     if origin is tuple and Ellipsis not in parts:
-        same = isinstance(value, tuple) and len(value) == len(parts)
+        same = isinstance(value, (tuple, list)) and len(value) == len(parts)
         return same and all(map(fits, value, parts))
     if origin in (Sequence, tuple, list):
         return _is_row(value) and all(fits(item, parts[0]) for item in value)
