@@ -65,7 +65,7 @@ ROWS = [
         lambda **k: parts.evaluation().figures(**k),
         lambda: dict(
             references={"zero": 0.0},
-            observation_names=["a"] * parts.environment().observation_space.shape[0],
+            observation_names=list("abc"),
             action_names=["u"],
         ),
     ),

@@ -1,34 +1,39 @@
 """Controllers."""
 
+from typing import Any
+
 import numpy as np
 
 import koopman_control as kc
 from tests.border import parts
 from tests.border.parts import model, start
-from tests.border.row import Row
+from tests.border.row import Row, fields
+
+
+def observer(kind: Any, **good: Any) -> Row:
+    """An observer meets its model where a controller is made."""
+
+    def call(**settings: Any) -> Any:
+        return kc.KoopmanMPC(model(), 3, estimator=kind(**settings))
+
+    return Row(kind.__name__, call, fields(**good))
+
 
 ROWS = [
     Row("Blocks", lambda **k: kc.Blocks(**k).matrix(4), lambda: dict(lengths=[1, 2])),
     Row("Knots", lambda **k: kc.Knots(**k).matrix(4), lambda: dict(steps=[0, 2])),
     Row("Blocks.matrix", kc.Blocks(2).matrix, lambda: dict(horizon=4)),
     Row("Knots.matrix", kc.Knots(2).matrix, lambda: dict(horizon=4)),
-    *[
-        Row(c.__name__, lambda c=c, **k: kc.KoopmanMPC(model(), 3, estimator=c(**k)), lambda g=g: g)
-        for c, g in (
-            (kc.KalmanObserver, dict(measurement_noise=0.1, process_noise=0.1)),
-            (kc.OffsetFree, dict(measurement_noise=0.1, process_noise=0.1, offset_noise=0.1)),
-            (
-                kc.MovingHorizonEstimator,
-                dict(
-                    measurement_noise=0.1,
-                    process_noise=0.1,
-                    window=3,
-                    state_bounds=np.array([[-2.0, -2.0], [2.0, 2.0]]),
-                    noise_bound=3.0,
-                ),
-            ),
-        )
-    ],
+    observer(kc.KalmanObserver, measurement_noise=0.1, process_noise=0.1),
+    observer(kc.OffsetFree, measurement_noise=0.1, process_noise=0.1, offset_noise=0.1),
+    observer(
+        kc.MovingHorizonEstimator,
+        measurement_noise=0.1,
+        process_noise=0.1,
+        window=3,
+        state_bounds=np.array([[-2.0, -2.0], [2.0, 2.0]]),
+        noise_bound=3.0,
+    ),
     Row(
         "KoopmanMPC",
         kc.KoopmanMPC,
