@@ -7,10 +7,12 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from examples.paper import forced_van_der_pol, motor
+from examples.paper import forced_van_der_pol, kuramoto_sivashinsky, motor
 from examples.paper.common import korda
 from examples.paper.common.forecasters import windows_of
+from examples.paper.common.local import LocalSampled, convolution
 from examples.paper.common.nextgen import NGRC, monomials
+from examples.paper.common.waves import kuramoto_sivashinsky as waves_on_a_ring
 from koopman_control.common import Array
 
 
@@ -58,6 +60,50 @@ def test_errors_are_in_percent_of_the_true_run() -> None:
     true = np.array([[[3.0], [4.0]]])
     np.testing.assert_allclose(korda.percent(true * 1.1, true), [10.0])
     assert np.isinf(korda.percent(true * np.nan, true)).all()
+
+
+def test_waves_on_a_ring_agree_with_an_adaptive_solver() -> None:
+    n, length, dt = 32, 22.0, 0.05
+    x = 2.0 * np.pi * np.arange(n) / n
+    numbers = 2.0 * np.pi / length * np.arange(n // 2 + 1)
+    slope = 1j * np.where(np.arange(n // 2 + 1) < n // 2, numbers, 0.0)
+
+    def rate(_: float, u: Array) -> Array:
+        linear = (numbers**2 - numbers**4) * np.fft.rfft(u)
+        return np.fft.irfft(linear - 0.5 * slope * np.fft.rfft(u * u), n)
+
+    start = np.stack([np.cos(x) + np.sin(2.0 * x), 2.0 * np.sin(3.0 * x)])
+    found = waves_on_a_ring(start, length, dt, 60)
+    for first, run in zip(start, found, strict=True):
+        exact = solve_ivp(rate, (0.0, 3.0), first, method="Radau", rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(run[-1], exact.y[:, -1], atol=2e-6)
+
+
+def test_a_convolution_along_the_ring_is_recovered() -> None:
+    rng = np.random.default_rng(0)
+    columns, n_waves = rng.standard_normal((50, 8, 2)), 3
+    kernel = np.fft.irfft(np.eye(5)[:, [2, 3]] * (1.0 + 0.5j), 8, axis=0)
+    shifted = np.stack([np.roll(kernel[::-1], i + 1, axis=0) for i in range(8)])  # k[i - j]
+    targets = np.einsum("ijk,tjk->ti", shifted, columns)
+    K = convolution(columns, targets, n_waves, cut=1e-12)
+    np.testing.assert_allclose(columns.reshape(50, -1) @ K, targets, atol=1e-12)
+
+
+def test_a_shared_layer_continues_a_travelling_and_damped_wave() -> None:
+    phase, t = 2.0 * np.pi * np.arange(16) / 16, np.arange(400)[:, None]
+    rows = np.sin(phase - 0.3 * t) + 0.5 * np.exp(-0.01 * t) * np.cos(2.0 * phase)
+    settings = {"reach": 2, "steepness": 0.3, "waves": 3, "cut": 1e-10}
+    model = LocalSampled(5, []).fit(rows[:300], settings, seed=0)
+    np.testing.assert_allclose(model.forecast(rows[None, :300], 100)[0], rows[300:], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_comparison_on_waves_runs(tmp_path: Path) -> None:
+    kuramoto_sivashinsky.main(seeds=1, width=20, quick=True, baselines=False, out=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "kuramoto_sivashinsky.json",
+        "kuramoto_sivashinsky.png",
+    }
 
 
 @pytest.mark.slow
