@@ -85,7 +85,7 @@ def tuned_fits(subject: Baseline, train: Array, seeds: int) -> list[tuple[Model,
     def score(forecast: Array, truth: Array) -> float:
         return float(valid_times(forecast, truth, scale).mean())
 
-    settings = tuned(subject, train[:split], validation, N_HISTORY, score)
+    settings = tuned(subject, [(train[:split], validation)], N_HISTORY, score)
     return fits_of(subject, train, settings, seeds)
 
 

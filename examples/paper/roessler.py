@@ -92,7 +92,7 @@ def tuned_fits(subject: Baseline, train: Array, seeds: int) -> list[tuple[Model,
     def score(forecast: Array, truth: Array) -> float:
         return -float(np.mean(np.log10(1e-15 + np.abs(forecast - truth))))
 
-    settings = tuned(subject, train[:split], validation, N_HISTORY, score)
+    settings = tuned(subject, [(train[:split], validation)], N_HISTORY, score)
     return fits_of(subject, train, settings, seeds)
 
 
