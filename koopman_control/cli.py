@@ -1,13 +1,12 @@
 """The command line: `run` does the whole job for an environment, `tasks` lists the ready ones.
 
-`forecast` has a file of its own.
+`benchmark` and `forecast` have files of their own.
 """
 
 from __future__ import annotations
 
 import difflib
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,19 +18,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from koopman_control.cli_benchmark import benchmark
 from koopman_control.cli_errors import one_sentence
+from koopman_control.cli_folder import CHECKPOINT, kept_on_failure, run_folder
 from koopman_control.cli_forecast import forecast
-from koopman_control.common import ensure_writable_folder
 from koopman_control.evaluation import metrics_json
 from koopman_control.tasks import TASKS, Task
 from koopman_control.tasks.run import Run, run_task, save_learned
-from koopman_control.trajectories import (
-    CollectionFailed,
-    CollectionInterrupted,
-    open_environment,
-    require_continuous,
-    save_trajectories,
-)
+from koopman_control.trajectories import open_environment, require_continuous
 
 app = typer.Typer(
     help="Real-time convex model-predictive control learned from data, without gradients.",
@@ -40,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
+app.command()(benchmark)
 app.command()(forecast)
 
 
@@ -68,6 +63,10 @@ def run(
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path(
         "runs"
     ),
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Folder of an interrupted run to go on in, with the same options."),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json and nothing else to standard output.")
     ] = False,
@@ -79,22 +78,27 @@ def run(
     inputs, refines it in rounds of control and refit until the task's budget is used, and evaluates
     the controller on seeds it has never seen, next to a random, a zero and a true-model reference
     controller. Writes report.html, metrics.json, model.npz, trajectories.npz and figures to
-    OUTPUT/<env>-<time>/.
+    OUTPUT/<env>-<time>/. Finished episodes of data are kept there from the first on: a run that was
+    interrupted or killed goes on with --resume, and ends with the same model to the last bit.
     """
     with one_sentence(debug):
         task = _task_for(env_id)
-        folder = ensure_writable_folder(_run_folder(output, env_id))
-        with _saving_what_was_collected(folder), _bars(task.n_steps, episodes) as progress:
-            result = run_task(
-                task,
-                episodes=episodes,
-                first_seed=seed,
-                learning_seed=learning_seed,
-                workers=workers,
-                progress=progress,
-                on_learned=lambda learned: save_learned(learned, folder),
-            )
-        report = result.write(folder)
+        folder = run_folder(output, env_id, resume)
+        with kept_on_failure(folder, env_id):
+            with _bars(task.n_steps, episodes) as progress:
+                result = run_task(
+                    task,
+                    episodes=episodes,
+                    first_seed=seed,
+                    learning_seed=learning_seed,
+                    workers=workers,
+                    progress=progress,
+                    on_learned=lambda learned: save_learned(
+                        learned, folder, {"task": env_id, "learning_seed": learning_seed}
+                    ),
+                    checkpoint=folder / CHECKPOINT,
+                )
+            report = result.write(folder)
         if json:
             typer.echo(metrics_json(result.metrics()), nl=False)
         else:
@@ -122,27 +126,6 @@ def _task_for(env_id: str) -> Task:
         f"there is no ready task for {env_id}; there are tasks for {', '.join(TASKS)}. "
         "To write one, see 'Your own task' in the README: a koopman_control.Task of some ten lines"
     )
-
-
-def _run_folder(output: Path, env_id: str) -> Path:
-    name = env_id.rpartition("/")[2]
-    return output / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-@contextmanager
-def _saving_what_was_collected(folder: Path) -> Iterator[None]:
-    """Save the data of an interrupted collection, and say so."""
-    try:
-        yield
-    except (CollectionInterrupted, CollectionFailed) as stop:
-        if stop.trajectories:
-            path = folder / "trajectories.npz"
-            save_trajectories(path, stop.trajectories)
-            typer.echo(f"What was collected so far is saved in {path}.", err=True)
-        raise
-    except KeyboardInterrupt:
-        typer.echo(f"Model and data, learned before the evaluation, are in {folder}.", err=True)
-        raise
 
 
 @contextmanager

@@ -15,7 +15,9 @@ import typer
 from koopman_control.cli_errors import one_sentence
 from koopman_control.common import (
     ensure_writable_folder,
+    list_contents,
     optional_package,
+    refusing,
     write_atomically,
     write_text_atomically,
 )
@@ -60,7 +62,7 @@ def forecast(
     intervals), scores.json and forecast.png to OUTPUT/<file>-<time>/.
     """
     with one_sentence(debug):
-        table = _read(data, [*target, *(beside or [])], date, fill)
+        table = read_table(data, [*target, *(beside or [])], date, fill)
         name = f"{data.name.partition('.')[0]}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder = ensure_writable_folder(output / name)
         for repair in table.repairs:
@@ -72,6 +74,8 @@ def forecast(
         write_text_atomically(folder / "scores.json", scores)
         write_text_atomically(folder / "forecast.csv", _csv(table, result, level))
         _draw(folder / "forecast.png", table, result, level)
+        asked = {"targets": target, "with": beside, "horizon": horizon, "fill": fill}
+        list_contents(folder, asked | {"memory": memory, "draws": draws, "level": level})
         if json:
             typer.echo(scores, nl=False)
         else:
@@ -79,14 +83,17 @@ def forecast(
             typer.echo(f"Forecasts, scores and figure: {folder}")
 
 
-def _read(path: Path, columns: list[str], date: str | None, fill: Fill | None) -> TimeTable:
+def read_table(path: Path, columns: list[str], date: str | None, fill: Fill | None) -> TimeTable:
+    """Read columns of a CSV file; whatever is wrong with it is one sentence."""
     pandas = optional_package("pandas", "forecast")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise ValueError(f"column {twice[0]!r} is named twice; name each column once")
-    return time_table(pandas.read_csv(path), columns, date, None if fill is None else fill.value)
+    with refusing(f"{path} cannot be read as a table; expected CSV in UTF-8 with a row of names"):
+        frame = pandas.read_csv(path)
+    return time_table(frame, columns, date, None if fill is None else fill.value)
 
 
 def _csv(table: TimeTable, result: Backtest, level: float) -> str:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.progress import Progress
 from typer.testing import CliRunner, Result
 
 from koopman_control import LiftedModel, load_trajectories
 from koopman_control.cli import app
+from koopman_control.common import FileNotWritableError, check_contents
 from koopman_control.tasks import TASKS
 from koopman_control.trajectories import CollectionInterrupted, collect
+from koopman_control.trajectories.store import load_with_settings
 
 ENV = "koopman_envs/VanDerPol-v0"
 KEYS = {
@@ -21,7 +25,7 @@ KEYS = {
 }  # fmt: skip
 
 
-def call(*arguments: str | Path) -> Result:
+def call(*arguments: str | Path | int) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -58,6 +62,9 @@ def test_metrics_hold_what_was_asked_for(finished: tuple[Result, Path]) -> None:
 
 def test_a_run_folder_holds_report_model_data_and_figures(finished: tuple[Result, Path]) -> None:
     folder = finished[1]
+    assert check_contents(folder)["learning_seed"] == 0
+    _, made_by = load_with_settings(folder / "trajectories.npz")
+    assert made_by == {"task": ENV, "learning_seed": 0}
     page = (folder / "report.html").read_text("utf-8")
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("http://www.w3.org", "")
@@ -145,7 +152,57 @@ def test_ctrl_c_during_the_evaluation_keeps_model_and_data(
     assert result.exit_code == 130
     folder = only_folder(tmp_path)
     assert folder.name in result.stderr.replace("\n", "")
-    assert {path.name for path in folder.iterdir()} == {"model.npz", "trajectories.npz"}
+    kept = {"model.npz", "trajectories.npz", "checkpoint"}
+    assert {path.name for path in folder.iterdir()} == kept
+    assert "model.npz, trajectories.npz" in result.stderr
+
+
+def test_an_interrupted_run_goes_on_and_leaves_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = replace(TASKS[ENV], n_steps=300, first_steps=250, n_features=(5,), n_draws=1)
+    monkeypatch.setitem(TASKS, ENV, quick)
+    whole = call("run", ENV, "--episodes", 1, "--workers", 1, "--output", tmp_path / "whole")
+    assert whole.exit_code == 0, whole.output
+    with monkeypatch.context() as patched:
+        step = Progress.update
+
+        def interrupted(bar: Progress, *given: Any, completed: float = 0, **other: Any) -> None:
+            if completed == 295:
+                raise KeyboardInterrupt
+            step(bar, *given, completed=completed, **other)
+
+        patched.setattr(Progress, "update", interrupted)
+        stopped = call("run", ENV, "--output", tmp_path / "stopped")
+    assert stopped.exit_code == 130
+    folder = only_folder(tmp_path / "stopped")
+    told = stopped.stderr.replace("\n", "")
+    assert f"Go on with: koopman-control run {ENV} --resume {folder}" in told
+    again = call("run", ENV, "--episodes", 1, "--workers", 1, "--resume", folder)
+    assert again.exit_code == 0, again.output
+    assert not (folder / "checkpoint").exists()
+    for name in ("model.npz", "trajectories.npz"):
+        expected = (only_folder(tmp_path / "whole") / name).read_bytes()
+        assert (folder / name).read_bytes() == expected
+    finished = call("run", ENV, "--resume", folder)
+    assert finished.exit_code == 1
+    assert "there is nothing to go on from" in finished.stderr
+
+
+def test_a_full_disk_after_learning_says_what_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise FileNotWritableError("cannot write report.html: No space left on device")
+
+    monkeypatch.setitem(TASKS, ENV, replace(TASKS[ENV], n_steps=200, first_steps=200, n_rounds=0))
+    monkeypatch.setattr("koopman_control.tasks.run.evaluate", full)
+    result = call("run", ENV, "--output", tmp_path)
+    assert result.exit_code == 1
+    told = result.stderr.replace("\n", "")
+    assert f"Saved in {only_folder(tmp_path)}: model.npz, trajectories.npz." in told
+    assert "Error: cannot write report.html: No space left on device" in told
+    assert "--resume" in told
 
 
 def test_ctrl_c_saves_what_was_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

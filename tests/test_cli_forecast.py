@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from koopman_control.cli import app
+from koopman_control.common import check_contents
 
 pytest.importorskip("pandas", reason="needs pip install pandas")
 
@@ -54,6 +55,7 @@ def test_a_table_becomes_forecasts_scores_and_a_figure(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     (folder,) = out.iterdir()
+    assert check_contents(folder)["horizon"] == 24
     scores = json.loads(result.stdout)
     assert scores == json.loads((folder / "scores.json").read_text("utf-8"))
     assert scores["mse_model"][0] < 0.5 * scores["mse_same_as_yesterday"][0]

@@ -1,5 +1,6 @@
 """What every room uses: argument checks, files, and the controller protocol."""
 
+from koopman_control.common.archive import load_npz, refusing, save_npz
 from koopman_control.common.arrays import (
     Array,
     bounds_array,
@@ -9,13 +10,13 @@ from koopman_control.common.arrays import (
     read_only,
     real_array,
 )
+from koopman_control.common.contents import check_contents, list_contents
 from koopman_control.common.files import (
     FileFormatError,
+    FileNotWritableError,
     FolderNotWritableError,
     PathLike,
     ensure_writable_folder,
-    load_npz,
-    save_npz,
     write_atomically,
     write_bytes_atomically,
     write_text_atomically,
@@ -27,18 +28,22 @@ __all__ = [
     "Array",
     "Controller",
     "FileFormatError",
+    "FileNotWritableError",
     "FolderNotWritableError",
     "PathLike",
     "begin_episode",
     "bounds_array",
+    "check_contents",
     "ensure_writable_folder",
     "finite_array",
+    "list_contents",
     "load_npz",
     "optional_package",
     "positive_float",
     "positive_int",
     "read_only",
     "real_array",
+    "refusing",
     "save_npz",
     "write_atomically",
     "write_bytes_atomically",

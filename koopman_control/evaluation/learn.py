@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +19,7 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from koopman_control.common import Array, positive_int
+from koopman_control.common import Array, PathLike, positive_int
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import (
@@ -95,6 +96,7 @@ def learn(
     until: Callable[[Array], bool] | None = None,
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,
+    checkpoint: PathLike | None = None,
 ) -> Learned:
     """Learn a controller from at most `n_steps` environment steps.
 
@@ -112,12 +114,16 @@ def learn(
             collecting; None never does.
         seed: Determines reset seeds and everything random in the signals.
         on_step: Called after each environment step with the number of steps so far.
+        checkpoint: Folder in which every finished episode is kept at once, as `collect` does. After
+            an interruption the same call repeats the fits, but no finished episode, and learns the
+            same model to the last bit.
 
     Returns:
         The controller, its model, all data and a record of each round.
 
     Raises:
-        ValueError: If the budget does not suffice for a fit.
+        ValueError: If the budget does not suffice for a fit, or the checkpoint is of other
+            settings.
         CollectionInterrupted: Ctrl-C at any time; carries everything collected until then.
         CollectionFailed: The environment gave numbers that are not finite; likewise.
 
@@ -132,29 +138,30 @@ def learn(
     seeds = np.random.SeedSequence(seed).generate_state(len(edges))
     data: list[Trajectory] = []
 
-    def more(policy: Signal | KoopmanMPC, up_to: int, round_seed: int) -> list[Trajectory]:
+    def more(policy: Signal | KoopmanMPC, number: int) -> list[Trajectory]:
         done = total_steps(data)
         counted = None if on_step is None else lambda steps: on_step(done + steps)
         extra = noise if isinstance(policy, KoopmanMPC) else None
         return collect(
             env,
             policy,
-            n_steps=up_to - done,
-            seed=round_seed,
+            n_steps=edges[number] - done,
+            seed=int(seeds[number]),
             noise=extra,
             until=until,
             on_step=counted,
+            checkpoint=None if checkpoint is None else Path(checkpoint) / f"round-{number}",
         )
 
     with threadpool_limits(limits=1), _carrying(data):
-        data.extend(more(signal, edges[0], int(seeds[0])))
+        data.extend(more(signal, 0))
         best, record = _first_fit(estimator, data)
         history = [record]
         acting = controller(best.model_)
-        for edge, round_seed in zip(edges[1:], seeds[1:], strict=True):
-            if edge == total_steps(data):
+        for number in range(1, len(edges)):
+            if edges[number] == total_steps(data):
                 continue
-            new = more(acting, edge, int(round_seed))
+            new = more(acting, number)
             data.extend(new)
             best, record = _refit(estimator, best, data[: -len(new)], new)
             history.append(record)

@@ -14,8 +14,11 @@ _PACKAGES = (
     "numpy",
     "scipy",
     "cvxpy",
+    "clarabel",
     "osqp",
     "daqp",
+    "scikit-learn",
+    "numba",
     "gymnasium",
     "mujoco",
 )

@@ -4,39 +4,32 @@ The page needs nothing but itself (images are embedded, no script, no network), 
 and prints on paper.
 """
 
-import base64
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from koopman_control.common.contents import list_contents
 from koopman_control.common.files import (
     PathLike,
     ensure_writable_folder,
-    write_bytes_atomically,
     write_text_atomically,
 )
 from koopman_control.evaluation.metrics import metrics_json, plain
+from koopman_control.evaluation.page import Picture, picture, render
 from koopman_control.evaluation.wording import (
     controller_rows,
-    duration,
     error_table,
     facts,
     flatten,
-    number,
     verdict,
 )
 
 if TYPE_CHECKING:  # matplotlib is loaded where figures are drawn
     from matplotlib.figure import Figure
-
-_DPI = 130
 
 # How to read each figure (its finding is its title), in the order of the page.
 CAPTIONS = {
@@ -61,14 +54,6 @@ CAPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class _Picture:
-    name: str
-    title: str
-    caption: str
-    data: str
-
-
 def write_report(
     folder: PathLike,
     metrics: Mapping[str, Any],
@@ -77,6 +62,9 @@ def write_report(
     references: Mapping[str, ArrayLike] | None = None,
 ) -> Path:
     """Write report.html, metrics.json and one PNG per figure into a folder.
+
+    A list of all files in the folder with their checksums, contents.json, comes last; see
+    `koopman_control.common.check_contents`.
 
     Args:
         folder: Where to; made if it is not there.
@@ -100,35 +88,20 @@ def write_report(
     complete.setdefault("references", {name: float(value.mean()) for name, value in given.items()})
     names = [name for name in CAPTIONS if name in figures]
     names += [name for name in figures if name not in CAPTIONS]
-    pictures = [_picture(target, name, figures[name]) for name in names]
+    pictures = [picture(target, name, figures[name], CAPTIONS.get(name, "")) for name in names]
     write_text_atomically(target / "metrics.json", metrics_json(complete))
     page = target / "report.html"
     write_text_atomically(page, _page(plain(complete), pictures, title, given))
+    list_contents(target, plain(complete.get("settings", {})))
     return page
 
 
-def _picture(folder: Path, name: str, figure: "Figure") -> _Picture:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"optimize": True})
-    data = buffer.getvalue()
-    write_bytes_atomically(folder / f"{name}.png", data)
-    return _Picture(
-        name=name,
-        title=" ".join(figure.get_suptitle().split()) or name.replace("_", " "),
-        caption=CAPTIONS.get(name, ""),
-        data=base64.b64encode(data).decode("ascii"),
-    )
-
-
 def _page(
-    metrics: dict[str, Any], pictures: list[_Picture], title: str, references: Mapping[str, Any]
+    metrics: dict[str, Any], pictures: list[Picture], title: str, references: Mapping[str, Any]
 ) -> str:
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"number": number, "duration": duration}
     source = resources.files(__package__).joinpath("report.html.jinja").read_text("utf-8")
-    return environment.from_string(source).render(
+    return render(
+        source,
         title=title,
         verdict=verdict(metrics),
         rows=controller_rows(metrics, references),

@@ -58,8 +58,8 @@ class Coordinates:
     def __post_init__(self) -> None:
         """Reject columns that are missing, repeated or out of range."""
         used = [c for entry in self.columns for c in np.atleast_1d(entry).tolist()]
-        allowed = range(self.n_observations)
-        if not used or len(set(used)) < len(used) or not set(used) <= set(allowed):
+        within = bool(used) and 0 <= min(used) and max(used) < self.n_observations
+        if not within or len(set(used)) < len(used):
             raise ValueError(
                 f"coordinate columns are {self.columns}; expected different numbers between 0 and "
                 f"{self.n_observations - 1}, as the observation has {self.n_observations} entries"
@@ -134,6 +134,11 @@ class Coordinates:
         plain = [(int(i), "id") for i in np.flatnonzero(~self.is_angle)]
         return (*plain, *((i, "cos") for i in angles), *((i, "sin") for i in angles))
 
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Observation columns of states without angles, shape (n_outputs,)."""
+        return np.array(self.columns, dtype=np.int64)
+
     def names(self, observation_names: Sequence[str] | None = None) -> tuple[str, ...]:
         """Name the states after the observation's entries; angles from pairs are called `angle`."""
         names = observation_names or [f"y{i}" for i in range(self.n_observations)]
@@ -205,5 +210,5 @@ class Coordinates:
     def _now(self, observation: Array) -> Array:
         """Read what the state holds of the present, shape (..., p) to (..., n_outputs)."""
         if not self.has_angles:  # in the control loop, microseconds count
-            return observation.take(self.columns, axis=-1)
+            return observation.take(self._places, axis=-1)
         return np.stack([read(observation, entry) for entry in self.columns], axis=-1)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils import check_random_state
 
-from koopman_control.common.arrays import Array, positive_float, positive_int
+from koopman_control.common.arrays import Array, positive_float, positive_int, product
 from koopman_control.features.activations import ACTIVATIONS, Activation, ActivationName
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.scaling import spread
@@ -157,11 +157,11 @@ class SampledFeatures(FeatureMap):
     def values(self, X: Array) -> Array:
         """Evaluate the last layer without checks, shape (..., e) to (..., h)."""
         act = self._activation.value
-        H = X @ self.weights_.T
+        H = product(X, self.weights_.T)
         H += self.biases_
         H = act(H)
         for W, b in zip(self.deep_weights_, self.deep_biases_, strict=True):
-            H = act(H @ W.T + b)
+            H = act(product(H, W.T) + b)
         return H
 
     def derivatives(self, X: Array) -> Array:

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.base import clone
 
 from koopman_control.common.arrays import Array
-from koopman_control.common.files import FileFormatError
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.composition import Composition, FeatureChain, FeatureUnion
 from koopman_control.features.fourier import FourierFeatures
@@ -58,25 +57,33 @@ def describe_features(features: FeatureMap) -> tuple[dict[str, Any], dict[str, A
 
 
 def rebuild_features(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> FeatureMap:
-    """Rebuild a fitted map from `describe_features`; refuses classes it does not know."""
+    """Rebuild a fitted map from `describe_features`; raises something where it is not whole."""
     name = settings["class"]
     if name not in KNOWN:
-        raise FileFormatError(f"the file holds features of class {name!r}; expected {list(KNOWN)}")
+        raise ValueError(f"the file holds features of class {name!r}; expected {list(KNOWN)}")
     cls = KNOWN[name]
     features = (
         _composed(cls, settings, arrays)
         if cls in COMPOSED
         else cls(**{key: _immutable(value) for key, value in settings["parameters"].items()})
     )
-    features.n_features_in_ = int(settings["n_in"])
+    n_in = int(settings["n_in"])
+    # Before anything of that size is made, it must be that of something in the file.
+    known = [features.maps_[0].n_features_in_] if cls in COMPOSED else _lengths(arrays)
+    if n_in not in known:
+        raise ValueError(f"{name} of {n_in} inputs need an array of that length")
+    features.n_features_in_ = n_in
     if cls not in COMPOSED:
         for key, value in arrays.items():
+            if hasattr(cls, key) or not key.endswith("_"):
+                raise ValueError(f"{name} have no fitted array {key!r}")
             setattr(features, key, value)
-    try:
-        features.values(np.zeros((1, features.n_features_in_)))
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"the file does not hold whole {name}: {error}") from error
+    features.values(np.zeros((1, n_in)))  # fails here rather than later
     return features
+
+
+def _lengths(arrays: Mapping[str, Array]) -> set[int]:
+    return {length for array in arrays.values() for length in array.shape}
 
 
 def _composed(

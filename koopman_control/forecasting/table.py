@@ -21,6 +21,7 @@ DATE_NAMES = ("date", "datetime", "time", "timestamp")
 GERMAN = "%d.%m.%Y %H:%M:%S"  # as weather stations there write it
 DAY, YEAR = 86_400.0, 365.2425 * 86_400.0
 SAME_INTERVAL = 1e-3  # relative
+MOST_FILLED = 10  # times as many rows as there were, for a date far off would ask for any memory
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ def time_table(
     if fill is None:
         refuse_gaps("the table", rows)
         return TimeTable(dates, rows, tuple(columns), dt, ())
+    if missing > MOST_FILLED * len(places):
+        raise ValueError(
+            f"column {name!r} leaves {missing} rows out between {len(places)}; expected at most "
+            f"{MOST_FILLED} times as many to fill: cut the table, or repair its dates"
+        )
     if missing:
         repairs.append(f"filled in {missing} missing rows")
     regular = np.full((int(places[-1]) + 1, rows.shape[1]), np.nan)

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.planning.plan import Situation
+from koopman_control.mpc.planning.plan import Plan, Situation
 from koopman_control.mpc.planning.quadratic import QuadraticPlanning
 from koopman_control.mpc.start import Start
-from koopman_control.mpc.statement.targets import NothingAskedError
+from koopman_control.mpc.statement.targets import TargetRows
+from koopman_control.mpc.statement.terms import Parameters
+from koopman_control.mpc.statement.weights import Weights
+from koopman_control.mpc.step import Rung
+
+Mask = NDArray[np.bool_]
 
 
 class BatchMPC:
     """Acts for n copies of a plant; made by `KoopmanMPC.batch`.
 
-    Each copy gets the action that a controller of its own would give it. Lifting and prediction of
-    all copies are one product of matrices; their programs go through one solver, each
-    warm-started by the copy before, since its factorisation then stays in fast memory.
+    Each copy gets the action that a controller of its own would give it. Lifting, prediction and
+    the programs that nothing holds back are products of matrices for all copies; the other
+    programs go through one solver, whose factorisation stays in fast memory.
 
     Args:
         model: The model.
-        planning: Plans for a situation.
-        situated: Collects what a plan depends on from an observation, a start and a loop.
-        loops: The copies' loops.
+        planning: Plans for many states at once, or for a situation.
+        targets: Of states and inputs.
+        parameters: The user's own.
+        weights: The settings; bounds hold whatever happens.
+        safe: Input applied where there is no plan, shape (m,).
+        n_copies: Number of copies n.
 
     Attributes:
         solved: Which copies' latest action comes from a solved program, shape (n,); the others
@@ -38,22 +44,28 @@ class BatchMPC:
         self,
         model: LiftedModel,
         planning: QuadraticPlanning,
-        situated: Callable[[Array, Start, Loop], Situation],
-        loops: Sequence[Loop],
+        targets: tuple[TargetRows, TargetRows],
+        parameters: Parameters,
+        weights: Weights,
+        safe: Array,
+        n_copies: int,
     ) -> None:
-        self._model, self._planning, self._situated = model, planning, situated
-        self._loops = loops
-        self.solved = np.zeros(len(loops), dtype=bool)
+        self._model, self._planning, self._targets = model, planning, targets
+        self._parameters, self._weights, self._safe = parameters, weights, safe
+        self._loop = Loop(weights, safe)  # stands in for that of a copy that needs one
+        N, m = weights.input_bounds.shape[1:]
+        self._plans, self._planned = np.zeros((n_copies, N, m)), np.zeros(n_copies, dtype=bool)
+        self._previous, self._steps = np.tile(safe, (n_copies, 1)), np.zeros(n_copies, dtype=int)
+        self.solved = np.zeros(n_copies, dtype=bool)
 
-    def reset(self, copies: NDArray[np.bool_] | None = None) -> None:
+    def reset(self, copies: Mask | None = None) -> None:
         """Begin an episode of the copies marked in a boolean array (n,), or of all."""
-        n = len(self._loops)
+        n = len(self._steps)
         chosen = np.ones(n, dtype=bool) if copies is None else np.asarray(copies)
         if chosen.shape != (n,) or chosen.dtype != np.bool_:
             raise ValueError(f"copies has shape {chosen.shape}; expected ({n},) booleans")
-        for loop, begins in zip(self._loops, chosen, strict=True):
-            if begins:
-                loop.restart()
+        self._plans[chosen], self._planned[chosen] = 0.0, False
+        self._previous[chosen], self._steps[chosen] = self._safe, 0
         self.solved &= ~chosen
 
     def act(self, observations: ArrayLike) -> Array:
@@ -62,18 +74,41 @@ class BatchMPC:
         Raises:
             ValueError: If observations have another shape or are not finite.
         """
-        shape = len(self._loops), self._model.coordinates.n_observations
+        shape = len(self._steps), self._model.coordinates.n_observations
         Y = finite_array("observations", observations, shape=shape)
         X = self._model.coordinates.state(Y)
-        at: dict[int, Situation] = {}
-        for i, loop in enumerate(self._loops):
-            try:
-                at[i] = self._situated(Y[i], Start(X[i]), loop)
-            except NothingAskedError as why:
-                self.solved[i] = False
-                loop.apply(*loop.fall_back(str(why), drop_plan=True))
-        plans = self._planning.plans(list(at.values()), [self._loops[i] for i in at]) if at else []
-        for i, (rung, plan) in zip(at, plans, strict=True):
-            loop, self.solved[i] = self._loops[i], plan.status == "optimal"
-            loop.apply(*((rung, plan) if self.solved[i] else loop.fall_back(plan.status)))
-        return np.stack([loop.previous for loop in self._loops])
+        (R, some), (V, others) = (target.each(Y, self._steps) for target in self._targets)
+        asked = some & others
+        own = np.tile(self._parameters.theta(), (len(X), 1))
+        by_copy = R.reshape(len(X), -1), V.reshape(len(X), -1), self._previous, own
+        at = Situation(Start(X), R, V, np.concatenate(by_copy, axis=1))
+        planned = np.ones(len(X), dtype=bool)
+        with np.errstate(all="ignore"):  # a copy beyond all numbers falls back alone
+            plans, solved = self._planning.plans(at, self._plans)
+            for i in np.flatnonzero(~(solved & asked)).tolist():
+                one = Situation(Start(X[i]), R[i], V[i], at.theta[i]) if asked[i] else None
+                rung, plan = self._alone(i, one)
+                plans[i], solved[i] = plan.U, plan.status == "optimal"
+                planned[i] = rung != "safe"
+        self._apply(plans, planned)
+        self.solved = solved
+        return self._previous.copy()
+
+    def _alone(self, i: int, at: Situation | None) -> tuple[Rung, Plan]:
+        """Plan for one copy as its own controller does; None where nothing is asked of it."""
+        loop = self._loop
+        loop.plan = self._plans[i] if self._planned[i] else None
+        loop.previous = self._previous[i]
+        if at is None:
+            return loop.fall_back("nothing is asked", drop_plan=True)
+        rung, plan = self._planning.plan(at, loop.plan, loop.previous)
+        return (rung, plan) if plan.status == "optimal" else loop.fall_back(plan.status)
+
+    def _apply(self, plans: Array, planned: Mask) -> None:
+        """Go on by one step, within the bounds."""
+        rate, (low, high) = self._weights.rate_bounds, self._weights.input_bounds[:, 0]
+        u = np.clip(plans[:, 0], self._previous - rate, self._previous + rate)
+        self._previous = np.clip(u, low, high)
+        plans[~planned] = 0.0
+        self._plans, self._planned = plans, planned
+        self._steps += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +12,7 @@ from koopman_control.identification.model.rollouts import linear_response
 from koopman_control.mpc.inputs import Forecast
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """Start of a prediction; planned inputs are completed, outputs moved.
 
     Args:

@@ -25,10 +25,11 @@ from koopman_control.mpc.planning.quadratic import Planning, QuadraticPlanning
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.planning.search import Effort, Search
 from koopman_control.mpc.planning.through_cvxpy import TIGHT, CvxpyPlanning, solved_about
+from koopman_control.mpc.rehearsal import rehearse
 from koopman_control.mpc.sight import Sight
 from koopman_control.mpc.solvers import SolverName
 from koopman_control.mpc.start import Start
-from koopman_control.mpc.statement.explanation import Explanation, program_of, reached
+from koopman_control.mpc.statement.explanation import Explanation, program_of, reached, sizes_of
 from koopman_control.mpc.statement.parametrization import Blocks, Knots
 from koopman_control.mpc.statement.problem import TrackingProblem
 from koopman_control.mpc.statement.targets import TargetRows
@@ -52,6 +53,7 @@ class Stated(ABC):
     _layout: InputLayout
     _scenarios: Scenarios
     _reference: TargetRows
+    _input_reference: TargetRows
     _weights: Weights
     _effort: Effort
     _gain: Array
@@ -127,8 +129,8 @@ class Stated(ABC):
                 "input delay and measured inputs; give each copy a controller of its own"
             )
         n = positive_int("n_copies", n_copies)
-        loops = [Loop(self._weights, self._safe) for _ in range(n)]
-        return BatchMPC(self.model, self._planning, self._situated, loops)
+        targets, w = (self._reference, self._input_reference), self._weights
+        return BatchMPC(self.model, self._planning, targets, self.parameters, w, self._safe, n)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy what is needed to act to other processes; the rest is made again when asked for."""
@@ -185,7 +187,7 @@ class Stated(ABC):
             active, broken = reached(stated.limits)
         return Explanation(
             model=f"{len(self.model.A)} lifted states, {self.rollout} roll-out, N = {self.horizon}",
-            statement=_sizes(stated.stated),
+            statement=sizes_of(stated.stated),
             program=program,
             inputs="every step is free" if self.inputs is None else str(self.inputs),
             solver=self.solver if program else "CVXPY",
@@ -218,6 +220,20 @@ class Stated(ABC):
             how = self._held, self.solver, search, w.slack_weight.max(axis=1), controlled
             self._planning = QuadraticPlanning(scenarios, N, self.qp, *how)
         self.reset()
+        if self.rollout == "linear" and isinstance(self._planning, QuadraticPlanning):
+            self._rehearse()
+
+    def _rehearse(self) -> None:
+        """Warm up all that a step runs through, but for functions of the user."""
+        asked = self._reference, self._input_reference
+        self._reference, self._input_reference = (target.at_rest() for target in asked)
+        rehearse(self.act, np.zeros(self.model.coordinates.n_observations))
+        self._reference, self._input_reference = asked
+        self.reset()
+
+    @abstractmethod
+    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
+        """Return the action for an observation."""
 
     @abstractmethod
     def reset(self) -> None:
@@ -230,11 +246,3 @@ class Stated(ABC):
     @abstractmethod
     def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
         """Collect what a plan depends on, from a start in a loop."""
-
-
-def _sizes(problem: cp.Problem) -> dict[str, int]:
-    """Count the entries of a problem's variables, by name."""
-    named = {v.name(): int(v.size) for v in problem.variables()}
-    own = ("u", "y")
-    others = sum(size for name, size in named.items() if name not in own)
-    return {name: named[name] for name in own} | ({"others": others} if others else {})

@@ -14,7 +14,7 @@ from koopman_control.mpc.statement.weights import Weights
 Rung = Literal["solved", "softened", "shifted", "safe"]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # frozen ones take four times as long to make
 class Step:
     """What the controller did in its latest step.
 

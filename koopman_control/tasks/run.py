@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from koopman_control.common import Array
+from koopman_control.common import Array, PathLike
 from koopman_control.evaluation import (
     Evaluation,
     Learned,
@@ -103,7 +103,7 @@ class Run:
 
     def _settings(self) -> dict[str, Any]:
         """Describe task, model and rounds as plain data."""
-        settings = {k: _plain(v) for k, v in asdict(self.task).items() if k != "env_id"}
+        settings = {k: v for k, v in self.task.settings().items() if k != "env_id"}
         model = self.learned.model
         eigenvalue = float(np.abs(model.eigenvalues[0]))
         facts = dict(model.summary) | {"n_lifted": model.n_lifted, "spectral_radius": eigenvalue}
@@ -174,6 +174,7 @@ def run_task(
     workers: int = 2,
     progress: Progress = lambda what, done: None,
     on_learned: Callable[[Learned], None] = lambda learned: None,
+    checkpoint: PathLike | None = None,
 ) -> Run:
     """Learn a controller for a task and evaluate it on seeds that learning never saw.
 
@@ -185,6 +186,7 @@ def run_task(
         workers: Processes for the evaluation.
         progress: Called with ("collect", steps) and ("evaluate", episodes) as they add up.
         on_learned: Called with what was learned before it is evaluated, to save it, say.
+        checkpoint: Folder from which an interrupted run goes on; see `koopman_control.learn`.
 
     Returns:
         The run.
@@ -193,7 +195,7 @@ def run_task(
         CollectionInterrupted: Ctrl-C while collecting; carries the trajectories so far.
     """
     seeds = range(first_seed, first_seed + episodes)
-    learned = task.learn(learning_seed, on_step=lambda steps: progress("collect", steps))
+    learned = task.learn(learning_seed, lambda steps: progress("collect", steps), checkpoint)
     on_learned(learned)
     errors, linear = _errors_per_rollout(task, learned)
     finished = iter(range(1, episodes + 1))
@@ -212,10 +214,10 @@ def run_task(
     return Run(task, learned, result, random, zero, reference, errors, linear, learning_seed)
 
 
-def save_learned(learned: Learned, folder: Path) -> None:
-    """Write model.npz and trajectories.npz into a folder."""
+def save_learned(learned: Learned, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write model.npz and trajectories.npz, with the settings that made them, into a folder."""
     learned.model.save(folder / "model.npz")
-    save_trajectories(folder / "trajectories.npz", learned.data)
+    save_trajectories(folder / "trajectories.npz", learned.data, settings)
 
 
 def _errors_per_rollout(task: Task, learned: Learned) -> tuple[dict[str, Array], LiftedModel]:
@@ -231,14 +233,3 @@ def _errors_per_rollout(task: Task, learned: Learned) -> tuple[dict[str, Array],
 
 def _returns(controller: Evaluation | Array) -> Array:
     return controller.returns if isinstance(controller, Evaluation) else controller
-
-
-def _plain(value: Any) -> Any:
-    """Write a setting as JSON can hold it; functions by name."""
-    if callable(value):
-        return getattr(value, "__name__", str(value))
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

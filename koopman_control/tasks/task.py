@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from koopman_control.common import Array
+from koopman_control.common import Array, PathLike
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
@@ -88,6 +88,10 @@ class Task:
     mpc: Mapping[str, Any] = field(default_factory=dict)
     env_arguments: Mapping[str, Any] = field(default_factory=dict)
 
+    def settings(self) -> dict[str, Any]:
+        """Describe all settings as plain data; functions go by their names."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
     def environment(self) -> Environment:
         """Make the environment, to be closed by the caller; `evaluate` takes it as it is."""
         return open_environment(self.env_id, self.env_arguments)
@@ -123,7 +127,12 @@ class Task:
             **self.mpc,
         )
 
-    def learn(self, seed: int = 0, on_step: Callable[[int], None] | None = None) -> Learned:
+    def learn(
+        self,
+        seed: int = 0,
+        on_step: Callable[[int], None] | None = None,
+        checkpoint: PathLike | None = None,
+    ) -> Learned:
         """Learn a controller with this task's budget; see `koopman_control.learn`."""
         with closing(self.environment()) as env:
             return learn(
@@ -138,4 +147,16 @@ class Task:
                 until=self.until,
                 seed=seed,
                 on_step=on_step,
+                checkpoint=checkpoint,
             )
+
+
+def _plain(value: Any) -> Any:
+    """Write a setting as JSON can hold it; functions by name."""
+    if callable(value):
+        return getattr(value, "__name__", str(value))
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,21 +1,20 @@
 """Running an environment and writing down what happens: every step counts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from koopman_control.common import Array, Controller, begin_episode, finite_array, positive_int
+from koopman_control.common import Array, Controller, PathLike, positive_int
+from koopman_control.trajectories.checkpoint import Checkpoint
 from koopman_control.trajectories.environments import (
     Environment,
     open_environment,
     require_continuous,
 )
 from koopman_control.trajectories.excitation import HeldUniform, Signal
-from koopman_control.trajectories.trajectory import Trajectory
-
-# Signals are drawn in blocks, because how long an episode lasts is not known beforehand.
-_BLOCK = 1000
+from koopman_control.trajectories.recording import NotFinite, Recording
+from koopman_control.trajectories.trajectory import Trajectory, total_steps
 
 
 class CollectionInterrupted(KeyboardInterrupt):
@@ -45,6 +44,7 @@ def collect(
     noise: Signal | None = None,
     until: Callable[[Array], bool] | None = None,
     on_step: Callable[[int], None] | None = None,
+    checkpoint: PathLike | None = None,
 ) -> list[Trajectory]:
     """Run episodes one after another and return what was observed and applied.
 
@@ -61,10 +61,17 @@ def collect(
         until: Says of an observation whether to break the episode off there and reset, for plants
             of which nothing is learned once they have run against a stop; None never does.
         on_step: Called after every step with the number of steps so far.
+        checkpoint: Folder in which every finished episode is kept at once. After Ctrl-C, a crash or
+            a power cut the same call goes on behind the last of them, and ends with the bits that
+            an uninterrupted one ends with.
 
     Raises:
         TypeError: The spaces are not continuous, or policy is none of the above.
-        ValueError: Both or neither of n_steps and n_episodes.
+        ValueError: Both or neither of n_steps and n_episodes, or the checkpoint is of another
+            collection.
+        FileFormatError: A file of the checkpoint is damaged; delete it, and its episode is
+            collected again.
+        OSError: The checkpoint cannot be written.
         CollectionFailed: The environment gave numbers that are not finite; carries the trajectories
             before that.
         CollectionInterrupted: Ctrl-C; carries the trajectories so far.
@@ -77,138 +84,55 @@ def collect(
     positive_int("seed", seed, minimum=0)
     excitation = _checked_policy(policy, noise)
     environment = open_environment(env)
-    runs: list[_Run] = []
-    done = 0
+    stored: list[Trajectory] = []
+    runs: list[Recording] = []
     try:
         bounds = require_continuous(environment)
-        while done < budget and len(runs) < episodes:
-            runs.append(_Run(environment, *bounds, until))
-            runs[-1].play(excitation, noise, (seed, len(runs) - 1), budget - done, done, on_step)
+        kept = None
+        if checkpoint is not None:
+            kept = Checkpoint(
+                checkpoint, _conditions(environment, seed, n_steps, n_episodes, until)
+            )
+            stored = kept.episodes()
+            for first in stored[:1]:
+                again = Recording(environment, *bounds, until)
+                kept.require(again.would_repeat(first, excitation, noise, (seed, 0)))
+        done = total_steps(stored)
+        while done < budget and (number := len(stored) + len(runs)) < episodes:
+            runs.append(Recording(environment, *bounds, until))
+            runs[-1].play(excitation, noise, (seed, number), budget - done, done, on_step)
             done += len(runs[-1])
+            if kept is not None:
+                kept.add(number, runs[-1].trajectory())
     except KeyboardInterrupt:
-        raise CollectionInterrupted([run.trajectory() for run in runs if len(run)]) from None
-    except _NotFinite as error:
-        kept = [run.trajectory() for run in runs if len(run)]
-        raise CollectionFailed(str(error), kept) from None
+        raise CollectionInterrupted(_finished(stored, runs)) from None
+    except NotFinite as error:
+        raise CollectionFailed(str(error), _finished(stored, runs)) from None
     finally:
         if environment is not env:
             environment.close()
-    return [run.trajectory() for run in runs]
+    return _finished(stored, runs)
 
 
-class _NotFinite(Exception):
-    """A number from the environment is NaN or infinite."""
+def _finished(stored: list[Trajectory], runs: list[Recording]) -> list[Trajectory]:
+    return [*stored, *(run.trajectory() for run in runs if len(run))]
 
 
-class _Run:
-    """One episode while it happens."""
-
-    def __init__(
-        self,
-        env: Environment,
-        observation_bounds: Array,
-        action_bounds: Array,
-        until: Callable[[Array], bool] | None,
-    ) -> None:
-        self._env, self._until = env, until
-        self._bounds = observation_bounds, action_bounds
-        # One append per step keeps the record whole if Ctrl-C strikes in between.
-        self._steps: list[tuple[Array, float, Array]] = []
-        self._terminated = False
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    def play(
-        self,
-        policy: Signal | Controller,
-        noise: Signal | None,
-        entropy: tuple[int, int],
-        budget: float,
-        done: int,
-        on_step: Callable[[int], None] | None,
-    ) -> None:
-        """Run to the end of the episode, or of the budget."""
-        sequence = np.random.SeedSequence(entropy)
-        self._seed = int(sequence.generate_state(1)[0])
-        rng = np.random.default_rng(sequence.spawn(1)[0])
-        choose = _chooser(policy, noise, self._bounds[1], rng, self._seed)
-        observation, _ = self._env.reset(seed=self._seed)
-        self._first = latest = self._checked("observation", observation)
-        over = False
-        while not over and len(self) < budget:
-            action, applied = self._applicable(choose(latest))
-            observation, reward, terminated, truncated, _ = self._env.step(action)
-            latest = self._checked("observation", observation)
-            self._steps.append((applied, float(self._checked("reward", reward)), latest))
-            self._terminated = bool(terminated)
-            broken_off = self._until is not None and self._until(latest)
-            over = terminated or truncated or broken_off
-            if on_step is not None:
-                on_step(done + len(self))
-
-    def trajectory(self) -> Trajectory:
-        """Return what was measured; an episode that did not terminate was truncated."""
-        actions, rewards, observations = zip(*self._steps, strict=True)
-        dt = getattr(self._env.unwrapped, "dt", None)
-        known = isinstance(dt, int | float | np.number) and not isinstance(dt, bool) and dt > 0
-        return Trajectory(
-            observations=np.array([self._first, *observations]),
-            actions=np.array(actions),
-            rewards=np.array(rewards),
-            dt=float(dt) if dt is not None and known else None,
-            observation_bounds=self._bounds[0],
-            action_bounds=self._bounds[1],
-            terminated=self._terminated,
-            truncated=not self._terminated,
-            seed=self._seed,
-            env_id=self._env.spec.id if self._env.spec is not None else None,
-        )
-
-    def _applicable(self, wanted: Array) -> tuple[Any, Array]:
-        """Return the action as the environment takes it, and that same action in float64."""
-        action = np.clip(wanted, *self._bounds[1]).astype(self._env.action_space.dtype)
-        return action, action.astype(np.float64)
-
-    def _checked(self, what: str, value: Any) -> Array:
-        array = np.array(value, dtype=np.float64)
-        if not np.isfinite(array).all():
-            raise _NotFinite(
-                f"{self._env} gave the {what} {array} at step {len(self)} of the episode with "
-                f"reset seed {self._seed}; expected finite numbers"
-            )
-        return array
-
-
-def _chooser(
-    policy: Signal | Controller,
-    noise: Signal | None,
-    action_bounds: Array,
-    rng: np.random.Generator,
+def _conditions(
+    env: Environment,
     seed: int,
-) -> Callable[[Array], Array]:
-    """Return a map from observations to wanted actions for one episode."""
-    if isinstance(policy, Signal):
-        values = _stream(policy, action_bounds, rng)
-        return lambda _: next(values)
-    begin_episode(policy, seed)
-    shape = action_bounds[0].shape
-    if noise is None:
-        return lambda observation: _action_of(policy, observation, shape)
-    middle = action_bounds.mean(axis=0)
-    noises = _stream(noise, action_bounds, rng)
-    return lambda observation: _action_of(policy, observation, shape) + next(noises) - middle
-
-
-def _stream(signal: Signal, bounds: Array, rng: np.random.Generator) -> Iterator[Array]:
-    while True:
-        yield from signal.sample(_BLOCK, bounds[0], bounds[1], rng)
-
-
-def _action_of(controller: Controller, observation: Array, shape: tuple[int, ...]) -> Array:
-    # A copy, so that a controller cannot change what is recorded.
-    action = controller.act(observation.copy())
-    return finite_array(f"the action of {type(controller).__name__}", action, shape=shape)
+    n_steps: int | None,
+    n_episodes: int | None,
+    until: Callable[[Array], bool] | None,
+) -> dict[str, Any]:
+    """Say what a collection depends on, as far as its first episode does not show it."""
+    return {
+        "env_id": env.spec.id if env.spec is not None else None,
+        "seed": int(seed),
+        "n_steps": None if n_steps is None else int(n_steps),
+        "n_episodes": None if n_episodes is None else int(n_episodes),
+        "breaks_off": until is not None,
+    }
 
 
 def _checked_policy(policy: object, noise: object) -> Signal | Controller:

@@ -1,15 +1,16 @@
 """Trajectories on disk: one .npz with the runs end to end, and what belongs to each as settings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from koopman_control.common import Array, FileFormatError, PathLike, load_npz, save_npz
+from koopman_control.common import Array, PathLike, load_npz, refusing, save_npz
 from koopman_control.trajectories.trajectory import Trajectory, check_trajectories
 
 KIND = "trajectories"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PLAIN = (
     "dt",
     "terminated",
@@ -22,8 +23,17 @@ _PLAIN = (
 _OPTIONAL = ("rewards", "observation_bounds", "action_bounds")
 
 
-def save_trajectories(path: PathLike, trajectories: Trajectory | Iterable[Trajectory]) -> None:
+def save_trajectories(
+    path: PathLike,
+    trajectories: Trajectory | Iterable[Trajectory],
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Write trajectories of one system to a .npz file, replacing what was there.
+
+    Args:
+        path: Where the file goes.
+        trajectories: What to keep.
+        settings: What made them, as far as JSON can hold it; kept beside them.
 
     Raises:
         ValueError: There is none, or they differ in columns or time step.
@@ -44,7 +54,8 @@ def save_trajectories(path: PathLike, trajectories: Trajectory | Iterable[Trajec
         | {"has": [name for name in _OPTIONAL if getattr(item, name) is not None]}
         for item in data
     ]
-    save_npz(path, KIND, FORMAT_VERSION, arrays, {"trajectories": rows})
+    content = {"trajectories": rows, "made_by": dict(settings)}
+    save_npz(path, KIND, FORMAT_VERSION, arrays, content)
 
 
 def load_trajectories(path: PathLike) -> list[Trajectory]:
@@ -54,15 +65,19 @@ def load_trajectories(path: PathLike) -> list[Trajectory]:
         FileNotFoundError: There is no such file.
         FileFormatError: It is damaged or holds something else.
     """
+    return load_with_settings(path)[0]
+
+
+def load_with_settings(path: PathLike) -> tuple[list[Trajectory], dict[str, Any]]:
+    """Read trajectories as `load_trajectories` does, and the settings that made them."""
     arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
-    try:
+    with refusing(f"{path} does not hold whole trajectories; make it again"):
         queues = {name: _Queue(array) for name, array in arrays.items() if name != "lengths"}
-        return [
+        data = [
             _read(queues, int(length), row)
             for length, row in zip(arrays["lengths"], settings["trajectories"], strict=True)
         ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{path} does not hold whole trajectories: {error}") from error
+        return check_trajectories(data), dict(settings["made_by"])
 
 
 def _read(queues: dict[str, "_Queue"], steps: int, row: dict[str, Any]) -> Trajectory:

@@ -23,7 +23,7 @@ def test_a_report_is_a_page_its_metrics_and_its_figures(
     assert page == tmp_path / "runs" / "adder" / "report.html"
     assert {path.name for path in page.parent.iterdir()} == {
         "report.html", "metrics.json", "closed_loop.png", "return_distribution.png",
-        "step_times.png",
+        "step_times.png", "contents.json",
     }  # fmt: skip
     metrics = json.loads((page.parent / "metrics.json").read_text("utf-8"))
     assert metrics["references"] == {"zero": evaluation.mean}

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from koopman_control.common import FileFormatError
 from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap, SampledFeatures
 from koopman_control.features.store import describe_features, rebuild_features
@@ -24,8 +23,20 @@ def test_classes_that_are_not_known_are_refused() -> None:
 
     with pytest.raises(TypeError, match="features is a Squares"):
         describe_features(Squares().fit(np.eye(3)))
-    with pytest.raises(FileFormatError, match="Squares"):
+    with pytest.raises(ValueError, match="Squares"):
         rebuild_features({"class": "Squares", "parameters": {}, "n_in": 1}, {})
+
+
+def test_arrays_that_would_replace_a_method_are_refused() -> None:
+    settings, arrays = describe_features(SampledFeatures(3, random_state=0).fit(np.eye(3)))
+    with pytest.raises(ValueError, match="no fitted array 'values'"):
+        rebuild_features(settings, arrays | {"values": np.eye(3)})
+
+
+def test_a_number_of_inputs_that_no_array_has_is_refused_before_anything_is_made() -> None:
+    settings, arrays = describe_features(SampledFeatures(3, random_state=0).fit(np.eye(3)))
+    with pytest.raises(ValueError, match="1000000000000 inputs"):
+        rebuild_features(settings | {"n_in": 10**12}, arrays)
 
 
 def test_names_of_columns_are_left_out() -> None:

@@ -107,6 +107,22 @@ def test_copies_of_which_nothing_is_asked_take_the_safe_input(linear_model: Make
     np.testing.assert_allclose(batch.act(-np.ones((3, 2))), np.full((3, 1), 0.25))
 
 
+def test_a_copy_that_leaves_all_numbers_continues_its_plan_and_recovers(linear_model: Make) -> None:
+    model = double_integrator(linear_model)
+    settings: dict[str, Any] = {"rate_bounds": 0.3, "safe_input": 0.1}
+    alone = KoopmanMPC(model, N, [1.0, 0.1], 0.01, **settings)
+    batch = KoopmanMPC(model, N, [1.0, 0.1], 0.01, **settings).batch(2)
+    rungs: list[str] = []
+    for x in ([1e200, 0.0], [0.5, 0.2], [1e200, 0.0], [1e200, 1e200], [0.4, 0.1]):
+        wanted = alone.act(x)
+        U = batch.act([x, [0.3, 0.0]])
+        np.testing.assert_allclose(U[0], wanted, atol=1e-9)
+        assert alone.last is not None
+        rungs.append(alone.last.rung)
+        np.testing.assert_array_equal(batch.solved, [rungs[-1] == "solved", True])
+    assert rungs == ["safe", "solved", "shifted", "shifted", "solved"]
+
+
 def test_observations_are_checked(linear_model: Make) -> None:
     batch = KoopmanMPC(double_integrator(linear_model), N).batch(3)
     with pytest.raises(ValueError, match="observations"):

@@ -50,6 +50,6 @@ def test_a_single_trajectory_can_be_saved(tmp_path: Path) -> None:
 
 
 def test_a_file_that_misses_rows_is_refused(tmp_path: Path) -> None:
-    save_npz(tmp_path / "t.npz", "trajectories", 1, {"lengths": np.array([3])}, {})
+    save_npz(tmp_path / "t.npz", "trajectories", 2, {"lengths": np.array([3])}, {})
     with pytest.raises(FileFormatError, match="whole trajectories"):
         load_trajectories(tmp_path / "t.npz")

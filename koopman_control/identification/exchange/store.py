@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from koopman_control.common.files import FileFormatError, PathLike, load_npz, save_npz
+from koopman_control.common.archive import load_npz, refusing, save_npz
+from koopman_control.common.files import PathLike
 from koopman_control.features.coordinates import Coordinates
 from koopman_control.features.store import describe_features, rebuild_features
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from koopman_control.identification.model.model import LiftedModel
 
 KIND = "lifted-model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FEATURE = "features/"  # prefix of the feature map's own arrays
 INPUT = "input_features/"  # prefix of the arrays of the inputs' feature map
 QUANTILES = "error_quantiles/"  # prefix of the roll-outs' error quantiles
@@ -55,17 +57,11 @@ def write_model(path: PathLike, model: LiftedModel) -> None:
 def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
     """Read what `write_model` wrote and pass it to `make` as keywords."""
     arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
-    try:
-        columns = (tuple(c) if isinstance(c, list) else c for c in settings["columns"])
+    with refusing(f"{path} does not hold a whole lifted model; make it again"):
         return make(
             **{name: arrays[name] for name in _ARRAYS},
             **{name: arrays.get(name) for name in _OPTIONAL},
-            coordinates=Coordinates(
-                settings["n_observations"],
-                tuple(columns),
-                settings["memory"],
-                settings["n_inputs"],
-            ),
+            coordinates=_coordinates(settings, len(arrays["C"])),
             features=rebuild_features(settings["features"], _under(FEATURE, arrays)),
             input_features=None
             if settings["input_features"] is None
@@ -76,8 +72,17 @@ def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
             state_names=tuple(settings["state_names"]),
             summary={key: _from_json(value) for key, value in settings["summary"].items()},
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{path} does not hold a whole lifted model: {error}") from error
+
+
+def _coordinates(settings: Mapping[str, Any], n_states: int) -> Coordinates:
+    """Rebuild the coordinates, once they are known to be no more than the states there are."""
+    n_observations, memory, n_inputs = (
+        operator.index(settings[name]) for name in ("n_observations", "memory", "n_inputs")
+    )
+    columns = tuple(tuple(c) if isinstance(c, list) else c for c in settings["columns"])
+    if not 0 <= memory <= n_states or (memory and not 0 <= n_inputs <= n_states):
+        raise ValueError(f"memory is {memory} and n_inputs {n_inputs} for {n_states} states")
+    return Coordinates(n_observations, columns, memory, n_inputs)
 
 
 def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from koopman_control.trajectories import Trajectory, check_trajectories
 if TYPE_CHECKING:
     from koopman_control.identification.edmdc import EDMDc
 
+LONGEST = 10_000  # characters of the text that describes an estimator
+
 
 class Fit:
     """Choices made on first data, and the sums of all data so far.
@@ -49,6 +51,8 @@ class Fit:
         sample_weight: Any,
     ) -> None:
         self._settings = settings
+        described = settings.__repr__(N_CHAR_MAX=LONGEST)  # type: ignore[call-arg]  # scikit-learn's
+        self._made_by = " ".join(described.split())
         self._seen = data[0]
         self.selection = _selected(settings, data, strengths, sample_weight)
         trial = self.selection.trial
@@ -78,6 +82,7 @@ class Fit:
         solver = decomposed if ridge else solver_for(settings.penalty, factor)
         strength = self.selection.strength
         summary: dict[str, Any] = {
+            "estimator": self._made_by,
             "regularization": best.regularization,
             "condition_number": decomposed.condition_number,
             "n_samples": factor.n_samples,

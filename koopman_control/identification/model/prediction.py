@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.arrays import Array, finite_array, product
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
 from koopman_control.identification.model import rollouts
@@ -111,12 +111,13 @@ class Predictor:
         end = k + features.shape[-1]
         psi = np.empty((*x.shape[:-1], end + self.embedding.n_angles))
         psi[..., 0] = 1.0
-        np.subtract(e, self.center, out=psi[..., 1:k])
-        psi[..., 1:k] /= self.scale
+        scaled = psi[..., 1:k]
+        np.subtract(e, self.center, out=scaled)
+        scaled /= self.scale
         psi[..., k:end] = features
         if self.embedding.n_angles:
             psi[..., end:] = x[..., self.coordinates.is_angle]
-        return psi if self.reduction is None else psi @ self.reduction.T
+        return psi if self.reduction is None else product(psi, self.reduction.T)
 
     def predict(self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted") -> Array:
         """Predict states along given inputs.

@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, product
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.compilation.maps import AffineMap, Index
 from koopman_control.mpc.compilation.parametric import ParametricQP
@@ -93,7 +93,7 @@ class Condenser:
         self.coupled, self._diagonal = bool(self.P_vy.any()), _diagonal(self.P_yy)
         A_v, A_y = qp.A[:, v], qp.A[:, y]
         bound_rows, bound_columns = _simple_bounds(qp, A_v, A_y)
-        rows, self.first_on_y = _ordered(A_y, bound_rows)
+        rows, self.first_on_y = _ordered(qp, A_y, bound_rows)
         self.A_v, self.A_y = A_v[rows], sp.csr_array(A_y[rows[self.first_on_y :]])
         self.linear_weight, self.quadratic_weight = (
             qp.linear_weight[rows],
@@ -108,9 +108,9 @@ class Condenser:
         self._parts = np.cumsum([len(v), len(y), len(lower.constant)]).tolist()
 
     def inputs(self, v: Array) -> Array:
-        """Return the inputs (N m,) of all steps that a solution v stands for."""
-        values = v[: self.n_values]
-        return values if self._held is None else np.asarray(self._held @ values)
+        """Return the inputs (..., N m) of all steps that solutions v (..., n) stand for."""
+        values = v[..., : self.n_values]
+        return values if self._held is None else product(values, self._held.T)
 
     def instance(self, theta: Array) -> Instance:
         """Evaluate linear cost and sides at parameters theta."""
@@ -165,11 +165,13 @@ def _simple_bounds(qp: ParametricQP, A_v: Array, A_y: Array) -> tuple[Index, Ind
     return rows[first], columns
 
 
-def _ordered(A_y: Array, bound_rows: Index) -> tuple[Index, int]:
-    """Order the other rows, those on y last; returns them and how many are not on y."""
+def _ordered(qp: ParametricQP, A_y: Array, bound_rows: Index) -> tuple[Index, int]:
+    """Order the other rows: with fixed sides, with moving ones, on y; and how many are not on y."""
     general = np.setdiff1d(np.arange(len(A_y)), bound_rows)
+    moving = np.diff(qp.lower.matrix.indptr) + np.diff(qp.upper.matrix.indptr) > 0
     on_y = A_y[general].any(axis=1)
-    return np.concatenate([general[~on_y], general[on_y]]), int((~on_y).sum())
+    order = np.argsort(np.where(on_y, 2, moving[general]), kind="stable")
+    return general[order], int((~on_y).sum())
 
 
 def _bounds(side: AffineMap, bounds: sp.csr_array, missing: float) -> AffineMap:

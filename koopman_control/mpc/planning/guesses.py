@@ -26,8 +26,8 @@ def switching(n: int, horizon: int, box: Array, rng: np.random.Generator) -> Arr
 
 
 def shifted(plan: Array) -> Array:
-    """Move a plan, or whatever has a row for each step, on by one step and hold its last row."""
-    return np.concatenate([plan[1:], plan[-1:]])
+    """Move plans (..., N, m), or whatever has a row for each step, on by one; hold the last row."""
+    return np.concatenate([plan[..., 1:, :], plan[..., -1:, :]], axis=-2)
 
 
 def within_bounds(plans: Array, box: Array, rate: Array, previous: Array) -> Array:

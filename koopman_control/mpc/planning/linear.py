@@ -6,14 +6,14 @@ What a plan leads to is computed only if somebody asks for it; the next step doe
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, all_finite, product
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.inputs import columns_of
@@ -21,13 +21,11 @@ from koopman_control.mpc.planning import guesses
 from koopman_control.mpc.planning.condense import Condenser
 from koopman_control.mpc.planning.merit import Merit
 from koopman_control.mpc.planning.plan import (
-    NO_TIME,
     NOT_FINITE,
     Plan,
     Predicted,
     Situation,
     Times,
-    all_finite,
 )
 from koopman_control.mpc.planning.prepared import PreparedProgram, Vectors
 from koopman_control.mpc.planning.scenarios import Scenarios
@@ -101,19 +99,25 @@ class LinearPlanner:
         times = Times(predicted - start, updated - predicted, perf_counter() - updated)
         return self._planned(at, z, shift, solution, times)
 
-    def plans(self, at: Sequence[Situation], before: Sequence[Array | None]) -> Iterator[Plan]:
-        """Plan for many situations, each as `plan` does; those that nothing holds back at once."""
-        Z = self._scenarios.lift(np.stack([one.start.x for one in at]))
-        parts = zip(at, Z, before, strict=True)
-        shifts = [self._shift(one, z, plan) for one, z, plan in parts]
-        shift = None if shifts[0] is None else np.array(shifts)
-        thetas = np.stack([one.theta for one in at])
-        vectors = self._program.vectors(self._program.moved(Z), thetas, shift)
-        V, free = self._unbounded(vectors)
-        for i, alone in enumerate(free.tolist()):
-            own = None if alone else Vectors(*(part[i] for part in vectors))
-            solution = Solution(V[i], "optimal", 0) if own is None else self._solution(own)
-            yield self._planned(at[i], Z[i], shifts[i], solution, NO_TIME)
+    def plans(self, at: Situation, before: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """Plan for S situations at once, stacked in one, each as `plan` does.
+
+        Args:
+            at: Situations whose parts all have a first axis of length S; states are observed.
+            before: Plans before, zero where there is none, shape (S, N, m).
+
+        Returns:
+            Plans (S, N, m), and which of them are solutions, shape (S,).
+        """
+        Z = self._scenarios.lift(at.start.x)
+        shift = self._turned(at, Z, None, before) if self._scenarios.has_angles else None
+        vectors = self._program.vectors(self._program.moved(Z), at.theta, shift)
+        V, solved = self._unbounded(vectors)
+        for i in np.flatnonzero(~solved):
+            v, word, *_ = self._solution(Vectors(*(part[i] for part in vectors)))
+            if v is not None and all_finite(v):
+                V[i], solved[i] = v, word == "optimal"
+        return self._condenser.inputs(V).reshape(-1, *self._inputs), solved
 
     def _shift(self, at: Situation, z: Array, before: Array | None) -> Array | None:
         """What is added to predictions from a lifted state z, (N d,), or None for nothing."""
@@ -148,13 +152,14 @@ class LinearPlanner:
         return float(self.merit.of(self.merit.at(theta), V[None], Y.reshape(1, -1))[0])
 
     def _turned(self, at: Situation, z: Array, shift: Array | None, before: Array | None) -> Array:
-        """Add whole turns of angles that bring a likely plan near the reference, (N d,)."""
+        """Add whole turns of angles that bring a likely plan near the reference, (..., N d)."""
         likely = np.zeros(self._inputs) if before is None else guesses.shifted(before)
-        Y = self.Phi @ z + self.Gamma @ likely.ravel()
+        inputs = likely.reshape(*likely.shape[:-2], -1)
+        Y = product(z, self.Phi.T) + product(inputs, self.Gamma.T)
         if shift is not None:
             Y += shift
-        deviation = Y.reshape(self._shape) - at.reference
-        turns = (self._scenarios.wrap(deviation) - deviation).ravel()
+        deviation = Y.reshape(at.reference.shape) - at.reference
+        turns = (self._scenarios.wrap(deviation) - deviation).reshape(Y.shape)
         return np.asarray(turns if shift is None else turns + shift)
 
 
@@ -172,7 +177,7 @@ def _warn_of_growth(response: Array) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # frozen ones take four times as long to make
 class LinearOutcome:
     """What a solution v leads to from the lifted state z at parameters theta."""
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import NamedTuple, Protocol
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.start import Start
 
 NOT_FINITE = "prediction or plan not finite"
-
-
-def all_finite(vector: Array) -> bool:
-    """Whether a vector holds no NaN and nothing beyond 1e154, the cheapest way."""
-    return isfinite(vector.dot(vector))
 
 
 class Situation(NamedTuple):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.compilation.softening import softened
-from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.planning.condense import Condenser
 from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.planning.merit import Merit
@@ -90,14 +91,11 @@ class QuadraticPlanning:
             return "solved", plan
         return "softened", relaxed[0].plan(at, *start)
 
-    def plans(self, at: Sequence[Situation], loops: Sequence[Loop]) -> Iterator[Outcome]:
-        """Plan for many situations of a linear roll-out, given the loops they arose in."""
+    def plans(self, at: Situation, before: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """Plan for many states of a linear roll-out at once; see `LinearPlanner.plans`."""
         stated = self.planners[0]
         assert isinstance(stated, LinearPlanner)
-        every = stated.plans(at, [loop.plan for loop in loops])
-        for one, loop, plan in zip(at, loops, every, strict=True):
-            solved = plan.status == "optimal" or len(self.planners) == 1
-            yield ("solved", plan) if solved else self.plan(one, loop.plan, loop.previous)
+        return stated.plans(at, before)
 
     def reset(self) -> None:
         """Drop warm starts, and draw the same guesses again."""

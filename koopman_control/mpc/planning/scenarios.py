@@ -6,7 +6,6 @@ The same inputs act on all of them; their states stand side by side in the probl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -51,8 +50,10 @@ class Scenarios:
 
     def lifted(self, start: Start) -> Array:
         """Lift what a prediction starts from; only the first model's lift may be estimated."""
+        if len(self.models) == 1:
+            return start.lifted(self.first)
         others = [model.lift(start.x) for model in self.models[1:]]
-        return _side_by_side([start.lifted(self.first), *others])
+        return np.concatenate([start.lifted(self.first), *others])
 
     def linear_response(self, horizon: int) -> tuple[Array, Array]:
         """Return Phi (N p, n) and Gamma (N p, N m) of the linear roll-out; n counts all lifts."""
@@ -68,7 +69,7 @@ class Scenarios:
 
     def linearized(self, start: Start, U: Array) -> tuple[Array, Array]:
         """Predict outputs (N, p) along one plan (N, c), and differentiate: (N p, N c)."""
-        starts = [start] + [replace(start, z=None)] * (len(self.models) - 1)
+        starts = [start] + [start._replace(z=None)] * (len(self.models) - 1)
         pairs = zip(starts, self.models, strict=True)
         Y, Gamma = zip(
             *(own.linearized(model, U, self.rollout) for own, model in pairs), strict=True

@@ -12,17 +12,10 @@ from time import perf_counter
 
 import numpy as np
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, all_finite
 from koopman_control.mpc.planning.condense import Condenser, Instance
 from koopman_control.mpc.planning.merit import Merit
-from koopman_control.mpc.planning.plan import (
-    NOT_FINITE,
-    Plan,
-    Predicted,
-    Situation,
-    Times,
-    all_finite,
-)
+from koopman_control.mpc.planning.plan import NOT_FINITE, Plan, Predicted, Situation, Times
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.solvers import Solution, Solver
 

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import daqp
 import numpy as np
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, all_finite
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.planning.plan import all_finite
 from koopman_control.mpc.solvers.base import UNBOUNDED, Solution, checked_limit
 
 SINGULAR = 1e-9  # smallest eigenvalue of H relative to its largest
@@ -44,8 +43,7 @@ class DaqpSolver:
 
     def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
         """Solve, from the previous working set if there is one."""
-        lower = np.maximum(qp.lower, -UNBOUNDED)  # DAQP takes no infinity
-        upper = np.minimum(qp.upper, UNBOUNDED)
+        lower, upper = _finite_sides(qp)
         if self._model is None:
             self._size = _size_if_singular(qp)
         if self._size != 1.0:
@@ -70,7 +68,7 @@ class DaqpSolver:
 
     def prepare(self, qp: DenseQP) -> None:
         """Factorise H, unless that is done, with an empty working set."""
-        lower, upper = np.maximum(qp.lower, -UNBOUNDED), np.minimum(qp.upper, UNBOUNDED)
+        lower, upper = _finite_sides(qp)
         if self._kept and self._kept[0] is qp.H and self._kept[2] is qp.A:
             self._model.update(f=qp.f, bupper=upper, blower=lower, sense=self._sense)
             self._kept = (qp.H, qp.f, qp.A, lower, upper)
@@ -101,6 +99,16 @@ class DaqpSolver:
             w[soft] = qp.linear_weight[weighted]
             self._model.soft_weights(rho_l=rho, rho_u=rho, w_l=w, w_u=w)
         return int(flag)
+
+
+def _finite_sides(qp: DenseQP) -> tuple[Array, Array]:
+    """Sides of a program without infinity, which DAQP does not take."""
+    lower, upper = qp.lower, qp.upper
+    if not all_finite(lower):
+        lower = np.maximum(lower, -UNBOUNDED)
+    if not all_finite(upper):
+        upper = np.minimum(upper, UNBOUNDED)
+    return lower, upper
 
 
 def _size_if_singular(qp: DenseQP) -> float:

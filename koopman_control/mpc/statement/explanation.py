@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import cvxpy as cp
 import numpy as np
 
 from koopman_control.common.arrays import Array
@@ -128,3 +129,11 @@ def _runs(kind: str, numbers: Iterable[int]) -> str:
     ]
     text = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
     return f"{kind} {text}" if text.isdigit() else f"{kind}s {text}"
+
+
+def sizes_of(problem: cp.Problem) -> dict[str, int]:
+    """Count the entries of a problem's variables, by name."""
+    named = {v.name(): int(v.size) for v in problem.variables()}
+    own = ("u", "y")
+    others = sum(size for name, size in named.items() if name not in own)
+    return {name: named[name] for name in own} | ({"others": others} if others else {})

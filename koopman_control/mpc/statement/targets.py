@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import TypeGuard
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.arrays import Array, all_finite, finite_array
+from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.statement.settings import stage_rows, widened
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
@@ -62,9 +65,32 @@ class TargetRows:
             value = self._function(observation)
             if value is None:
                 raise NothingAskedError(f"{self._name} is None")
-            return self._filled(value, self._horizon)
+            return value if self._is_filled(value) else self._filled(value, self._horizon)
         start = min(step, self._last_start)
         return self._rows[start : start + self._horizon]
+
+    def each(self, observations: Array, steps: Index) -> tuple[Array, NDArray[np.bool_]]:
+        """Evaluate for observations (S, p), each at its step (S,); shape (S, N, width).
+
+        Also returns for which of them anything is asked at all, shape (S,).
+        """
+        asked = np.ones(len(steps), dtype=bool)
+        if self._function is None:
+            starts = np.minimum(steps, self._last_start)
+            return self._rows[starts[:, None] + np.arange(self._horizon)], asked
+        rows = np.zeros((len(steps), *self._rows.shape))
+        for i, (y, step) in enumerate(zip(observations, steps.tolist(), strict=True)):
+            try:
+                rows[i] = self(y, step)
+            except NothingAskedError:
+                asked[i] = False
+        return rows, asked
+
+    def at_rest(self) -> TargetRows:
+        """Return a target of the same shape that calls no function, but is zero in its place."""
+        resting = copy.copy(self)
+        resting._function = None
+        return resting
 
     @property
     def rest(self) -> Array:
@@ -78,6 +104,12 @@ class TargetRows:
             return self._filled(given, self._horizon)
         rows = self._filled(given, len(given))
         return np.concatenate([rows, np.repeat(rows[-1:], self._horizon - 1, axis=0)])
+
+    def _is_filled(self, value: ArrayLike) -> TypeGuard[Array]:
+        """Whether a value is what `_filled` would make of it; most are, and checking is slow."""
+        if not isinstance(value, np.ndarray) or value.dtype != np.float64:
+            return False
+        return value.shape == self._rows.shape and all_finite(value.ravel())
 
     def _filled(self, value: ArrayLike, length: int) -> Array:
         rows = stage_rows(self._name, value, self._size, length)

@@ -79,23 +79,23 @@ def test_what_is_unknown_comes_back_as_unknown(model: LiftedModel, tmp_path: Pat
 def test_files_that_hold_no_whole_model_are_refused(model: LiftedModel, tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     model.save(path)
-    arrays, settings = load_npz(path, "lifted-model", 2)
+    arrays, settings = load_npz(path, "lifted-model", 3)
 
     def refuse(message: str) -> None:
         with pytest.raises(FileFormatError, match=message):
             LiftedModel.load(path)
 
-    save_npz(path, "trajectories", 1, arrays, settings)
+    save_npz(path, "trajectories", 2, arrays, settings)
     refuse("holds 'trajectories'; expected 'lifted-model'")
-    save_npz(path, "lifted-model", 1, arrays, settings)
-    refuse("format version 1")
+    save_npz(path, "lifted-model", 2, arrays, settings)
+    refuse("format version 2")
     for name in ("B", "features/weights_"):
-        save_npz(path, "lifted-model", 2, {k: a for k, a in arrays.items() if k != name}, settings)
+        save_npz(path, "lifted-model", 3, {k: a for k, a in arrays.items() if k != name}, settings)
         refuse("does not hold a whole lifted model")
-    save_npz(path, "lifted-model", 2, arrays | {"B": arrays["B"][:-1]}, settings)
+    save_npz(path, "lifted-model", 3, arrays | {"B": arrays["B"][:-1]}, settings)
     refuse("B has shape")
     foreign = {"features": settings["features"] | {"class": "os.system"}}
-    save_npz(path, "lifted-model", 2, arrays, settings | foreign)
+    save_npz(path, "lifted-model", 3, arrays, settings | foreign)
     refuse("features of class 'os.system'")
 
 

@@ -1,0 +1,117 @@
+"""What is compared: ways to get a controller for a task from a learning seed, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from koopman_control.benchmark.deep_rl import Algorithm, DeepRL
+from koopman_control.benchmark.linear import linear
+from koopman_control.benchmark.own_data import own_learning
+from koopman_control.benchmark.pykoop_features import pykoop_features
+from koopman_control.benchmark.regulator import lqr
+from koopman_control.benchmark.trained import Trained
+from koopman_control.benchmark.varied import varied
+from koopman_control.common import optional_package
+from koopman_control.evaluation import RandomPolicy, ZeroPolicy, action_bounds
+from koopman_control.tasks import Task
+from koopman_control.trajectories import total_steps
+
+Train = Callable[[Task, int], Trained]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One way to get a controller.
+
+    Args:
+        summary: What it is, in one line.
+        train: Makes the controller for a task from a learning seed; None for the stored returns of
+            the true-model reference.
+        learns: Whether the learning seed matters; else there is one run instead of one per seed.
+        needs: (package, extra) that it cannot do without.
+        own_data: Whether it learns from the data of the task's own controller; such subjects share
+            one process, and the data.
+        effort: Rough cost beside the task's own controller, to run what is cheap first.
+    """
+
+    summary: str
+    train: Train | None
+    learns: bool = True
+    needs: tuple[str, str] | None = None
+    own_data: bool = False
+    effort: float = 1.0
+
+    def require(self) -> None:
+        """Raise ImportError with a remedy if a package is missing."""
+        if self.needs is not None:
+            optional_package(*self.needs)
+
+
+def koopman(task: Task, seed: int) -> Trained:
+    """Learn the task's own controller."""
+    learned = own_learning(task, seed)
+    rounds = [asdict(r) for r in learned.rounds]
+    return Trained(learned.controller, total_steps(learned.data), learned.seconds, rounds)
+
+
+def random_actions(task: Task, seed: int) -> Trained:
+    """Act at random."""
+    with closing(task.environment()) as env:
+        return Trained(RandomPolicy(action_bounds(env), seed))
+
+
+def no_action(task: Task, seed: int) -> Trained:
+    """Do nothing."""
+    with closing(task.environment()) as env:
+        return Trained(ZeroPolicy(action_bounds(env)))
+
+
+@dataclass(frozen=True)
+class Variation:
+    """The task's own controller with some settings changed: an ablation.
+
+    Args:
+        changes: Settings of `Task` and their values, or functions of the task that return them;
+            `fit` holds settings of `EDMDc`.
+    """
+
+    changes: Mapping[str, Any]
+
+    def task(self, task: Task) -> Task:
+        """Return the changed task."""
+        return varied(task, **{k: v(task) if callable(v) else v for k, v in self.changes.items()})
+
+    def __call__(self, task: Task, seed: int) -> Trained:
+        """Learn the changed task."""
+        return koopman(self.task(task), seed)
+
+
+DEEP_RL: dict[Algorithm, str] = {"sac": "stable_baselines3", "tqc": "sb3_contrib"}
+
+SUBJECTS: dict[str, Subject] = {
+    "koopman": Subject("the task's own Koopman MPC", koopman, own_data=True),
+    "lqr": Subject("a regulator on a local linear fit, from the same data", lqr, own_data=True),
+    "linear": Subject("Koopman MPC with the linear roll-out, same data", linear, own_data=True),
+    "pykoop": Subject(
+        "pykoop's thin-plate features in the linear MPC, same data",
+        pykoop_features,
+        needs=("pykoop", "peers"),
+        effort=20.0,  # too slow to share a process with what is done in no time
+    ),
+    **{
+        f"{name}{suffix}": Subject(
+            f"Stable-Baselines3 {name.upper()} at {factor} times the data",
+            DeepRL(name, factor),
+            needs=(module, "rl"),
+            effort=float(10 * factor),
+        )
+        for name, module in DEEP_RL.items()
+        for suffix, factor in (("", 1), ("-20x", 20))
+    },
+    "random": Subject("uniformly random actions", random_actions, learns=False, effort=0.001),
+    "zero": Subject("no action", no_action, learns=False, effort=0.001),
+    "reference": Subject("stored returns with the true model", None, learns=False, effort=0.0),
+}

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from koopman_control.benchmark import CONDITIONS, NoMeaning
+from koopman_control.benchmark.partial import PARTIAL
+from koopman_control.benchmark.varied import varied
+from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
+from koopman_control.evaluation import ZeroPolicy, action_bounds, run_episode
+from koopman_control.features import Coordinates
+from koopman_control.tasks import TASKS
+from tests.benchmark.tiny import tiny_task
+
+CHANGING = ("noise", "delay", "hidden", "changed")
+
+
+def observed(env: gym.Env[Any, Any], actions: Any, seed: int = 0) -> np.ndarray[Any, Any]:
+    rows = [env.reset(seed=seed)[0]]
+    rows += [env.step(np.array([a], dtype=np.float32))[0] for a in actions]
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("condition", CHANGING)
+@pytest.mark.parametrize("env_id", TASKS)
+def test_every_cell_has_an_environment_or_a_reason(env_id: str, condition: str) -> None:
+    task = TASKS[env_id]
+    try:
+        judged = CONDITIONS[condition].judging(task)
+        learned = CONDITIONS[condition].learning(task)
+    except NoMeaning as reason:
+        assert len(str(reason)) > 10
+        return
+    with closing(judged.environment()) as env, closing(task.environment()) as plain:
+        first, _ = env.reset(seed=0)
+        assert first.shape == plain.reset(seed=0)[0].shape
+        env.step(env.action_space.sample())
+    states = Coordinates.of(len(first), learned.states, learned.angles)
+    assert states.n_outputs == len(learned.Q)
+    assert learned.settings() == learned.settings()
+
+
+@pytest.mark.parametrize("env_id", PARTIAL)
+def test_no_hidden_column_is_modelled_and_targets_fit_what_remains(env_id: str) -> None:
+    task = CONDITIONS["hidden"].learning(TASKS[env_id])
+    with closing(task.environment()) as env:
+        observation = env.reset(seed=3)[0]
+    columns = Coordinates.of(len(observation), task.states, task.angles).columns
+    modelled = {c for entry in columns for c in np.atleast_1d(entry)}
+    assert not modelled & set(PARTIAL[env_id].hidden)
+    assert not observation[list(PARTIAL[env_id].hidden)].any()
+    target = task.reference(observation) if callable(task.reference) else task.reference
+    assert np.ndim(target) == 0 or np.shape(target)[-1] == len(task.Q)
+
+
+def test_a_delayed_action_acts_one_step_later() -> None:
+    actions = [1.0, -2.0, 0.5, 2.0, 0.0]
+    late = observed(Delay(gym.make("Pendulum-v1")), actions)
+    on_time = observed(gym.make("Pendulum-v1"), [0.0, *actions[:-1]])
+    np.testing.assert_array_equal(late, on_time)
+
+
+def test_a_reset_forgets_the_action_under_way() -> None:
+    env = Delay(gym.make("Pendulum-v1"))
+    first = observed(env, [2.0, 0.0])
+    np.testing.assert_array_equal(observed(env, [0.0, 0.0])[1], first[1])
+
+
+def test_noise_is_one_per_cent_of_half_the_range_and_follows_the_seed() -> None:
+    env = Noise(0.01)(gym.make("Pendulum-v1"))
+    plain = observed(gym.make("Pendulum-v1"), np.zeros(199), seed=5)
+    noise = observed(env, np.zeros(199), seed=5) - plain
+    np.testing.assert_allclose(noise.std(axis=0), [0.01, 0.01, 0.08], rtol=0.2)
+    np.testing.assert_array_equal(observed(env, np.zeros(199), seed=5) - plain, noise)
+
+
+def test_flags_of_contact_stay_exact_under_noise() -> None:
+    task = CONDITIONS["noise"].learning(TASKS["LunarLanderContinuous-v3"])
+    with closing(task.environment()) as env:
+        first = env.reset(seed=0)[0]
+    assert first[6:].tolist() == [0.0, 0.0]
+    assert np.all(first[:6] != 0.0)
+
+
+def test_masses_are_scaled_in_the_environment_itself() -> None:
+    plain = gym.make("InvertedPendulum-v5")
+    env = CONDITIONS["changed"].judging(TASKS["InvertedPendulum-v5"]).environment()
+    own: Any = env.unwrapped
+    stock: Any = plain.unwrapped
+    np.testing.assert_allclose(own.model.body_mass, 1.2 * stock.model.body_mass)
+    pendulum: Any = Scaled(("m",), 1.2)(gym.make("Pendulum-v1")).unwrapped
+    assert pendulum.m == 1.2
+
+
+def test_a_changed_plant_moves_differently_under_the_same_actions() -> None:
+    task = TASKS["koopman_envs/VanDerPol-v0"]
+    with closing(task.environment()) as env:
+        plain = run_episode(ZeroPolicy(action_bounds(env)), env, 0)
+    with closing(CONDITIONS["changed"].judging(task).environment()) as env:
+        other = run_episode(ZeroPolicy(action_bounds(env)), env, 0)
+    np.testing.assert_array_equal(plain.observations[0], other.observations[0])
+    assert np.abs(plain.observations[-1] - other.observations[-1]).max() > 1e-3
+
+
+def test_budgets_scale_all_steps_and_nothing_else() -> None:
+    task = CONDITIONS["half"].learning(TASKS["Pendulum-v1"])
+    assert (task.n_steps, task.first_steps) == (300, 200)
+    assert CONDITIONS["half"].judging(TASKS["Pendulum-v1"]) == TASKS["Pendulum-v1"]
+
+
+def test_a_controller_learns_without_speeds_by_remembering() -> None:
+    task = CONDITIONS["hidden"].learning(tiny_task())
+    learned = task.learn(0)
+    assert learned.model.coordinates.memory == 1
+    assert not learned.data[0].observations[:, 1].any()
+    assert np.isfinite(learned.controller.act(learned.data[0].observations[0])).all()
+
+
+def test_settings_tell_varied_tasks_apart() -> None:
+    task = TASKS["Pendulum-v1"]
+    settings = [
+        varied(task, wrap=wrap).settings()
+        for wrap in (Noise(0.01), Noise(0.02), Hidden((2,)), Delay, Scaled(("m",), 1.2))
+    ]
+    assert all(a != b for i, a in enumerate(settings) for b in settings[:i])
+
+
+def test_a_varied_task_passes_settings_on_to_the_fit_and_keeps_its_environment() -> None:
+    noisy = CONDITIONS["noise"].learning(TASKS["Pendulum-v1"])
+    task = varied(noisy, fit={"limits": None})
+    assert task.estimator().limits is None
+    assert TASKS["Pendulum-v1"].estimator().limits == "data"
+    assert task.wrap == Noise(0.01)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from koopman_control.cli import app
+
+SMALL = ("benchmark", "InvertedPendulum-v5", "--seeds", "1", "--episodes", "2", "--jobs", "1")
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_benchmark_writes_data_table_and_page_and_is_not_done_twice(tmp_path: Path) -> None:
+    first = call(*SMALL, "--out", tmp_path)
+    assert first.exit_code == 0, first.output
+    assert "| InvertedPendulum-v5 | 100 |" in first.stdout
+    assert first.stderr.count("learning seed 0: mean") == 4
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"control.jsonl", "control.json", "control.md", "control.html"} <= names
+    second = call(*SMALL, "--out", tmp_path)
+    assert second.stdout == first.stdout
+    assert "learning seed" not in second.stderr
+
+
+def test_other_evaluation_episodes_need_another_folder(tmp_path: Path) -> None:
+    common = ("benchmark", "InvertedPendulum-v5", "--subjects", "zero", "--out", tmp_path)
+    assert call(*common, "--episodes", "1").exit_code == 0
+    refused = call(*common, "--episodes", "2")
+    assert refused.exit_code == 1
+    assert "episodes 1 (now 2)" in refused.stderr
+    header = json.loads((tmp_path / "control.jsonl").read_text().splitlines()[0])
+    assert header["settings"]["episodes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Pendulm-v1",), "tasks got 'Pendulm-v1'; there are"),
+        (("--subjects", "koopman,magic"), "--subjects got 'magic'; there are koopman"),
+        (("--conditions", "rain"), "--conditions got 'rain'; there are nominal"),
+    ],
+)
+def test_unknown_names_get_one_sentence(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    result = call("benchmark", *arguments, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_subject_and_condition() -> None:
+    text = " ".join(call("benchmark", "--help").stdout.replace("│", " ").split())
+    for name in ("koopman:", "lqr:", "pykoop:", "sac:", "noise:", "hidden:", "changed:"):
+        assert name in text
