@@ -35,7 +35,7 @@ GRID = [
     {"reach": reach, "steepness": steepness, "waves": waves, "cut": cut}
     for reach, steepness, waves, cut in product((5, 8), (0.1, 0.3), (16, 20), (1e-12, 1e-9))
 ]
-RIDGES = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
+RIDGES = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2)  # of the echo state networks
 
 
 def main(
@@ -55,7 +55,7 @@ def main(
     train, test = data(n_train, n_starts)
     ours = LocalSampled(width, GRID[:2] if quick else GRID)
     peers: list[Baseline] = [
-        ESN(n, (0.1, 0.5, 0.9), (0.02, 0.1), RIDGES) for n in ((width, wide) if baselines else ())
+        ESN(n, (0.1, 0.5), (0.1, 0.3), RIDGES) for n in ((width, wide) if baselines else ())
     ]
     rows: list[dict[str, Any]] = []
     shown: dict[str, Array] = {"true": test[0, N_HISTORY:]}
