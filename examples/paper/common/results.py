@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from koopman_control.common import write_text_atomically
 from koopman_control.evaluation import package_versions
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 
 
 def versions() -> dict[str, str]:
