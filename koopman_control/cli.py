@@ -23,6 +23,7 @@ from koopman_control.cli_errors import one_sentence
 from koopman_control.cli_folder import CHECKPOINT, kept_on_failure, run_folder
 from koopman_control.cli_forecast import forecast
 from koopman_control.evaluation import metrics_json
+from koopman_control.evaluation.wording import fallbacks
 from koopman_control.tasks import TASKS, Task
 from koopman_control.tasks.run import Run, run_task, save_learned
 from koopman_control.trajectories import open_environment, require_continuous
@@ -180,7 +181,7 @@ def _table(result: Run) -> Table:
     table.add_row(
         "act() p50 / p99 / max, µs", f"{act['p50']:.0f} / {act['p99']:.0f} / {act['max']:.0f}"
     )
-    table.add_row("steps that fell back", f"{100 * e.fallback_share:.2f} %")
+    table.add_row("steps that fell back", fallbacks(e.fallback_share, e.rungs))
     for rollout, errors in result.prediction_error.items():
         ahead = sorted({1, max(1, len(errors) // 4), len(errors)})
         text = ", ".join(f"{errors[k - 1]:.2g} (k={k})" for k in ahead)

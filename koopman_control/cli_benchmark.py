@@ -76,7 +76,12 @@ def benchmark(
         for names, reason in plan.left_out.items():
             typer.echo(f"{' under '.join(names)} is left out: {reason}", err=True)
         runs = open_runs(out, plan)
-        _run(plan, runs, jobs)
+        try:
+            _run(plan, runs, jobs)
+        except KeyboardInterrupt:
+            write_results(out, plan, runs)
+            typer.echo(f"What is done is in {out}; the same command goes on with it.", err=True)
+            raise
         typer.echo(write_results(out, plan, runs), nl=False)
         typer.echo(f"Results: {out}", err=True)
 

@@ -20,7 +20,7 @@ from koopman_control.trajectories.store import load_with_settings
 ENV = "koopman_envs/VanDerPol-v0"
 KEYS = {
     "env_id", "seeds", "returns", "return_mean", "return_ci95", "return_iqm", "return_worst",
-    "references", "data_steps", "fit_seconds", "learn_seconds", "act_us", "fallback_share",
+    "references", "data_steps", "fit_seconds", "learn_seconds", "act_us", "fallback_share", "rungs",
     "violations", "prediction_error", "versions", "settings", "normalised_score",
 }  # fmt: skip
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -25,6 +26,22 @@ def test_a_benchmark_writes_data_table_and_page_and_is_not_done_twice(tmp_path: 
     second = call(*SMALL, "--out", tmp_path)
     assert second.stdout == first.stdout
     assert "learning seed" not in second.stderr
+
+
+def test_ctrl_c_leaves_the_results_so_far_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(*SMALL, "--subjects", "zero", "--out", tmp_path).exit_code == 0
+    (tmp_path / "control.html").unlink()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("koopman_control.cli_benchmark.run_benchmark", interrupted)
+    result = call(*SMALL, "--out", tmp_path)
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr
+    assert (tmp_path / "control.html").exists()
 
 
 def test_other_evaluation_episodes_need_another_folder(tmp_path: Path) -> None:

@@ -65,6 +65,11 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
         self._everyone.flags.writeable = False
 
     @property
+    def dt(self) -> float:
+        """Seconds between two steps."""
+        return self._plant.dt
+
+    @property
     def states(self) -> Array:
         """The current states of all copies (N, n)."""
         return self._copies.x.T.copy()

@@ -25,7 +25,6 @@ from koopman_control.benchmark import (
     write_results,
 )
 from koopman_control.benchmark.fingerprints import fingerprint
-from koopman_control.benchmark.varied import varied
 from koopman_control.tasks import TASKS, Task
 
 GUESSES = ("n_guesses", "first_guesses")
@@ -79,7 +78,7 @@ def main(
 
 def differs(task: Task, variation: Variation) -> bool:
     """Whether an ablation changes a task."""
-    return fingerprint(variation.task(task)) != fingerprint(varied(task))
+    return fingerprint(variation.task(task)) != fingerprint(task)
 
 
 def plan(tasks: dict[str, Task], subjects: dict[str, Subject], seeds: int, episodes: int) -> Plan:

@@ -5,7 +5,9 @@ space's type before they reach the environment, because Gymnasium's `step` does 
 some environments charge for an action outside their box.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +16,11 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
 from koopman_control.common.protocols import Controller, begin_episode
-from koopman_control.trajectories.environments import Environment, require_continuous
+from koopman_control.trajectories.environments import (
+    Environment,
+    VectorEnvironment,
+    require_continuous,
+)
 
 LONGEST_EPISODE = 100_000  # steps after which an episode counts as one that never ends
 
@@ -34,6 +40,7 @@ class Episode:
         fallbacks: Shape (T,), whether the controller used its fallback.
         violation: Sum of `info["violation"]`; None if the environment reports none.
         violation_steps: Number of steps with a positive `info["violation"]`.
+        rungs: Steps by the rung that the controller says it used; empty where it says nothing.
     """
 
     seed: int
@@ -46,6 +53,7 @@ class Episode:
     fallbacks: NDArray[np.bool_]
     violation: float | None = None
     violation_steps: int = 0
+    rungs: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -53,7 +61,7 @@ class Episode:
         return len(self.rewards)
 
 
-def action_bounds(env: Environment) -> Array:
+def action_bounds(env: Environment | VectorEnvironment) -> Array:
     """Return the action box of an environment, shape (2, m): lowest values, then highest.
 
     Raises:
@@ -95,7 +103,7 @@ def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
         log.add(
             applied.astype(np.float64),
             seconds,
-            _used_fallback(controller),
+            controller,
             observation,
             float(reward),
             info,
@@ -119,12 +127,13 @@ class _Log:
         self.seconds: list[float] = []
         self.fallbacks: list[bool] = []
         self.violations: list[float] = []
+        self.rungs: Counter[str] = Counter()
 
     def add(
         self,
         action: Array,
         seconds: float,
-        fallback: bool,
+        controller: Controller,
         observation: Any,
         reward: float,
         info: dict[str, Any],
@@ -137,7 +146,11 @@ class _Log:
         self.actions.append(action)
         self.rewards.append(reward)
         self.seconds.append(seconds)
-        self.fallbacks.append(fallback)
+        told = getattr(controller, "last", None)
+        self.fallbacks.append(bool(getattr(told, "fallback", False)))
+        rung = getattr(told, "rung", None)
+        if rung is not None:
+            self.rungs[rung] += 1
         self.observations.append(self._checked(observation, len(self.rewards)))
         if "violation" in info:
             self.violations.append(float(info["violation"]))
@@ -154,6 +167,7 @@ class _Log:
             fallbacks=np.array(self.fallbacks, dtype=np.bool_),
             violation=float(np.sum(self.violations)) if self.violations else None,
             violation_steps=int(np.sum(np.array(self.violations) > 0.0)),
+            rungs=dict(self.rungs),
         )
 
     def _checked(self, observation: Any, step: int) -> Array:
@@ -180,7 +194,3 @@ def _checked_action(action: Any, bounds: Array, log: _Log) -> Array:
             "finite numbers"
         )
     return values
-
-
-def _used_fallback(controller: Controller) -> bool:
-    return bool(getattr(getattr(controller, "last", None), "fallback", False))

@@ -4,20 +4,27 @@ An episode depends on its seed alone (the controller is reset before each), so t
 same for any number of workers. Only step times differ from run to run.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from koopman_control.common.arrays import positive_int
 from koopman_control.common.protocols import Controller
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
+from koopman_control.evaluation.lockstep import run_in_lockstep
 from koopman_control.evaluation.result import Evaluation
-from koopman_control.trajectories.environments import Environment, open_environment
+from koopman_control.trajectories.environments import (
+    Environment,
+    VectorEnvironment,
+    open_environment,
+)
 
 KEPT_EPISODES = 6  # episodes whose signals are kept for the report, besides the worst one
 _NOTHING = np.empty((0, 0))
@@ -25,7 +32,7 @@ _NOTHING = np.empty((0, 0))
 
 def evaluate(
     controller: Controller,
-    env: Environment | str,
+    env: Environment | VectorEnvironment | str,
     seeds: Iterable[int] = range(1000, 1100),
     workers: int = 1,
     on_episode: Callable[[Episode], None] | None = None,
@@ -38,7 +45,9 @@ def evaluate(
     Args:
         controller: Anything with `reset()` and `act(observation) -> action`; pickled for the
             workers if there are several.
-        env: A Gymnasium environment or its id. Several workers build it anew from its `spec`.
+        env: A Gymnasium environment or its id. Several workers build it anew from its `spec`. Or a
+            vector environment (`gymnasium.make_vec`): as many episodes at once as it has copies,
+            for a controller with `batch`; a step's time is then shared out among the copies.
         seeds: One reset seed per episode.
         workers: Number of processes.
         on_episode: Called after each episode, in the order of the seeds (a progress bar, say).
@@ -49,7 +58,7 @@ def evaluate(
     Raises:
         ValueError: If there are no seeds, `workers` is below 1, or the environment cannot be built
             anew for several workers.
-        TypeError: If the controller lacks a method or the actions are not continuous.
+        TypeError: If the controller lacks a method, or the actions are not continuous.
 
     Example:
         >>> env = gym.make("Pendulum-v1")
@@ -65,10 +74,14 @@ def evaluate(
             "reset() and act(observation)"
         )
     workers = min(positive_int("workers", workers), len(chosen))
+    if workers > 1 and isinstance(env, VectorEnv):
+        raise ValueError(f"workers is {workers}; a vector environment runs in one process")
     ours = isinstance(env, str)
-    made = open_environment(env)
+    made = env if isinstance(env, VectorEnv) else open_environment(env)
     try:
-        if workers == 1:
+        if isinstance(made, VectorEnv):
+            episodes = run_in_lockstep(controller, made, chosen)
+        elif workers == 1:
             episodes = _run(controller, made, chosen)
         else:
             episodes = _run_in_processes(controller, _spec(made), chosen, workers)
@@ -125,7 +138,9 @@ def _collect(
     return light, kept
 
 
-def _summary(env: Environment, light: list[Episode], kept: list[Episode]) -> Evaluation:
+def _summary(
+    env: Environment | VectorEnvironment, light: list[Episode], kept: list[Episode]
+) -> Evaluation:
     reported = [episode.violation for episode in light if episode.violation is not None]
     lengths = np.array([episode.length for episode in light])
     return Evaluation(
@@ -135,6 +150,7 @@ def _summary(env: Environment, light: list[Episode], kept: list[Episode]) -> Eva
         lengths=lengths,
         act_seconds=np.concatenate([episode.act_seconds for episode in light]),
         fallback_share=float(sum(episode.fallbacks.sum() for episode in light) / lengths.sum()),
+        rungs=dict(sum((Counter(episode.rungs) for episode in light), Counter[str]())),
         violations={
             "steps": sum(episode.violation_steps for episode in light),
             "total": float(np.sum(reported)) if reported else None,
@@ -155,11 +171,12 @@ def _spec(env: Environment) -> Any:
     return env.spec
 
 
-def _name(env: Environment) -> str:
+def _name(env: Environment | VectorEnvironment) -> str:
     return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
 
 
-def _time_step(env: Environment) -> float | None:
-    dt = getattr(env.unwrapped, "dt", None)
+def _time_step(env: Environment | VectorEnvironment) -> float | None:
+    copies = getattr(env.unwrapped, "envs", [env])
+    dt = getattr(copies[0].unwrapped, "dt", None)
     known = isinstance(dt, int | float | np.number) and not isinstance(dt, bool)
     return float(dt) if dt is not None and known and dt > 0 else None

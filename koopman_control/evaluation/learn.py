@@ -153,7 +153,7 @@ def learn(
             checkpoint=None if checkpoint is None else Path(checkpoint) / f"round-{number}",
         )
 
-    with threadpool_limits(limits=1), _carrying(data):
+    with threadpool_limits(limits=1), carrying(data):
         data.extend(more(signal, 0))
         best, record = _first_fit(estimator, data)
         history = [record]
@@ -184,7 +184,7 @@ def _edges(n_steps: int, first_steps: int | None, n_rounds: int) -> list[int]:
 
 
 @contextmanager
-def _carrying(data: list[Trajectory]) -> Iterator[None]:
+def carrying(data: list[Trajectory]) -> Iterator[None]:
     """Let an interruption or a failure of the environment carry what was collected before it."""
     try:
         yield

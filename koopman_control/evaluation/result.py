@@ -30,6 +30,7 @@ class Evaluation:
         lengths: Steps per episode, shape (n,).
         act_seconds: Wall time of every call of `controller.act`, all episodes one after another.
         fallback_share: Share of all steps in which the controller used its fallback.
+        rungs: Steps by the rung that the controller says it used (see `mpc.Step`), if it does.
         violations: `steps` and `episodes` with a violation, and the `total` of
             `info["violation"]`, which is None where the environment reports none.
         episodes: The first few episodes and the worst one, with their signals.
@@ -43,6 +44,7 @@ class Evaluation:
     lengths: NDArray[np.int_]
     act_seconds: Array
     fallback_share: float
+    rungs: dict[str, int]
     violations: dict[str, float | int | None]
     episodes: tuple[Episode, ...]
     action_bounds: Array
@@ -86,6 +88,7 @@ class Evaluation:
             "return_worst": self.worst,
             "act_us": self.act_us,
             "fallback_share": self.fallback_share,
+            "rungs": dict(self.rungs),
             "violations": dict(self.violations),
             "versions": package_versions(),
             "settings": {"dt": self.dt},

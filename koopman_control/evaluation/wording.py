@@ -46,6 +46,13 @@ def percent(share: float) -> str:
     return f"{100.0 * share:,.0f} %" if share >= 0.995 else f"{100.0 * share:.2g} %"
 
 
+def fallbacks(share: float, rungs: Mapping[str, int] | None) -> str:
+    """Write the share of steps that fell back, and how many of them on which rung."""
+    others = {rung: count for rung, count in (rungs or {}).items() if rung != "solved"}
+    counted = ", ".join(f"{rung} {count:,}" for rung, count in sorted(others.items()))
+    return f"{percent(share)} ({counted})" if counted else percent(share)
+
+
 @dataclass(frozen=True)
 class ControllerRow:
     """One line of the comparison: the controller under test, or a reference."""
@@ -138,7 +145,10 @@ def facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"median {duration(times['p50'])}, 99 % {duration(times['p99'])}, "
             f"slowest {duration(times['max'])}",
         ),
-        ("Steps that used the fallback", percent(metrics["fallback_share"])),
+        (
+            "Steps that used the fallback",
+            fallbacks(metrics["fallback_share"], metrics.get("rungs")),
+        ),
         ("Constraint violations", _violations(metrics.get("violations") or {})),
     ]
     for key, name in (("fit_seconds", "All fits"), ("learn_seconds", "Learning, all in all")):

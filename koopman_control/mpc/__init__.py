@@ -7,7 +7,7 @@ from koopman_control.mpc.controller import KoopmanMPC
 from koopman_control.mpc.estimation import KalmanObserver, MovingHorizonEstimator, OffsetFree
 from koopman_control.mpc.statement.parametrization import Blocks, Knots
 from koopman_control.mpc.statement.terms import Parameters
-from koopman_control.mpc.statement.tightening import tube_margins
+from koopman_control.mpc.statement.tube import Tube, tube_margins
 from koopman_control.mpc.step import Step
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "ParametricQP",
     "QPSolution",
     "Step",
+    "Tube",
     "compile_qp",
     "tube_margins",
 ]

@@ -38,6 +38,7 @@ class BatchMPC:
     Attributes:
         solved: Which copies' latest action comes from a solved program, shape (n,); the others
             continued their plan, or went to the safe input where they had none.
+        fallback: As `Step.fallback`, for every copy: also where hard bounds were softened.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class BatchMPC:
         N, m = weights.input_bounds.shape[1:]
         self._plans, self._planned = np.zeros((n_copies, N, m)), np.zeros(n_copies, dtype=bool)
         self._previous, self._steps = np.tile(safe, (n_copies, 1)), np.zeros(n_copies, dtype=int)
-        self.solved = np.zeros(n_copies, dtype=bool)
+        self.solved, self.fallback = np.zeros((2, n_copies), dtype=bool)
 
     def reset(self, copies: Mask | None = None) -> None:
         """Begin an episode of the copies marked in a boolean array (n,), or of all."""
@@ -82,16 +83,16 @@ class BatchMPC:
         own = np.tile(self._parameters.theta(), (len(X), 1))
         by_copy = R.reshape(len(X), -1), V.reshape(len(X), -1), self._previous, own
         at = Situation(Start(X), R, V, np.concatenate(by_copy, axis=1))
-        planned = np.ones(len(X), dtype=bool)
+        planned, fallback = np.ones(len(X), dtype=bool), np.zeros(len(X), dtype=bool)
         with np.errstate(all="ignore"):  # a copy beyond all numbers falls back alone
             plans, solved = self._planning.plans(at, self._plans)
             for i in np.flatnonzero(~(solved & asked)).tolist():
                 one = Situation(Start(X[i]), R[i], V[i], at.theta[i]) if asked[i] else None
                 rung, plan = self._alone(i, one)
                 plans[i], solved[i] = plan.U, plan.status == "optimal"
-                planned[i] = rung != "safe"
+                planned[i], fallback[i] = rung != "safe", rung != "solved"
         self._apply(plans, planned)
-        self.solved = solved
+        self.solved, self.fallback = solved, fallback
         return self._previous.copy()
 
     def _alone(self, i: int, at: Situation | None) -> tuple[Rung, Plan]:

@@ -11,23 +11,25 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.mpc.attempt import Attempt, attempt
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.inputs import InputLayout
-from koopman_control.mpc.loop import Loop
-from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.scenarios import Scenarios, checked_models
 from koopman_control.mpc.planning.search import Effort
-from koopman_control.mpc.solvers import SOLVERS, SolverName
-from koopman_control.mpc.start import Start
+from koopman_control.mpc.solvers import SolverName, checked_solver
 from koopman_control.mpc.stated import Stated
 from koopman_control.mpc.statement.parametrization import Blocks, Knots
-from koopman_control.mpc.statement.settings import stage_rows
-from koopman_control.mpc.statement.targets import NothingAskedError, Target, TargetRows
+from koopman_control.mpc.statement.pull_back import pull_back
+from koopman_control.mpc.statement.settings import seconds_until, stage_rows
+from koopman_control.mpc.statement.targets import Target, TargetRows
 from koopman_control.mpc.statement.terminal import with_terminal
+from koopman_control.mpc.statement.terminal_set import with_terminal_set
 from koopman_control.mpc.statement.terms import Parameters
 from koopman_control.mpc.statement.tightening import tightened
-from koopman_control.mpc.statement.weights import weights_for
-from koopman_control.mpc.step import Rung, Step
+from koopman_control.mpc.statement.tube import Tube
+from koopman_control.mpc.statement.weights import Bounds, Costs, weights_for
+from koopman_control.mpc.step import Step
 
 
 class KoopmanMPC(Stated):
@@ -50,7 +52,8 @@ class KoopmanMPC(Stated):
     Args:
         model: The model. Or several (see `bootstrap_models`) that one plan has to suit: the cost is
             the mean over them, bounds on states hold for each, and predicted states stand side by
-            side. The first model tells the state, and gives regulators and margins.
+            side. Each is started by an estimator of its own; regulators and margins are those of
+            the first.
         horizon: Number of steps N.
         Q: State weight: a number, a diagonal (d,) or a matrix (d, d); or one of these for each
             step, N rows first (where a shape can be read both ways, it is one for all steps).
@@ -72,6 +75,10 @@ class KoopmanMPC(Stated):
             too.
         output_bounds: (low, high), shape (2, d) or (2, N, d), infinite where there is none.
         terminal_bounds: (low, high) or shape (2, d): further bounds of the last state.
+        terminal_set: (H, h), shapes (k, d) and (k,): H y_N <= h. Or "invariant": the largest set in
+            which the regulator of "riccati" then keeps every bound for ever, for the model
+            linearised at the reference, which has to be constant. With hard bounds, an exact model
+            and terminal="riccati", a plan that exists once exists at all later steps.
         polytope: (G_y, G_u, g), shapes (k, d), (k, m) and (k,): G_y y_k+1 + G_u u_k <= g at every
             step k. Rows without outputs are hard.
         soft: Whether bounds of states may be broken at a price (always, if the plant leaves no
@@ -100,9 +107,16 @@ class KoopmanMPC(Stated):
         measured_inputs: Indices of the model's inputs that are measured, not controlled; `act`
             takes their forecast. Elsewhere on this page, m counts controlled inputs.
         tighten: Margins by which output bounds are moved inwards, since predictions may be off: a
-            number, one per state (d,), or per step, (N, d) (see `tube_margins`); "auto": for hard
+            number, one per state (d,), or per step, (N, d); those of `tube_margins`, which move
+            input bounds, too; "auto": for hard
             bounds, what the model's left-out errors stayed below in most cases
             (`LiftedModel.error_quantiles`, where the model has them); False: none. Polytopes too.
+        trust_weight: Price of predicted states beyond the model's training data, per squared
+            distance from their edge in half widths, so that plans are pulled back to known ground;
+            `last.trust` tells how far they leave it. Angles are not priced.
+        deadline: Microseconds after which `act` makes do with the best plan found so far, as
+            `last.cut` then tells. What cannot be interrupted (a roll-out, a factorisation, an
+            estimate) is finished. None: no deadline.
 
     Attributes:
         last: What happened in the latest step (`Step`), or None before the first.
@@ -134,6 +148,7 @@ class KoopmanMPC(Stated):
         rate_bounds: ArrayLike | None = None,
         output_bounds: ArrayLike | None = None,
         terminal_bounds: ArrayLike | None = None,
+        terminal_set: tuple[ArrayLike, ArrayLike] | Literal["invariant"] | None = None,
         polytope: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
         soft: ArrayLike = True,
         slack_weight: ArrayLike = 1e3,
@@ -148,13 +163,13 @@ class KoopmanMPC(Stated):
         estimator: Observer | None = None,
         input_delay: int = 0,
         measured_inputs: Sequence[int] = (),
-        tighten: ArrayLike | Literal["auto", False] = "auto",
+        tighten: ArrayLike | Tube | Literal["auto", False] = "auto",
+        trust_weight: float = 0.0,
+        deadline: float | None = None,
     ) -> None:
         models = checked_models(model, rollout)
         model = models[0]
-        if solver not in (*SOLVERS, "cvxpy"):
-            expected = ", ".join([*SOLVERS, "cvxpy"])
-            raise ValueError(f"solver is {solver!r}; expected one of {expected}")
+        self._limit = seconds_until(deadline, checked_solver(solver))
         self.model, self.rollout, self.seed, self.solver = model, rollout, seed, solver
         self.horizon = N = positive_int("horizon", horizon)
         self.inputs = inputs
@@ -162,50 +177,40 @@ class KoopmanMPC(Stated):
         self._effort = Effort(iterations, first_iterations, n_guesses, first_guesses)
         self._layout = InputLayout(model.n_inputs, measured_inputs)
         self._delay = positive_int("input_delay", input_delay, minimum=0)
-        self._estimator = (
-            History(model) if estimator is None else estimator.attached(model, rollout)
+        self._estimators = (
+            (History(model),)
+            if estimator is None
+            else tuple(estimator.attached(each, rollout) for each in models)
         )
         self._scenarios = Scenarios(models, rollout)
         d, m = model.coordinates.n_outputs, len(self._layout.controlled)
         self._reference = TargetRows("reference", reference, N, d, model.n_states, len(models))
         self._input_reference = TargetRows("input_reference", input_reference, N, m)
-        w = weights_for(
-            model,
-            self._layout,
-            N,
-            Q=Q,
-            R=R,
-            S=S,
-            linear_output=linear_output,
-            linear_input=linear_input,
-            input_bounds=input_bounds,
-            rate_bounds=rate_bounds,
-            output_bounds=output_bounds,
-            terminal_bounds=terminal_bounds,
-            polytope=polytope,
-            soft=soft,
-            slack_weight=slack_weight,
-        )
+        costs = Costs(Q, R, S, linear_output, linear_input)
+        outputs = output_bounds, terminal_bounds
+        bounds = Bounds(input_bounds, rate_bounds, *outputs, polytope, soft, slack_weight)
+        w = weights_for(model, self._layout, N, costs, bounds)
         w = tightened(w, tighten, model, rollout, self._delay)
-        rest = self._reference.rest, self._input_reference.rest
-        w, self._gain = with_terminal(w, terminal, model, *rest, self._layout)
+        aims = self._reference, self._input_reference
+        w, self._gain = with_terminal(w, terminal, model, *aims, self._layout)
+        w = with_terminal_set(w, terminal_set, model, *aims, self._gain, self._layout)
         self._weights = w.for_models(len(models))
         safe = stage_rows("safe_input", safe_input, m, 1)[0]
         self._safe = np.clip(safe, *w.input_bounds[:, 0])
-        self._terms = ()
+        self._terms = pull_back(model, trust_weight)
         self.parameters = Parameters()
         self._assemble()
+        self.reset()
 
     def reset(self) -> None:
         """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
-        self._loop.restart()
-        self._sight.restart()
-        self._planning.reset()
-        self._planning.rehearse()
-        self.last = None
+        self._begin()
 
     def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
         """Return the action for an observation.
+
+        There is no clock: every call is one step. For a step without an observation call it with
+        None; after a jump of many, `reset`.
 
         Args:
             observation: Shape (p,).
@@ -222,29 +227,18 @@ class KoopmanMPC(Stated):
                 is no array of the right shape.
         """
         start = time.perf_counter()
-        self._planned_at: Situation | None = None
-        trouble = self._sight.look(observation, disturbance, first=not self._loop.step)
-        rung, plan = self._loop.fall_back(trouble) if trouble else self._attempt()
-        self._loop.apply(rung, plan)
-        self._sight.send(self._loop.previous)
-        self.last = Step(rung, plan, self._planned_at, self._weights, time.perf_counter() - start)
-        return self._loop.previous.copy()
+        loop, sight = self._loop, self._sight
+        trouble = sight.look(observation, disturbance, first=not loop.step)
+        if trouble:
+            rung, plan, at = Attempt(*loop.fall_back(trouble), None)
+        else:
+            rung, plan, at = attempt(self._planning, loop, self._now, start + self._limit)
+        loop.apply(rung, plan)
+        sight.send(loop.previous)
+        seconds = time.perf_counter() - start
+        self.last = Step(rung, plan, at, self._weights, seconds, self.model)
+        return loop.previous.copy()
 
-    def _situated(self, y: Array, start: Start, loop: Loop) -> Situation:
-        """Collect what a plan depends on, from a start in a loop."""
-        step, previous = loop.step, loop.previous
-        reference, inputs = self._reference(y, step), self._input_reference(y, step)
-        own = self.parameters.theta()
-        theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
-        return Situation(start, reference, inputs, theta)
-
-    def _attempt(self) -> tuple[Rung, Plan]:
-        """Plan, or else fall back and say why."""
-        try:
-            at = self._planned_at = self._situated(self._sight.seen, self._sight.start, self._loop)
-            rung, plan = self._planning.plan(at, self._loop.plan, self._loop.previous)
-        except Exception as error:  # whatever it is, the loop must go on
-            self._planning.reset()
-            why, at_rest = f"{type(error).__name__}: {error}", isinstance(error, NothingAskedError)
-            return self._loop.fall_back(why, drop_plan=at_rest)
-        return (rung, plan) if plan.status == "optimal" else self._loop.fall_back(plan.status)
+    def _now(self) -> Situation:
+        """Collect what a plan depends on at this step."""
+        return self._situated(self._sight.seen, self._sight.start, self._loop)

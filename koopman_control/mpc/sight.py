@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ class Sight:
     """From observations to what a plan starts from.
 
     Args:
-        model: The model.
-        rollout: How it is rolled out.
-        estimator: Tells the state.
+        models: The models; the first one says what observations mean.
+        rollout: How they are rolled out.
+        estimators: Tell the state: one for all models, or one for each.
         inputs: Which inputs are controlled.
         delay: Steps until an input acts.
         horizon: Number of steps N of a plan.
@@ -34,23 +35,23 @@ class Sight:
 
     def __init__(
         self,
-        model: LiftedModel,
+        models: Sequence[LiftedModel],
         rollout: Rollout,
-        estimator: Estimator,
+        estimators: Sequence[Estimator],
         inputs: InputLayout,
         delay: int,
         horizon: int,
         rest: Array,
     ) -> None:
-        self._model, self._rollout, self._estimator = model, rollout, estimator
+        self._models, self._rollout, self._estimators = models, rollout, estimators
         self._layout, self._delay, self._steps = inputs, delay, delay + horizon
         self._pipeline = Pipeline(delay, rest)
-        self.nothing = np.full(model.coordinates.n_observations, np.nan)
+        self.nothing = np.full(models[0].coordinates.n_observations, np.nan)
         self.restart()
 
     def restart(self) -> None:
         """Begin an episode."""
-        self._estimate: Estimate | None = None
+        self._estimates: list[Estimate | None] = [None] * len(self._estimators)
         self.seen = self.nothing
         self._forecast = self._acted = self._layout.nothing(self._steps)
         self._pipeline.restart()
@@ -89,9 +90,9 @@ class Sight:
 
     def observe(self, y: Array) -> bool:
         """Take an observation in; whether there is an estimate to plan from."""
-        self._estimate = self._estimated(y)
+        self._estimates = self._estimated(y)
         self.seen = y if only_numbers(y) else np.where(np.isnan(y), self.seen, y)
-        return self._estimate is not None and self._estimate.known
+        return all([now is not None and now.known for now in self._estimates])
 
     def look(self, observation: Any, disturbance: ArrayLike | None, first: bool) -> str:
         """Take in all that is known of the plant; say why, if there is nothing to plan from.
@@ -124,25 +125,34 @@ class Sight:
     @property
     def start(self) -> Start:
         """What a plan starts from now."""
-        return self._start(self._estimate)
+        return self._start(self._estimates)
 
     def start_at(self, y: Array) -> Start:
         """Say what a plan would start from if y were observed next."""
         return self._start(self._estimated(y))
 
-    def _estimated(self, y: Array) -> Estimate | None:
+    def _estimated(self, y: Array) -> list[Estimate | None]:
         u = self._pipeline.acted
         if len(self._layout.measured):
             u = self._acted.joined(u, 0)
-        return self._estimator.update(self._estimate, y, u)
+        pairs = zip(self._estimators, self._estimates, strict=True)
+        return [estimator.update(before, y, u) for estimator, before in pairs]
 
-    def _start(self, now: Estimate | None) -> Start:
-        if now is None:
+    def _start(self, estimates: Sequence[Estimate | None]) -> Start:
+        known = [now for now in estimates if now is not None]
+        if len(known) < len(estimates):
             raise ValueError("observation does not tell the state; expected a complete one first")
         forecast = self._forecast
         if self._delay:
-            U = forecast.joined(self._pipeline.pending, slice(self._delay))
-            now = ahead(self._model, self._rollout, now, U)
+            known = self._ahead(known)
             forecast = Forecast(forecast.others[self._delay :], forecast.controlled)
-        known = forecast if len(self._layout.measured) else None
-        return Start(now.x, now.z, now.offset, known)
+        measured = forecast if len(self._layout.measured) else None
+        first, *others = [Start(now.x, now.z, now.offset, measured) for now in known]
+        return first._replace(others=tuple(others)) if others else first
+
+    def _ahead(self, known: list[Estimate]) -> list[Estimate]:
+        """Predict every model over the inputs that are on their way."""
+        U = self._forecast.joined(self._pipeline.pending, slice(self._delay))
+        known = known if len(known) > 1 else known * len(self._models)
+        pairs = zip(self._models, known, strict=True)
+        return [ahead(model, self._rollout, now, U) for model, now in pairs]

@@ -20,12 +20,20 @@ class Start(NamedTuple):
         z: Lifted state, shape (n,), or None for the lift of x; for linear roll-outs.
         offset: What is added to predicted states, shape (d,), or None for nothing.
         forecast: Inputs that are measured, not planned, or None.
+        others: What predictions of further models start from, if they differ from the first in more
+            than the lift of x.
     """
 
     x: Array
     z: Array | None = None
     offset: Array | None = None
     forecast: Forecast | None = None
+    others: tuple[Start, ...] = ()
+
+    def each(self, n: int) -> list[Start]:
+        """Return what each of n models starts from."""
+        others = self.others or (self._replace(z=None),) * (n - 1)
+        return [self, *others]
 
     def joined(self, U: Array) -> Array:
         """Complete planned inputs (..., N, c) to inputs of the model."""
@@ -56,7 +64,8 @@ class Start(NamedTuple):
             return None
         shift = np.zeros((len(response) // len(self.x), len(self.x)))
         if self.offset is not None:
-            shift += self.offset
+            offset = np.concatenate([self.offset, *(own.offset for own in self.others)])
+            shift.reshape(-1, len(offset))[:] = offset
         if self.forecast is not None:
             shift += (response @ self.forecast.others.ravel()).reshape(shift.shape)
         return shift.ravel()

@@ -9,7 +9,7 @@ from typing import Any
 
 from koopman_control.common import Array, PathLike
 from koopman_control.evaluation import Learned, learn
-from koopman_control.features import Angle, SampledFeatures
+from koopman_control.features import Angle, FeatureMap, FeatureUnion, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
 from koopman_control.identification.fitting.frame import Coupling
 from koopman_control.mpc import KoopmanMPC
@@ -36,6 +36,9 @@ class Task:
         steepness: Candidate steepnesses of the features; cross-validation picks.
         ignored: Feature inputs that no feature sees: plain states come first, then the cosines of
             the angles, then their sines.
+        beside: Features beside the sampled ones, which see all feature inputs: a family that part
+            of the plant is known to be exact in.
+        input_features: Features of the inputs, for plants that are not affine in them; None: none.
         n_draws: Draws of the features whose linear roll-outs are averaged.
         prediction: Longest prediction judged in cross-validation, in steps; None: the horizon.
         states: Observation columns to model; None takes all.
@@ -74,6 +77,8 @@ class Task:
     n_features: tuple[int, ...] = (20, 60)
     steepness: tuple[float, ...] = (0.25, 1.0)
     ignored: tuple[int, ...] = ()
+    beside: FeatureMap | None = None
+    input_features: FeatureMap | None = None
     n_draws: int = 1
     prediction: int | None = None
     states: tuple[int, ...] | None = None
@@ -98,14 +103,16 @@ class Task:
 
     def estimator(self, seed: int = 0) -> EDMDc:
         """Return the unfitted estimator, its features drawn from `seed`."""
-        candidates = [
+        sampled = [
             SampledFeatures(n, steepness=s, ignored=self.ignored, random_state=seed)
             for n in self.n_features
             for s in self.steepness
         ]
+        beside = self.beside
         return EDMDc(
-            candidates,
+            sampled if beside is None else [FeatureUnion([s, beside]) for s in sampled],
             coupling=self.coupling,
+            input_features=self.input_features,
             rollout=self.rollout,
             horizon=self.prediction or self.horizon,
             n_draws=self.n_draws,

@@ -13,6 +13,7 @@ from koopman_control.common import Array
 gym.register_envs(koopman_envs)  # the import registered them; this only says that it is used
 
 Environment = gym.Env[Any, Any]
+VectorEnvironment = gym.vector.VectorEnv[Any, Any, Any]
 
 # Some environments write the largest float32 where they mean "no bound".
 _UNBOUNDED = 1e37
@@ -41,8 +42,8 @@ def open_environment(
         raise ValueError(f"env is {env!r}, which Gymnasium does not know: {error}") from error
 
 
-def require_continuous(env: Environment) -> tuple[Array, Array]:
-    """Check that env has flat real observations and a bounded box of real actions.
+def require_continuous(env: Environment | VectorEnvironment) -> tuple[Array, Array]:
+    """Check that env, or every copy in it, has flat real observations and a bounded action box.
 
     Returns:
         Bounds of observations (2, p) and actions (2, m), lows then highs; ±inf where an
@@ -52,11 +53,15 @@ def require_continuous(env: Environment) -> tuple[Array, Array]:
         TypeError: A space is of a kind that is not supported; the message says what helps.
         ValueError: The action box is unbounded.
     """
-    observations = _flat_box("observation", env.observation_space)
-    actions = _flat_box("action", env.action_space)
+    if isinstance(env, gym.vector.VectorEnv):
+        observation_space, action_space = env.single_observation_space, env.single_action_space
+    else:
+        observation_space, action_space = env.observation_space, env.action_space
+    observations = _flat_box("observation", observation_space)
+    actions = _flat_box("action", action_space)
     if not np.isfinite(actions).all():
         raise ValueError(
-            f"the action space {env.action_space} is unbounded; give it bounds, for example with "
+            f"the action space {action_space} is unbounded; give it bounds, for example with "
             "gymnasium.wrappers.TransformAction"
         )
     return observations, actions

@@ -29,6 +29,18 @@ def test_an_evaluation_summarises_its_episodes_exactly(adder: Any, constant: Any
     assert result.violations == {"steps": 0, "total": 0.0, "episodes": 0}
 
 
+def test_steps_are_counted_by_the_rung_that_was_used(adder: Any, constant: Any) -> None:
+    class Laddered(constant):  # type: ignore[misc]
+        def act(self, observation: Any) -> Any:
+            action = super().act(observation)
+            self.last.rung = "shifted" if self.last.fallback else "solved"
+            return action
+
+    result = evaluate(Laddered([0.0]), adder(), seeds=range(4))
+    assert result.rungs == {"solved": 12, "shifted": 8}
+    assert evaluate(constant([0.0]), adder(), seeds=range(4)).rungs == {}
+
+
 def test_violations_add_up_over_episodes(adder: Any, constant: Any) -> None:
     result = evaluate(constant([0.5]), adder(), seeds=range(4))
     assert result.violations == {"steps": 12, "total": 12.0, "episodes": 4}
@@ -78,7 +90,7 @@ def test_metrics_have_their_stable_names(adder: Any, constant: Any) -> None:
     metrics = evaluate(constant([0.0]), adder(), seeds=[1, 2]).metrics()
     assert set(metrics) == {
         "env_id", "seeds", "returns", "return_mean", "return_ci95", "return_iqm", "return_worst",
-        "act_us", "fallback_share", "violations", "versions", "settings",
+        "act_us", "fallback_share", "rungs", "violations", "versions", "settings",
     }  # fmt: skip
     assert set(metrics["act_us"]) == {"p50", "p99", "max"}
     assert metrics["act_us"]["p50"] <= metrics["act_us"]["p99"] <= metrics["act_us"]["max"]

@@ -8,6 +8,7 @@ from koopman_control.evaluation.wording import (
     duration,
     error_table,
     facts,
+    fallbacks,
     flatten,
     number,
     percent,
@@ -50,6 +51,13 @@ def _metrics(**more: Any) -> dict[str, Any]:
         "return_iqm": -2.0, "return_worst": -3.0, "fallback_share": 0.0,
         "act_us": {"p50": 100.0, "p99": 200.0, "max": 300.0}, **more,
     }  # fmt: skip
+
+
+def test_fallbacks_are_told_by_rung() -> None:
+    assert fallbacks(0.0, {"solved": 400}) == "0 %"
+    rungs = {"solved": 9_000, "softened": 1_200, "safe": 3}
+    assert fallbacks(1203 / 10203, rungs) == "12 % (safe 3, softened 1,200)"
+    assert fallbacks(0.5, None) == "50 %"
 
 
 def test_the_verdict_says_return_cost_comparison_and_speed() -> None:

@@ -141,15 +141,3 @@ def test_two_inputs_and_a_full_weight(linear_model: Make) -> None:
         assert mpc.last is not None
         np.testing.assert_allclose(mpc.last.inputs, U, atol=1e-5)
         assert mpc.last.objective == pytest.approx(cost, rel=1e-8)
-
-
-def test_horizons_over_which_an_unstable_plant_grows_too_far_are_warned_of(
-    linear_model: Make,
-) -> None:
-    model = linear_model([[1.3, 0.2], [0.0, 0.9]], [[0.0], [1.0]], action_bounds=[[-1.0], [1.0]])
-    with pytest.warns(UserWarning, match=r"horizon of at most 4\d"):
-        KoopmanMPC(model, 60)
-    x = np.array([0.3, 0.1])
-    mpc = KoopmanMPC(model, 40, R=0.1)  # near the limit, and exact
-    wanted, _ = mpc.reference_solution(x, np.zeros((40, 1)))
-    np.testing.assert_allclose(mpc.act(x), wanted[0], atol=1e-6)

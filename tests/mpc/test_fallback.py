@@ -76,6 +76,19 @@ def test_a_failed_solver_continues_the_plan_and_recovers(
     assert_allowed(u, before)
 
 
+def test_a_solver_that_cannot_even_be_reset_does_no_harm(
+    mpc: KoopmanMPC, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mpc.act([0.9, -0.5])
+    with monkeypatch.context() as broken:
+        for method in ("solve", "forget", "prepare"):
+            broken.setattr(DaqpSolver, method, raising)
+        mpc.act([0.9, -0.5])
+        assert last(mpc) == ("shifted", True)
+    mpc.act([0.9, -0.5])
+    assert last(mpc) == ("solved", False)
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 def test_without_a_plan_the_safe_input_is_applied(
     mpc: KoopmanMPC, failure: Callable[..., Solution], monkeypatch: pytest.MonkeyPatch
@@ -167,8 +180,7 @@ def test_the_safe_input_is_clipped_to_the_bounds(linear_model: Make) -> None:
 
 def test_a_model_that_explodes_is_survived(linear_model: Make) -> None:
     model = linear_model(1e12 * np.eye(2), np.eye(2), action_bounds=[[-1.0] * 2, [1.0] * 2])
-    with pytest.warns(UserWarning, match="predictions grow"):
-        linear = KoopmanMPC(model, 10)
+    linear = KoopmanMPC(model, 10)
     relifted = KoopmanMPC(model, 10, rollout="relifted", n_guesses=2, first_guesses=4)
     for mpc in (linear, relifted):
         for _ in range(3):

@@ -73,8 +73,7 @@ def controllers(draw: Any) -> KoopmanMPC:
     return mpc.constrain(lambda y, u, p: u[0, 0] >= p.least, least=draw(st.floats(-3.0, 3.0)))
 
 
-def failing(_: DaqpSolver, qp: Any, matrices_changed: bool, kind: str) -> Solution:
-    del matrices_changed
+def failing(_: DaqpSolver, qp: Any, *__: Any, kind: str) -> Solution:
     if kind == "raises":
         raise RuntimeError("the solver broke")
     if kind == "infeasible":

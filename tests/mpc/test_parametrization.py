@@ -98,7 +98,7 @@ def planner_of(mpc: KoopmanMPC) -> Any:
 
 def test_redundant_rows_are_dropped(model: LiftedModel) -> None:
     mpc = controller(model, inputs=Knots([0, 2, 11]), output_bounds=None)
-    at = planner_of(mpc)._condenser
+    at = planner_of(mpc).condenser
     assert at.n_values == 6
     # First changes and rates up to the second knot; rates to the third follow from the bounds.
     assert len(at.A_v) == 2 + 2

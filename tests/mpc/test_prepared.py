@@ -46,12 +46,15 @@ def test_filling_in_gives_the_condensers_program(
     assert isinstance(mpc._planning, QuadraticPlanning)
     planner = mpc._planning.planners[0]
     assert isinstance(planner, LinearPlanner)
-    condenser, program, n = planner._condenser, planner._program, planner.Phi.shape[1]
-    Z, thetas = rng.normal(size=(4, n)), rng.normal(size=(4, condenser.n_parameters))
+    condenser, program, response = planner.condenser, planner._program, planner.response
+    Z, thetas = (
+        rng.normal(size=(4, response.Phi.shape[1])),
+        rng.normal(size=(4, condenser.n_parameters)),
+    )
     many = program.vectors(program.moved(Z), thetas)
     for i, (z, theta) in enumerate(zip(Z, thetas, strict=True)):
         at = condenser.instance(theta)
-        expected = condenser.condense(at, planner.Phi @ z, planner.Gamma)
+        expected = condenser.condense(at, response.Phi @ z, response.Gamma)
         filled = program(program.vectors(program.moved(z), theta))
         parts: tuple[Array, ...] = (*filled, *(part[i] for part in many))
         wanted = (*expected, expected.f, expected.lower, expected.upper)

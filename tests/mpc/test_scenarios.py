@@ -9,8 +9,9 @@ import pytest
 from scipy.optimize import minimize
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC, OffsetFree
+from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.mpc import KalmanObserver, KoopmanMPC, OffsetFree
+from koopman_control.mpc.estimation.base import Observer
 
 cp: Any = cvxpy  # its functions are not declared for type checkers
 Make = Callable[..., LiftedModel]
@@ -160,6 +161,35 @@ def test_a_model_given_twice_counts_once(nonlinear_model: Make, settings: dict[s
     for k in range(5):
         y = START / (k + 1)
         np.testing.assert_allclose(two.act(y), one.act(y), atol=1e-8)
+
+
+@pytest.mark.parametrize("rollout", ["linear", "relifted"])
+@pytest.mark.parametrize("estimator", [KalmanObserver(0.1), OffsetFree(0.1), None])
+def test_the_order_of_the_models_makes_no_difference(
+    nonlinear_model: Make, rollout: Rollout, estimator: Observer | None
+) -> None:
+    """Each is started by an estimator of its own and predicts over the delay itself."""
+    models = [nonlinear_model(bilinear=rollout != "linear", seed=seed) for seed in (3, 4, 5)]
+    settings: dict[str, Any] = {"rollout": rollout, "estimator": estimator, "input_delay": 2}
+    settings |= {"reference": TARGET, "iterations": 5}
+    one = KoopmanMPC(models, N, Q, R, **settings)
+    other = KoopmanMPC(models[::-1], N, Q, R, **settings)
+    rng, atol = np.random.default_rng(0), 1e-7 if rollout == "linear" else 1e-5
+    for _ in range(8):  # nonlinear ones stop at gains of 1e-9 of the cost
+        y = rng.normal(size=2)
+        np.testing.assert_allclose(one.act(y), other.act(y), atol=atol)
+        assert one.last is not None
+        assert one.last.rung == "solved"
+
+
+def test_models_with_wrong_gains_leave_no_offset(linear_model: Make) -> None:
+    F = np.array([[0.9, 0.1], [-0.1, 0.8]])
+    models = [linear_model(F, [[0.05], [gain]], action_bounds=BOX) for gain in (0.2, 0.3, 0.5)]
+    settings: dict[str, Any] = {"S": 0.1, "reference": [0.3, 0.0], "estimator": OffsetFree(0.01)}
+    mpc, x = KoopmanMPC(models, 20, [1.0, 0.0], **settings), np.zeros(2)
+    for _ in range(200):
+        x = F @ x + [0.04, 0.25] * mpc.act(x) + [0.01, -0.03]
+    assert abs(x[0] - 0.3) < 1e-6
 
 
 def test_each_model_keeps_the_turn_of_its_own_angle(angle_model: Make) -> None:

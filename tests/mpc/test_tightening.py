@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, error_quantiles
-from koopman_control.mpc import KoopmanMPC, tube_margins
+from koopman_control.mpc import KoopmanMPC, Tube, tube_margins
 from koopman_control.mpc.regulator import riccati
 from koopman_control.trajectories import Trajectory
 
@@ -155,15 +155,67 @@ def test_in_a_tube_hard_bounds_hold_at_every_step(linear_model: Make) -> None:
 def test_the_tube_holds_every_deviation_under_feedback(linear_model: Make) -> None:
     """Against extreme noise sequences, simulated; the widest comes close to the bound."""
     model, w = linear_model(F, G), np.array([0.02, 0.03])
-    margin = tube_margins(model, 15, w)
+    tube = tube_margins(model, 15, w)
     K, _ = riccati(model, np.zeros(2), np.zeros(1), np.eye(2), np.eye(1))
     closed = F - G @ K
     for i in range(2):
-        signs = [np.sign(np.linalg.matrix_power(closed, 14 - j)[i]) for j in range(15)]
-        e = np.zeros(2)
-        for s in signs:
-            e = closed @ e + w * s
-        assert e[i] == pytest.approx(margin[-1, i], rel=1e-12)
+        e = strayed(closed, w, np.eye(2)[i], 15)
+        assert e[i] == pytest.approx(tube.outputs[-1, i], rel=1e-12)
+    assert tube.inputs[0] == 0.0
+    for k in range(1, 15):
+        taken = K @ strayed(closed, w, K[0], k)
+        assert taken == pytest.approx(tube.inputs[k], rel=1e-12)
+
+
+def strayed(closed: Array, w: Array, row: Array, n: int) -> Array:
+    """Deviation after n steps of the noise that drives row e furthest."""
+    e = np.zeros(2)
+    for j in range(n):
+        e = closed @ e + w * np.sign(row @ np.linalg.matrix_power(closed, n - 1 - j))
+    return e
+
+
+def test_input_bounds_leave_the_feedback_room(linear_model: Make) -> None:
+    """From the furthest starts that have a plan, noise drives the plant further out."""
+    w = np.array([0.05, 0.02])
+    model = linear_model([[1.2, 0.1], [0.0, 0.8]], [[1.0], [0.3]], action_bounds=[[-1.0], [1.0]])
+    tube = tube_margins(model, 25, w)
+    settings: dict[str, Any] = {"terminal": "riccati", "soft": False, "terminal_set": "invariant"}
+
+    def rungs(tighten: Any, direction: Array) -> set[str]:
+        mpc = KoopmanMPC(model, 25, 1.0, 1.0, tighten=tighten, **settings)
+        near, far, used = 0.0, 30.0, set[str]()
+        while far - near > 1e-6:
+            middle = 0.5 * (near + far)
+            mpc.reset()
+            mpc.act(middle * direction)
+            assert mpc.last is not None
+            near, far = (middle, far) if mpc.last.rung == "solved" else (near, middle)
+        mpc.reset()
+        x = near * direction
+        for _ in range(12):
+            u = mpc.act(x)
+            assert mpc.last is not None
+            used.add(mpc.last.rung)
+            x = model.predict(x, u[None], "linear")[0] + w * np.sign(direction)
+        return used
+
+    for direction in np.array([[1.0, 0.1], [-1.0, -0.3], [1.0, 0.5]]):
+        assert rungs(tube, direction) == {"solved"}
+        assert "softened" in rungs(tube.outputs, direction)
+
+
+def test_polytopes_of_inputs_and_states_leave_room_for_both(linear_model: Make) -> None:
+    tube = Tube(np.array([[0.1, 0.2], [0.3, 0.1]]), np.array([[0.0], [0.4]]))
+    rows = ([[1.0, -2.0]], [[-0.5]], [3.0])
+    mpc = KoopmanMPC(linear_model(F, G), 2, polytope=rows, tighten=tube, input_bounds=(-1, 2))
+    np.testing.assert_allclose(mpc._weights.polytope[2], [[2.5], [2.3]], rtol=1e-14)
+    np.testing.assert_allclose(mpc._weights.input_bounds[:, :, 0], [[-1.0, -0.6], [2.0, 1.6]])
+
+
+def test_a_tube_of_another_horizon_is_refused(linear_model: Make) -> None:
+    with pytest.raises(ValueError, match="tighten's input margins has shape"):
+        KoopmanMPC(linear_model(F, G), 4, tighten=tube_margins(linear_model(F, G), 5, 0.1))
 
 
 @pytest.mark.parametrize(

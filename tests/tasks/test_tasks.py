@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from koopman_control.evaluation import evaluate, paired_difference
+from koopman_control.features import PolynomialFeatures
 from koopman_control.tasks import TASKS, Task, normalised_score, reference_returns
 from koopman_control.tasks.run import run_task
 from koopman_control.trajectories import open_environment, require_continuous, total_steps
@@ -20,7 +21,7 @@ def test_a_ready_task_fits_its_environment(env_id: str) -> None:
     env = open_environment(env_id)
     observations, actions = require_continuous(env)
     env.close()
-    few = max(100, task.first_steps // 4)
+    few = max(200, task.first_steps // 4)
     small = replace(task, n_steps=few, n_rounds=0, n_features=(10,))
     learned = small.learn(seed=5)
     assert total_steps(learned.data) == small.n_steps
@@ -30,6 +31,26 @@ def test_a_ready_task_fits_its_environment(env_id: str) -> None:
     action = learned.controller.act(learned.data[0].observations[0])
     assert observations.shape[1] == learned.data[0].observations.shape[1]
     assert np.all((action >= actions[0]) & (action <= actions[1]))
+
+
+def test_features_beside_the_sampled_ones_and_of_the_inputs_reach_the_estimator() -> None:
+    task = replace(
+        TASKS["koopman_envs/VanDerPol-v0"],
+        ignored=(0,),
+        n_features=(10, 20),
+        steepness=(0.5,),
+        n_draws=1,
+        n_rounds=0,
+        beside=PolynomialFeatures(2),
+        input_features=PolynomialFeatures(3),
+    )
+    estimator = task.estimator(seed=3)
+    assert isinstance(estimator.features, list)
+    for candidate, n in zip(estimator.features, (10, 20), strict=True):
+        sampled, beside = candidate.maps
+        assert (sampled.n_features, sampled.ignored, sampled.random_state) == (n, (0,), 3)
+        assert beside is task.beside
+    assert estimator.input_features is task.input_features
 
 
 def test_a_task_of_ones_own_takes_ten_lines() -> None:

@@ -23,7 +23,7 @@ FEATURE = "features/"  # prefix of the feature map's own arrays
 INPUT = "input_features/"  # prefix of the arrays of the inputs' feature map
 QUANTILES = "error_quantiles/"  # prefix of the roll-outs' error quantiles
 _ARRAYS = ("A", "B", "C", "center", "scale", "limits", "saturating")
-_OPTIONAL = ("N", "action_bounds", "reduction")
+_OPTIONAL = ("N", "action_bounds", "reduction", "ground")
 
 Model = TypeVar("Model")
 

@@ -13,6 +13,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, FeatureMap
 from koopman_control.features.scaling import constant_columns, spread
 from koopman_control.identification.data.snapshots import Run, Snapshots, stack
+from koopman_control.identification.ground import known_ground
 from koopman_control.identification.model.input_lift import InputLift
 from koopman_control.identification.model.relift import Embedding
 from koopman_control.trajectories import Trajectory
@@ -40,6 +41,7 @@ class Frame:
         state_names: d names.
         input_features: Fitted feature map of the inputs, or None.
         targets: "increments" of the lifted state or lifted "states" themselves.
+        ground: Where the feature inputs lie, shape (k, 1 + e); see `known_ground`.
     """
 
     coordinates: Coordinates
@@ -54,6 +56,7 @@ class Frame:
     state_names: tuple[str, ...]
     input_features: FeatureMap | None = None
     targets: Targets = "increments"
+    ground: Array | None = None
 
     @classmethod
     def of(
@@ -70,19 +73,22 @@ class Frame:
         E = Embedding(coordinates)(np.concatenate([run.X for run in runs]))
         U = np.concatenate([run.U for run in runs])
         V = U if input_features is None else InputLift(input_features)(U)
+        center, scale = E.mean(axis=0), spread(E)
+        n_present = int((~coordinates.is_angle[: coordinates.n_outputs]).sum())
         return cls(
             coordinates=coordinates,
             coupling=coupling,
             limits=limits,
             saturating=np.zeros(coordinates.dim, dtype=bool),
-            center=E.mean(axis=0),
-            scale=spread(E),
+            center=center,
+            scale=scale,
             input_scale=np.where(constant_columns(V), np.inf, spread(V)),
             action_bounds=data[0].action_bounds,
             dt=data[0].dt,
             state_names=coordinates.names(data[0].observation_names),
             input_features=input_features,
             targets=targets,
+            ground=known_ground(E, center, scale, n_present),
         )
 
     @property

@@ -170,6 +170,7 @@ class Regression:
             state_names=frame.state_names,
             summary=dict(summary or {}),
             input_features=frame.input_features,
+            ground=frame.ground,
         )
 
     def _phi(self, X: Array) -> Array:

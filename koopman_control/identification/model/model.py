@@ -64,6 +64,8 @@ class LiftedModel(Predictor):
         error_level: Share of windows, in (0, 1).
         input_features: Fitted feature map of the inputs; [u, input_features(u)] of length q then
             takes the place of u. None for u itself.
+        ground: Where the training data lie, as `distance` measures it, shape (k, 1 + e); None
+            where that is not known.
     """
 
     A: Array
@@ -84,6 +86,7 @@ class LiftedModel(Predictor):
     error_quantiles: Mapping[Rollout, Array] = field(default_factory=dict)
     error_level: float = LEVEL
     input_features: FeatureMap | None = None
+    ground: Array | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -105,6 +108,8 @@ class LiftedModel(Predictor):
             finite_array(name, getattr(self, name), shape=shape)
         if self.N is not None:
             finite_array("N", self.N, shape=(q, n, n))
+        if self.ground is not None:
+            finite_array("ground", self.ground, shape=(None, 1 + n_e))
         real_array("limits", self.limits, shape=(2, d))
         if np.shape(self.saturating) != (d,) or np.asarray(self.saturating).dtype != np.bool_:
             raise ValueError(f"saturating is {self.saturating}; expected {d} booleans")

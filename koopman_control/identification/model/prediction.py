@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from koopman_control.common.arrays import Array, finite_array, product
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
+from koopman_control.identification.ground import distances
 from koopman_control.identification.model import rollouts
 from koopman_control.identification.model.folding import folded
 from koopman_control.identification.model.input_lift import InputLift, LiftedInputMap
@@ -32,6 +33,7 @@ class Predictor:
     limits: Array
     saturating: NDArray[np.bool_]
     reduction: Array | None
+    ground: Array | None
 
     @property
     def n_states(self) -> int:
@@ -118,6 +120,22 @@ class Predictor:
         if self.embedding.n_angles:
             psi[..., end:] = x[..., self.coordinates.is_angle]
         return psi if self.reduction is None else product(psi, self.reduction.T)
+
+    def distance(self, x: ArrayLike) -> Array:
+        """Say how far states are from the middle of the training data, in units of their edge.
+
+        Up to 1 are 99.9 % of the training states; beyond 1, the model extrapolates.
+
+        Args:
+            x: States, shape (..., d).
+
+        Returns:
+            Shape (...), at least 0; 0 throughout where `ground` is None.
+        """
+        e = self.embedding(np.asarray(x, dtype=np.float64))
+        if self.ground is None:
+            return np.zeros(e.shape[:-1])
+        return distances(self.ground, (e - self.center) / self.scale)
 
     def predict(self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted") -> Array:
         """Predict states along given inputs.

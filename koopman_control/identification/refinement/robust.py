@@ -209,5 +209,6 @@ def _regression_of(model: LiftedModel, runs: Sequence[Run]) -> Regression:
         dt=model.dt,
         state_names=model.state_names,
         input_features=model.input_features,
+        ground=model.ground,
     )
     return Regression(frame, model.features)

@@ -52,10 +52,14 @@ class Predicted:
 
 
 class Plan(NamedTuple):
-    """Planned inputs U (N, m), what they lead to, what the solver said, and how long it took."""
+    """Planned inputs U (N, m), what they lead to, what the solver said, and how long it took.
+
+    `cut` tells that the search ended at the deadline.
+    """
 
     U: Array
     outcome: Outcome
     status: str
     iterations: int
     times: Times = NO_TIME
+    cut: bool = False

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.compilation.softening import softened
 from koopman_control.mpc.planning.condense import Condenser
 from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.planning.merit import Merit
 from koopman_control.mpc.planning.plan import Plan, Situation
+from koopman_control.mpc.planning.response import Response, with_feedback
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.planning.search import Search
 from koopman_control.mpc.planning.sequential import SequentialPlanner
-from koopman_control.mpc.solvers import SolverName, make_solver
+from koopman_control.mpc.solvers import TIME_LIMIT, SolverName, make_solver
 
 Outcome = tuple[Literal["solved", "softened"], Plan]
 
@@ -26,8 +27,13 @@ Outcome = tuple[Literal["solved", "softened"], Plan]
 class Planning(Protocol):
     """Plans step after step, warm-started by the one before."""
 
-    def plan(self, at: Situation, before: Array | None, previous: Array) -> Outcome:
-        """Plan, given the plan (N, m) of the step before, if any, and the last input (m,)."""
+    def plan(
+        self, at: Situation, before: Array | None, previous: Array, until: float = math.inf
+    ) -> Outcome:
+        """Plan, given the plan (N, m) of the step before, if any, and the last input (m,).
+
+        `until` is the time of `time.perf_counter` at which to return the best found so far.
+        """
 
     def reset(self) -> None:
         """Begin an episode, or recover from an error."""
@@ -50,7 +56,7 @@ class QuadraticPlanning:
         solver: Name of the solver.
         search: Where nonlinear roll-outs start from.
         prices: What a violation costs in the relaxed program, per unit and per unit squared.
-        controlled: The model's inputs that are planned, shape (c,).
+        response: What inputs lead to in a linear roll-out; None for other ones.
 
     Attributes:
         planners: That of the problem as stated and, if it has hard rows on outputs, that of the
@@ -66,7 +72,7 @@ class QuadraticPlanning:
         solver: SolverName,
         search: Search,
         prices: tuple[float, float],
-        controlled: Index,
+        response: Response | None,
     ) -> None:
         self._search = search
 
@@ -75,19 +81,26 @@ class QuadraticPlanning:
             if held is not None:
                 condenser = Condenser(program, held)
             merit, own = Merit(stated), make_solver(solver)
-            if scenarios.rollout == "linear":
-                return LinearPlanner(scenarios, horizon, condenser, merit, own, controlled)
-            return SequentialPlanner(scenarios, condenser, merit, own)
+            if response is None:
+                return SequentialPlanner(scenarios, condenser, merit, own)
+            if response.plain is None:
+                return LinearPlanner(scenarios, horizon, condenser, merit, own, response)
+            rescue = make_solver(solver)
+            plain = LinearPlanner(scenarios, horizon, condenser, merit, rescue, response.plain)
+            condenser = Condenser(with_feedback(program))
+            return LinearPlanner(scenarios, horizon, condenser, merit, own, response, plain)
 
         twin = softened(qp, *prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]
 
-    def plan(self, at: Situation, before: Array | None, previous: Array) -> Outcome:
-        """Plan for a situation."""
+    def plan(
+        self, at: Situation, before: Array | None, previous: Array, until: float = math.inf
+    ) -> Outcome:
+        """Plan for a situation, by a time of `time.perf_counter`."""
         stated, *relaxed = self.planners
-        start = self._start(at, before, previous)
+        start = self._start(at, before, previous, until)
         plan = stated.plan(at, *start)
-        if plan.status == "optimal" or not relaxed:
+        if plan.status in ("optimal", TIME_LIMIT) or not relaxed:
             return "solved", plan
         return "softened", relaxed[0].plan(at, *start)
 
@@ -108,8 +121,10 @@ class QuadraticPlanning:
         for planner in reversed(self.planners):  # the one as stated, which comes first, last
             planner.rehearse()
 
-    def _start(self, at: Situation, before: Array | None, previous: Array) -> tuple[Any, ...]:
+    def _start(
+        self, at: Situation, before: Array | None, previous: Array, until: float
+    ) -> tuple[Any, ...]:
         """What the planner starts from, besides the situation."""
         if isinstance(self.planners[0], LinearPlanner):
-            return (before,)
-        return self._search.start(at, before, previous)
+            return before, until
+        return *self._search.start(at, before, previous, until), until

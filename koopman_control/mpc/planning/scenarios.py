@@ -49,11 +49,11 @@ class Scenarios:
         return _side_by_side([model.lift(x) for model in self.models])
 
     def lifted(self, start: Start) -> Array:
-        """Lift what a prediction starts from; only the first model's lift may be estimated."""
+        """Lift what predictions start from."""
         if len(self.models) == 1:
             return start.lifted(self.first)
-        others = [model.lift(start.x) for model in self.models[1:]]
-        return np.concatenate([start.lifted(self.first), *others])
+        pairs = zip(start.each(len(self.models)), self.models, strict=True)
+        return np.concatenate([own.lifted(model) for own, model in pairs])
 
     def linear_response(self, horizon: int) -> tuple[Array, Array]:
         """Return Phi (N p, n) and Gamma (N p, N m) of the linear roll-out; n counts all lifts."""
@@ -69,8 +69,7 @@ class Scenarios:
 
     def linearized(self, start: Start, U: Array) -> tuple[Array, Array]:
         """Predict outputs (N, p) along one plan (N, c), and differentiate: (N p, N c)."""
-        starts = [start] + [start._replace(z=None)] * (len(self.models) - 1)
-        pairs = zip(starts, self.models, strict=True)
+        pairs = zip(start.each(len(self.models)), self.models, strict=True)
         Y, Gamma = zip(
             *(own.linearized(model, U, self.rollout) for own, model in pairs), strict=True
         )
@@ -79,12 +78,13 @@ class Scenarios:
 
     def predicted(self, start: Start, U: Array) -> Array:
         """Predict outputs (S, N, p) under plans U (S, N, c); not for linear roll-outs."""
-        return _side_by_side([rolling.predicted(start, U) for rolling in self._rollings])
+        return _side_by_side([rolling.predicted(own, U) for rolling, own in self._each(start)])
 
     def sensitivities(self, start: Start, Y: Array, U: Array) -> Array:
         """Differentiate predicted outputs Y (S, N, p) to U; returns shape (S, N, p, N c)."""
-        pairs = zip(np.split(Y, len(self.models), axis=2), self._rollings, strict=True)
-        return _side_by_side([own.sensitivities(start, part, U) for part, own in pairs], axis=2)
+        pairs = zip(np.split(Y, len(self.models), axis=2), self._each(start), strict=True)
+        parts = [rolling.sensitivities(own, part, U) for part, (rolling, own) in pairs]
+        return _side_by_side(parts, axis=2)
 
     def finished(
         self, start: Start, plans: Array, heads: Index, regulator: Regulator
@@ -95,8 +95,11 @@ class Scenarios:
             The plans, changed in place, and the outputs (S, N, p) they lead through.
         """
         plans, Y = self._rollings[0].finished(start, plans, heads, regulator)
-        others = [rolling.predicted(start, plans) for rolling in self._rollings[1:]]
+        others = [rolling.predicted(own, plans) for rolling, own in self._each(start)[1:]]
         return plans, _side_by_side([Y, *others])
+
+    def _each(self, start: Start) -> list[tuple[Rolling, Start]]:
+        return list(zip(self._rollings, start.each(len(self.models)), strict=True))
 
 
 def checked_models(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from koopman_control.mpc.planning import guesses
 from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.regulator import Regulator
+
+FEW = 4  # guesses between two looks at the clock
+SHARE = 0.3  # of the time left that may go into guesses
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Search:
         self._rng = np.random.default_rng(self._seed)
 
     def start(
-        self, at: Situation, plan: Array | None, previous: Array
+        self, at: Situation, plan: Array | None, previous: Array, until: float = math.inf
     ) -> tuple[Array, Array | None, list[int]]:
         """Collect what a sequential planner starts from.
 
@@ -76,6 +81,7 @@ class Search:
             at: The situation.
             plan: Plan of the step before, shape (N, m), or None in an episode's first step.
             previous: Input applied last, shape (m,).
+            until: Time of the clock at which to make do with the guesses that are finished.
 
         Returns:
             Feasible guesses (S, N, m), the continued plan first; the states (S, N, d) they lead to
@@ -87,11 +93,29 @@ class Search:
         regulator = Regulator(target, at.input_reference[-1], self._gain, self._box)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):
-            plans, states = self._scenarios.finished(at.start, plans, heads, regulator)
+            plans, states = self._finished(at, plans, heads, regulator, until)
         if self._rollout != "relifted" or np.isfinite(self._rate).any():
             plans = guesses.within_bounds(plans, self._box, self._rate, previous)
             states = None
         return plans, states, self._effort.schedule(plan is None)
+
+    def _finished(
+        self, at: Situation, plans: Array, heads: Index, regulator: Regulator, until: float
+    ) -> tuple[Array, Array]:
+        """Let the regulator take plans over; with a deadline, for a share of the time left."""
+        now = perf_counter()
+        until = now + SHARE * (until - now)
+        ends = [*range(1, len(plans), FEW), len(plans)] if math.isfinite(until) else [len(plans)]
+        parts, first = [], 0
+        for end in ends:
+            if first and perf_counter() >= until:
+                break
+            own, first = slice(first, end), end
+            parts.append(self._scenarios.finished(at.start, plans[own], heads[own], regulator))
+        if len(parts) == 1:
+            return parts[0]
+        finished, states = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return finished, states
 
     def _fresh(self, at: Situation) -> tuple[Array, Index]:
         """Hold the input's target, regulate, or switch at random before regulating."""

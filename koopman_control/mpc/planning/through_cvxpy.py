@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from time import perf_counter
 from typing import Any
 
 import cvxpy as cp
 import numpy as np
+from cvxpy.settings import USER_LIMIT
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.maps import Index
@@ -15,6 +18,8 @@ from koopman_control.mpc.planning import guesses
 from koopman_control.mpc.planning.plan import Plan, Predicted, Situation
 from koopman_control.mpc.planning.quadratic import Outcome
 from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.solvers import TIME_LIMIT
+from koopman_control.mpc.solvers.base import SHORTEST
 from koopman_control.mpc.statement.problem import TrackingProblem
 
 TIGHT = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
@@ -36,7 +41,8 @@ def solved_about(
     stated.free.value = Y.ravel() - Gamma @ U.ravel()
     cost = problem.solve(solver="CLARABEL", **settings)  # type: ignore[no-untyped-call]
     if problem.status != cp.OPTIMAL:
-        return Plan(U, Predicted(np.full_like(Y, np.nan), np.inf), str(problem.status), 0)
+        word = TIME_LIMIT if problem.status == USER_LIMIT else str(problem.status)
+        return Plan(U, Predicted(np.full_like(Y, np.nan), np.inf), word, 0)
     iterations = int(problem.solver_stats.num_iters or 0)
     u, y = (np.asarray(v.value, dtype=np.float64) for v in (stated.u, stated.y))
     return Plan(u, Predicted(y, float(cost)), "optimal", iterations)
@@ -84,18 +90,29 @@ class CvxpyPlanning:
             stacklevel=4,
         )
 
-    def plan(self, at: Situation, before: Array | None, previous: Array) -> Outcome:
-        """Plan for a situation; the last input is in its theta already."""
+    def plan(
+        self, at: Situation, before: Array | None, previous: Array, until: float = math.inf
+    ) -> Outcome:
+        """Plan for a situation by a time; the last input is in its theta already."""
         del previous
+        best: Plan | None = None
         U, iterations = at.input_reference if before is None else guesses.shifted(before), 0
         for _ in range(self._rounds):
-            plan = solved_about(
-                self._stated, self._scenarios, at, U, self._problem, **self._settings
-            )
+            plan = self._solved(at, U, until)
             U, iterations = plan.U, iterations + plan.iterations
+            if plan.status == TIME_LIMIT and best is not None:
+                return "solved", best._replace(iterations=iterations, cut=True)
             if plan.status != "optimal":
                 break
+            best = plan
         return "solved", plan._replace(iterations=iterations)
+
+    def _solved(self, at: Situation, U: Array, until: float) -> Plan:
+        """Solve the program about a guess by a time."""
+        settings = self._settings | {"time_limit": max(until - perf_counter(), SHORTEST)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what was reached by then
+            return solved_about(self._stated, self._scenarios, at, U, self._problem, **settings)
 
     def reset(self) -> None:
         """Nothing is kept from step to step."""

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from koopman_control.mpc.solvers.auto import AutoSolver
-from koopman_control.mpc.solvers.base import Solution, Solver
+from koopman_control.mpc.solvers.base import TIME_LIMIT, Solution, Solver
 from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
 from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
 from koopman_control.mpc.solvers.osqp_solver import OsqpSolver
@@ -19,13 +19,12 @@ SOLVERS: dict[str, type[AutoSolver | DaqpSolver | OsqpSolver | PiqpSolver | Clar
 }
 
 
-def make_solver(name: str, time_limit: float | None = None) -> Solver:
+def make_solver(name: str) -> Solver:
     """Make a solver by name.
 
     Args:
         name: "auto" (DAQP for up to 250 variables, an interior-point method beyond or where DAQP
             gives up), "daqp", "osqp", "piqp" or "clarabel".
-        time_limit: Most seconds per call; what was reached by then is not returned.
 
     Raises:
         ValueError: If there is no such solver.
@@ -33,11 +32,24 @@ def make_solver(name: str, time_limit: float | None = None) -> Solver:
     """
     if name not in SOLVERS:
         raise ValueError(f"solver is {name!r}; expected one of {', '.join(SOLVERS)}")
-    return SOLVERS[name](time_limit)
+    return SOLVERS[name]()
+
+
+def checked_solver(name: str) -> str:
+    """Return the name of a solver, or "cvxpy".
+
+    Raises:
+        ValueError: If there is no such solver.
+    """
+    expected = (*SOLVERS, "cvxpy")
+    if name not in expected:
+        raise ValueError(f"solver is {name!r}; expected one of {', '.join(expected)}")
+    return name
 
 
 __all__ = [
     "SOLVERS",
+    "TIME_LIMIT",
     "AutoSolver",
     "ClarabelSolver",
     "DaqpSolver",
@@ -47,6 +59,7 @@ __all__ = [
     "Solution",
     "Solver",
     "SolverName",
+    "checked_solver",
     "make_solver",
     "residuals",
 ]

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import time
 from importlib.util import find_spec
 
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import Solution, Solver, checked_limit
+from koopman_control.mpc.solvers.base import TIME_LIMIT, Solution, Solver
 from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
 from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
 
 LARGEST = 250  # variables that DAQP is given
-FINAL = ("optimal", "infeasible", "unbounded", "time limit")  # words of DAQP that settle it
+FINAL = ("optimal", "infeasible", "unbounded", TIME_LIMIT)  # words of DAQP that settle it
 
 
 class AutoSolver:
     """DAQP for up to 250 variables; an interior-point method beyond, or where DAQP gives up.
 
-    That is PIQP if it is installed and no time limit is set, else Clarabel.
-
-    Args:
-        time_limit: Most seconds per call; None for no limit.
+    That is PIQP if it is installed and there is no time limit, else Clarabel.
     """
 
-    def __init__(self, time_limit: float | None = None) -> None:
-        self._limit, self._time_limit = checked_limit(time_limit), time_limit
-        self._daqp = DaqpSolver(time_limit)
+    def __init__(self) -> None:
+        self._daqp = DaqpSolver()
 
-    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
+    def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from DAQP's previous working set if there is one."""
         start = time.perf_counter()
         if len(qp.f) <= LARGEST:
-            answer = self._daqp.solve(qp, matrices_changed)
+            answer = self._daqp.solve(qp, matrices_changed, seconds)
             if answer.status in FINAL:
                 return answer
-        left = self._limit - (time.perf_counter() - start)
-        return self._second(left).solve(qp, True) if left > 0.0 else answer
+        left = seconds - (time.perf_counter() - start)
+        return _second(left).solve(qp, True, left) if left > 0.0 else answer
 
     def prepare(self, qp: DenseQP) -> None:
         """Set DAQP up where it will be used."""
@@ -46,11 +43,10 @@ class AutoSolver:
         """Drop the working set."""
         self._daqp.forget()
 
-    def __reduce__(self) -> tuple[type[AutoSolver], tuple[float | None]]:
+    def __reduce__(self) -> tuple[type[AutoSolver], tuple[()]]:
         """Copy to other processes without the solver's memory."""
-        return AutoSolver, (self._time_limit,)
+        return AutoSolver, ()
 
-    def _second(self, left: float) -> Solver:
-        if self._time_limit is not None:
-            return ClarabelSolver(left)
-        return PiqpSolver() if find_spec("piqp") else ClarabelSolver()
+
+def _second(seconds: float) -> Solver:
+    return PiqpSolver() if math.isinf(seconds) and find_spec("piqp") else ClarabelSolver()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Protocol
 
-from koopman_control.common.arrays import Array, positive_float
+from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.dense import DenseQP
 
 UNBOUNDED = 1e30
+TIME_LIMIT = "time limit"  # the status
+SHORTEST = 1e-9  # seconds; to solvers, zero means no limit
 
 
 class Solution(NamedTuple):
@@ -32,8 +34,14 @@ class Solution(NamedTuple):
 class Solver(Protocol):
     """Solves a sequence of programs of one shape, warm-started by the one before."""
 
-    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
-        """Solve; `matrices_changed` says whether H or A differ from the previous call's."""
+    def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
+        """Solve; what is reached by the time limit is not returned.
+
+        Args:
+            qp: The program.
+            matrices_changed: Whether H or A differ from the previous call's.
+            seconds: Time limit.
+        """
 
     def prepare(self, qp: DenseQP) -> None:
         """Drop the warm start, and set up what the first solution of a program like this needs."""
@@ -50,8 +58,3 @@ class ColdSolver:
 
     def forget(self) -> None:
         """There is nothing to drop."""
-
-
-def checked_limit(time_limit: float | None) -> float:
-    """Check a time limit in seconds; None means there is none."""
-    return math.inf if time_limit is None else positive_float("time_limit", time_limit)

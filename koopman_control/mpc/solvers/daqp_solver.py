@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import daqp
@@ -9,17 +10,13 @@ import numpy as np
 
 from koopman_control.common.arrays import Array, all_finite
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import UNBOUNDED, Solution, checked_limit
+from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, Solution
 
 SINGULAR = 1e-9  # smallest eigenvalue of H relative to its largest
 
 
 class DaqpSolver:
-    """Dual active-set method for small dense programs; exact, and takes soft rows natively.
-
-    Args:
-        time_limit: Most seconds per call; None for no limit.
-    """
+    """Dual active-set method for small dense programs; exact, and takes soft rows natively."""
 
     # The last two are of proximal steps, which DAQP takes where H is singular.
     SETTINGS: ClassVar = {"primal_tol": 1e-9, "eps_prox": -1e-3, "eta_prox": 1e-11}
@@ -30,18 +27,17 @@ class DaqpSolver:
         -4: "iteration limit",
         -5: "nonconvex",
         -6: "overdetermined start",
-        -7: "time limit",
+        -7: TIME_LIMIT,
     }
     OPTIMAL = (1, 2)  # 2: soft rows are violated
 
-    def __init__(self, time_limit: float | None = None) -> None:
-        checked_limit(time_limit)
-        self._time_limit = time_limit
+    def __init__(self) -> None:
         self._model: Any = None
         self._kept: tuple[Array, ...] = ()  # DAQP keeps references to the arrays it is given
         self._size = 1.0  # by which the cost is divided
+        self._seconds = math.inf  # the limit that DAQP knows
 
-    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
+    def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from the previous working set if there is one."""
         lower, upper = _finite_sides(qp)
         if self._model is None:
@@ -58,6 +54,8 @@ class DaqpSolver:
         self._kept = (qp.H, qp.f, qp.A, lower, upper)
         iterations = 0
         if flag >= 0:
+            if seconds != self._seconds:
+                self._limit(seconds)
             v, _, flag, info = self._model.solve()
             iterations = int(info["iterations"])
             if flag in self.OPTIMAL and all_finite(v):
@@ -80,15 +78,19 @@ class DaqpSolver:
         """Drop the working set."""
         self._model, self._kept = None, ()
 
-    def __reduce__(self) -> tuple[type[DaqpSolver], tuple[float | None]]:
+    def __reduce__(self) -> tuple[type[DaqpSolver], tuple[()]]:
         """Copy to other processes without the solver's memory."""
-        return DaqpSolver, (self._time_limit,)
+        return DaqpSolver, ()
+
+    def _limit(self, seconds: float) -> None:
+        least = 0.0 if math.isinf(seconds) else max(seconds, SHORTEST)
+        self._model.settings = {"time_limit": least}
+        self._seconds = seconds
 
     def _set_up(self, qp: DenseQP, lower: Array, upper: Array) -> int:
         soft = np.append(np.zeros(len(qp.f), dtype=bool), qp.soft)
         self._model = daqp.Model()
-        limit = {"time_limit": self._time_limit or 0.0}
-        self._model.settings = {**self._model.settings, **self.SETTINGS, **limit}
+        self._model.settings, self._seconds = {**self._model.settings, **self.SETTINGS}, math.inf
         self._sense = np.where(soft, 8, 0).astype(np.int32)
         flag, _ = self._model.setup(qp.H, qp.f, qp.A, upper, lower, self._sense)
         self._kept = (qp.H, qp.f, qp.A, lower, upper)

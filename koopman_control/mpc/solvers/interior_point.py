@@ -14,16 +14,12 @@ import scipy.sparse as sp
 
 from koopman_control.common import optional_package
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import ColdSolver, Solution, checked_limit
+from koopman_control.mpc.solvers.base import TIME_LIMIT, ColdSolver, Solution
 from koopman_control.mpc.solvers.slacks import WithSlacks
 
 
 class ClarabelSolver(ColdSolver):
-    """Homogeneous-embedding interior-point method; comes with CVXPY.
-
-    Args:
-        time_limit: Most seconds per call; None for no limit.
-    """
+    """Homogeneous-embedding interior-point method; comes with CVXPY."""
 
     SETTINGS: ClassVar = {
         "verbose": False,
@@ -43,17 +39,17 @@ class ClarabelSolver(ColdSolver):
         "DualInfeasible": "unbounded",
         "AlmostDualInfeasible": "unbounded",
         "MaxIterations": "iteration limit",
-        "MaxTime": "time limit",
+        "MaxTime": TIME_LIMIT,
     }
 
-    def __init__(self, time_limit: float | None = None) -> None:
+    def __init__(self) -> None:
         self._settings = clarabel.DefaultSettings()
         for name, value in self.SETTINGS.items():
             setattr(self._settings, name, value)
-        self._settings.time_limit = checked_limit(time_limit)
 
-    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
+    def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve from scratch."""
+        self._settings.time_limit = seconds
         program = WithSlacks(qp)
         P, rows = program.matrices()
         q, lower, upper = program.vectors()
@@ -76,21 +72,16 @@ class ClarabelSolver(ColdSolver):
         v = np.asarray(answer.x)[: len(qp.f)]
         return Solution(v, status, iterations, program.multipliers(y))
 
-    def __reduce__(self) -> tuple[type[ClarabelSolver], tuple[float | None]]:
+    def __reduce__(self) -> tuple[type[ClarabelSolver], tuple[()]]:
         """Copy to other processes; the settings themselves cannot be copied."""
-        limit = float(self._settings.time_limit)
-        return ClarabelSolver, (limit if math.isfinite(limit) else None,)
+        return ClarabelSolver, ()
 
 
 class PiqpSolver(ColdSolver):
     """Proximal interior-point method for dense programs; it cannot limit its time.
 
-    Args:
-        time_limit: Must be None.
-
     Raises:
         ImportError: If the package piqp is not installed.
-        ValueError: If a time limit is asked for.
     """
 
     TOLERANCES = ("eps_abs", "eps_rel", "eps_duality_gap_abs", "eps_duality_gap_rel")
@@ -101,15 +92,11 @@ class PiqpSolver(ColdSolver):
         "PIQP_NUMERICS": "numerical trouble",
     }
 
-    def __init__(self, time_limit: float | None = None) -> None:
+    def __init__(self) -> None:
         optional_package("piqp", "solvers")
-        if time_limit is not None:
-            raise ValueError(
-                f'time_limit is {time_limit}, but PIQP knows none; choose "clarabel" or "auto"'
-            )
 
-    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
-        """Solve from scratch."""
+    def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
+        """Solve from scratch, however long it takes."""
         piqp = optional_package("piqp", "solvers")
         program = WithSlacks(qp)
         P, rows = (M.toarray() for M in program.matrices())

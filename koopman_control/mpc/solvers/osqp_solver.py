@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
 import osqp
 
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import UNBOUNDED, Solution, checked_limit
+from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, Solution
 from koopman_control.mpc.solvers.slacks import WithSlacks
 
 
 class OsqpSolver:
-    """Operator-splitting method; accurate to about 1e-5, for comparison and large programs.
-
-    Args:
-        time_limit: Most seconds per call; None for no limit.
-    """
+    """Operator-splitting method; accurate to about 1e-5, for comparison and large programs."""
 
     SETTINGS: ClassVar = {
         "eps_abs": 1e-6,
@@ -32,14 +29,13 @@ class OsqpSolver:
         "primal infeasible": "infeasible",
         "dual infeasible": "unbounded",
         "maximum iterations reached": "iteration limit",
-        "run time limit reached": "time limit",
+        "run time limit reached": TIME_LIMIT,
     }
 
-    def __init__(self, time_limit: float | None = None) -> None:
-        self._limit, self._time_limit = checked_limit(time_limit), time_limit
+    def __init__(self) -> None:
         self._solver: Any = None
 
-    def solve(self, qp: DenseQP, matrices_changed: bool) -> Solution:
+    def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from the previous iterate if there is one."""
         program = WithSlacks(qp)
         q, lower, upper = program.vectors()
@@ -48,13 +44,13 @@ class OsqpSolver:
         if self._solver is None:
             P, A = program.matrices()
             self._solver = osqp.OSQP()
-            limit = {"time_limit": min(self._limit, UNBOUNDED)}
-            self._solver.setup(P, q, A, lower, upper, **self.SETTINGS, **limit)
+            self._solver.setup(P, q, A, lower, upper, **self.SETTINGS)
         elif matrices_changed:
             P, A = program.matrices()
             self._solver.update(Px=P.data, Ax=A.data, q=q, l=lower, u=upper)
         else:
             self._solver.update(q=q, l=lower, u=upper)
+        self._solver.update_settings(time_limit=min(max(seconds, SHORTEST), UNBOUNDED))
         result = self._solver.solve(raise_error=False)
         status, iterations = str(result.info.status), int(result.info.iter)
         if status != "solved" or not np.isfinite(result.x).all():
@@ -71,6 +67,6 @@ class OsqpSolver:
         """Drop the iterate."""
         self._solver = None
 
-    def __reduce__(self) -> tuple[type[OsqpSolver], tuple[float | None]]:
+    def __reduce__(self) -> tuple[type[OsqpSolver], tuple[()]]:
         """Copy to other processes without the solver's memory."""
-        return OsqpSolver, (self._time_limit,)
+        return OsqpSolver, ()

@@ -43,6 +43,7 @@ class TrackingProblem:
         free: Predicted outputs at u = 0, parameter of shape (N p,), row after row.
         gamma: Sensitivity of the outputs to the inputs, parameter of shape (N p, N m).
         stated: The problem with y free: cost and constraints, without a prediction.
+        latest: What the last term added, alone; empty without terms.
         problem: The whole problem, with y == free + gamma u; its `solve()` is the reference.
     """
 
@@ -71,9 +72,11 @@ class TrackingProblem:
         constraints, cost = rows.constraints, self._cost(weights)
         self.limits = rows.limits
         seen = self._by_model(n_outputs, n_models)
+        self.latest = cp.Problem(cp.Minimize(0.0))
         for term in terms:
             added, price = self._stated(term, seen, users)
             constraints, cost = constraints + added, cost + price
+            self.latest = cp.Problem(cp.Minimize(price), added)
             self.limits += [own for own in map(users_limit, added) if own is not None]
         self.stated = cp.Problem(cp.Minimize(cost + rows.cost), constraints)
         self.free = cp.Parameter(N * p, name="free")

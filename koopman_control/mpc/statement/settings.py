@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, finite_array, real_array
+from koopman_control.common.arrays import Array, finite_array, positive_float, real_array
 
 Mask = NDArray[np.bool_]
+
+
+def seconds_until(deadline: float | None, solver: str) -> float:
+    """Turn a deadline in microseconds into seconds, infinite for none."""
+    if deadline is None:
+        return math.inf
+    seconds = 1e-6 * positive_float("deadline", deadline)
+    if solver == "piqp":
+        raise ValueError(
+            f'deadline is {deadline}, but PIQP knows no time limit; choose solver="auto" or '
+            '"clarabel"'
+        )
+    return seconds
 
 
 def weight_matrix(name: str, value: ArrayLike, size: int) -> Array:

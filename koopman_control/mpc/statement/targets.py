@@ -97,6 +97,11 @@ class TargetRows:
         """Last row once, zero for a function; shape (width,)."""
         return np.asarray(self._rows[-1, : self._width])
 
+    @property
+    def constant(self) -> bool:
+        """Whether it is the same at every step, whatever is observed."""
+        return self._function is None and bool((self._rows == self._rows[-1]).all())
+
     def _trajectory(self, value: ArrayLike) -> Array:
         """Spread over the horizon; beyond its end, a trajectory's last row is held."""
         given = finite_array(self._name, value)

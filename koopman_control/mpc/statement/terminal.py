@@ -12,6 +12,7 @@ from koopman_control.identification import LiftedModel
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.statement.settings import weight_matrix, widened
+from koopman_control.mpc.statement.targets import TargetRows
 from koopman_control.mpc.statement.weights import Weights
 
 
@@ -19,8 +20,8 @@ def with_terminal(
     weights: Weights,
     terminal: ArrayLike | Literal["riccati"],
     model: LiftedModel,
-    x: Array,
-    u: Array,
+    reference: TargetRows,
+    input_reference: TargetRows,
     layout: InputLayout,
 ) -> tuple[Weights, Array]:
     """Set the terminal weight.
@@ -29,8 +30,8 @@ def with_terminal(
         weights: All other weights; those of the last step are the regulator's.
         terminal: A number, a diagonal (d,), a matrix (d, d), or "riccati".
         model: The model.
-        x: Target of the state, shape (d,).
-        u: Target of the controlled inputs, shape (c,).
+        reference: Target of the state; the regulator's is where it comes to rest.
+        input_reference: Target of the controlled inputs, likewise.
         layout: Which inputs are controlled.
 
     Returns:
@@ -38,8 +39,9 @@ def with_terminal(
     """
     if isinstance(terminal, str) and terminal != "riccati":
         raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
-    inputs, w = layout.nothing(1).joined(u, 0), weights
-    gain, to_come = riccati(model, x, inputs, w.Q[-1], w.R[-1] + w.S[-1], layout.controlled)
+    inputs, w = layout.nothing(1).joined(input_reference.rest, 0), weights
+    late = w.Q[-1], w.R[-1] + w.S[-1]
+    gain, to_come = riccati(model, reference.rest, inputs, *late, layout.controlled)
     if not isinstance(terminal, str):
         d = model.coordinates.n_outputs
         to_come = widened(weight_matrix("terminal", terminal, d), model.n_states, axes=2)

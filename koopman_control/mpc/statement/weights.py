@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -79,44 +79,52 @@ class Weights:
         )
 
 
+class Costs(NamedTuple):
+    """Costs as `KoopmanMPC` takes them, unchecked; of the same names and meaning as there."""
+
+    Q: ArrayLike
+    R: ArrayLike
+    S: ArrayLike
+    linear_output: ArrayLike
+    linear_input: ArrayLike
+
+
+class Bounds(NamedTuple):
+    """Bounds as `KoopmanMPC` takes them, unchecked; of the same names and meaning as there."""
+
+    input_bounds: ArrayLike | None
+    rate_bounds: ArrayLike | None
+    output_bounds: ArrayLike | None
+    terminal_bounds: ArrayLike | None
+    polytope: Any
+    soft: ArrayLike
+    slack_weight: ArrayLike
+
+
 def weights_for(
-    model: LiftedModel,
-    inputs: InputLayout,
-    horizon: int,
-    *,
-    Q: ArrayLike,
-    R: ArrayLike,
-    S: ArrayLike,
-    linear_output: ArrayLike,
-    linear_input: ArrayLike,
-    input_bounds: ArrayLike | None,
-    rate_bounds: ArrayLike | None,
-    output_bounds: ArrayLike | None,
-    terminal_bounds: ArrayLike | None,
-    polytope: Any,
-    soft: ArrayLike,
-    slack_weight: ArrayLike,
+    model: LiftedModel, inputs: InputLayout, horizon: int, costs: Costs, bounds: Bounds
 ) -> Weights:
-    """Check the settings of a controller; of the same names and meaning as there.
+    """Check the settings of a controller.
 
     Outputs are the model's present states; behind them, states that lie in the past stay free.
     """
     d, p, m, N = model.coordinates.n_outputs, model.n_states, len(inputs.controlled), horizon
-    G_y, G_u, g = _polytope(polytope, d, m)
+    G_y, G_u, g = _polytope(bounds.polytope, d, m)
     past = np.tile(np.array([-np.inf, np.inf])[:, None, None], (1, N, p - d))
+    outputs = _output_bounds(bounds.output_bounds, bounds.terminal_bounds, d, N)
     return Weights(
-        Q=widened(stage_weights("Q", Q, d, N), p, axes=2),
-        R=stage_weights("R", R, m, N),
-        S=stage_weights("S", S, m, N),
+        Q=widened(stage_weights("Q", costs.Q, d, N), p, axes=2),
+        R=stage_weights("R", costs.R, m, N),
+        S=stage_weights("S", costs.S, m, N),
         terminal=np.zeros((p, p)),
-        linear_output=widened(stage_rows("linear_output", linear_output, d, N), p),
-        linear_input=stage_rows("linear_input", linear_input, m, N),
-        input_bounds=box("input_bounds", input_bounds, m, N, inputs.bounds(model)),
-        rate_bounds=rates(rate_bounds, m),
-        output_bounds=np.dstack([_output_bounds(output_bounds, terminal_bounds, d, N), past]),
+        linear_output=widened(stage_rows("linear_output", costs.linear_output, d, N), p),
+        linear_input=stage_rows("linear_input", costs.linear_input, m, N),
+        input_bounds=box("input_bounds", bounds.input_bounds, m, N, inputs.bounds(model)),
+        rate_bounds=rates(bounds.rate_bounds, m),
+        output_bounds=np.dstack([outputs, past]),
         polytope=(widened(G_y, p), G_u, np.tile(g, (N, 1))),
-        soft=np.append(soft_mask(soft, d), np.zeros(p - d, dtype=bool)),
-        slack_weight=widened(slack_weights(slack_weight, d), p),
+        soft=np.append(soft_mask(bounds.soft, d), np.zeros(p - d, dtype=bool)),
+        slack_weight=widened(slack_weights(bounds.slack_weight, d), p),
     )
 
 

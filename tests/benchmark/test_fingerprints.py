@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from koopman_control.benchmark.fingerprints import fingerprint
+from koopman_control.benchmark.varied import varied
+from koopman_control.tasks import TASKS, Task
+
+TASK = TASKS["Pendulum-v1"]
+
+
+@dataclass(frozen=True)
+class TaskOfTomorrow(Task):
+    new_setting: int = 3
+
+
+def test_all_ready_tasks_differ() -> None:
+    assert len({fingerprint(task) for task in TASKS.values()}) == len(TASKS)
+
+
+def test_a_changed_setting_is_another_task_and_other_words_are_not() -> None:
+    assert fingerprint(replace(TASK, R=0.002)) != fingerprint(TASK)
+    assert fingerprint(replace(TASK, mpc={"n_guesses": 5})) != fingerprint(TASK)
+    assert fingerprint(replace(TASK, summary="swing", state_names=None)) == fingerprint(TASK)
+
+
+def test_settings_that_came_later_count_only_where_they_are_used() -> None:
+    settings = {name: getattr(TASK, name) for name in Task.__dataclass_fields__}
+    assert fingerprint(TaskOfTomorrow(**settings)) == fingerprint(TASK)
+    assert fingerprint(TaskOfTomorrow(**settings, new_setting=4)) != fingerprint(TASK)
+    assert fingerprint(varied(TASK)) == fingerprint(TASK)
+    assert fingerprint(varied(TASK, fit={"limits": None})) != fingerprint(TASK)

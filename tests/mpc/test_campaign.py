@@ -1,0 +1,64 @@
+"""Random controllers agree with a second statement of their problems, solved by Clarabel."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from examples.campaigns import qp
+from examples.campaigns.kinds import Kind
+from examples.campaigns.problems import Subject
+
+KINDS = st.builds(
+    lambda n_more, **sizes: Kind(n=sizes["d"] + n_more, **sizes),
+    n_more=st.integers(0, 4),
+    seed=st.integers(0, 2**32 - 1),
+    d=st.integers(1, 3),
+    m=st.integers(1, 3),
+    N=st.integers(1, 12),
+    soft=st.sampled_from([None, False, True]),
+    rated=st.booleans(),
+    weighed=st.booleans(),
+    wide=st.floats(-1.0, 1.0),
+)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(KINDS)
+def test_three_hundred_problems_agree_or_are_infeasible_for_both(kind: Kind) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of models that grow, and of inaccurate judges
+        verdicts = Subject(kind).verdicts(10)
+    assert set(verdicts) <= set(qp.FINE), kind
+
+
+@pytest.mark.slow
+def test_ten_thousand_problems_agree_or_are_infeasible_for_both(tmp_path: Path) -> None:
+    figures = qp.campaign(10_000, 2**31, tmp_path / "figures.json")
+    assert figures["differences"] == []
+    assert figures["verdicts"].get("undecided", 0) < 100
+
+
+def test_an_interrupted_campaign_goes_on_to_the_same_figures(tmp_path: Path) -> None:
+    def told(file: str, *counts: int) -> dict[str, Any]:
+        for n in counts:
+            figures = qp.campaign(n, 7, tmp_path / file)
+        return figures | {"seconds": 0.0}
+
+    assert told("interrupted", 20, 60) == told("whole", 60)
+    with pytest.raises(typer.BadParameter, match="began with seed 7"):
+        qp.campaign(60, 8, tmp_path / "whole")
+
+
+def test_differences_are_told_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Subject, "verdicts", lambda self, n: ["agreed", "cost 2 instead of 1"])
+    with pytest.raises(typer.Exit) as ended:
+        qp.main(2, 0, tmp_path / "figures.json")
+    assert ended.value.exit_code == 1
+    assert "seed 0, step 1: cost 2 instead of 1" in capsys.readouterr().out
