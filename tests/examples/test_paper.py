@@ -16,6 +16,7 @@ from examples.paper.common.direct import Direct
 from examples.paper.common.forecasters import Model, Settings, tuned, windows_of
 from examples.paper.common.local import LocalSampled, convolution
 from examples.paper.common.nextgen import NGRC, monomials
+from examples.paper.common.station import hourly
 from examples.paper.common.waves import kuramoto_sivashinsky as waves_on_a_ring
 from koopman_control.common import Array
 
@@ -105,10 +106,18 @@ def test_a_forecaster_sees_no_columns_but_those_it_was_given() -> None:
 def test_a_damped_swing_about_the_mean_day_is_forecast_at_all_leads() -> None:
     t = np.arange(1_000)
     rows = (3.0 * np.sin(2.0 * np.pi * t / 24) + 0.998**t * np.cos(2.0 * np.pi * t / 60))[:, None]
-    settings = {"days": 5, "steepness": 0.3, "ridge": 1e-14}
-    model = Direct(10, 48, [], [], []).fit(rows[:800], settings, seed=0)
+    settings = {"leads": 48, "days": 5, "steepness": 0.3, "ridge": 1e-14}
+    model = Direct(10, [], [], [], []).fit(rows[:800], settings, seed=0)
     found = model.forecast(rows[None, :900], 48)
     np.testing.assert_allclose(found[0], rows[900:948], atol=1e-5)
+
+
+def test_beyond_the_leads_that_were_fitted_the_mean_day_is_repeated() -> None:
+    t = np.arange(600)
+    rows = np.column_stack([np.sin(2.0 * np.pi * t / 24), np.cos(t)])
+    settings = {"leads": 6, "days": 3, "steepness": 0.3, "ridge": 1e-6}
+    model = Direct(5, [], [], [], []).fit(rows, settings, seed=0)
+    np.testing.assert_allclose(model.forecast(rows[None], 48)[0, 6:, 0], rows[30:72, 0], atol=1e-9)
 
 
 def test_waves_on_a_ring_agree_with_an_adaptive_solver() -> None:
@@ -155,15 +164,30 @@ def test_the_comparison_on_waves_runs(tmp_path: Path) -> None:
     }
 
 
+def test_the_station_is_read_as_hourly_means_with_gaps_filled(tmp_path: Path) -> None:
+    data = tmp_path / "station.csv"
+    rows = ["00:10,1.0,2.0,90", "00:20,3.0,2.0,90", "01:10,-9999,2.0,0", "02:10,6.0,-9999,0"]
+    text = [f"01.01.2021 {row}" for row in rows]
+    data.write_text("\n".join(["Date Time,T (degC),wv (m/s),wd (deg)", *text]), "utf-8")
+    found = hourly(data)
+    expected = [[2.0, 2.0, 0.0], [4.0, 0.0, 2.0], [6.0, 0.0, 2.0]]
+    np.testing.assert_allclose(found[:, :3], expected, atol=1e-12)
+    day = 2.0 * np.pi * np.arange(3) / 24
+    np.testing.assert_allclose(found[:, 3:5], np.column_stack([np.sin(day), np.cos(day)]))
+
+
 @pytest.mark.slow
 def test_the_comparison_on_the_weather_runs(tmp_path: Path) -> None:
     t = np.arange(100 * 24)
     noise = np.random.default_rng(0).standard_normal(len(t))
     values = 5.0 * np.sin(2.0 * np.pi * t / 24) + np.convolve(noise, 0.97**t)[: len(t)]
     dates = np.datetime64("2021-01-01T00:00:00") + t.astype("timedelta64[h]")
-    lines = [f"{date},{value}" for date, value in zip(dates, values, strict=True)]
+    lines = [
+        f"{date},{value},2.0,{i % 360}"
+        for i, (date, value) in enumerate(zip(dates, values, strict=True))
+    ]
     data = tmp_path / "weather.csv"
-    data.write_text("\n".join(["date,T (degC)", *lines]), "utf-8")
+    data.write_text("\n".join(["date,T (degC),wv (m/s),wd (deg)", *lines]), "utf-8")
     weather.main(data=data, seeds=1, quick=True, baselines=False, out=tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"weather.json", "weather.png"}

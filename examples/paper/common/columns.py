@@ -12,14 +12,15 @@ from koopman_control.common import Array
 
 @dataclass(frozen=True)
 class ColumnsModel:
-    """A model of some columns: the first, which is forecast, and others that are known ahead."""
+    """A model of some columns, beginning with the first, which is forecast."""
 
     columns: tuple[int, ...]
     model: Model
 
     def forecast(self, history: Array, horizon: int, known: Any = None) -> Array:
-        """Predict from histories (S, L, p) and all columns but the first ahead, (S, H, p - 1)."""
-        ahead = known[..., [column - 1 for column in self.columns[1:]]]
+        """Predict from histories (S, L, p), of which the last q are known ahead, (S, H, q)."""
+        unknown = history.shape[2] - known.shape[2]
+        ahead = known[..., [column - unknown for column in self.columns if column >= unknown]]
         return self.model.forecast(history[..., self.columns], horizon, ahead)
 
 

@@ -3,8 +3,6 @@
 Fed with its own predictions, a model of the next hour drifts; a regression on every lead by itself
 shrinks to what is known about it. Series and targets are taken as deviations from the mean day of
 the last days, so that a forecast of what cannot be known is that day rather than the year's mean.
-Every example is shown a second time with all signs reversed: a few months of data would else teach
-that it always grows warmer, say.
 """
 
 from __future__ import annotations
@@ -23,18 +21,19 @@ from koopman_control.identification import RFactor
 
 DAY = 24  # rows
 MEANS = (1, 2, 3, 5)  # days over which older rows are averaged
+RECENT = (1, 6, 24, 72)  # rows over which further columns are averaged
 ORIGINS = 3  # rows between two origins of the regression; nearer ones tell nearly the same
 
 
 @dataclass(frozen=True)
 class DirectModel:
-    """The first column's deviations at all leads: [z, features(z)] K.
+    """The first column's deviations at all leads: [1, z, features(z)] K.
 
     Args:
         days: Days of the mean day.
         scale: Standard deviations of the states, shape (d,).
         features: Map of standardised states to h neurons.
-        K: Coefficients, shape (d + h, H).
+        K: Coefficients, shape (1 + d + h, H).
     """
 
     days: int
@@ -46,7 +45,7 @@ class DirectModel:
         """Predict the first column from histories (S, L, p); returns (S, H, 1)."""
         Z = states_of(history, self.days) / self.scale
         leads = regressors(Z, self.features) @ self.K
-        return np.asarray(leads[:, :horizon] + continued(history, self.days, horizon))[..., None]
+        return shifted(continued(history, self.days, horizon), leads)
 
 
 def mean_day(history: Array, days: int) -> Array:
@@ -60,23 +59,30 @@ def continued(history: Array, days: int, horizon: int) -> Array:
     return np.tile(mean_day(history, days), (1, -(-horizon // DAY)))[:, :horizon]
 
 
-def states_of(history: Array, days: int) -> Array:
-    """Return what is known of the first column of histories (S, L, p).
+def shifted(ahead: Array, leads: Array) -> Array:
+    """Add deviations at the first leads (S, h) to what else is expected (S, H); (S, H, 1)."""
+    n = min(leads.shape[1], ahead.shape[1])
+    return np.hstack([ahead[:, :n] + leads[:, :n], ahead[:, n:]])[..., None]
 
-    The last day's deviations from the mean day, deviations of means over days from its level, and
-    its shape.
+
+def states_of(history: Array, days: int) -> Array:
+    """Return what is known at the end of histories (S, L, p).
+
+    The first column's deviations from the mean day over the last day, deviations of its means over
+    days from the level, and the mean day's shape; of further columns, means over recent rows.
     """
     profile = mean_day(history, days)
     level = profile.mean(axis=1, keepdims=True)
     means = [
         history[:, -DAY * n :, 0].mean(axis=1, keepdims=True) - level for n in MEANS if n < days
     ]
-    return np.hstack([history[:, -DAY:, 0] - profile, *means, profile - level])
+    further = [history[:, -n:, 1:].mean(axis=1) for n in RECENT]
+    return np.hstack([history[:, -DAY:, 0] - profile, *means, profile - level, *further])
 
 
 def regressors(Z: Array, features: FeatureMap) -> Array:
-    """Return [z, features(z)] of standardised states (T, d)."""
-    return np.hstack([Z, features.values(Z)])
+    """Return [1, z, features(z)] of standardised states (T, d)."""
+    return np.hstack([np.ones((len(Z), 1)), Z, features.values(Z)])
 
 
 def origins_of(train: Array, days: int, horizon: int) -> tuple[Array, Array]:
@@ -92,7 +98,7 @@ class Direct:
 
     Args:
         width: Neurons of the sampled layer.
-        horizon: Largest lead.
+        leads: Largest leads to try; beyond, the mean day is repeated.
         days: Days of the mean day to try.
         steepnesses: Steepnesses of the neurons to try.
         ridges: Weights of the ridge term to try.
@@ -101,32 +107,38 @@ class Direct:
     def __init__(
         self,
         width: int,
-        horizon: int,
+        leads: Sequence[int],
         days: Sequence[int],
         steepnesses: Sequence[float],
         ridges: Sequence[float],
     ) -> None:
         self.name = f"sampled, direct ({width})"
-        self.width, self.horizon = width, horizon
+        self.width, self.ridges = width, ridges
         self.grid = [
-            {"days": n, "steepness": steepness, "ridge": ridge}
-            for n, steepness, ridge in product(days, steepnesses, ridges)
+            {"leads": h, "days": n, "steepness": steepness}
+            for h, n, steepness in product(leads, days, steepnesses)
         ]
 
     def searched(self, train: Array) -> Iterator[tuple[Settings, DirectModel]]:
         """Fit once for every setting of the search."""
         for settings in self.grid:
-            yield settings, self.fit(train, settings, seed=0)
+            for ridge, model in self._fits(train, settings, self.ridges, seed=0):
+                yield settings | {"ridge": ridge}, model
 
     def fit(self, train: Array, settings: Settings, seed: int) -> DirectModel:
         """Fit to rows (T, p), the first column of which is to be forecast."""
-        history, ahead = origins_of(train, settings["days"], self.horizon)
+        return next(self._fits(train, settings, (settings["ridge"],), seed))[1]
+
+    def _fits(
+        self, train: Array, settings: Settings, ridges: Sequence[float], seed: int
+    ) -> Iterator[tuple[float, DirectModel]]:
+        history, ahead = origins_of(train, settings["days"], settings["leads"])
         states = states_of(history, settings["days"])
-        states, ahead = np.vstack([states, -states]), np.vstack([ahead, -ahead])
         scale = spread(states)
         Z = states / scale
         features = SampledFeatures(
             self.width, steepness=settings["steepness"], random_state=seed
         ).fit(Z, ahead)
         solver = RFactor.of(regressors(Z, features), ahead).solver()
-        return DirectModel(settings["days"], scale, features, solver.solve(settings["ridge"]))
+        for ridge in ridges:
+            yield ridge, DirectModel(settings["days"], scale, features, solver.solve(ridge))

@@ -47,7 +47,6 @@ def tuned(
     folds: Sequence[tuple[Array, Array]],
     n_history: int,
     score: Score,
-    n_known: int = 0,
 ) -> Settings:
     """Print the mean score of every setting over folds; return the best settings.
 
@@ -56,9 +55,24 @@ def tuned(
         folds: Rows to fit to, (T, p), with windows (S, n_history + H, p) that are not part of them.
         n_history: Rows of a window that are given.
         score: Function of forecast and truth, both (S, H, p); higher is better.
-        n_known: Number of last columns that are known in advance.
     """
-    tried: list[tuple[Settings, list[float]]] = []
+    tried = trials(baseline, folds, n_history, score)
+    for settings, scores in tried:
+        print(f"  {baseline.name} {settings}: {np.mean(scores):.4g}", flush=True)
+    best = max(tried, key=lambda pair: np.mean(pair[1]))[0]
+    print(f"  {baseline.name} keeps {best}", flush=True)
+    return best
+
+
+def trials(
+    baseline: Baseline,
+    folds: Sequence[tuple[Array, Array]],
+    n_history: int,
+    score: Callable[[Array, Array], T],
+    n_known: int = 0,
+) -> list[tuple[Settings, list[T]]]:
+    """Return every setting with its score on each fold; n_known last columns are known ahead."""
+    tried: list[tuple[Settings, list[T]]] = []
     for train, windows in folds:
         history, truth = windows[:, :n_history], windows[:, n_history:]
         known = truth[..., truth.shape[2] - n_known :] if n_known else None
@@ -66,11 +80,7 @@ def tuned(
             if i == len(tried):
                 tried.append((settings, []))
             tried[i][1].append(score(model.forecast(history, truth.shape[1], known), truth))
-    for settings, scores in tried:
-        print(f"  {baseline.name} {settings}: {np.mean(scores):.4g}", flush=True)
-    best = max(tried, key=lambda pair: np.mean(pair[1]))[0]
-    print(f"  {baseline.name} keeps {best}", flush=True)
-    return best
+    return tried
 
 
 def fits_of(

@@ -1,6 +1,6 @@
 """A long short-term memory network that predicts all leads at once, on the data of `direct`.
 
-Deviations from the mean day, with signs reversed at random, beside the other columns.
+Deviations from the mean day, whose signs may be reversed at random, beside the other columns.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from examples.paper.common.direct import DAY, continued, mean_day, origins_of
+from examples.paper.common.direct import DAY, continued, mean_day, origins_of, shifted
 from examples.paper.common.forecasters import Settings
 from examples.paper.common.lstm import BATCH, HELD_OUT, descended
 from koopman_control.common import Array, optional_package
@@ -37,8 +37,7 @@ class DirectLSTMModel:
             leads = self.head(
                 self.net(torch.tensor(read(history, self.days, self.scale)))[0][:, -1]
             )
-        ahead = self.scale * leads.numpy()[:, :horizon]
-        return np.asarray(ahead + continued(history, self.days, horizon))[..., None]
+        return shifted(continued(history, self.days, horizon), self.scale * leads.numpy())
 
 
 def read(history: Array, days: int, scale: float) -> Any:
@@ -50,10 +49,10 @@ def read(history: Array, days: int, scale: float) -> Any:
 
 
 class DirectLSTM:
-    """One layer and a linear head for all leads, searched over width and mean day.
+    """One layer and a linear head for all leads, its search with and without reversed signs.
 
     Args:
-        horizon: Largest lead.
+        leads: Largest leads to try; beyond, the mean day is repeated.
         seconds: CPU seconds of the final training; a search fit gets a third.
         hidden: Widths to try.
         days: Days of the mean day to try.
@@ -64,14 +63,17 @@ class DirectLSTM:
 
     def __init__(
         self,
-        horizon: int,
+        leads: Sequence[int],
         seconds: float,
         hidden: Sequence[int],
         days: Sequence[int],
         rate: float = 3e-3,
     ) -> None:
-        self.horizon, self.seconds, self.rate = horizon, seconds, rate
-        self.grid = [{"hidden": h, "days": n} for h, n in product(hidden, days)]
+        self.seconds, self.rate = seconds, rate
+        self.grid = [
+            {"leads": last, "hidden": width, "days": n, "reversed": flag}
+            for last, width, n, flag in product(leads, hidden, days, (True, False))
+        ]
 
     def searched(self, train: Array) -> Iterator[tuple[Settings, DirectLSTMModel]]:
         """Fit once for every setting of the search."""
@@ -88,15 +90,16 @@ class DirectLSTM:
         torch = optional_package("torch", "paper")
         torch.set_num_threads(1)
         torch.manual_seed(seed)
-        history, ahead = origins_of(train, settings["days"], self.horizon)
+        history, ahead = origins_of(train, settings["days"], settings["leads"])
         scale = float(ahead.std())
         X = torch.tensor(read(history, settings["days"], scale))
         Y = torch.tensor((ahead / scale).astype(np.float32))
         net = torch.nn.LSTM(X.shape[2], settings["hidden"], batch_first=True)
-        head = torch.nn.Linear(settings["hidden"], self.horizon)
+        head = torch.nn.Linear(settings["hidden"], settings["leads"])
         split = int((1.0 - HELD_OUT) * len(X))
         checked = np.linspace(split, len(X) - 1, CHECKED).astype(int)
         rng = np.random.default_rng(seed)
+        choices = (-1.0, 1.0) if settings["reversed"] else (1.0,)
 
         def loss(index: Any, sign: Any) -> Any:
             inputs = X[index]
@@ -104,7 +107,7 @@ class DirectLSTM:
             return ((head(net(inputs)[0][:, -1]) - sign * Y[index]) ** 2).mean()
 
         def signs() -> Any:
-            return torch.tensor(rng.choice((-1.0, 1.0), (BATCH, 1)).astype(np.float32))
+            return torch.tensor(rng.choice(choices, (BATCH, 1)).astype(np.float32))
 
         descended(
             [*net.parameters(), *head.parameters()],
