@@ -41,7 +41,10 @@ def filtered(task: Task) -> Task:
     """Let an extended Kalman filter tell the state, and search among more random plans.
 
     Noise makes each step begin elsewhere than the plan before foresaw. About an unstable target
-    that plan, moved on, falls over within its horizon: most steps need a new one.
+    that plan, moved on, falls over within its horizon: most steps need a new one. A pendulum whose
+    model was learned without noise scored 0.81 under noise, 0.87 with the filter alone, and 1.005
+    with eight times the guesses; learned with noise, 0.69 became 0.92, but 0.72 on another seed
+    stayed: there the model is at fault.
     """
     noise = np.maximum(noise_of_states(task), LEAST)
     settings = {**task.mpc, "estimator": KalmanObserver(tuple(noise.tolist()), PROCESS)}
@@ -81,9 +84,11 @@ def without_cart(task: Task) -> Task:
     )
 
 
+# Nothing tried helped the cart-pole (0.75, filtered 0.76) or, for certain, the arm (linear: 0.75
+# and -0.04 on two learning seeds). A filter of the lifted state made linear roll-outs worse: the
+# lander fell from 0.81 to 0.40, Duffing from 0.87 to -0.14.
 AGAINST_NOISE: Mapping[str, Callable[[Task], Task]] = {
     "Pendulum-v1": filtered,
     "InvertedDoublePendulum-v5": without_cart,
-    "koopman_envs/CartPoleSwingUp-v0": filtered,
     "koopman_envs/Duffing-v0": lifted_once,
 }
