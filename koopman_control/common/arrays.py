@@ -123,6 +123,11 @@ def positive_int(name: str, value: Any, minimum: int = 1) -> int:
     return int(value)
 
 
+def seed_number(name: str, value: Any) -> int:
+    """Return value as a seed, an int of at least 0; see :func:`positive_int`."""
+    return positive_int(name, value, minimum=0)
+
+
 def positive_float(name: str, value: Any) -> float:
     """Return value as a finite float above zero.
 

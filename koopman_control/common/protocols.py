@@ -2,7 +2,8 @@
 
 from typing import Protocol, runtime_checkable
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, seed_number
+from koopman_control.common.border import checked
 
 
 @runtime_checkable
@@ -21,9 +22,10 @@ class Controller(Protocol):
         ...
 
 
+@checked
 def begin_episode(controller: Controller, seed: int) -> None:
     """Reset a controller, after seeding it if it can be seeded."""
     reseed = getattr(controller, "seed", None)
     if callable(reseed):
-        reseed(seed)
+        reseed(seed_number("seed", seed))
     controller.reset()

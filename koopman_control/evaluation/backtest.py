@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.evaluation.forecasts import (
     continuous_ranked_probability_score,
     mean_squared_error,
@@ -40,6 +41,7 @@ class Backtest:
     errors: dict[str, Array]
 
 
+@checked
 def backtest(
     table: TimeTable,
     n_targets: int,
@@ -63,6 +65,7 @@ def backtest(
         ValueError: If the table is too short for memory and horizon.
     """
     positive_int("horizon", horizon)
+    positive_int("n_targets", n_targets)
     length = min(horizon, LONGEST_MEMORY) if memory is None else memory
     positive_int("memory", length, minimum=0)
     T = len(table.rows)

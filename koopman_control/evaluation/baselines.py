@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, bounds_array, finite_array
+from koopman_control.common.arrays import Array, bounds_array, finite_array, seed_number
+from koopman_control.common.border import checked
 
 
 class RandomPolicy:
@@ -19,10 +20,11 @@ class RandomPolicy:
         (1,)
     """
 
+    @checked
     def __init__(self, action_bounds: ArrayLike, seed: int = 0) -> None:
         """Take the action box, shape (2, m): lowest values, then highest, and a seed."""
         self._low, self._high = _box(action_bounds)
-        self._key, self._resets = [seed, 0], 0
+        self._key, self._resets = [seed_number("seed", seed), 0], 0
         self.reset()
 
     def reset(self) -> None:
@@ -30,10 +32,11 @@ class RandomPolicy:
         self._resets += 1
         self._rng = np.random.default_rng([self._resets, *self._key])
 
+    @checked
     def seed(self, seed: int) -> None:
         """Let the next `reset` start the streams that belong to this seed."""
         # Key 0 belongs to a policy that was never seeded.
-        self._key, self._resets = [self._key[0], seed + 1], 0
+        self._key, self._resets = [self._key[0], seed_number("seed", seed) + 1], 0
 
     def act(self, observation: Array) -> Array:
         """Return a random action, shape (m,), whatever the observation."""
@@ -48,6 +51,7 @@ class ZeroPolicy:
         array([0.])
     """
 
+    @checked
     def __init__(self, action_bounds: ArrayLike) -> None:
         """Take the action box, shape (2, m): lowest values, then highest."""
         low, high = _box(action_bounds)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, seed_number
+from koopman_control.common.border import checked
 from koopman_control.common.protocols import Controller, begin_episode
 from koopman_control.trajectories.environments import (
     Environment,
@@ -61,6 +62,7 @@ class Episode:
         return len(self.rewards)
 
 
+@checked
 def action_bounds(env: Environment | VectorEnvironment) -> Array:
     """Return the action box of an environment, shape (2, m): lowest values, then highest.
 
@@ -70,6 +72,7 @@ def action_bounds(env: Environment | VectorEnvironment) -> Array:
     return require_continuous(env)[1]
 
 
+@checked
 def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
     """Run one episode from `env.reset(seed=seed)` to its end.
 
@@ -89,6 +92,7 @@ def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
             finite, if the environment returns a number that is not finite, or if the episode does
             not end within 100,000 steps.
     """
+    seed_number("seed", seed)
     bounds = action_bounds(env)
     dtype = env.action_space.dtype
     observation, _ = env.reset(seed=seed)

@@ -15,7 +15,8 @@ from gymnasium.vector import VectorEnv
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from koopman_control.common.arrays import positive_int
+from koopman_control.common.arrays import positive_int, seed_number
+from koopman_control.common.border import checked
 from koopman_control.common.protocols import Controller
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
 from koopman_control.evaluation.lockstep import run_in_lockstep
@@ -30,6 +31,7 @@ KEPT_EPISODES = 6  # episodes whose signals are kept for the report, besides the
 _NOTHING = np.empty((0, 0))
 
 
+@checked
 def evaluate(
     controller: Controller,
     env: Environment | VectorEnvironment | str,
@@ -65,7 +67,7 @@ def evaluate(
         >>> evaluate(ZeroPolicy(action_bounds(env)), env, seeds=range(3)).lengths
         array([200, 200, 200])
     """
-    chosen = tuple(int(seed) for seed in seeds)
+    chosen = tuple(seed_number("seeds", seed) for seed in seeds)
     if not chosen:
         raise ValueError("seeds is empty; give one reset seed per episode, e.g. range(1000, 1100)")
     if not isinstance(controller, Controller):

@@ -10,12 +10,14 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter1d
 
 from koopman_control.common import Array, finite_array, positive_float, positive_int, real_array
+from koopman_control.common.border import checked
 
 MARGIN = 0.1  # in standard deviations of the truth, around its range
 PSEUDO_COUNT = 1e-5  # added to every bin
 MOST_BINS = 10_000_000
 
 
+@checked
 def valid_prediction_time(
     forecast: ArrayLike,
     truth: ArrayLike,
@@ -58,6 +60,7 @@ def valid_prediction_time(
     return np.asarray(steps * unit, dtype=np.float64)
 
 
+@checked
 def mean_squared_error(
     forecast: ArrayLike, truth: ArrayLike, scale: ArrayLike | None = None
 ) -> float:
@@ -75,6 +78,7 @@ def mean_squared_error(
     return float(np.mean(errors**2))
 
 
+@checked
 def continuous_ranked_probability_score(samples: ArrayLike, truth: ArrayLike) -> float:
     """Judge a predictive distribution given by N equally likely samples; 0 is perfect.
 
@@ -95,6 +99,7 @@ def continuous_ranked_probability_score(samples: ArrayLike, truth: ArrayLike) ->
     return float(np.mean(np.abs(x - y).mean(axis=0) - spread))
 
 
+@checked
 def state_space_divergence(generated: ArrayLike, truth: ArrayLike, n_bins: int = 30) -> float:
     """Return D_stsp, how far a generated series visits other regions than the true one; 0 is best.
 
@@ -114,6 +119,8 @@ def state_space_divergence(generated: ArrayLike, truth: ArrayLike, n_bins: int =
     y = finite_array("truth", truth, ndim=2)
     x = real_array("generated", generated, shape=(None, y.shape[1]))
     m, p = positive_int("n_bins", n_bins), y.shape[1]
+    if not len(y):
+        raise ValueError(f"truth has shape {y.shape}; expected at least one row")
     if m**p > MOST_BINS:
         raise ValueError(
             f"{m} bins for each of {p} columns are {m**p:.0e} bins; expected at most "
@@ -133,6 +140,7 @@ def state_space_divergence(generated: ArrayLike, truth: ArrayLike, n_bins: int =
     return float(np.sum(P * np.log(P / Q)))
 
 
+@checked
 def spectrum_distance(generated: ArrayLike, truth: ArrayLike, smoothing: float = 20.0) -> float:
     """Return D_H, the Hellinger distance between power spectra, 0 (equal) to 1 (disjoint).
 

@@ -20,6 +20,8 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from koopman_control.common import Array, PathLike, positive_int
+from koopman_control.common.arrays import seed_number
+from koopman_control.common.border import checked
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import (
@@ -83,6 +85,7 @@ class Learned:
         return sum(r.fit_seconds for r in self.rounds)
 
 
+@checked
 def learn(
     env: gym.Env[Any, Any] | str,
     estimator: EDMDc,
@@ -135,7 +138,7 @@ def learn(
     start = time.perf_counter()
     edges = _edges(n_steps, first_steps, n_rounds)
     signal = HeldUniform(hold=(1, 10)) if excitation is None else excitation
-    seeds = np.random.SeedSequence(seed).generate_state(len(edges))
+    seeds = np.random.SeedSequence(seed_number("seed", seed)).generate_state(len(edges))
     data: list[Trajectory] = []
 
     def more(policy: Signal | KoopmanMPC, number: int) -> list[Trajectory]:
@@ -174,9 +177,9 @@ def _edges(n_steps: int, first_steps: int | None, n_rounds: int) -> list[int]:
     """Return the number of environment steps after the excitation and after each round."""
     budget = positive_int("n_steps", n_steps)
     rounds = positive_int("n_rounds", n_rounds, minimum=0)
+    first = max(1, budget // 2) if first_steps is None else positive_int("first_steps", first_steps)
     if rounds == 0:
         return [budget]
-    first = positive_int("first_steps", first_steps or max(1, budget // 2))
     if first > budget:
         raise ValueError(f"first_steps is {first}; expected at most n_steps, which is {budget}")
     edges: list[int] = np.linspace(first, budget, rounds + 1).astype(int).tolist()

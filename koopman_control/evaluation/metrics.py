@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from koopman_control.common.border import checked
+
 _PACKAGES = (
     "koopman-control",
     "numpy",
@@ -54,6 +56,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+@checked
 def metrics_json(metrics: Mapping[str, Any]) -> str:
     """Return the metrics as strict JSON text: no NaN, keys in the order given."""
     return json.dumps(plain(metrics), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from koopman_control.common.border import checked
 from koopman_control.common.contents import list_contents
 from koopman_control.common.files import (
     PathLike,
@@ -54,6 +55,7 @@ CAPTIONS = {
 }
 
 
+@checked
 def write_report(
     folder: PathLike,
     metrics: Mapping[str, Any],

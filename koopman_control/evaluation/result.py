@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array
+from koopman_control.common.border import checked
 from koopman_control.evaluation.episode import Episode
 from koopman_control.evaluation.metrics import package_versions
 from koopman_control.evaluation.statistics import bootstrap_interval, interquartile_mean
@@ -94,6 +95,7 @@ class Evaluation:
             "settings": {"dt": self.dt},
         }
 
+    @checked
     def figures(
         self,
         references: Mapping[str, ArrayLike | Evaluation] | None = None,
@@ -119,6 +121,7 @@ class Evaluation:
             "step_times": plots.step_time_histogram(self.act_seconds, dt=self.dt),
         }
 
+    @checked
     def report(
         self,
         folder: str | Path,

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.arrays import Array, finite_array, positive_int, real_array, seed_number
+from koopman_control.common.border import checked
 
 _BLOCK = 1_000_000  # resampled numbers held at once: 8 MB
 
 
+@checked
 def interquartile_mean(x: ArrayLike, axis: int | None = None) -> Any:
     """Return the mean of the middle half of `x` (the 25 % trimmed mean).
 
@@ -35,10 +37,16 @@ def interquartile_mean(x: ArrayLike, axis: int | None = None) -> Any:
         >>> interquartile_mean([-1000.0, 1.0, 3.0, 1000.0])
         2.0
     """
-    mean = stats.trim_mean(np.asarray(x, dtype=np.float64), 0.25, axis=axis)
+    values = real_array("x", x)
+    if not values.size:
+        raise ValueError("x is empty; at least one number is needed")
+    if axis is not None and not -values.ndim <= axis < values.ndim:
+        raise ValueError(f"axis is {axis}; expected an axis of x, which has {values.ndim}")
+    mean = stats.trim_mean(values, 0.25, axis=axis)
     return float(mean) if axis is None else mean
 
 
+@checked
 def bootstrap_interval(
     x: ArrayLike,
     statistic: Callable[..., Any] = np.mean,
@@ -69,9 +77,10 @@ def bootstrap_interval(
     values = _numbers("x", x)
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must lie between 0 and 1, got {level}; use 0.95 for 95 %")
+    positive_int("n_resamples", n_resamples)
+    rng = np.random.default_rng(seed_number("seed", seed))
     if values.size == 1:
         return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
     block = max(1, _BLOCK // values.size)
     estimates = [
         statistic(rng.choice(values, size=(min(block, n_resamples - start), values.size)), axis=-1)
@@ -99,6 +108,7 @@ class PairedDifference:
     wins: float
 
 
+@checked
 def paired_difference(
     a: ArrayLike, b: ArrayLike, level: float = 0.95, seed: int = 0
 ) -> PairedDifference:

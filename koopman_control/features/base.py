@@ -13,7 +13,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, finite_array, seed_number
+from koopman_control.common.border import check_fields
 from koopman_control.features.coordinates import Coordinates
 
 
@@ -38,9 +39,12 @@ class FeatureMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: If X is not a finite two-dimensional array.
         """
-        points = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        targets = None if y is None else np.asarray(y, dtype=np.float64).reshape(len(points), -1)
-        self._fit(points, targets)
+        check_fields(self)
+        seed = getattr(self, "random_state", None)
+        if isinstance(seed, int):
+            seed_number("random_state", seed)
+        points = self._checked(X, ensure_min_samples=2)
+        self._fit(points, None if y is None else _targets(y, len(points)))
         return self
 
     def fit_to_states(self, X: Any, y: Any, coordinates: Coordinates) -> FeatureMap:
@@ -59,18 +63,25 @@ class FeatureMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Any) -> Array:
         """Evaluate the features at checked points of shape (T, e); returns shape (T, h)."""
         check_is_fitted(self)
-        return self.values(validate_data(self, X, dtype=np.float64, reset=False))
+        return self.values(self._checked(X, reset=False))
 
     def jacobian(self, X: Any) -> Array:
         """Differentiate the features at checked points of shape (T, e); returns shape (T, h, e)."""
         check_is_fitted(self)
-        return self.derivatives(validate_data(self, X, dtype=np.float64, reset=False))
+        return self.derivatives(self._checked(X, reset=False))
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """Name the features `<class><index>`, as scikit-learn's transformers do."""
         check_is_fitted(self)
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{i}" for i in range(self._n_features_out)], dtype=object)
+
+    def _checked(self, X: Any, **how: Any) -> Array:
+        """Return X as finite float64 points, in the words of scikit-learn where it is not."""
+        try:
+            return np.asarray(validate_data(self, X, dtype=np.float64, **how))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"X does not suit {type(self).__name__}: {error}") from None
 
     @property
     @abstractmethod
@@ -88,3 +99,13 @@ class FeatureMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def derivatives(self, X: Array) -> Array:
         """Differentiate without checks, shape (..., e) to (..., h, e)."""
+
+
+def _targets(y: Any, n_points: int) -> Array:
+    try:
+        rows = finite_array("y", np.asarray(y, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"y holds no real numbers: {error}") from None
+    if not rows.ndim or len(rows) != n_points or not rows.size:
+        raise ValueError(f"y has shape {rows.shape}; expected one row for each of {n_points} in X")
+    return rows.reshape(n_points, -1)

@@ -20,7 +20,8 @@ from operator import index
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.features.angles import (
     Angle,
     Column,
@@ -57,6 +58,9 @@ class Coordinates:
 
     def __post_init__(self) -> None:
         """Reject columns that are missing, repeated or out of range."""
+        positive_int("n_observations", self.n_observations)
+        positive_int("memory", self.memory, minimum=0)
+        positive_int("n_inputs", self.n_inputs, minimum=0)
         used = [c for entry in self.columns for c in np.atleast_1d(entry).tolist()]
         within = bool(used) and 0 <= min(used) and max(used) < self.n_observations
         if not within or len(set(used)) < len(used):
@@ -66,6 +70,7 @@ class Coordinates:
             )
 
     @classmethod
+    @checked
     def of(
         cls,
         n_observations: int,
@@ -88,19 +93,8 @@ class Coordinates:
             TypeError: If a column is no integer, or an angle neither one nor a pair of them.
             ValueError: If columns are missing, repeated or out of range.
         """
-        try:
-            kept = [index(c) for c in (range(n_observations) if states is None else states)]
-        except TypeError as error:
-            raise TypeError(
-                f"states is {states!r}; expected observation columns: [0, 2]"
-            ) from error
-        try:
-            turning = [angle_columns(angle) for angle in angles]
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"angles is {angles!r}; expected columns in radians, or (cosine column, sine "
-                "column) pairs: [2, (0, 1)]"
-            ) from error
+        kept = [index(c) for c in (range(n_observations) if states is None else states)]
+        turning = [angle_columns(angle) for angle in angles]
         used = {column for angle in turning for column in angle}
         plain = [c for c in kept if c not in used]
         columns = tuple(sorted([*plain, *turning], key=lambda e: np.min(e)))

@@ -49,7 +49,7 @@ class FourierFeatures(FeatureMap):
         *,
         length_scale: float = 1.0,
         orthogonal: bool = False,
-        random_state: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_features = n_features
         self.length_scale = length_scale

@@ -55,7 +55,7 @@ class RadialFeatures(FeatureMap):
         kernel: Kernel = "thin_plate",
         centers: Centers = "sampled",
         length_scale: float = 1.0,
-        random_state: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_features = n_features
         self.kernel = kernel

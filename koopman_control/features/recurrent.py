@@ -64,7 +64,7 @@ class RecurrentFeatures(FeatureMap):
         recurrence: Recurrence = "cyclic",
         spectral_radius: float = 0.5,
         steepness: float = 0.5,
-        random_state: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_features = n_features
         self.recurrence = recurrence

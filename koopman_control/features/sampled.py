@@ -68,7 +68,7 @@ class SampledFeatures(FeatureMap):
         sampling: Sampling = "pairs",
         steepness: float = 1.0,
         ignored: Sequence[int] = (),
-        random_state: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_features = n_features
         self.activation = activation

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, real_array
+from koopman_control.common.border import checked
 
 Filling = Literal["linear", "previous"]
 FILLINGS: tuple[Filling, ...] = get_args(Filling)
 
 
+@checked
 def fill_gaps(series: ArrayLike, how: Filling = "linear") -> Array:
     """Fill NaN and infinities column by column.
 

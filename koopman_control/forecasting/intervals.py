@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopman_control.common.arrays import Array
+from koopman_control.common.border import checked
 from koopman_control.identification.quantiles import conformal_quantiles
 
 TINY = float(np.finfo(np.float64).tiny)
@@ -55,6 +56,7 @@ class Forecast:
     size: Array
     ratios: Array
 
+    @checked
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
         """Return lower and upper bounds; at each lead by itself they hold with probability `level`.
 
@@ -68,6 +70,7 @@ class Forecast:
         bound = conformal_quantiles(np.abs(self.ratios), np.array([level]))[0]
         return self.mean - bound * self.size, self.mean + bound * self.size
 
+    @checked
     def of_outputs(self, columns: Sequence[int]) -> Forecast:
         """Return the forecast of some outputs only."""
         return Forecast(*(array[..., columns] for array in (self.mean, self.size, self.ratios)))

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.arrays import Array, positive_int, seed_number
+from koopman_control.common.border import check_fields, checked
 from koopman_control.features import FeatureMap, SampledFeatures
 from koopman_control.features.draws import redrawn
 from koopman_control.forecasting.ensemble import Ensemble
@@ -137,6 +138,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
             self._ensemble.add(self._ensemble.frame.runs(data))
         return self
 
+    @checked
     def forecast(self, history: Any, horizon: int, inputs: Any = None) -> Array:
         """Predict the rows that follow a history, or many histories at once.
 
@@ -159,6 +161,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         mean = self._ensemble.frame.in_units(members.mean(axis=0))
         return mean[0] if single else mean
 
+    @checked
     def forecast_with_intervals(self, history: Any, horizon: int, inputs: Any = None) -> Forecast:
         """Predict as `forecast` does, with intervals and samples of what may come.
 
@@ -201,8 +204,10 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
             return self._ensemble.rolled_out(x0, U[:, length:]), single
 
     def _checked_settings(self) -> tuple[list[FeatureMap], Sequence[float]]:
+        check_fields(self)
         positive_int("horizon", self.horizon)
         positive_int("n_draws", self.n_draws)
+        seed_number("random_state", self.random_state)
         positive_int("memory", self.memory, minimum=0)
         if positive_int("n_recurrent", self.n_recurrent, minimum=0) and not self.memory:
             raise ValueError(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.common import Array, optional_package
+from koopman_control.common import Array, optional_package, positive_int
+from koopman_control.common.border import checked, shown
 from koopman_control.forecasting.gaps import Filling, fill_gaps
 from koopman_control.forecasting.series import refuse_gaps, rows_named
 
@@ -42,11 +43,14 @@ class TimeTable:
     dt: float
     repairs: tuple[str, ...]
 
+    @checked
     def dates_after(self, n_steps: int) -> Dates:
         """Return the dates of the rows that follow, shape (n_steps,)."""
+        positive_int("n_steps", n_steps, minimum=0)
         step = np.timedelta64(round(self.dt * 1e9), "ns")
         return np.asarray(self.dates[-1] + step * np.arange(1, n_steps + 1))
 
+    @checked
     def calendar(self, n_more: int = 0) -> Array:
         """Return what dates tell in advance: sine and cosine of the day, and of the year.
 
@@ -59,6 +63,7 @@ class TimeTable:
         Returns:
             Shape (T + n_more, m).
         """
+        positive_int("n_more", n_more, minimum=0)
         dates = np.concatenate([self.dates, self.dates_after(n_more)])
         seconds = (dates - np.datetime64("1970-01-01", "ns")) / np.timedelta64(1, "s")
         covered = len(self.dates) * self.dt
@@ -68,6 +73,7 @@ class TimeTable:
         return np.column_stack(waves) if waves else np.empty((len(dates), 0))
 
 
+@checked
 def time_table(
     frame: Any, columns: Sequence[str], date: str | None = None, fill: Filling | None = None
 ) -> TimeTable:
@@ -84,6 +90,10 @@ def time_table(
         ValueError: A column is missing or holds text; dates cannot be read, go back, repeat, or
             are not evenly spaced; or there are gaps and no `fill`. The message names the rows.
     """
+    if not hasattr(frame, "columns"):
+        raise TypeError(f"frame is {shown(frame)}; expected a pandas.DataFrame")
+    if not len(columns):
+        raise ValueError("columns is empty; expected at least one name of a column of numbers")
     name = _date_column(frame, date)
     dates = _dates(frame[name], name)
     rows = np.column_stack([_numbers(frame, column) for column in columns])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array
+from koopman_control.common.border import checked
 from koopman_control.features import Angle, FeatureMap
 from koopman_control.features.draws import redrawn
 from koopman_control.identification.errors import prediction_score
@@ -227,10 +228,12 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
                 self.model_ = with_stability(self, self._fit.model, piece)
         return self
 
+    @checked
     def score(self, data: Trajectory | Sequence[Trajectory], y: None = None) -> float:
         """Return minus the multi-step error on data: 0 is perfect, -1 no better than the mean."""
         return -prediction_score(self.model_, data, self.horizon, self.rollout)
 
+    @checked
     def score_left_out(self, seen: Sequence[Trajectory], judged: Sequence[Trajectory]) -> float:
         """Score the chosen settings on `judged`, each part of it by a fit that left it out.
 

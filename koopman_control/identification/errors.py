@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.features.coordinates import Coordinates
 from koopman_control.features.scaling import spread
 from koopman_control.identification.data.snapshots import Run, runs_of
@@ -94,6 +95,7 @@ def rms_per_step(errors: Array) -> Array:
         return np.asarray(np.sqrt(np.nanmean(errors[:, measured] ** 2, axis=(0, 2))))
 
 
+@checked
 def prediction_error(
     model: LiftedModel,
     data: Trajectory | Sequence[Trajectory],

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.planning.plan import Plan, Situation
@@ -59,6 +60,7 @@ class BatchMPC:
         self._previous, self._steps = np.tile(safe, (n_copies, 1)), np.zeros(n_copies, dtype=int)
         self.solved, self.fallback = np.zeros((2, n_copies), dtype=bool)
 
+    @checked
     def reset(self, copies: Mask | None = None) -> None:
         """Begin an episode of the copies marked in a boolean array (n,), or of all."""
         n = len(self._steps)

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.arrays import Array, positive_int, seed_number
+from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.attempt import Attempt, attempt
 from koopman_control.mpc.estimation import History, Observer
@@ -130,6 +131,7 @@ class KoopmanMPC(Stated):
         >>> action = mpc.act(observation)  # doctest: +SKIP
     """
 
+    @checked
     def __init__(
         self,
         model: LiftedModel | Sequence[LiftedModel],
@@ -170,7 +172,8 @@ class KoopmanMPC(Stated):
         models = checked_models(model, rollout)
         model = models[0]
         self._limit = seconds_until(deadline, checked_solver(solver))
-        self.model, self.rollout, self.seed, self.solver = model, rollout, seed, solver
+        self.model, self.rollout, self.solver = model, rollout, solver
+        self.seed = seed_number("seed", seed)
         self.horizon = N = positive_int("horizon", horizon)
         self.inputs = inputs
         self._held = None if inputs is None else inputs.matrix(N)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.compiled import Compiled
 from koopman_control.mpc.estimation import History
@@ -25,6 +26,7 @@ from koopman_control.mpc.statement.terms import Build, Term
 class Stated(Compiled):
     """The part of `KoopmanMPC` that states its problem, extends it and explains it."""
 
+    @checked
     def constrain(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
         """Return a controller with further constraints; this one stays as it is.
 
@@ -49,6 +51,7 @@ class Stated(Compiled):
         """
         return self._with(Term("constrain", build), parameters)
 
+    @checked
     def penalize(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
         """Return a controller with a further cost; this one stays as it is.
 
@@ -68,6 +71,7 @@ class Stated(Compiled):
         """
         return self._with(Term("penalize", build), parameters)
 
+    @checked
     def batch(self, n_copies: int) -> BatchMPC:
         """Return a controller of n copies of the plant at once, with the settings of this one.
 
@@ -98,6 +102,7 @@ class Stated(Compiled):
         """The CVXPY problem."""
         return self._stated.problem
 
+    @checked
     def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
         """Solve the convex program about a guess through CVXPY itself, slowly; for checking.
 
@@ -108,7 +113,7 @@ class Stated(Compiled):
         Returns:
             Inputs of shape (N, m) and the optimal cost.
         """
-        y = finite_array("observation", observation)
+        y = finite_array("observation", observation, shape=(self.model.coordinates.n_observations,))
         U = finite_array("guess", guess, shape=self._stated.u.shape)
         at = self._situation(y)
         plan = solved_about(self._stated, self._scenarios, at, U, self.problem, **TIGHT)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common import Array
+from koopman_control.common.border import checked
 
 
 @cache
@@ -21,6 +22,7 @@ def _stored() -> dict[str, Any]:
     return stored
 
 
+@checked
 def reference_returns(env_id: str, seeds: Sequence[int]) -> tuple[str, Array] | None:
     """Look up the true-model reference on given reset seeds.
 
@@ -34,6 +36,7 @@ def reference_returns(env_id: str, seeds: Sequence[int]) -> tuple[str, Array] | 
     return _returns(env_id, "reference", seeds)
 
 
+@checked
 def normalised_score(env_id: str, returns: ArrayLike, seeds: Sequence[int]) -> float | None:
     """Place a controller on a scale from random actions (0) to the true-model reference (1).
 

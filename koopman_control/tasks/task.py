@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from koopman_control.common import Array, PathLike
+from koopman_control.common.border import CheckedFields, checked
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, FeatureMap, FeatureUnion, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
@@ -18,7 +19,7 @@ from koopman_control.trajectories.environments import Environment
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(CheckedFields):
     """Settings that turn an environment into a learned controller.
 
     Args:
@@ -101,6 +102,7 @@ class Task:
         """Make the environment, to be closed by the caller; `evaluate` takes it as it is."""
         return open_environment(self.env_id, self.env_arguments)
 
+    @checked
     def estimator(self, seed: int = 0) -> EDMDc:
         """Return the unfitted estimator, its features drawn from `seed`."""
         sampled = [
@@ -121,6 +123,7 @@ class Task:
             memory=self.memory,
         )
 
+    @checked
     def controller(self, model: LiftedModel) -> KoopmanMPC:
         """Return a controller on a fitted model."""
         return KoopmanMPC(
@@ -134,6 +137,7 @@ class Task:
             **self.mpc,
         )
 
+    @checked
     def learn(
         self,
         seed: int = 0,

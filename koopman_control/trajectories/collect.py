@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from koopman_control.common import Array, Controller, PathLike, positive_int
+from koopman_control.common.border import checked
 from koopman_control.trajectories.checkpoint import Checkpoint
 from koopman_control.trajectories.environments import (
     Environment,
@@ -34,6 +35,7 @@ class CollectionFailed(ValueError):
         self.trajectories = trajectories
 
 
+@checked
 def collect(
     env: Environment | str,
     policy: str | Signal | Controller = "random",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from koopman_control.common import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.trajectories.coverage_findings import findings_of
 from koopman_control.trajectories.coverage_report import Coverage, InputCoverage, StateCoverage
 from koopman_control.trajectories.hankel import excitation_order
@@ -20,6 +21,7 @@ SAME = 1e-12  # relative
 AT_LIMIT = 1e-6  # relative; observations have often passed through float32
 
 
+@checked
 def coverage(
     data: Trajectory | Sequence[Trajectory], *, order: int = 20, n_bins: int = 10
 ) -> Coverage:

@@ -9,6 +9,7 @@ import numpy as np
 
 import koopman_envs
 from koopman_control.common import Array
+from koopman_control.common.border import checked
 
 gym.register_envs(koopman_envs)  # the import registered them; this only says that it is used
 
@@ -19,6 +20,7 @@ VectorEnvironment = gym.vector.VectorEnv[Any, Any, Any]
 _UNBOUNDED = 1e37
 
 
+@checked
 def open_environment(
     env: Environment | str, arguments: Mapping[str, Any] = MappingProxyType({})
 ) -> Environment:
@@ -42,6 +44,7 @@ def open_environment(
         raise ValueError(f"env is {env!r}, which Gymnasium does not know: {error}") from error
 
 
+@checked
 def require_continuous(env: Environment | VectorEnvironment) -> tuple[Array, Array]:
     """Check that env, or every copy in it, has flat real observations and a bounded action box.
 

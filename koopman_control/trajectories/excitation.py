@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.signal import lfilter, max_len_seq
 
 from koopman_control.common import Array, finite_array, positive_float, positive_int
+from koopman_control.common.border import check_fields, checked
 
 
 @runtime_checkable
@@ -37,15 +38,17 @@ class HeldUniform:
 
     def __post_init__(self) -> None:
         """Check the range of holds."""
+        check_fields(self)
         shortest, longest = self._range()
         positive_int("hold", shortest)
         positive_int("hold", longest, minimum=shortest)
 
+    @checked
     def sample(
         self, n_steps: int, low: ArrayLike, high: ArrayLike, rng: np.random.Generator
     ) -> Array:
         """Draw (n_steps, m) inputs."""
-        low, high = _box(low, high)
+        low, high = _asked(n_steps, low, high)
         shortest, longest = self._range()
         pieces = -(-n_steps // shortest)  # enough even if every value is held the shortest time
         holds = rng.integers(shortest, longest, size=pieces, endpoint=True)
@@ -70,14 +73,16 @@ class Multisine:
 
     def __post_init__(self) -> None:
         """Check that the highest harmonic is below half the sampling rate."""
+        check_fields(self)
         positive_int("n_harmonics", self.n_harmonics)
         positive_int("period", self.period, minimum=2 * self.n_harmonics + 1)
 
+    @checked
     def sample(
         self, n_steps: int, low: ArrayLike, high: ArrayLike, rng: np.random.Generator
     ) -> Array:
         """Draw (n_steps, m) inputs."""
-        low, high = _box(low, high)
+        low, high = _asked(n_steps, low, high)
         phases = rng.uniform(0.0, 2.0 * np.pi, size=(self.n_harmonics, len(low)))
         harmonics = np.arange(1, self.n_harmonics + 1)
         angles = 2.0 * np.pi * np.outer(np.arange(self.period), harmonics) / self.period
@@ -99,13 +104,15 @@ class PRBS:
 
     def __post_init__(self) -> None:
         """Check the hold."""
+        check_fields(self)
         positive_int("hold", self.hold)
 
+    @checked
     def sample(
         self, n_steps: int, low: ArrayLike, high: ArrayLike, rng: np.random.Generator
     ) -> Array:
         """Draw (n_steps, m) inputs."""
-        low, high = _box(low, high)
+        low, high = _asked(n_steps, low, high)
         length = -(-n_steps // self.hold)
         register = max(5, int(length).bit_length(), len(low).bit_length())
         # Every start but zero gives the same sequence shifted; different ones for the m inputs.
@@ -131,14 +138,16 @@ class OrnsteinUhlenbeck:
 
     def __post_init__(self) -> None:
         """Check both settings."""
+        check_fields(self)
         positive_float("correlation_steps", self.correlation_steps)
         positive_float("scale", self.scale)
 
+    @checked
     def sample(
         self, n_steps: int, low: ArrayLike, high: ArrayLike, rng: np.random.Generator
     ) -> Array:
         """Draw (n_steps, m) inputs."""
-        low, high = _box(low, high)
+        low, high = _asked(n_steps, low, high)
         decay = np.exp(-1.0 / self.correlation_steps)
         noise = rng.standard_normal((n_steps, len(low)))
         # The first value has the stationary deviation, so there is no run-in.
@@ -147,9 +156,13 @@ class OrnsteinUhlenbeck:
         return _stretch(self.scale * noise, low, high)
 
 
-def _box(low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
-    lows = finite_array("low", low, ndim=1)
-    highs = finite_array("high", high, shape=lows.shape)
+def _asked(n_steps: int, low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
+    positive_int("n_steps", n_steps, minimum=0)
+    lows, highs = finite_array("low", low, ndim=1), finite_array("high", high, ndim=1)
+    if lows.shape != highs.shape or not len(lows):
+        raise ValueError(
+            f"low has shape {lows.shape}, high has {highs.shape}; expected one number per input"
+        )
     if (lows > highs).any():
         raise ValueError(f"low is {lows}, high is {highs}; expected low at most high")
     return lows, highs

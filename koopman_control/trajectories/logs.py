@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common import Array, positive_float, real_array
+from koopman_control.common.border import checked
 from koopman_control.trajectories.log_report import LogReport
 from koopman_control.trajectories.resampling import (
     clean_rows,
@@ -27,8 +28,9 @@ GAP = 1.5  # in usual intervals: one missing row is a gap, jitter is not
 Column = str | int
 
 
+@checked
 def split_at_gaps(
-    time: ArrayLike,
+    time: ArrayLike | NDArray[np.datetime64] | NDArray[np.object_],
     observations: ArrayLike,
     actions: ArrayLike,
     *,
@@ -37,7 +39,7 @@ def split_at_gaps(
     angles: Sequence[int] = (),
     angle_period: float = 2.0 * np.pi,
     hold_actions: bool = False,
-    runs: ArrayLike | None = None,
+    runs: Sequence[str | int | float] | NDArray[Any] | None = None,
     **known: Any,
 ) -> tuple[list[Trajectory], LogReport]:
     """Turn a time-stamped log into clean trajectories with one sampling time.
@@ -105,6 +107,7 @@ def split_at_gaps(
     return data, report
 
 
+@checked
 def from_table(
     table: Any,
     observations: Sequence[Column],
@@ -154,7 +157,7 @@ def from_table(
     )
 
 
-def _seconds(time: ArrayLike) -> Array:
+def _seconds(time: Any) -> Array:
     """Return times as seconds, shape (R,); missing ones are NaN."""
     stamps = np.asarray(time)
     if stamps.dtype.kind == "M":
@@ -193,7 +196,7 @@ def _taken(table: Any, name: Any) -> NDArray[Any]:
     matrix = isinstance(table, np.ndarray) and table.ndim == 2
     try:
         return np.asarray(table[:, name] if matrix else table[name])
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         columns = getattr(table, "columns", None)
         if columns is None and isinstance(table, dict):
             columns = table.keys()

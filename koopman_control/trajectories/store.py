@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from koopman_control.common import Array, PathLike, load_npz, refusing, save_npz
+from koopman_control.common.border import checked
 from koopman_control.trajectories.trajectory import Trajectory, check_trajectories
 
 KIND = "trajectories"
@@ -23,6 +24,7 @@ _PLAIN = (
 _OPTIONAL = ("rewards", "observation_bounds", "action_bounds")
 
 
+@checked
 def save_trajectories(
     path: PathLike,
     trajectories: Trajectory | Iterable[Trajectory],
@@ -58,6 +60,7 @@ def save_trajectories(
     save_npz(path, KIND, FORMAT_VERSION, arrays, content)
 
 
+@checked
 def load_trajectories(path: PathLike) -> list[Trajectory]:
     """Read what :func:`save_trajectories` wrote, to the last bit.
 

@@ -16,6 +16,7 @@ from koopman_control.common import (
     positive_float,
     read_only,
 )
+from koopman_control.common.border import check_fields, checked
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +61,7 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         """Check and freeze every field."""
+        check_fields(self)
         observations = finite_array("observations", self.observations, ndim=2)
         actions = finite_array("actions", self.actions, ndim=2)
         steps = len(actions)
@@ -164,6 +166,7 @@ def check_trajectories(data: Trajectory | Iterable[Trajectory]) -> list[Trajecto
     return trajectories
 
 
+@checked
 def total_steps(trajectories: Iterable[Trajectory]) -> int:
     """Return the number of environment steps in all trajectories together."""
     return sum(len(trajectory) for trajectory in trajectories)

@@ -90,8 +90,8 @@ def test_a_clone_shares_nothing() -> None:
     ("maps", "message"),
     [
         ([], "maps is []; expected a list of at least one feature map"),
-        (SampledFeatures(3), "expected a list of at least one feature map"),
-        ([SampledFeatures(3), "poly"], "maps holds 'poly'; expected feature maps"),
+        (SampledFeatures(3), "expected a sequence with a feature map"),
+        ([SampledFeatures(3), "poly"], "'poly']; expected a sequence with a feature map"),
     ],
 )
 def test_what_is_no_list_of_feature_maps_is_refused(maps: Any, message: str) -> None:

@@ -56,9 +56,19 @@ def test_bounds_follow_the_columns_and_angles_have_none() -> None:
         (None, [(0, 3)], ValueError, "between 0 and 2"),
         (None, [(1, 1)], ValueError, "different numbers"),
         (None, [(0, 1), (1, 2)], ValueError, "different numbers"),
-        ([0.5], (), TypeError, "states is [0.5]; expected observation columns"),
-        (None, [(0, 1, 2)], TypeError, "expected columns in radians, or (cosine column, sine"),
-        (None, [0.5], TypeError, "angles is [0.5]; expected columns in radians"),
+        (
+            [0.5],
+            (),
+            TypeError,
+            "states is [0.5]; expected a sequence with an integer",
+        ),
+        (
+            None,
+            [(0, 1, 2)],
+            TypeError,
+            "integer or a tuple (an integer, an integer)",
+        ),
+        (None, [0.5], TypeError, "angles is [0.5]; expected a sequence with an integer"),
         (None, [2, (0, 2)], ValueError, "different numbers"),
     ],
 )

@@ -14,7 +14,7 @@ BOX = gym.spaces.Box(-1.0, 1.0, (1,), dtype=np.float32)
 def test_an_unknown_id_is_a_value_error_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match=r"'Pendulun-v1'.*Pendulum"):
         collect("Pendulun-v1", n_steps=1)
-    with pytest.raises(TypeError, match="env is a int"):
+    with pytest.raises(TypeError, match=r"env is 3; expected a gymnasium\.Env"):
         collect(3, n_steps=1)  # type: ignore[arg-type]
 
 

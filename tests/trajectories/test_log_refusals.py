@@ -19,7 +19,7 @@ from koopman_control.trajectories import from_table, split_at_gaps
         ({"time": np.full(5, np.nan)}, ValueError, "no row with a finite time"),
         ({"observations": np.full(5, np.nan)}, ValueError, "column 0 has no two readings"),
         ({"actions": np.full(5, np.nan)}, ValueError, "hold_actions=True"),
-        ({"actions": ["a"] * 5}, TypeError, "actions holds values of type"),
+        ({"actions": ["a"] * 5}, TypeError, "actions is "),
     ],
 )
 def test_what_cannot_be_read_is_said(change: Any, error: type[Exception], message: str) -> None:
@@ -36,7 +36,7 @@ def test_columns_that_are_not_there_are_named() -> None:
     log = {"t": [0.0, 1.0], "x": [0.0, 1.0], "u": [0.0, 1.0]}
     with pytest.raises(ValueError, match=r"no column 'y'; the table has \['t', 'x', 'u'\]"):
         from_table(log, ["y"], ["u"], time="t")
-    with pytest.raises(TypeError, match=r"expected a list of columns: \['x'\]"):
+    with pytest.raises(TypeError, match="observations is 'x'; expected a sequence"):
         from_table(log, "x", ["u"], time="t")
     with pytest.raises(ValueError, match="angles names 'u'"):
         from_table(log, ["x"], ["u"], time="t", angles=["u"])

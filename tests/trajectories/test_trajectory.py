@@ -68,7 +68,7 @@ def test_what_is_wrong_is_said(fields: dict[str, Any], message: str) -> None:
 
 
 def test_a_text_is_no_list_of_names() -> None:
-    with pytest.raises(TypeError, match="one name per column"):
+    with pytest.raises(TypeError, match="a text for each entry"):
         example(action_names="u")
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked, shown
 from koopman_control.identification.least_squares.factor import triangular
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.model.structure import core_of, lifted_pairs
@@ -20,10 +21,11 @@ Complex = NDArray[np.complex128]
 PRINCIPAL = 1e-13  # relative; lifted directions with less than this say nothing
 
 
+@checked
 def pseudospectrum(
     model: LiftedModel,
     data: Trajectory | Sequence[Trajectory],
-    points: ArrayLike,
+    points: ArrayLike | NDArray[np.complex128],
     n_directions: int = 100,
 ) -> Array:
     """Compute the smallest residual that any observable has at given complex numbers.
@@ -41,6 +43,9 @@ def pseudospectrum(
         Residuals, of the shape of points.
     """
     z = np.asarray(points, dtype=np.complex128)
+    if not np.isfinite(z).all():
+        raise ValueError(f"points is {shown(points)}; expected finite complex numbers")
+    positive_int("n_directions", n_directions)
     P, Y = _whitened(model, data, n_directions)
     # The data are real: conjugate points have the same residual.
     distinct, where = np.unique(z.real + 1j * np.abs(z.imag), return_inverse=True)

@@ -24,6 +24,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.border import checked
 from koopman_control.identification.analysis.residuals import eigenpair_residuals
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.model.structure import core_of
@@ -100,6 +101,7 @@ class Spectrum:
         return np.asarray(psi @ self.weights.conj())
 
 
+@checked
 def spectrum(model: LiftedModel, data: Trajectory | Sequence[Trajectory] | None = None) -> Spectrum:
     """Analyse the spectrum of a model; with data, also tell true from spurious eigenvalues.
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from koopman_control.common.arrays import Array, finite_array, positive_int
+from koopman_control.common.arrays import Array, finite_array, positive_int, seed_number
+from koopman_control.common.border import checked
 from koopman_control.features.draws import seed_names
 from koopman_control.identification.data.snapshots import runs_of
 from koopman_control.identification.edmdc import EDMDc
@@ -24,6 +25,7 @@ from koopman_control.trajectories import Trajectory, check_trajectories, total_s
 MAX_WINDOWS = 2_000
 
 
+@checked
 def error_quantiles(
     source: EDMDc | LiftedModel | Sequence[LiftedModel],
     data: Trajectory | Sequence[Trajectory],
@@ -59,8 +61,9 @@ def error_quantiles(
         >>> np.savez("bounds.npz", bounds=bounds)  # doctest: +SKIP
     """
     shares = finite_array("levels", list(levels), ndim=1)
-    if not ((shares > 0.0) & (shares < 1.0)).all():
+    if not len(shares) or not ((shares > 0.0) & (shares < 1.0)).all():
         raise ValueError(f"levels is {list(levels)}; expected numbers between 0 and 1")
+    positive_int("n_folds", n_folds, minimum=2)
     H = positive_int("horizon", horizon)
     checked = check_trajectories(data)
     if isinstance(source, EDMDc):
@@ -71,6 +74,7 @@ def error_quantiles(
     return conformal_quantiles(np.concatenate(errors), shares)
 
 
+@checked
 def bootstrap_models(
     estimator: EDMDc,
     data: Trajectory | Sequence[Trajectory],
@@ -103,7 +107,8 @@ def bootstrap_models(
             "data holds one trajectory; expected several to draw from: cut it into shorter ones"
         )
     models = []
-    for child in np.random.SeedSequence(seed).spawn(positive_int("n_models", n_models)):
+    seeds = np.random.SeedSequence(seed_number("seed", seed))
+    for child in seeds.spawn(positive_int("n_models", n_models)):
         rng = np.random.default_rng(child)
         drawn = [checked[i] for i in rng.integers(len(checked), size=len(checked))]
         member = clone(estimator)
@@ -113,6 +118,7 @@ def bootstrap_models(
     return models
 
 
+@checked
 def predict_ensemble(
     models: Sequence[LiftedModel], x0: Array, U: Array, rollout: Rollout = "relifted"
 ) -> Array:

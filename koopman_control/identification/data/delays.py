@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.identification.data.lagged import LaggedRows
 from koopman_control.trajectories import Trajectory, check_trajectories
 
@@ -53,6 +54,7 @@ class DelayEstimate:
         return "\n".join(lines)
 
 
+@checked
 def estimate_input_delay(
     data: Trajectory | Sequence[Trajectory], max_delay: int = 10
 ) -> DelayEstimate:
@@ -96,6 +98,7 @@ def estimate_input_delay(
     return DelayEstimate(tuple(delays), errors, runs[0].dt, names)
 
 
+@checked
 def with_input_delay(
     data: Trajectory | Sequence[Trajectory], delay: int | Sequence[int]
 ) -> list[Trajectory]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.signal import dlti
 
+from koopman_control.common.border import checked
 from koopman_control.common.optional import optional_package
 from koopman_control.identification.exchange.onnx_export import to_onnx
 from koopman_control.identification.model.input_lift import require_plain_inputs
@@ -22,6 +23,7 @@ __all__ = ["to_control", "to_dlti", "to_onnx"]
 EXTRA = "interop"
 
 
+@checked
 def to_control(model: LiftedModel) -> Any:
     """Return the linear roll-out as a discrete-time `control.StateSpace`.
 
@@ -52,6 +54,7 @@ def to_control(model: LiftedModel) -> Any:
     )
 
 
+@checked
 def to_dlti(model: LiftedModel) -> Any:
     """Return the linear roll-out as a `scipy.signal.dlti` with the lifted state as its state.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from koopman_control.common.arrays import Array
+from koopman_control.common.border import checked
 from koopman_control.common.files import PathLike, write_bytes_atomically
 from koopman_control.common.optional import optional_package
 from koopman_control.features import FeatureMap
@@ -24,6 +25,7 @@ OPSET = 17
 IR_VERSION = 9  # what run-times of 2023 and later read
 
 
+@checked
 def to_onnx(model: LiftedModel, path: PathLike) -> None:
     """Write the re-lifted one-step map to an ONNX file, replacing what was there.
 

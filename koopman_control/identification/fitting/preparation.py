@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.border import require
 from koopman_control.features import Coordinates, FeatureMap
 from koopman_control.identification.data.snapshots import Run, runs_of
 from koopman_control.identification.fitting.checks import (
@@ -94,8 +96,11 @@ def weights_of(data: Sequence[Trajectory], sample_weight: Any) -> list[Array] | 
     """
     if sample_weight is None:
         return None
-    given = [sample_weight] if len(data) == 1 and np.ndim(sample_weight) == 0 else sample_weight
-    if len(data) == 1 and np.shape(given) == (len(data[0]),):
+    single = len(data) == 1
+    several: Any = Sequence[Any] | NDArray[Any]
+    require("sample_weight", sample_weight, float | several if single else several)
+    given = [sample_weight] if single and np.ndim(sample_weight) == 0 else sample_weight
+    if single and np.shape(given) == (len(data[0]),):
         given = [given]
     if len(given) != len(data):
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from koopman_control.common.arrays import positive_float, positive_int
+from koopman_control.common.border import check_fields
 from koopman_control.features import FeatureMap, SampledFeatures
 from koopman_control.features.draws import redrawn
 from koopman_control.identification.least_squares.penalties import PENALTIES, path_of
@@ -22,6 +23,7 @@ TARGETS = ("increments", "states")
 
 def checked_strengths(settings: EDMDc) -> Sequence[float]:
     """Check all settings of a fit and return the regularisations to try."""
+    check_fields(settings)
     one_of("coupling", settings.coupling, COUPLINGS)
     one_of("penalty", settings.penalty, PENALTIES)
     one_of("targets", settings.targets, TARGETS)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, bounds_array, finite_array, real_array
+from koopman_control.common.arrays import (
+    Array,
+    bounds_array,
+    finite_array,
+    positive_float,
+    real_array,
+)
+from koopman_control.common.border import check_fields, checked
 from koopman_control.common.files import PathLike
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
@@ -90,6 +97,9 @@ class LiftedModel(Predictor):
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
+        check_fields(self)
+        finite_array("A", self.A, ndim=2)
+        finite_array("B", self.B, ndim=2)
         n, d, q = len(self.A), self.coordinates.dim, np.shape(self.B)[-1]
         if self.input_features is not None:
             q = self.n_inputs + self.input_features._n_features_out
@@ -110,7 +120,13 @@ class LiftedModel(Predictor):
             finite_array("N", self.N, shape=(q, n, n))
         if self.ground is not None:
             finite_array("ground", self.ground, shape=(None, 1 + n_e))
-        real_array("limits", self.limits, shape=(2, d))
+        bounds_array("limits", self.limits, d)
+        if self.action_bounds is not None:
+            bounds_array("action_bounds", self.action_bounds, self.n_inputs)
+        if self.dt is not None:
+            positive_float("dt", self.dt)
+        if not 0.0 < self.error_level < 1.0:
+            raise ValueError(f"error_level is {self.error_level}; expected a share such as 0.9")
         if np.shape(self.saturating) != (d,) or np.asarray(self.saturating).dtype != np.bool_:
             raise ValueError(f"saturating is {self.saturating}; expected {d} booleans")
         for rollout, bounds in self.error_quantiles.items():
@@ -122,6 +138,7 @@ class LiftedModel(Predictor):
                     f"of at least 0 for {', '.join(ROLLOUTS)}"
                 )
 
+    @checked
     def save(self, path: PathLike) -> None:
         """Write the model to a .npz file, replacing what was there.
 
@@ -136,6 +153,7 @@ class LiftedModel(Predictor):
         write_model(path, self)
 
     @classmethod
+    @checked
     def load(cls, path: PathLike) -> LiftedModel:
         """Read what `save` wrote, to the last bit; no code in the file is ever run.
 
@@ -146,6 +164,7 @@ class LiftedModel(Predictor):
         return read_model(path, cls)
 
     @classmethod
+    @checked
     def from_arrays(
         cls,
         A: ArrayLike,
@@ -193,6 +212,7 @@ class LiftedModel(Predictor):
         return cls(**parts, dt=dt, action_bounds=action_bounds)
 
     @classmethod
+    @checked
     def from_control(
         cls, system: Any, lift: Lift | None = None, *, jacobian: Lift | None = None
     ) -> LiftedModel:
@@ -218,6 +238,7 @@ class LiftedModel(Predictor):
         values = np.linalg.eigvals(self.A).astype(np.complex128)
         return values[np.argsort(-np.abs(values), kind="stable")]
 
+    @checked
     def report(self, data: Trajectory | Sequence[Trajectory], horizon: int = 50) -> ModelReport:
         """Say how good this model is on data it was not fitted on; see `diagnostics.report`."""
         from koopman_control.identification.analysis.diagnostics import (

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, finite_array, product
+from koopman_control.common.arrays import Array, finite_array, product, real_array
+from koopman_control.common.border import checked
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
 from koopman_control.identification.ground import distances
@@ -67,6 +68,7 @@ class Predictor:
         inner = folded(self)
         return inner if self.input_lift is None else LiftedInputMap(inner, self.input_lift)
 
+    @checked
     def state(self, observation: ArrayLike, actions: ArrayLike | None = None) -> Array:
         """Read states from observations.
 
@@ -121,6 +123,7 @@ class Predictor:
             psi[..., end:] = x[..., self.coordinates.is_angle]
         return psi if self.reduction is None else product(psi, self.reduction.T)
 
+    @checked
     def distance(self, x: ArrayLike) -> Array:
         """Say how far states are from the middle of the training data, in units of their edge.
 
@@ -132,11 +135,15 @@ class Predictor:
         Returns:
             Shape (...), at least 0; 0 throughout where `ground` is None.
         """
-        e = self.embedding(np.asarray(x, dtype=np.float64))
+        states = real_array("x", x)
+        if states.shape[-1:] != (self.n_states,):
+            raise ValueError(f"x has shape {states.shape}; expected (..., {self.n_states})")
+        e = self.embedding(states)
         if self.ground is None:
             return np.zeros(e.shape[:-1])
         return distances(self.ground, (e - self.center) / self.scale)
 
+    @checked
     def predict(self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted") -> Array:
         """Predict states along given inputs.
 
@@ -168,6 +175,7 @@ class Predictor:
         X = self.rolled_out(start, inputs[None] if single else inputs, rollout)
         return X[0] if single else X
 
+    @checked
     def linearize(
         self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted"
     ) -> tuple[Array, Array]:
@@ -187,6 +195,8 @@ class Predictor:
         """
         Y = self.predict(finite_array("x0", x0, shape=(self.n_states,)), U, rollout)
         plan = finite_array("U", U, shape=(len(Y), self.n_inputs))
+        if not plan.size:
+            raise ValueError(f"U has shape {plan.shape}; expected at least one step")
         Gamma = self.sensitivities(np.asarray(x0, dtype=np.float64), Y[None], plan[None], rollout)
         return Y, Gamma[0].reshape(Y.size, plan.size)
 
@@ -216,6 +226,7 @@ class Predictor:
         Z = rollouts.lifted(self.A, self.B, self.N, z0, V)
         return rollouts.bilinear_sensitivity(self.A, self.B, self.N, self.C, z0, Z, V)
 
+    @checked
     def check_rollout(self, rollout: str) -> None:
         """Raise a ValueError unless this model can be rolled out that way."""
         if rollout not in ROLLOUTS:

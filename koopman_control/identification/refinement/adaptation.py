@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.arrays import Array, finite_array, positive_float
+from koopman_control.common.border import checked
 from koopman_control.identification.data.snapshots import Run, at_limit, runs_of
 from koopman_control.identification.least_squares.recursive import RecursiveLeastSquares
 from koopman_control.identification.model.input_lift import require_plain_inputs
@@ -33,6 +34,7 @@ class OnlineModel:
         >>> controller = KoopmanMPC(online.model(), horizon=30, Q=1.0)  # doctest: +SKIP
     """
 
+    @checked
     def __init__(
         self,
         model: LiftedModel,
@@ -53,7 +55,7 @@ class OnlineModel:
         increments = (model.A - np.eye(model.n_lifted))[:, : self._n_phi]
         self._rls = RecursiveLeastSquares(
             np.vstack([increments.T, (model.B * self._input_scale).T]),
-            prior_weight=trust,
+            prior_weight=positive_float("trust", trust),
             forgetting=forgetting,
             retain=retain,
         )
@@ -98,6 +100,7 @@ class OnlineModel:
         return replace(self._model, A=A, B=B, summary=summary, error_quantiles={})
 
 
+@checked
 def adapt(
     model: LiftedModel,
     data: Trajectory | Sequence[Trajectory],

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.identification.data.snapshots import Run, runs_of, split_into_folds
 from koopman_control.identification.errors import state_scale
 from koopman_control.identification.least_squares.factor import RFactor
@@ -30,6 +31,7 @@ MAX_ITERATIONS = 40
 TRUNCATION = 1e-5  # directions in which lifted states hardly vary are left alone
 
 
+@checked
 def refine_over_horizon(
     model: LiftedModel,
     data: Trajectory | Sequence[Trajectory],

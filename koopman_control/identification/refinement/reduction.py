@@ -20,6 +20,7 @@ import numpy as np
 import scipy.linalg
 
 from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.identification.data.snapshots import runs_of
 from koopman_control.identification.errors import state_scale
 from koopman_control.identification.least_squares.factor import triangular
@@ -63,6 +64,7 @@ class Reduction:
         )
 
 
+@checked
 def reduced(
     model: LiftedModel,
     order: int,

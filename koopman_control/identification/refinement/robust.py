@@ -18,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.features.scaling import constant_columns, spread
 from koopman_control.identification.data.snapshots import Run, at_limit, runs_of, split_into_folds
 from koopman_control.identification.errors import (
@@ -39,6 +40,7 @@ from koopman_control.trajectories import Trajectory, check_trajectories
 INSTRUMENT_RANK = 1e-9  # instruments below this, relative to the largest, say nothing
 
 
+@checked
 def correct_for_noise(
     model: LiftedModel,
     data: Trajectory | Sequence[Trajectory],

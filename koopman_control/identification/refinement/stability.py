@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
+from koopman_control.common.border import checked
 from koopman_control.identification.data.snapshots import runs_of
 from koopman_control.identification.errors import (
     bounded_score,
@@ -47,6 +48,7 @@ class _Metric:
     compensation: Array
 
 
+@checked
 def stabilized(
     model: LiftedModel, radius: float = 1.0, data: Trajectory | Sequence[Trajectory] | None = None
 ) -> LiftedModel:

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
+from koopman_control.common.border import checked
 from koopman_control.mpc.compilation.affine import affine_qp
 from koopman_control.mpc.compilation.elimination import without_defined_variables
 from koopman_control.mpc.compilation.maps import AffineMap, AffineQP, Index, Recovery
@@ -23,6 +24,7 @@ from koopman_control.mpc.compilation.parametric import ParametricQP, Stated
 SAME = 1e-12  # entries of rows that differ by less are equal
 
 
+@checked
 def compile_qp(
     problem: cp.Problem,
     parameters: Sequence[cp.Parameter],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
@@ -42,6 +42,7 @@ class Estimator(Protocol):
         """
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Settings of an estimator; the same ones serve any number of controllers and episodes."""
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
+from koopman_control.common.border import CheckedFields
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.estimation.base import Estimate, Estimator
@@ -22,7 +23,7 @@ SMALL = 1e-14  # share of the largest variance below which a direction is known 
 
 
 @dataclass(frozen=True)
-class MovingHorizonEstimator:
+class MovingHorizonEstimator(CheckedFields):
     """Estimate the state by a small quadratic program over the last steps; linear roll-outs only.
 
     At each step it minimises

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array
+from koopman_control.common.border import CheckedFields
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.estimation.base import Estimator
 from koopman_control.mpc.estimation.extended import ExtendedFilter
@@ -16,7 +17,7 @@ from koopman_control.mpc.estimation.steady import SteadyFilter
 
 
 @dataclass(frozen=True)
-class KalmanObserver:
+class KalmanObserver(CheckedFields):
     """Estimate the state from noisy, partial or missing observations.
 
     With a linear roll-out it is the steady-state Kalman filter of the lifted state, otherwise an
@@ -47,7 +48,7 @@ class KalmanObserver:
 
 
 @dataclass(frozen=True)
-class OffsetFree:
+class OffsetFree(CheckedFields):
     """As `KalmanObserver`, and estimate a constant offset of every observed state.
 
     Predictions are moved by the offset, so a constant reference is reached exactly in spite of

@@ -15,11 +15,12 @@ import numpy as np
 from scipy.optimize import brentq
 
 from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import CheckedFields, checked
 from koopman_control.mpc.compilation.maps import Index
 
 
 @dataclass(frozen=True)
-class Blocks:
+class Blocks(CheckedFields):
     """Inputs held constant over blocks of steps ("move blocking").
 
     Args:
@@ -37,6 +38,7 @@ class Blocks:
 
     lengths: int | Sequence[int]
 
+    @checked
     def matrix(self, horizon: int) -> Array:
         """Weights of the free values in every step, shape (horizon, values)."""
         if isinstance(self.lengths, int):
@@ -54,7 +56,7 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class Knots:
+class Knots(CheckedFields):
     """Inputs linear between knots (a first-order hold in the plan).
 
     Args:
@@ -72,6 +74,7 @@ class Knots:
 
     steps: int | Sequence[int]
 
+    @checked
     def matrix(self, horizon: int) -> Array:
         """Weights of the free values in every step, shape (horizon, values)."""
         if isinstance(self.steps, int):

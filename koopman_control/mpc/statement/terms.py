@@ -52,6 +52,8 @@ class Parameters(MutableMapping[str, Array]):
                 signs = {"nonneg": bool(value.is_nonneg()), "nonpos": bool(value.is_nonpos())}
                 more._signs[name], value = signs, value.value
             more._values[name] = finite_array(f"parameter {name!r}", value).copy()
+            if not more._values[name].size:
+                raise ValueError(f"parameter {name!r} is empty; expected at least one number")
         return more
 
     def declared(self) -> dict[str, cp.Parameter]:

@@ -68,10 +68,11 @@ def margins(
     if isinstance(tighten, (str, bool)):
         raise ValueError(f'tighten is {tighten!r}; expected "auto", False or margins {shape}')
     given = finite_array("tighten", tighten)
-    if given.shape not in ((), shape[1:], shape) or (given < 0.0).any():
+    if not given.size or given.shape not in ((), shape[1:], shape) or (given < 0.0).any():
         raise ValueError(
-            f"tighten has shape {given.shape} and smallest entry {given.min():g}; expected margins "
-            f"of at least 0: a number, one per state {shape[1:]}, or one per step, {shape}"
+            f"tighten has shape {given.shape}, smallest entry {given.min(initial=np.inf):g}; "
+            f"expected margins of at least 0: a number, one per state {shape[1:]}, or one per "
+            f"step, {shape}"
         )
     return np.broadcast_to(given, shape)
 

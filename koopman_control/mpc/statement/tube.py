@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.regulator import riccati
 from koopman_control.mpc.statement.settings import weight_matrix
@@ -23,6 +24,7 @@ class Tube(NamedTuple):
     inputs: Array
 
 
+@checked
 def tube_margins(
     model: LiftedModel,
     horizon: int,

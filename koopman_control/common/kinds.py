@@ -1,0 +1,139 @@
+"""Whether a value is of the kind that an annotation states, and the annotation in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable as AbstractIterable
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+WORDS = {
+    int: "an integer",
+    float: "a number",
+    bool: "True or False",
+    str: "a text",
+    NoneType: "None",
+    ArrayLike: "an array of real numbers",
+    NDArray[np.complex128]: "an array of complex numbers",
+    NDArray[np.datetime64]: "an array of dates",
+    NDArray[np.bool_]: "an array of True and False",
+}
+# What to give instead, by the name of a class.
+EXAMPLES = {
+    "Callable": "a function",
+    "Controller": "an object with reset() and act(observation)",
+    "EDMDc": "an EDMDc(...)",
+    "Env": "a gymnasium.Env",
+    "FeatureMap": "a feature map such as SampledFeatures(100)",
+    "LiftedModel": "a LiftedModel, such as EDMDc(...).fit(data).model_",
+    "Mapping": "a mapping such as a dict",
+    "Signal": "an input signal such as HeldUniform(5)",
+    "Trajectory": "a Trajectory(observations, actions)",
+}
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of a kind; what an annotation leaves open passes."""
+    if kind in CHECKS:
+        return CHECKS[kind](value)
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in _choices(parts))
+    if origin is Literal:
+        return any(value is choice or _equal_texts(value, choice) for choice in parts)
+    if origin is tuple and Ellipsis not in parts:
+        same = isinstance(value, tuple) and len(value) == len(parts)
+        return same and all(map(fits, value, parts))
+    if origin in (Sequence, tuple, list):
+        return _is_row(value) and all(fits(item, parts[0]) for item in value)
+    if isinstance(kind, TypeVar) or kind is Any:
+        return True
+    if origin is AbstractIterable:  # an iterator is not used up by looking at it
+        entries = value if _is_row(value) else ()
+        open_to_all = isinstance(value, AbstractIterable) and not isinstance(value, (str, bytes))
+        return open_to_all and all(fits(item, parts[0]) for item in entries)
+    return isinstance(value, origin or kind)
+
+
+def in_words(kind: Any) -> str:
+    """Say what values of a kind are."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind in WORDS:
+        return WORDS[kind]
+    if origin in (Union, UnionType):
+        words = list(dict.fromkeys(in_words(part) for part in _choices(parts)))
+        return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}" if len(parts) > 1 else repr(parts[0])
+    if origin is np.ndarray:
+        return WORDS[ArrayLike]
+    if origin is tuple and Ellipsis not in parts:
+        return f"a tuple ({', '.join(map(in_words, parts))})"
+    if origin in (Sequence, tuple, list, AbstractIterable):
+        return f"a sequence with {in_words(parts[0])} for each entry"
+    name = getattr(origin or kind, "__name__", str(kind))
+    return EXAMPLES.get(name, f"{'an' if name[0] in 'AEIO' else 'a'} {name}")
+
+
+def has_choices(kind: Any) -> bool:
+    """Tell whether a kind names texts to choose from."""
+    texts = get_origin(kind) is Literal and any(isinstance(part, str) for part in get_args(kind))
+    return texts or any(map(has_choices, get_args(kind)))
+
+
+def _choices(parts: tuple[Any, ...]) -> list[Any]:
+    """List the choices of a union, in which `ArrayLike` comes dissolved into its own."""
+    own = get_args(ArrayLike)
+    if not set(own) <= set(parts):
+        return list(parts)
+    return [ArrayLike, *(part for part in parts if part not in own)]
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_nan(value: Any) -> bool:
+    """Tell whether a value is a single NaN."""
+    return isinstance(value, (float, np.floating)) and math.isnan(value)
+
+
+def _is_number(value: Any) -> bool:
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return real and not is_nan(value)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_))
+
+
+def _is_array(value: Any, letters: str) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in letters
+    except ValueError:  # rows of different length
+        return False
+
+
+def _is_row(value: Any) -> bool:
+    """Tell whether a value has entries in order; a text is taken as one thing, not as letters."""
+    return isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes))
+
+
+def _equal_texts(value: Any, choice: Any) -> bool:
+    return isinstance(value, str) and isinstance(choice, str) and value == choice
+
+
+CHECKS: Mapping[Any, Callable[[Any], bool]] = {
+    int: _is_int,
+    float: _is_number,
+    bool: _is_bool,
+    ArrayLike: lambda value: _is_array(value, "fiub"),
+    NDArray[np.float64]: lambda value: _is_array(value, "fiub"),
+    NDArray[np.complex128]: lambda value: _is_array(value, "fiubc"),
+    NDArray[np.datetime64]: lambda value: _is_array(value, "M"),
+    NDArray[np.bool_]: lambda value: _is_array(value, "b"),
+}

@@ -1,0 +1,170 @@
+"""Collecting, logs and features."""
+
+from typing import Any
+
+import numpy as np
+
+import koopman_control as kc
+import koopman_control.features as features
+import koopman_control.trajectories as trajectories
+from tests.border import parts
+from tests.border.parts import rng, states
+from tests.border.parts import runs as data
+from tests.border.row import Row, fields, fit_settings, points, saved
+
+
+def signal() -> dict[str, Any]:
+    return {"n_steps": 5, "low": np.array([-1.0]), "high": np.array([1.0]), "rng": rng()}
+
+
+ROWS = [
+    Row("PRBS", kc.PRBS, fields(hold=2)),
+    Row("HeldUniform", kc.HeldUniform, fields(hold=(1, 2))),
+    Row("Multisine", kc.Multisine, fields(n_harmonics=2, period=20)),
+    Row("OrnsteinUhlenbeck", kc.OrnsteinUhlenbeck, fields(correlation_steps=2.0, scale=0.5)),
+    *[
+        Row(f"{type(s).__name__}.sample", s.sample, signal)
+        for s in (kc.PRBS(), kc.HeldUniform(2), kc.Multisine(2, 20), kc.OrnsteinUhlenbeck())
+    ],
+    Row(
+        "Trajectory",
+        kc.Trajectory,
+        lambda: dict(
+            observations=states(),
+            actions=np.zeros((15, 1)),
+            rewards=np.zeros(15),
+            dt=0.1,
+            observation_bounds=np.array([[-9.0, -9.0], [9.0, 9.0]]),
+            action_bounds=parts.BOX,
+            terminated=False,
+            truncated=False,
+            seed=0,
+            env_id="x",
+            observation_names=("a", "b"),
+            action_names=("u",),
+        ),
+    ),
+    Row(
+        "collect",
+        kc.collect,
+        lambda: dict(
+            env=parts.ENV,
+            policy=kc.HeldUniform(2),
+            n_steps=4,
+            seed=0,
+            noise=None,
+            until=None,
+            on_step=None,
+            checkpoint=None,
+        ),
+    ),
+    Row("collect", kc.collect, lambda: dict(env=parts.ENV, policy="random", n_episodes=1)),
+    Row("check_trajectories", trajectories.check_trajectories, lambda: dict(data=data())),
+    Row("total_steps", trajectories.total_steps, lambda: dict(trajectories=data())),
+    Row(
+        "open_environment",
+        trajectories.open_environment,
+        lambda: dict(env=parts.ENV, arguments={"max_episode_steps": 3}),
+    ),
+    Row(
+        "require_continuous", trajectories.require_continuous, lambda: dict(env=parts.environment())
+    ),
+    Row(
+        "save_trajectories",
+        kc.save_trajectories,
+        lambda: dict(path="data.npz", trajectories=data(), settings={"a": 1}),
+    ),
+    Row(
+        "load_trajectories",
+        kc.load_trajectories,
+        lambda: {"path": saved(lambda: kc.save_trajectories("d.npz", data()), "d.npz")},
+    ),
+    Row(
+        "split_at_gaps",
+        kc.split_at_gaps,
+        lambda: dict(
+            time=np.arange(10.0),
+            observations=np.ones((10, 1)),
+            actions=np.ones((10, 1)),
+            dt=1.0,
+            max_gap=1.5,
+            angles=(0,),
+            angle_period=6.0,
+            hold_actions=False,
+            runs=np.zeros(10),
+        ),
+    ),
+    Row(
+        "from_table",
+        kc.from_table,
+        lambda: dict(
+            table={"t": np.arange(5.0), "x": np.ones(5), "u": np.ones(5)},
+            observations=["x"],
+            actions=["u"],
+            time="t",
+            angles=["x"],
+            run=None,
+        ),
+    ),
+    Row("coverage", kc.coverage, lambda: dict(data=data(), order=3, n_bins=4)),
+    Row("estimate_input_delay", kc.estimate_input_delay, lambda: dict(data=data(), max_delay=2)),
+    Row("with_input_delay", kc.with_input_delay, lambda: dict(data=data(), delay=1)),
+    fit_settings(
+        kc.SampledFeatures,
+        dict(
+            n_features=4,
+            activation="tanh",
+            n_layers=1,
+            sampling="pairs",
+            steepness=1.0,
+            ignored=(0,),
+            random_state=0,
+        ),
+    ),
+    fit_settings(
+        kc.FourierFeatures, dict(n_features=4, length_scale=1.0, orthogonal=False, random_state=0)
+    ),
+    fit_settings(
+        kc.RadialFeatures,
+        dict(n_features=4, kernel="gaussian", centers="sampled", length_scale=1.0, random_state=0),
+    ),
+    fit_settings(kc.PolynomialFeatures, dict(degree=2, interaction_only=False)),
+    Row(
+        "RecurrentFeatures",
+        lambda **k: (
+            parts.estimator(memory=1).set_params(features=kc.RecurrentFeatures(**k)).fit(data())
+        ),
+        fields(
+            n_features=4, recurrence="cyclic", spectral_radius=0.5, steepness=0.5, random_state=0
+        ),
+    ),
+    fit_settings(
+        kc.FunctionFeatures, dict(function=np.sin, derivative=None, differences="central")
+    ),
+    fit_settings(
+        kc.FeatureChain,
+        dict(maps=[kc.PolynomialFeatures(2), kc.SampledFeatures(3, random_state=0)]),
+    ),
+    fit_settings(
+        kc.FeatureUnion,
+        dict(maps=[kc.PolynomialFeatures(2), kc.SampledFeatures(3, random_state=0)]),
+    ),
+    Row(
+        "FeatureMap.fit",
+        kc.SampledFeatures(3, random_state=0).fit,
+        lambda: dict(X=states(), y=states()),
+    ),
+    *[
+        points(cls, m, **s)
+        for cls, s in (
+            (kc.SampledFeatures, dict(n_features=3, random_state=0)),
+            (kc.PolynomialFeatures, {}),
+        )
+        for m in ("transform", "jacobian")
+    ],
+    Row(
+        "Coordinates.of",
+        features.Coordinates.of,
+        lambda: dict(n_observations=3, states=[0, 1, 2], angles=[(0, 1)], memory=0, n_inputs=1),
+    ),
+]

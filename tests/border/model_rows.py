@@ -1,0 +1,200 @@
+"""Fitting and using models."""
+
+from dataclasses import replace
+
+import numpy as np
+
+import koopman_control as kc
+import koopman_control.identification as identification
+from koopman_control.common import optional_package
+from tests.border import parts
+from tests.border.parts import model, start, steps
+from tests.border.parts import runs as data
+from tests.border.row import Row, saved
+
+control = optional_package("control", "interop")
+
+ROWS = [
+    Row(
+        "EDMDc",
+        lambda **k: kc.EDMDc(**k).fit(data()),
+        lambda: dict(
+            features=kc.SampledFeatures(4, random_state=0),
+            coupling="linear",
+            input_features=None,
+            regularization=1e-3,
+            penalty="ridge",
+            targets="increments",
+            noise="ignore",
+            refine_horizon=False,
+            stability=None,
+            rollout="relifted",
+            horizon=3,
+            states=[0, 1],
+            angles=(),
+            memory=0,
+            limits="data",
+            n_folds=2,
+            n_draws=1,
+        ),
+    ),
+    Row(
+        "EDMDc.fit",
+        lambda **k: parts.estimator().fit(**k),
+        lambda: dict(data=data(), y=None, sample_weight=np.ones(4)),
+    ),
+    Row(
+        "EDMDc.partial_fit",
+        lambda **k: parts.estimator().partial_fit(**k),
+        lambda: dict(data=data(), y=None, sample_weight=np.ones(4)),
+    ),
+    Row("EDMDc.score", lambda **k: parts.fitted().score(**k), lambda: dict(data=data(), y=None)),
+    Row(
+        "EDMDc.score_left_out",
+        lambda **k: parts.estimator(n_folds=2).fit(data()[:2]).score_left_out(**k),
+        lambda: dict(seen=data()[:2], judged=data()[2:]),
+    ),
+    Row(
+        "LiftedModel.predict",
+        lambda **k: model().predict(**k),
+        lambda: dict(x0=start(), U=steps(), rollout="linear"),
+    ),
+    Row(
+        "LiftedModel.linearize",
+        lambda **k: model().linearize(**k),
+        lambda: dict(x0=start(), U=steps(), rollout="linear"),
+    ),
+    Row(
+        "LiftedModel.state",
+        lambda **k: model().state(**k),
+        lambda: dict(observation=start(), actions=None),
+    ),
+    Row("LiftedModel.distance", lambda **k: model().distance(**k), lambda: dict(x=start())),
+    Row(
+        "LiftedModel.report", lambda **k: model().report(**k), lambda: dict(data=data(), horizon=3)
+    ),
+    Row(
+        "LiftedModel.check_rollout",
+        lambda **k: model().check_rollout(**k),
+        lambda: dict(rollout="linear"),
+    ),
+    Row("LiftedModel.save", lambda **k: model().save(**k), lambda: dict(path="m.npz")),
+    Row(
+        "LiftedModel.load",
+        kc.LiftedModel.load,
+        lambda: {"path": saved(lambda: model().save("m.npz"), "m.npz")},
+    ),
+    Row(
+        "LiftedModel.from_arrays",
+        kc.LiftedModel.from_arrays,
+        lambda: dict(
+            A=np.eye(2),
+            B=np.ones((2, 1)),
+            C=np.eye(2),
+            lift=None,
+            N=np.zeros((1, 2, 2)),
+            jacobian=None,
+            dt=0.1,
+            state_names=("a", "b"),
+            action_bounds=parts.BOX,
+            coordinates=None,
+        ),
+    ),
+    Row(
+        "LiftedModel.from_control",
+        kc.LiftedModel.from_control,
+        lambda: dict(
+            system=control.ss(np.eye(2), np.ones((2, 1)), np.eye(2), np.zeros((2, 1)), 0.1),
+            lift=None,
+            jacobian=None,
+        ),
+    ),
+    Row(
+        "LiftedModel",
+        lambda **k: replace(model(), **k),
+        lambda: {
+            n: getattr(model(), n)
+            for n in (
+                "A",
+                "B",
+                "C",
+                "N",
+                "coordinates",
+                "features",
+                "center",
+                "scale",
+                "limits",
+                "saturating",
+                "action_bounds",
+                "dt",
+                "state_names",
+                "summary",
+                "reduction",
+                "error_quantiles",
+                "error_level",
+                "input_features",
+                "ground",
+            )
+        },
+    ),
+    Row(
+        "OnlineModel",
+        kc.OnlineModel,
+        lambda: dict(model=model(), forgetting=0.99, trust=0.1, retain=True),
+    ),
+    Row(
+        "OnlineModel.update",
+        lambda **k: kc.OnlineModel(model()).update(**k),
+        lambda: dict(x=start(), u=np.array([0.1]), x_next=start()),
+    ),
+    Row(
+        "adapt",
+        kc.adapt,
+        lambda: dict(model=model(), data=data(), forgetting=0.99, trust=0.1, retain=True),
+    ),
+    Row(
+        "bootstrap_models",
+        kc.bootstrap_models,
+        lambda: dict(
+            estimator=parts.estimator(), data=data(), n_models=1, seed=0, redraw_features=True
+        ),
+    ),
+    Row(
+        "correct_for_noise",
+        kc.correct_for_noise,
+        lambda: dict(model=model(), data=data(), rollout=None, horizon=3, lag=1, n_folds=2),
+    ),
+    Row(
+        "error_quantiles",
+        kc.error_quantiles,
+        lambda: dict(
+            source=model(), data=data(), horizon=3, levels=(0.5,), rollout="linear", n_folds=2
+        ),
+    ),
+    Row(
+        "predict_ensemble",
+        kc.predict_ensemble,
+        lambda: dict(models=[model()], x0=start(), U=steps(), rollout="linear"),
+    ),
+    Row(
+        "prediction_error",
+        kc.prediction_error,
+        lambda: dict(model=model(), data=data(), horizon=3, rollout="linear"),
+    ),
+    Row("reduced", kc.reduced, lambda: dict(model=model(), order=3, data=data(), horizon=5)),
+    Row(
+        "refine_over_horizon",
+        kc.refine_over_horizon,
+        lambda: dict(model=model(), data=data(), horizon=3, n_folds=2),
+    ),
+    Row("spectrum", kc.spectrum, lambda: dict(model=model(), data=data())),
+    Row(
+        "pseudospectrum",
+        identification.pseudospectrum,
+        lambda: dict(model=model(), data=data(), points=np.array([0.5]), n_directions=3),
+    ),
+    Row("stabilized", kc.stabilized, lambda: dict(model=model(), radius=0.9, data=data())),
+    Row("to_control", kc.to_control, lambda: dict(model=model())),
+    Row("to_dlti", kc.to_dlti, lambda: dict(model=model())),
+    Row("to_onnx", kc.to_onnx, lambda: dict(model=model(), path="m.onnx")),
+]

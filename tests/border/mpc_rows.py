@@ -1,0 +1,113 @@
+"""Controllers."""
+
+import numpy as np
+
+import koopman_control as kc
+from tests.border import parts
+from tests.border.parts import model, start
+from tests.border.row import Row
+
+ROWS = [
+    Row("Blocks", lambda **k: kc.Blocks(**k).matrix(4), lambda: dict(lengths=[1, 2])),
+    Row("Knots", lambda **k: kc.Knots(**k).matrix(4), lambda: dict(steps=[0, 2])),
+    Row("Blocks.matrix", kc.Blocks(2).matrix, lambda: dict(horizon=4)),
+    Row("Knots.matrix", kc.Knots(2).matrix, lambda: dict(horizon=4)),
+    *[
+        Row(c.__name__, lambda c=c, **k: kc.KoopmanMPC(model(), 3, estimator=c(**k)), lambda g=g: g)
+        for c, g in (
+            (kc.KalmanObserver, dict(measurement_noise=0.1, process_noise=0.1)),
+            (kc.OffsetFree, dict(measurement_noise=0.1, process_noise=0.1, offset_noise=0.1)),
+            (
+                kc.MovingHorizonEstimator,
+                dict(
+                    measurement_noise=0.1,
+                    process_noise=0.1,
+                    window=3,
+                    state_bounds=np.array([[-2.0, -2.0], [2.0, 2.0]]),
+                    noise_bound=3.0,
+                ),
+            ),
+        )
+    ],
+    Row(
+        "KoopmanMPC",
+        kc.KoopmanMPC,
+        lambda: dict(
+            model=model(),
+            horizon=3,
+            Q=np.ones(2),
+            R=0.1,
+            S=0.1,
+            reference=0.0,
+            input_reference=0.0,
+            linear_output=0.0,
+            linear_input=0.0,
+            terminal=0.0,
+            rollout="linear",
+            input_bounds=parts.BOX,
+            rate_bounds=1.0,
+            output_bounds=np.array([[-2.0, -2.0], [2.0, 2.0]]),
+            terminal_bounds=None,
+            terminal_set=None,
+            polytope=None,
+            soft=True,
+            slack_weight=100.0,
+            iterations=1,
+            first_iterations=1,
+            n_guesses=0,
+            first_guesses=0,
+            safe_input=0.0,
+            solver="auto",
+            seed=0,
+            inputs=None,
+            estimator=None,
+            input_delay=0,
+            measured_inputs=(),
+            tighten=False,
+            trust_weight=0.0,
+            deadline=None,
+        ),
+    ),
+    Row(
+        "KoopmanMPC.act",
+        lambda **k: kc.KoopmanMPC(model(), 3).act(**k),
+        lambda: dict(observation=start(), disturbance=None),
+    ),
+    Row("KoopmanMPC.batch", lambda **k: parts.controller().batch(**k), lambda: dict(n_copies=2)),
+    Row(
+        "KoopmanMPC.constrain",
+        lambda **k: parts.controller().constrain(**k).act(start()),
+        lambda: dict(build=lambda y, u, p: [u <= p.top], top=0.5),
+    ),
+    Row(
+        "KoopmanMPC.penalize",
+        lambda **k: parts.controller().penalize(**k).act(start()),
+        lambda: dict(build=lambda y, u, p: p.price * u[0, 0], price=0.5),
+    ),
+    Row(
+        "KoopmanMPC.reference_solution",
+        lambda **k: parts.controller().reference_solution(**k),
+        lambda: dict(observation=start(), guess=np.zeros((3, 1))),
+    ),
+    Row(
+        "BatchMPC.act",
+        lambda **k: parts.controller().batch(2).act(**k),
+        lambda: dict(observations=np.zeros((2, 2))),
+    ),
+    Row(
+        "BatchMPC.reset",
+        lambda **k: parts.controller().batch(2).reset(**k),
+        lambda: dict(copies=np.array([True, False])),
+    ),
+    Row("compile_qp", kc.compile_qp, parts.program),
+    Row(
+        "ParametricQP.solve",
+        lambda **k: kc.compile_qp(**parts.program()).solve(**k),
+        lambda: dict(values={"p": np.ones(2)}),
+    ),
+    Row(
+        "tube_margins",
+        kc.tube_margins,
+        lambda: dict(model=model(), horizon=3, noise=0.1, Q=1.0, R=1.0),
+    ),
+]

@@ -1,0 +1,48 @@
+"""Packages that only some functions need are missed with the command that installs them."""
+
+import subprocess
+import sys
+
+import pytest
+
+MODEL = "import koopman_control as k; m = k.LiftedModel.from_arrays([[0.5]], [[1.0]]); "
+TRAIN = "from koopman_control.benchmark import SUBJECTS as s; "
+
+NEEDS = [
+    ("control", "interop", MODEL + "k.to_control(m)"),
+    ("onnx", "interop", MODEL + "k.to_onnx(m, 'm.onnx')"),
+    (
+        "numba",
+        "fast",
+        "from koopman_control.common import optional_package as o; o('numba', 'fast')",
+    ),
+    ("piqp", "solvers", "from koopman_control.mpc.solvers import make_solver as o; o('piqp')"),
+    ("sb3_contrib", "rl", TRAIN + "s['tqc'].require()"),
+    ("stable_baselines3", "rl", TRAIN + "s['sac'].require()"),
+]
+
+
+@pytest.mark.parametrize(("package", "extra", "use"), NEEDS, ids=[need[0] for need in NEEDS])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    package: str, extra: str, use: str
+) -> None:
+    # None in sys.modules is how Python itself marks what must not be imported.
+    program = f"import sys; sys.modules[{package!r}] = None; {use}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode != 0
+    said = ended.stderr.strip().splitlines()[-1]
+    assert package in said
+    assert f"pip install 'koopman-control[{extra}]'" in said
+
+
+def test_the_package_itself_needs_none_of_them() -> None:
+    blocked = [
+        *("box2d", "casadi", "control", "deeptime", "minari", "mujoco", "numba", "onnx", "optuna"),
+        *("pandas", "piqp", "pygame", "pykoop", "reservoirpy", "stable_baselines3", "torch"),
+    ]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked})); import koopman_control as k; "
+        "import koopman_control.benchmark, koopman_control.cli; "
+        "k.collect('koopman_envs/VanDerPol-v0', n_steps=3)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
