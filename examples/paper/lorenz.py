@@ -99,7 +99,7 @@ def tuned_fits(
     def score(forecast: Array, truth: Array) -> float:
         return float(valid_times(forecast, truth, scale).mean())
 
-    settings = tuned(baseline, series[:split], validation, N_HISTORY, score)
+    settings = tuned(baseline, [(series[:split], validation)], N_HISTORY, score)
     return fits_of(baseline, series, settings, 1 if isinstance(baseline, NGRC) else seeds)
 
 

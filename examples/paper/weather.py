@@ -1,19 +1,24 @@
-"""Temperature in Jena, a day and a week ahead: the sampled RNN beside four baselines.
+"""Temperature in Jena, a day and a week ahead: all leads at once, beside six baselines.
 
     pip install "koopman-control[paper]"
     python -m examples.paper.weather --data jena_2020.csv.gz
 
 The file is a year of the weather station of the Max Planck Institute for Biogeochemistry in Jena
 (https://www.bgc-jena.mpg.de/wetter/, files mpi_roof_*.zip joined): ten-minute rows with "date" (or
-"Date Time") and "T (degC)". Hourly means are forecast from the temperature of the last days and
-the calendar, from an origin every six hours over the last fifth of the file; everything is fitted
-once to the first four fifths, and tuned on the last eighth of those. "1 day" is the mean squared
-error over leads of 1 ... 24 hours, "1 week" over 1 ... 168 hours, in K^2.
+"Date Time"), "T (degC)", "wv (m/s)" and "wd (deg)". Hourly means are forecast from the last ten
+days and the calendar, from an origin every six hours over the last fifth of the file. "1 day" is
+the mean squared error over leads of 1 ... 24 hours, "1 week" over 1 ... 168 hours, in K^2. These
+are two tasks: every forecaster is tuned for each by itself, on the last three eighths of the first
+four fifths, eighth by eighth and each time by a fit to what comes before; then it is fitted once to
+all four fifths. Wind and the sine of the year are part of every search. Echo state network and LSTM
+predict the next hour and feed on their predictions; the direct LSTM predicts all leads at once. The
+"mean day" repeats the last week's mean at every hour. The last fifth had been looked at once
+before, with other settings, when all were tuned for both tasks at once and saw no wind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +27,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from examples.paper.common.forecasters import fits_of, timed, tuned
+from examples.paper.common.columns import Columns
+from examples.paper.common.direct import Direct
+from examples.paper.common.forecasters import Baseline, Settings, fits_of, trials
 from examples.paper.common.lstm import LSTM
+from examples.paper.common.lstm_direct import DirectLSTM
 from examples.paper.common.options import (
     OUT,
     Baselines,
@@ -34,15 +42,19 @@ from examples.paper.common.options import (
 )
 from examples.paper.common.reservoir import ESN
 from examples.paper.common.results import COLORS, report, versions
-from koopman_control.common import Array, optional_package
-from koopman_control.features import SampledFeatures
-from koopman_control.forecasting import SampledRNN, fill_gaps
+from examples.paper.common.station import hourly
+from koopman_control.common import Array
 
-DAY, WEEK, YEAR = 24, 168, 8766.0  # hours
-N_HISTORY, EVERY = 200, 6
-MISSING = -999.0  # what the station writes for values below it
-STEEPNESS, MEMORY, N_FEATURES, N_DRAWS = 0.1, 96, 100, 4  # by the same validation
-Forecast = Callable[[Array, Array], Array]
+DAY, WEEK = 24, 168  # hours
+TASKS = {"1 day": DAY, "1 week": WEEK}
+N_HISTORY, EVERY = 240, 6
+DAYS = (5, 7, 10)  # of the mean day, to try
+FOLDS = 3  # tenths of the file before the test part that settings are judged on
+N_KNOWN = 4  # last columns, which are known ahead
+# columns to try, as `hourly` numbers them
+OURS = [(0, 5, 6), (0, 1, 2), (0, 1, 2, 5, 6)]
+THEIRS = [(0, 3, 4), (0, 3, 4, 5, 6), (0, 1, 2, 3, 4, 5, 6)]
+Fits = list[tuple[Array, float]]  # forecasts (S, H) with CPU seconds of training
 
 
 def main(
@@ -60,39 +72,20 @@ def main(
     print(f"versions {versions()}; {seeds} feature seeds, {baseline_seeds} baseline seeds")
     rows = hourly(data)
     split = 4 * len(rows) // 5
-    train, origins = rows[:split], np.arange(split, len(rows) - WEEK, EVERY)
-    history, ahead = windows(rows, origins)
-    found: dict[str, list[tuple[Array, float]]] = {}
-    for seed in range(seeds):
-        fit, seconds = timed(lambda s=seed: sampled(train, s))  # type: ignore[misc]
-        found.setdefault("sampled RNN", []).append((ours(fit, history, ahead), seconds))
-    if baselines:
-        newest = history[:, -1:, 0]
-        found["persistence"] = [(np.repeat(newest, WEEK, axis=1), 0.0)]
-        found["seasonal-naive"] = [(np.tile(history[:, -DAY:, 0], (1, WEEK // DAY)), 0.0)]
-        for name, fits in trained(train, baseline_seeds, lstm_seconds).items():
-            found[name] = [
-                (model.forecast(history, WEEK, ahead[..., 1:])[..., 0], s) for model, s in fits
-            ]
+    history, ahead = windows(rows, np.arange(split, len(rows) - WEEK, EVERY))
+    direct = Direct(100, (DAY, WEEK), DAYS, (0.5, 1.0, 2.0), (0.003, 0.01, 0.03, 0.1))
+    ours: Baseline = Columns(direct, OURS)
+    found: dict[str, dict[str, Fits]] = {}
+    for subject in [ours, *(peers(lstm_seconds) if baselines else [])]:
+        n_seeds = seeds if subject is ours else baseline_seeds
+        found[subject.name] = task_fits(
+            subject, rows[:split], n_seeds, history, ahead[..., -N_KNOWN:]
+        )
+    for name, forecast in without_training(history[..., 0]).items():
+        found[name] = {task: [(forecast[:, :n], 0.0)] for task, n in TASKS.items()}
     table = [judged(name, fits, ahead[..., 0]) for name, fits in found.items()]
     facts = {"seeds": seeds, "baseline_seeds": baseline_seeds, "lstm_seconds": lstm_seconds}
     report(out, "weather", table, facts, drawn(found, ahead[..., 0]))
-
-
-def hourly(path: Path) -> Array:
-    """Read hourly temperatures with sine and cosine of day and year, shape (T, 5)."""
-    pandas = optional_package("pandas", "paper")
-    frame = pandas.read_csv(path)
-    name = "date" if "date" in frame.columns else "Date Time"
-    dates = pandas.to_datetime(frame[name], dayfirst=name != "date", errors="coerce")
-    values = pandas.to_numeric(frame["T (degC)"], errors="coerce")
-    series = pandas.Series(values.to_numpy(), index=pandas.DatetimeIndex(dates))
-    series = series[series.index.notna() & (series > MISSING).to_numpy()]
-    temperature = fill_gaps(series.resample("1h").mean().to_numpy())
-    hours = np.arange(len(temperature))
-    phases = [2.0 * np.pi * hours / period for period in (DAY, YEAR)]
-    waves = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
-    return np.column_stack([temperature, *waves])
 
 
 def windows(rows: Array, origins: NDArray[np.int64]) -> tuple[Array, Array]:
@@ -101,66 +94,84 @@ def windows(rows: Array, origins: NDArray[np.int64]) -> tuple[Array, Array]:
     return history, np.stack([rows[i + 1 : i + 1 + WEEK] for i in origins.tolist()])
 
 
-def sampled(train: Array, seed: int) -> SampledRNN:
-    features = SampledFeatures(N_FEATURES, steepness=STEEPNESS, random_state=seed)
-    rnn = SampledRNN(features, memory=MEMORY, horizon=WEEK, n_draws=N_DRAWS)
-    return rnn.fit(train[:, 0], inputs=train[1:, 1:])
-
-
-def ours(fit: SampledRNN, history: Array, ahead: Array) -> Array:
-    """Forecast temperatures (S, WEEK); the input of a step is the calendar of its end."""
-    calendar = np.concatenate([history[:, 1:, 1:], ahead[..., 1:]], axis=1)
-    return fit.forecast(history[..., :1], WEEK, list(calendar))[..., 0]
-
-
-def trained(train: Array, seeds: int, lstm_seconds: float) -> dict[str, list[tuple[Any, float]]]:
-    """Tune and fit the echo state network and the LSTM."""
-    split = 7 * len(train) // 8
-    origins = np.arange(split, len(train) - WEEK, EVERY)
-    history, ahead = windows(train, origins)
-
-    def score(forecast: Array, truth: Array) -> float:
-        return -float(np.mean((forecast[..., 0] - truth[..., 0]) ** 2))
-
-    fits: dict[str, list[tuple[Any, float]]] = {}
-    ridges = (1e-6, 1e-4, 1e-2, 1.0)
-    esn = ESN(200, input_scales=(0.05, 0.3), ridges=ridges, leaks=(0.1, 0.5))
-    for baseline in (esn, LSTM(lstm_seconds, hidden=(16, 64))):
-        both = np.concatenate([history, ahead], axis=1)
-        settings = tuned(baseline, train[:split], both, N_HISTORY, score, n_known=4)
-        fits[baseline.name] = fits_of(baseline, train, settings, seeds)
-    return fits
-
-
-def judged(name: str, fits: list[tuple[Array, float]], truth: Array) -> dict[str, Any]:
-    """Measure all fits of one forecaster."""
-    squares = [(forecast - truth) ** 2 for forecast, _ in fits]
-    day, week = ([float(s[:, :n].mean()) for s in squares] for n in (DAY, WEEK))
-    row = {
-        "forecaster": name,
-        "seeds": len(fits),
-        "1 day": float(np.mean(day)),
-        "1 week": float(np.mean(week)),
-        "worst seed": f"{max(day):.3g}, {max(week):.3g}",
-        "at 24 h, at 168 h": ", ".join(
-            f"{np.mean([s[:, n - 1].mean() for s in squares]):.3g}" for n in (DAY, WEEK)
-        ),
-        "training, CPU s": float(np.mean([seconds for _, seconds in fits])),
+def without_training(history: Array) -> dict[str, Array]:
+    """Return naive forecasts (S, WEEK) from temperatures (S, L)."""
+    last_week = history[:, -WEEK:].reshape(len(history), -1, DAY)
+    return {
+        "persistence": np.repeat(history[:, -1:], WEEK, axis=1),
+        "seasonal-naive": np.tile(last_week[:, -1], (1, WEEK // DAY)),
+        "mean day": np.tile(last_week.mean(axis=1), (1, WEEK // DAY)),
     }
+
+
+def peers(lstm_seconds: float) -> list[Baseline]:
+    esn = ESN(200, input_scales=(0.05, 0.3), ridges=(1e-4, 1e-2, 1.0), leaks=(0.03, 0.1))
+    lstm = LSTM(lstm_seconds, hidden=(32, 64), rates=(3e-3,))
+    direct = DirectLSTM((DAY, WEEK), lstm_seconds, (32,), (7,))
+    return [Columns(esn, THEIRS), Columns(lstm, THEIRS), Columns(direct, THEIRS)]
+
+
+def task_fits(
+    subject: Baseline, train: Array, seeds: int, history: Array, known: Array
+) -> dict[str, Fits]:
+    """Tune, fit and forecast for every task."""
+    found = {}
+    for task, settings in tuned_for_tasks(subject, train).items():
+        n = TASKS[task]
+        models = fits_of(subject, train, settings, seeds)
+        found[task] = [(m.forecast(history, n, known[:, :n])[..., 0], s) for m, s in models]
+    return found
+
+
+def tuned_for_tasks(subject: Baseline, train: Array) -> dict[str, Settings]:
+    """Print every setting's errors over the last folds; return the best settings of each task."""
+    edges = [(8 - n) * len(train) // 8 for n in range(FOLDS, -1, -1)]
+    folds = []
+    for start, end in pairwise(edges):
+        origins = np.arange(start, min(end, len(train) - WEEK), EVERY)
+        folds.append((train[:start], np.concatenate(windows(train, origins), axis=1)))
+
+    def errors(forecast: Array, truth: Array) -> list[float]:
+        squares = (forecast[..., 0] - truth[..., 0]) ** 2
+        return [float(squares[:, :n].mean()) for n in TASKS.values()]
+
+    tried = trials(subject, folds, N_HISTORY, errors, N_KNOWN)
+    means = np.mean([scores for _, scores in tried], axis=1)
+    for (settings, _), values in zip(tried, means, strict=True):
+        told = ", ".join(f"{task} {v:.4g}" for task, v in zip(TASKS, values, strict=True))
+        print(f"  {subject.name} {settings}: {told}", flush=True)
+    best = {task: tried[i][0] for task, i in zip(TASKS, means.argmin(axis=0), strict=True)}
+    print(f"  {subject.name} keeps {best}", flush=True)
+    return best
+
+
+def judged(name: str, fits: dict[str, Fits], truth: Array) -> dict[str, Any]:
+    """Measure all fits of one forecaster."""
+    row: dict[str, Any] = {"forecaster": name, "seeds": len(fits["1 day"])}
+    for task, n in TASKS.items():
+        squares = [(forecast - truth[:, :n]) ** 2 for forecast, _ in fits[task]]
+        means = [float(s.mean()) for s in squares]
+        row[task] = float(np.mean(means))
+        row[f"{task}, worst seed"] = max(means)
+        row[f"at {n} h"] = float(np.mean([s[:, -1] for s in squares]))
+        row[f"{task}, training, CPU s"] = float(np.mean([seconds for _, seconds in fits[task]]))
     print(row, flush=True)
     return row
 
 
-def drawn(found: dict[str, list[tuple[Array, float]]], truth: Array) -> Any:
-    """Draw the error over the lead."""
-    figure, axes = plt.subplots(figsize=(6.4, 3.6))
-    for color, (name, fits) in zip(COLORS, found.items(), strict=False):
-        errors = np.mean([((forecast - truth) ** 2).mean(axis=0) for forecast, _ in fits], axis=0)
-        axes.plot(np.arange(1, WEEK + 1), np.sqrt(errors), color=color, label=name)
-    axes.set(xlabel="lead, hours", ylabel="root-mean-square error, K", ylim=(0, None))
-    axes.set_xticks(np.arange(0, WEEK + 1, DAY))
-    axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+def drawn(found: dict[str, dict[str, Fits]], truth: Array) -> Any:
+    """Draw the errors over the lead, task by task."""
+    figure, panels = plt.subplots(1, len(TASKS), figsize=(8.4, 3.6), layout="constrained")
+    for axes, (task, n) in zip(panels, TASKS.items(), strict=True):
+        for color, (name, fits) in zip(COLORS, found.items(), strict=False):
+            squares = [(forecast - truth[:, :n]) ** 2 for forecast, _ in fits[task]]
+            errors = np.sqrt(np.mean(squares, axis=(0, 1)))
+            axes.plot(np.arange(1, n + 1), errors, color=color, label=name)
+        axes.set(xlabel="lead, hours", ylim=(0, None), title=f"tuned for {task}")
+        axes.set_xticks(np.arange(0, n + 1, n // 7 if n == WEEK else 6))
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("root-mean-square error, K")
+    panels[-1].legend(frameon=False, fontsize=8)
     return figure
 
 

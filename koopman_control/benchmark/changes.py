@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from koopman_control.benchmark.against_noise import AGAINST_NOISE
 from koopman_control.benchmark.no_meaning import NoMeaning
 from koopman_control.benchmark.one_step_late import OneStepLate
 from koopman_control.benchmark.varied import varied, with_arguments
@@ -57,10 +58,12 @@ class Budget:
 
 
 def noisy(task: Task) -> Task:
-    """Add noise of 1 % to what is observed."""
+    """Add noise of 1 % to what is observed, and do what helps against it."""
     if task.env_id.startswith(OURS):
-        return with_arguments(task, observation_noise=NOISE)
-    return varied(task, wrap=Noise(NOISE, NOISY.get(task.env_id)))
+        noisy = with_arguments(task, observation_noise=NOISE)
+    else:
+        noisy = varied(task, wrap=Noise(NOISE, NOISY.get(task.env_id)))
+    return AGAINST_NOISE[task.env_id](noisy) if task.env_id in AGAINST_NOISE else noisy
 
 
 def delayed(task: Task) -> Task:

@@ -34,7 +34,11 @@ class Condition:
 
 CONDITIONS: dict[str, Condition] = {
     "nominal": Condition("the task as it is"),
-    "noise": Condition("1 % noise on observations, in learning and judging", noisy, noisy),
+    "noise": Condition(
+        "1 % noise on observations, in learning and judging; three tasks are restated for it",
+        noisy,
+        noisy,
+    ),
     "delay": Condition("actions act a step later, in learning and judging", delayed, delayed),
     "hidden": Condition(
         "speeds are not observed, in learning and judging", without_speeds, without_speeds

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from koopman_control.benchmark.own_data import own_learning
 from koopman_control.benchmark.trained import Trained
+from koopman_control.benchmark.varied import unfiltered
 from koopman_control.tasks import Task
 from koopman_control.trajectories import total_steps
 
@@ -15,6 +16,6 @@ def linear(task: Task, seed: int) -> Trained:
     """Fit to the data of the task's own controller, plan by one convex program per step."""
     data = own_learning(task, seed).data
     started = time.perf_counter()
-    twin = replace(task, rollout="linear", coupling="linear")
+    twin = replace(unfiltered(task), rollout="linear", coupling="linear")
     controller = twin.controller(twin.estimator(seed).fit(data).model_)
     return Trained(controller, total_steps(data), time.perf_counter() - started)

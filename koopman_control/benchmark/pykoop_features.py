@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from koopman_control.benchmark.own_data import own_learning
 from koopman_control.benchmark.plain_columns import in_plain_columns
 from koopman_control.benchmark.trained import Trained
+from koopman_control.benchmark.varied import unfiltered
 from koopman_control.common import Array, optional_package
 from koopman_control.features import Coordinates
 from koopman_control.identification import LiftedModel
@@ -30,7 +31,8 @@ def pykoop_features(task: Task, seed: int) -> Trained:
     data = own_learning(task, seed).data
     started = time.perf_counter()
     n_observations = data[0].observations.shape[1]
-    plain = replace(in_plain_columns(task, n_observations), rollout="linear", memory=0)
+    columns = in_plain_columns(unfiltered(task), n_observations)
+    plain = replace(columns, rollout="linear", memory=0)
     model = fitted(plain, data, seed)
     return Trained(plain.controller(model), total_steps(data), time.perf_counter() - started)
 

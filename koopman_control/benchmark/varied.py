@@ -47,3 +47,8 @@ def varied(task: Task, **changes: Any) -> VariedTask:
 def with_arguments(task: Task, **arguments: Any) -> Task:
     """Return the task with further arguments of its environment."""
     return replace(task, env_arguments={**task.env_arguments, **arguments})
+
+
+def unfiltered(task: Task) -> Task:
+    """Return the task without its estimator, which was chosen for its own roll-out."""
+    return replace(task, mpc={k: v for k, v in task.mpc.items() if k != "estimator"})

@@ -32,14 +32,20 @@ class Noise:
     share: float
     columns: tuple[int, ...] | None = None
 
+    def levels(self, env_id: str) -> Array:
+        """Return the standard deviation of the noise on each observation, (p,)."""
+        spread = _spread(env_id)
+        levels = np.zeros_like(spread)
+        picked = slice(None) if self.columns is None else list(self.columns)
+        levels[picked] = self.share * spread[picked]
+        return levels
+
     def __call__(self, env: Environment) -> Environment:
         """Wrap; the noise follows the seed of the reset."""
-        scale = np.zeros(env.observation_space.shape or ())
-        picked = slice(None) if self.columns is None else list(self.columns)
         spec = env.spec
         if spec is None:
             raise ValueError("noise needs an environment with a spec, to know how far it varies")
-        scale[picked] = self.share * _spread(spec.id)[picked]
+        scale = self.levels(spec.id)
 
         def noisy(observation: Array) -> Array:
             return observation + scale * env.unwrapped.np_random.standard_normal(len(scale))

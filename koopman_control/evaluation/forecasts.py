@@ -146,15 +146,18 @@ def spectrum_distance(generated: ArrayLike, truth: ArrayLike, smoothing: float =
 
     Each column is standardised; |rfft|^2 is smoothed by a Gaussian of `smoothing` bins (reflected
     at the ends) and normalised to sum 1; D = sqrt(1 - sum sqrt(P Q)), averaged over the columns
-    (as in DurstewitzLab/GTF-shPLRNN).
+    (as in DurstewitzLab/GTF-shPLRNN). The |rfft|^2 of several runs are averaged, which lowers
+    what chance adds to the distance.
 
     Args:
-        generated: Shape (T, p).
+        generated: One run (T, p), or several (S, T, p).
         truth: Same shape.
         smoothing: Standard deviation of the smoothing, in frequency bins.
     """
-    y = finite_array("truth", truth, ndim=2)
+    y = finite_array("truth", truth)
     x = finite_array("generated", generated, shape=y.shape)
+    if y.ndim not in (2, 3):
+        raise ValueError(f"truth has shape {y.shape}; expected (T, p) or (S, T, p)")
     width = positive_float("smoothing", smoothing)
     P, Q = (_power(rows, width) for rows in (y, x))
     overlap = np.sqrt(P * Q).sum(axis=0)
@@ -162,11 +165,13 @@ def spectrum_distance(generated: ArrayLike, truth: ArrayLike, smoothing: float =
 
 
 def _power(rows: Array, smoothing: float) -> Array:
-    """Return the smoothed and normalised power spectrum of every column."""
-    size = rows.std(axis=0)
+    """Return the smoothed and normalised power spectrum of every column of (..., T, p)."""
+    runs = rows.reshape(-1, *rows.shape[-2:])
+    size = runs.std(axis=(0, 1))
     still = np.flatnonzero(size == 0.0)
     if len(still):
         raise ValueError(f"column {still[0]} never moves, so it has no spectrum; leave it out")
-    power = np.abs(np.fft.rfft((rows - rows.mean(axis=0)) / size, axis=0)) ** 2
+    deviations = (runs - runs.mean(axis=(0, 1))) / size
+    power = (np.abs(np.fft.rfft(deviations, axis=1)) ** 2).mean(axis=0)
     smooth = np.maximum(gaussian_filter1d(power, smoothing, axis=0, mode="reflect"), 0.0)
     return np.asarray(smooth / smooth.sum(axis=0))

@@ -15,7 +15,8 @@ def calm_at_height(observation: Array) -> Array:
 
 # The plain linear roll-out of all 128 heights and some features, as in the source. Random data are
 # enough: on three episodes 2000 steps gave a cost of 18.4, as did a round under control on top or
-# twice the horizon, where the optimum with the true model is 17.8.
+# twice the horizon, where the optimum with the true model is 17.8. Single draws of the features are
+# off now and then (one of three learning seeds ended 30 % behind); the mean of four never was.
 KORTEWEG_DE_VRIES = Task(
     env_id="koopman_envs/KortewegDeVries-v0",
     summary="calm waves on a ring, with the linear roll-out",
@@ -27,6 +28,7 @@ KORTEWEG_DE_VRIES = Task(
     n_rounds=0,
     n_features=(50,),
     steepness=(0.25,),
+    n_draws=4,
     states=tuple(range(POINTS)),
     reference=calm_at_height,
 )

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.signal import max_len_seq
+from scipy.signal import lfilter, max_len_seq
 
 from koopman_control.common import Array, finite_array, positive_float, positive_int
 from koopman_control.common.border import check_fields, checked
@@ -152,8 +152,7 @@ class OrnsteinUhlenbeck:
         noise = rng.standard_normal((n_steps, len(low)))
         # The first value has the stationary deviation, so there is no run-in.
         noise[1:] *= np.sqrt(1.0 - decay**2)
-        for t in range(1, n_steps):
-            noise[t] += decay * noise[t - 1]
+        noise = lfilter([1.0], [1.0, -decay], noise, axis=0)
         return _stretch(self.scale * noise, low, high)
 
 

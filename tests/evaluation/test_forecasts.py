@@ -69,6 +69,14 @@ def test_spectrum_distance_ignores_size_and_level() -> None:
     assert spectrum_distance(3.0 * y - 7.0, y) == pytest.approx(0.0, abs=1e-7)
 
 
+def test_chance_adds_less_to_the_spectrum_distance_of_many_runs_than_of_one() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 100, 400, 1))
+    one = np.mean([spectrum_distance(x, y) for x, y in zip(a, b, strict=True)])
+    assert spectrum_distance(a, b) == pytest.approx(one / 10.0, rel=0.3)
+    assert spectrum_distance(a[:1], b[:1]) == spectrum_distance(a[0], b[0])
+
+
 def test_spectrum_distance_of_far_apart_lines_is_one_per_column() -> None:
     t = np.arange(2000)
     low, high = np.sin(2 * np.pi * 0.1 * t), np.sin(2 * np.pi * 0.4 * t)
@@ -93,6 +101,7 @@ def test_two_smoothed_lines_are_as_far_apart_as_two_gaussians() -> None:
         (lambda: valid_prediction_time(np.zeros(3), np.zeros(3), scale=[1.0]), r"\(H, p\)"),
         (lambda: state_space_divergence(np.zeros((3, 6)), np.zeros((3, 6))), "fewer bins"),
         (lambda: spectrum_distance(np.zeros((9, 1)), np.zeros((9, 1))), "never moves"),
+        (lambda: spectrum_distance(np.zeros(9), np.zeros(9)), r"\(S, T, p\)"),
         (lambda: continuous_ranked_probability_score(np.zeros((0, 2)), np.zeros(2)), "empty"),
     ],
 )

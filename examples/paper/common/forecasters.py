@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -44,33 +44,43 @@ def windows_of(rows: Array, n_history: int, horizon: int, count: int) -> Array:
 
 def tuned(
     baseline: Baseline,
-    train: Array,
-    validation: Array,
+    folds: Sequence[tuple[Array, Array]],
     n_history: int,
     score: Score,
-    n_known: int = 0,
 ) -> Settings:
-    """Print the score of every setting on validation windows; return the best settings.
+    """Print the mean score of every setting over folds; return the best settings.
 
     Args:
         baseline: What to tune.
-        train: Rows (T, p).
-        validation: Windows (S, n_history + H, p), not part of `train`.
+        folds: Rows to fit to, (T, p), with windows (S, n_history + H, p) that are not part of them.
         n_history: Rows of a window that are given.
         score: Function of forecast and truth, both (S, H, p); higher is better.
-        n_known: Number of last columns that are known in advance.
     """
-    best: Settings = {}
-    best_score = -np.inf
-    history, truth = validation[:, :n_history], validation[:, n_history:]
-    known = truth[..., -n_known:] if n_known else None
-    for settings, model in baseline.searched(train):
-        value = score(model.forecast(history, truth.shape[1], known), truth)
-        print(f"  {baseline.name} {settings}: {value:.4g}", flush=True)
-        if value > best_score:
-            best, best_score = settings, value
+    tried = trials(baseline, folds, n_history, score)
+    for settings, scores in tried:
+        print(f"  {baseline.name} {settings}: {np.mean(scores):.4g}", flush=True)
+    best = max(tried, key=lambda pair: np.mean(pair[1]))[0]
     print(f"  {baseline.name} keeps {best}", flush=True)
     return best
+
+
+def trials(
+    baseline: Baseline,
+    folds: Sequence[tuple[Array, Array]],
+    n_history: int,
+    score: Callable[[Array, Array], T],
+    n_known: int = 0,
+) -> list[tuple[Settings, list[T]]]:
+    """Return every setting with its score on each fold; n_known last columns are known ahead."""
+    tried: list[tuple[Settings, list[T]]] = []
+    for train, windows in folds:
+        history, truth = windows[:, :n_history], windows[:, n_history:]
+        known = truth[..., truth.shape[2] - n_known :] if n_known else None
+        for i, (settings, model) in enumerate(baseline.searched(train)):
+            if i == len(tried):
+                tried.append((settings, []))
+            tried[i][1].append(score(model.forecast(history, truth.shape[1], known), truth))
+    return tried
 
 
 def fits_of(

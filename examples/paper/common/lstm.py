@@ -6,7 +6,7 @@ pip install "koopman-control[paper]"
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,6 @@ class LSTM:
         net = torch.nn.LSTM(X.shape[1], settings["hidden"], batch_first=True)
         head = torch.nn.Linear(settings["hidden"], X.shape[1])
         parameters = [*net.parameters(), *head.parameters()]
-        optimiser = torch.optim.Adam(parameters, lr=settings["rate"])
         split = int((1.0 - HELD_OUT) * len(X))
         rng = np.random.default_rng(seed)
         held_out = chunks(torch, X, D, np.arange(split, len(X) - CHUNK, CHUNK))
@@ -104,28 +103,46 @@ class LSTM:
         def loss(inputs: Any, targets: Any) -> Any:
             return ((head(net(inputs)[0]) - targets)[:, WARM_UP:] ** 2).mean()
 
-        best, kept, stale, count = np.inf, None, 0, 0
-        started = time.process_time()
-        while stale < PATIENCE and (spent := time.process_time() - started) < seconds:
-            for group in optimiser.param_groups:
-                group["lr"] = settings["rate"] * 0.5 * (1.0 + np.cos(np.pi * spent / seconds))
-            optimiser.zero_grad()
-            starts = rng.integers(0, split - CHUNK, BATCH)
-            loss(*chunks(torch, X, D, starts)).backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            count += 1
-            if count % 50 == 0:
-                with torch.no_grad():
-                    value = float(loss(*held_out))
-                stale = 0 if value < best else stale + 1
-                if value < best:
-                    best, kept = value, [p.detach().clone() for p in parameters]
-        if kept is not None:
-            with torch.no_grad():
-                for parameter, value in zip(parameters, kept, strict=True):
-                    parameter.copy_(value)
+        descended(
+            parameters,
+            lambda: loss(*chunks(torch, X, D, rng.integers(0, split - CHUNK, BATCH))),
+            lambda: loss(*held_out),
+            settings["rate"],
+            seconds,
+        )
         return LSTMModel(center, scale, step, net, head)
+
+
+def descended(
+    parameters: list[Any],
+    batch_loss: Callable[[], Any],
+    held_out_loss: Callable[[], Any],
+    rate: float,
+    seconds: float,
+) -> None:
+    """Run Adam with a falling rate; stop early, and keep what was best on held-out data."""
+    torch = optional_package("torch", "paper")
+    optimiser = torch.optim.Adam(parameters, lr=rate)
+    best, kept, stale, count = np.inf, None, 0, 0
+    started = time.process_time()
+    while stale < PATIENCE and (spent := time.process_time() - started) < seconds:
+        for group in optimiser.param_groups:
+            group["lr"] = rate * 0.5 * (1.0 + np.cos(np.pi * spent / seconds))
+        optimiser.zero_grad()
+        batch_loss().backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        count += 1
+        if count % 50 == 0:
+            with torch.no_grad():
+                value = float(held_out_loss())
+            stale = 0 if value < best else stale + 1
+            if value < best:
+                best, kept = value, [p.detach().clone() for p in parameters]
+    if kept is not None:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, kept, strict=True):
+                parameter.copy_(value)
 
 
 def chunks(torch: Any, X: Any, D: Any, starts: NDArray[np.int64]) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from koopman_control.common import write_text_atomically
 from koopman_control.evaluation import package_versions
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 
 
 def versions() -> dict[str, str]:
@@ -28,11 +28,12 @@ def versions() -> dict[str, str]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Write rows as a Markdown table; numbers to four digits."""
+    """Write rows as a Markdown table with the first one's columns; numbers to four digits."""
     names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
-        cells = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values())
+        values = (row.get(name, "") for name in names)
+        cells = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

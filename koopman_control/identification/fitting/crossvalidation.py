@@ -69,7 +69,7 @@ class CrossValidation:
         return np.concatenate(
             [
                 scaled_errors(
-                    self.regression.model(solver.solve(regularization)),
+                    self.regression.model(self._coefficients(solver, regularization, rollout)),
                     windows,
                     self.scale,
                     rollout,
@@ -77,6 +77,19 @@ class CrossValidation:
                 for solver, windows in zip(self._solvers, self._windows, strict=True)
             ]
         )
+
+    def _coefficients(
+        self, solver: Solver, regularization: float | Array, rollout: Rollout
+    ) -> Array:
+        """Solve for all targets, or, to lift again at each step, only for the states' own."""
+        if rollout != "relifted":
+            return solver.solve(regularization)
+        K = np.zeros((self.regression.n_regressors, self.regression.n_targets))
+        targets = self.regression.state_targets
+        if isinstance(regularization, np.ndarray):
+            regularization = regularization[targets]
+        K[:, targets] = solver.solve(regularization, targets)
+        return K
 
     def score(self, regularization: float | Array, rollout: Rollout) -> float:
         """Return the bounded multi-step error, 0 (perfect) to 1 (no better than the mean)."""

@@ -55,9 +55,11 @@ class Selection:
 
     def scores(self) -> list[dict[str, Any]]:
         """Describe all judged candidates, best first, as plain data."""
+        maps = {id(choice.features): choice.features for choice in self.choices}
+        described = {key: " ".join(repr(features).split()) for key, features in maps.items()}
         return [
             {
-                "features": " ".join(repr(choice.features).split()),
+                "features": described[id(choice.features)],
                 "regularization": choice.regularization,
                 "score": choice.score,
             }

@@ -7,7 +7,7 @@ block then solves the ridge problem for every regularisation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,19 +71,21 @@ class RidgeSolver:
     n_samples: float
     truncate: bool = False
 
-    def solve(self, regularization: float | Array) -> Array:
+    def solve(self, regularization: float | Array, targets: Sequence[int] | None = None) -> Array:
         """Return K of shape (k, q); singular directions at rounding level are dropped.
 
         Args:
             regularization: One strength, or one for each target, shape (q,).
+            targets: The targets to solve for, which q then counts; None: all.
         """
+        projections = self.projections if targets is None else self.projections[:, targets]
         if isinstance(regularization, np.ndarray):
             K = np.empty((len(self.directions), len(regularization)))
             for value in np.unique(regularization):
                 alike = regularization == value
-                K[:, alike] = self._shrunk(float(value), self.projections[:, alike])
+                K[:, alike] = self._shrunk(float(value), projections[:, alike])
             return K
-        return self._shrunk(regularization, self.projections)
+        return self._shrunk(regularization, projections)
 
     def _shrunk(self, regularization: float, projections: Array) -> Array:
         s, ridge = self.singular_values, regularization * self.n_samples

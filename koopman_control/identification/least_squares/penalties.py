@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from koopman_control.common.arrays import Array
@@ -18,8 +19,11 @@ LASSO_PATH = (1e-4, 1e-3, 1e-2, 1e-1)
 class Solver(Protocol):
     """Coefficients for any strength of one kind of penalty."""
 
-    def solve(self, regularization: float | Array) -> Array:
-        """Return K of shape (k, q), from one strength or one per target, shape (q,)."""
+    def solve(self, regularization: float | Array, targets: Sequence[int] | None = None) -> Array:
+        """Return K of shape (k, q), from one strength or one per target, shape (q,).
+
+        With `targets`, q counts only these.
+        """
         ...
 
 

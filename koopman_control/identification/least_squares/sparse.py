@@ -9,6 +9,7 @@ coefficients, without the LASSO's bias towards zero (Brunton et al. 2016, doi
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,17 +40,19 @@ class SparseSolver:
     factor: RFactor
     l1_ratio: float = 1.0
 
-    def solve(self, regularization: float | Array) -> Array:
+    def solve(self, regularization: float | Array, targets: Sequence[int] | None = None) -> Array:
         """Return K of shape (k, q).
 
         Args:
             regularization: Penalty relative to the smallest that leaves the constant only, per
                 target: 0 keeps every regressor, 1 none. One number, or one per target, (q,).
+            targets: The targets to solve for, which q then counts; None: all.
         """
-        strengths = np.broadcast_to(regularization, self._Y.shape[1:])
-        K = np.zeros((self._X.shape[1], self._Y.shape[1]))
-        for j, chosen in enumerate(self._support(strengths)):
-            K[chosen, j] = np.linalg.lstsq(self._X[:, chosen], self._Y[:, j], rcond=None)[0]
+        Y = self._Y if targets is None else self._Y[:, targets]
+        strengths = np.broadcast_to(regularization, Y.shape[1:])
+        K = np.zeros((self._X.shape[1], Y.shape[1]))
+        for j, chosen in enumerate(self._support(Y, strengths)):
+            K[chosen, j] = np.linalg.lstsq(self._X[:, chosen], Y[:, j], rcond=None)[0]
         return K
 
     @cached_property
@@ -64,9 +67,9 @@ class SparseSolver:
     def _Y(self) -> Array:
         return self._triangle[:, self.factor.n_regressors :]
 
-    def _support(self, strengths: Array) -> list[NDArray[np.bool_]]:
+    def _support(self, targets: Array, strengths: Array) -> list[NDArray[np.bool_]]:
         """Choose regressors for every target; rows below the first have the mean taken out."""
-        X, Y = self._X[1:, 1:], self._Y[1:]
+        X, Y = self._X[1:, 1:], targets[1:]
         size = np.linalg.norm(X, axis=0)
         seen = size > BLIND * np.linalg.norm(self._X[:, 1:], axis=0)
         X = np.divide(X, size, out=np.zeros_like(X), where=seen)
@@ -74,7 +77,7 @@ class SparseSolver:
         chosen = []
         for j in range(Y.shape[1]):
             strongest = np.abs(correlation[:, j]).max(initial=0.0)
-            moves = strongest > BLIND * np.linalg.norm(self._Y[:, j])
+            moves = strongest > BLIND * np.linalg.norm(targets[:, j])
             used = seen if strengths[j] == 0.0 else np.zeros_like(seen)
             if moves and strengths[j] > 0.0:
                 alpha = strengths[j] * strongest / len(X) / self.l1_ratio

@@ -8,29 +8,30 @@ without it, and for maps that the loops do not cover.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.features import SampledFeatures
+from koopman_control.identification.model.covered_features import (
+    CoveredFeatures,
+    Features,
+    covered_features,
+)
+from koopman_control.identification.model.input_lift import LiftedInputMap
 from koopman_control.identification.model.relift import OneStepMap, StepMap
-
-ACTIVATION_CODES = {"tanh": 0, "relu": 1, "sine": 2, "softplus": 3}
 
 
 class Constants(NamedTuple):
-    """Everything of a one-step map that the loops read; q runs over (1 + m) d rates.
+    """Everything of a one-step map that the loops read; r runs over (1 + q) d rates.
 
     Args:
         plain: States that are feature inputs themselves.
         angles: States that are angles.
-        activation: Its code.
-        weights: Of the features, shape (e, h).
-        biases: Shape (h,).
-        constant: Rates without feature inputs and features, shape (q,).
-        linear: Rates per feature input, shape (q, e).
-        nonlinear: Rates per feature, shape (q, h).
+        features: Of the feature inputs, with v values.
+        inputs: Of the inputs, with q values: what enters.
+        constant: Rates where all values are zero, shape (r,).
+        coefficients: Rates per value, shape (r, v).
         low: Lower limits, shape (d,).
         high: Upper limits, shape (d,).
         saturating: States the plant holds at their limit.
@@ -38,12 +39,10 @@ class Constants(NamedTuple):
 
     plain: np.ndarray
     angles: np.ndarray
-    activation: int
-    weights: Array
-    biases: Array
+    features: Features
+    inputs: Features
     constant: Array
-    linear: Array
-    nonlinear: Array
+    coefficients: Array
     low: Array
     high: Array
     saturating: np.ndarray
@@ -65,22 +64,26 @@ class CompiledRollOut:
 
     Args:
         step_map: A map that `compiled_roll_out` found suitable.
+        features: Its features.
+        inputs: The features of its inputs.
     """
 
-    def __init__(self, step_map: OneStepMap) -> None:
+    def __init__(
+        self, step_map: OneStepMap, features: CoveredFeatures, inputs: CoveredFeatures
+    ) -> None:
         from koopman_control.identification.model import loops  # imports numba
 
-        self._step_map = step_map
-        self._loops, self._constants = loops, _constants(step_map)
-        d, m = step_map.constant.shape[1], len(step_map.constant) - 1
+        self._parts = step_map, features, inputs
+        self._loops, self._constants = loops, _constants(step_map, features, inputs)
+        d, m = step_map.constant.shape[1], len(inputs.arrays.center)
         rest, plan = np.zeros(d), np.zeros((1, 1, m))
         regulator = Feedback(rest, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
         states = self.finished(rest, plan.copy(), np.zeros(1, dtype=np.int64), regulator)
         self.sensitivity(rest, states, plan)
 
-    def __reduce__(self) -> tuple[type[CompiledRollOut], tuple[OneStepMap]]:
+    def __reduce__(self) -> tuple[type[CompiledRollOut], tuple[Any, ...]]:
         """Copy to other processes what is compiled there again."""
-        return CompiledRollOut, (self._step_map,)
+        return CompiledRollOut, self._parts
 
     def predicted(self, x0: Array, U: Array) -> Array:
         """Predict states (S, H, d) from x0 (d,) under inputs U (S, H, m)."""
@@ -113,30 +116,36 @@ class CompiledRollOut:
 def compiled_roll_out(step_map: StepMap) -> CompiledRollOut | None:
     """Compile a map's roll-out, if numba is there and the map is of a kind that is covered.
 
-    Covered are `SampledFeatures` of one layer, and states that stop at a limit where there is one
-    input.
+    Covered are unions of `SampledFeatures` of one layer, `FourierFeatures` and a polynomial, also
+    as features of the inputs, there without states that stop at a limit.
     """
-    if not isinstance(step_map, OneStepMap):
+    lift = step_map.lift if isinstance(step_map, LiftedInputMap) else None
+    inner = step_map.inner if isinstance(step_map, LiftedInputMap) else step_map
+    if not isinstance(inner, OneStepMap) or find_spec("numba") is None:
         return None
-    features, stops = step_map.features, bool(step_map.saturating.any())
-    covered = isinstance(features, SampledFeatures) and features.n_layers == 1
-    if not covered or (stops and len(step_map.constant) != 2) or find_spec("numba") is None:
+    features = covered_features(inner.features)
+    plain = CoveredFeatures([], len(inner.constant) - 1)
+    inputs = plain if lift is None else covered_features(lift.features)
+    if features is None or inputs is None or (lift is not None and inner.saturating.any()):
         return None
-    return CompiledRollOut(step_map)
+    return CompiledRollOut(inner, features, inputs)
 
 
-def _constants(step_map: OneStepMap) -> Constants:
-    features, embedding = step_map.features, step_map.embedding
-    assert isinstance(features, SampledFeatures)
+def _constants(
+    step_map: OneStepMap, features: CoveredFeatures, inputs: CoveredFeatures
+) -> Constants:
+    d, embedding = step_map.constant.shape[1], step_map.embedding
+    constant = step_map.constant.reshape(1, -1)
+    rates = features.in_values(np.concatenate([constant, step_map.linear, step_map.nonlinear]))
+    by_input = inputs.in_values(rates.reshape(len(rates), -1, d).swapaxes(0, 1))
+    table = by_input.swapaxes(1, 2).reshape(-1, len(rates))  # from (1 + q, 1 + v, d)
     return Constants(
         plain=embedding.plain,
         angles=embedding.angles,
-        activation=ACTIVATION_CODES[features.activation],
-        weights=np.ascontiguousarray(features.weights_.T),
-        biases=np.ascontiguousarray(features.biases_),
-        constant=np.ascontiguousarray(step_map.constant.ravel()),
-        linear=np.ascontiguousarray(step_map.linear.T),
-        nonlinear=np.ascontiguousarray(step_map.nonlinear.T),
+        features=features.arrays,
+        inputs=inputs.arrays,
+        constant=np.ascontiguousarray(table[:, 0]),
+        coefficients=np.ascontiguousarray(table[:, 1:]),
         low=np.ascontiguousarray(step_map.limits[0]),
         high=np.ascontiguousarray(step_map.limits[1]),
         saturating=np.flatnonzero(step_map.saturating),

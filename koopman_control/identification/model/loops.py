@@ -11,113 +11,77 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification.model.compiled import Constants, Feedback
+from koopman_control.identification.model.covered_features import Point
+from koopman_control.identification.model.feature_loops import (
+    compiled,
+    evaluate,
+    pull_back,
+    somewhere,
+)
 
 TURN = 2.0 * np.pi
-compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 
 @compiled
-def tanh_in_place(a: Array) -> None:
-    """Replace a by tanh(a) = q / (q + 2) with q = exp(2 a) - 1, without branches.
-
-    2 a / 64 is small, so that its series is short; six doublings q (q + 2) lead back.
-    """
-    for i in range(len(a)):
-        r = min(max(a[i], -20.0), 20.0) / 32.0
-        q = r * (1.0 / 15.0) + 1.0
-        q = q * r * (1.0 / 14.0) + 1.0
-        q = q * r * (1.0 / 13.0) + 1.0
-        q = q * r * (1.0 / 12.0) + 1.0
-        q = q * r * (1.0 / 11.0) + 1.0
-        q = q * r * (1.0 / 10.0) + 1.0
-        q = q * r * (1.0 / 9.0) + 1.0
-        q = q * r * (1.0 / 8.0) + 1.0
-        q = q * r * (1.0 / 7.0) + 1.0
-        q = q * r * (1.0 / 6.0) + 1.0
-        q = q * r * (1.0 / 5.0) + 1.0
-        q = q * r * (1.0 / 4.0) + 1.0
-        q = q * r * (1.0 / 3.0) + 1.0
-        q = (q * r * 0.5 + 1.0) * r
-        for _ in range(6):
-            q *= q + 2.0
-        a[i] = q / (q + 2.0) if a[i] == a[i] else a[i]
-
-
-@compiled
-def activate(code: int, a: Array, value: Array, slope: Array) -> None:
-    """Evaluate the activation and its slope."""
-    if code == 0:
-        value[:] = a
-        tanh_in_place(value)
-        for i in range(len(a)):
-            slope[i] = 1.0 - value[i] * value[i]
-    elif code == 1:
-        for i in range(len(a)):
-            slope[i] = 1.0 if a[i] > 0.0 else 0.0
-            value[i] = slope[i] * a[i]
-    elif code == 2:
-        for i in range(len(a)):
-            value[i], slope[i] = math.sin(a[i]), math.cos(a[i])
-    else:
-        for i in range(len(a)):
-            value[i] = max(a[i], 0.0) + math.log1p(math.exp(-abs(a[i])))
-            slope[i] = 1.0 / (1.0 + math.exp(-a[i]))
-
-
-@compiled
-def evaluate(c: Constants, x: Array, e: Array, a: Array, h: Array, slope: Array) -> None:
-    """Evaluate feature inputs e, features h and their slopes at a state x (d,)."""
+def embed(c: Constants, x: Array, e: Array) -> None:
+    """Find the feature inputs e of a state x (d,)."""
     n, k = len(c.plain), len(c.angles)
     for j in range(n):
         e[j] = x[c.plain[j]]
     for j in range(k):
         e[n + j], e[n + k + j] = math.cos(x[c.angles[j]]), math.sin(x[c.angles[j]])
-    a[:] = c.biases
-    for j in range(len(e)):
-        for i in range(len(a)):
-            a[i] += c.weights[j, i] * e[j]
-    activate(c.activation, a, h, slope)
 
 
 @compiled
 def free_step(
-    c: Constants, x: Array, u: Array, e: Array, h: Array, gain: Array, x_next: Array
+    c: Constants, x: Array, u: Array, at: Point, entering: Point, gain: Array, x_next: Array
 ) -> None:
-    """Advance x without limits to x_next (d,); also find the input matrix `gain` (m, d)."""
-    d = len(x)
-    for q in range(len(c.constant)):
-        rate = c.constant[q]
-        for j in range(len(e)):
-            rate += c.linear[q, j] * e[j]
-        for i in range(len(h)):
-            rate += c.nonlinear[q, i] * h[i]
-        if q < d:
-            x_next[q] = x[q] + rate
+    """Advance x without limits to x_next (d,); also find the input matrix `gain` (q, d)."""
+    embed(c, x, at.inputs)
+    evaluate(c.features, at)
+    entering.inputs[:] = u
+    evaluate(c.inputs, entering)
+    d, psi, v = len(x), at.values, entering.values
+    for r in range(len(c.constant)):
+        rate = c.constant[r]
+        for i in range(len(psi)):
+            rate += c.coefficients[r, i] * psi[i]
+        if r < d:
+            x_next[r] = x[r] + rate
         else:
-            gain[q // d - 1, q % d] = rate
-            x_next[q % d] += u[q // d - 1] * rate
+            gain[r // d - 1, r % d] = rate
+            x_next[r % d] += v[r // d - 1] * rate
 
 
 @compiled
-def stop(c: Constants, gain: Array, x_next: Array, excess: Array) -> float:
-    """Let an effective input stop states at their limits; return its difference from the input."""
-    hit, size, along = False, 0.0, 0.0
+def pseudo_inverse(gain: Array, held: Array) -> Array:
+    """Pseudo-invert (q, d) where only the held states count, shape (d, q); zero if not finite."""
+    limited = gain * held
+    if len(gain) == 1:
+        size = np.sum(limited * limited)
+        return limited.T / (size if size > 0.0 else 1.0)
+    if not np.all(np.isfinite(limited)):
+        return np.zeros_like(limited.T)
+    return np.ascontiguousarray(np.linalg.pinv(limited))
+
+
+@compiled
+def stop(c: Constants, gain: Array, x_next: Array, excess: Array, correction: Array) -> None:
+    """Let an effective input stop states at their limits; find its difference from the input."""
+    correction[:] = 0.0
     for i in c.saturating:
         excess[i] = min(max(x_next[i], c.low[i]), c.high[i]) - x_next[i]
-        if excess[i] != 0.0:
-            hit = True
-            size += gain[0, i] * gain[0, i]
-            along += excess[i] * gain[0, i]
-    if not hit:
-        return 0.0
-    correction = along / size if size > 0.0 else along
-    for i in range(len(x_next)):
-        x_next[i] += correction * gain[0, i]
-    return correction
+    if not np.any(excess != 0.0):
+        return
+    inverse = pseudo_inverse(gain, excess != 0.0)
+    for b in range(len(gain)):
+        for i in c.saturating:
+            correction[b] += excess[i] * inverse[i, b]
+        for i in range(len(x_next)):
+            x_next[i] += correction[b] * gain[b, i]
 
 
 @compiled
@@ -148,88 +112,92 @@ def regulate(c: Constants, r: Feedback, x: Array, u: Array) -> None:
 @compiled
 def roll_out(c: Constants, x0: Array, plans: Array, heads: Array, r: Feedback, X: Array) -> None:
     """Fill the states X (S, H, d); plans (S, H, m) from steps heads (S,) on are the regulator's."""
-    d, m, n_h = len(x0), plans.shape[2], len(c.biases)
-    e, x_next = np.empty(c.weights.shape[0]), np.empty(d)
-    a, h, slope = np.empty(n_h), np.empty(n_h), np.empty(n_h)
-    gain, excess = np.empty((m, d)), np.zeros(d)
+    d, q = len(x0), len(c.constant) // len(x0) - 1
+    at, entering = somewhere(c.features), somewhere(c.inputs)
+    x_next, gain, excess, correction = np.empty(d), np.empty((q, d)), np.zeros(d), np.zeros(q)
     for s in range(len(plans)):
         x = x0
         for k in range(plans.shape[1]):
             if k >= heads[s]:
                 regulate(c, r, x, plans[s, k])
-            evaluate(c, x, e, a, h, slope)
-            free_step(c, x, plans[s, k], e, h, gain, x_next)
+            free_step(c, x, plans[s, k], at, entering, gain, x_next)
             if len(c.saturating):
-                stop(c, gain, x_next, excess)
+                stop(c, gain, x_next, excess, correction)
             clip(c, excess, x_next)
             X[s, k] = x_next
             x = X[s, k]
 
 
 @compiled
-def smooth_jacobian(
-    c: Constants, x: Array, u: Array, shift: float, e: Array, slope: Array, J: Array, F: Array
+def differentiate(
+    c: Constants, at: Point, first: int, stride: int, weights: Array, out: Array
 ) -> None:
-    """Differentiate the map without limits to the state: F (d, d), by way of J (d, e).
-
-    `shift` is added to the first input.
-    """
-    d, n, k = len(x), len(c.plain), len(c.angles)
-    F[:] = 0.0
-    for i in range(d):
-        for j in range(len(e)):
-            total = 0.0
-            for b in range(1 + len(u)):
-                weight = 1.0 if b == 0 else u[b - 1] + (shift if b == 1 else 0.0)
-                q, part = b * d + i, 0.0
-                for f in range(len(slope)):
-                    part += c.nonlinear[q, f] * slope[f] * c.weights[j, f]
-                total += weight * (c.linear[q, j] + part)
-            J[i, j] = total
-        for j in range(n):
-            F[i, c.plain[j]] = J[i, j]
-        for j in range(k):
-            F[i, c.angles[j]] = e[n + j] * J[i, n + k + j] - e[n + k + j] * J[i, n + j]
-        F[i, i] += 1.0
+    """Differentiate rates first, first + stride, ..., so weighted, to the state; `out` (d,)."""
+    n, k, e, J = len(c.plain), len(c.angles), at.inputs, at.gradient
+    at.adjoint[:] = 0.0
+    for b in range(len(weights)):
+        for i in range(len(at.adjoint)):
+            at.adjoint[i] += weights[b] * c.coefficients[first + b * stride, i]
+    pull_back(c.features, at)
+    for j in range(n):
+        out[c.plain[j]] = J[j]
+    for j in range(k):
+        out[c.angles[j]] = e[n + j] * J[n + k + j] - e[n + k + j] * J[n + j]
 
 
 @compiled
-def hold(gain: Array, excess: Array, F: Array, G: Array) -> None:
+def hold(c: Constants, at: Point, gain: Array, excess: Array, F: Array, G: Array) -> None:
     """Let the effective input undo what would move the states that a limit holds."""
-    d, size = len(F), 0.0
-    for i in range(d):
-        if excess[i] != 0.0:
-            size += gain[0, i] * gain[0, i]
-    inverse = 1.0 / size if size > 0.0 else 1.0
-    for j in range(d):
-        moved = 0.0
+    d, q = G.shape
+    inverse = pseudo_inverse(gain, excess != 0.0)
+    for i in range(d):  # without what moves only the others
+        if excess[i] == 0.0:
+            inverse[i] = 0.0
+    undone_F, undone_G = np.zeros((q, d)), np.zeros((q, q))
+    for b in range(q):
         for i in range(d):
-            if excess[i] != 0.0:
-                moved += gain[0, i] * F[i, j]
+            undone_F[b] += inverse[i, b] * F[i]
+            undone_G[b] += inverse[i, b] * G[i]
+    if q > 1:  # the smallest of several corrections turns as the gains change with x
+        correction, multiplier, turned = np.zeros(q), np.zeros(d), np.empty(d)
         for i in range(d):
-            F[i, j] -= gain[0, i] * inverse * moved
+            correction += inverse[i] * excess[i]
+        for i in range(d):
+            multiplier[i] = np.sum(inverse[i] * correction)
+        for b in range(q):
+            differentiate(c, at, (1 + b) * d, 1, multiplier, turned)
+            for i in range(d):
+                free = G[i, b] - np.sum(G[i] * undone_G[:, b])
+                F[i] += free * turned
     for i in range(d):
-        G[i, 0] = gain[0, i] * (1.0 - inverse * size)
+        for b in range(q):
+            F[i] -= gain[b, i] * undone_F[b]
+        for b in range(q):
+            G[i, b] -= np.sum(gain[:, i] * undone_G[:, b])
 
 
 @compiled
 def sensitivity(c: Constants, x0: Array, X: Array, U: Array, Gamma: Array) -> None:
     """Differentiate states X (S, H, d) to inputs U (S, H, m); Gamma (S, H, d, H m) is zero."""
-    d, m, n_h = len(x0), U.shape[2], len(c.biases)
-    e, x_next = np.empty(c.weights.shape[0]), np.empty(d)
-    a, h, slope = np.empty(n_h), np.empty(n_h), np.empty(n_h)
-    gain, excess = np.empty((m, d)), np.zeros(d)
-    F, G, J = np.empty((d, d)), np.empty((d, m)), np.empty((d, len(e)))
+    d, q = len(x0), len(c.constant) // len(x0) - 1
+    at, entering = somewhere(c.features), somewhere(c.inputs)
+    x_next, gain, excess, correction = np.empty(d), np.empty((q, d)), np.zeros(d), np.zeros(q)
+    F, G, weights = np.empty((d, d)), np.empty((d, U.shape[2])), np.ones(1 + q)
     for s in range(len(U)):
         x = x0
         for k in range(U.shape[1]):
-            evaluate(c, x, e, a, h, slope)
-            free_step(c, x, U[s, k], e, h, gain, x_next)
-            shift = stop(c, gain, x_next, excess) if len(c.saturating) else 0.0
-            smooth_jacobian(c, x, U[s, k], shift, e, slope, J, F)
-            G[:] = gain.T
+            free_step(c, x, U[s, k], at, entering, gain, x_next)
+            if len(c.saturating):
+                stop(c, gain, x_next, excess, correction)
+            weights[1:] = entering.values + correction
+            for i in range(d):
+                differentiate(c, at, i, d, weights, F[i])
+                F[i, i] += 1.0
+                entering.adjoint[:] = gain[:, i]
+                pull_back(c.inputs, entering)
+                G[i] = entering.gradient
             if np.any(excess != 0.0):
-                hold(gain, excess, F, G)
+                hold(c, at, gain, excess, F, G)
             for i in range(d):
                 if x_next[i] < c.low[i] or x_next[i] > c.high[i] or excess[i] != 0.0:
                     F[i], G[i] = 0.0, 0.0

@@ -64,7 +64,8 @@ def test_a_radius_asked_for_is_kept_in_any_case() -> None:
     model = fit(stability=0.9).fit(data).model_
     core = core_of(model)
     assert spectral_radius(model.A[core, core]) <= 0.9 + 1e-9
-    np.testing.assert_array_equal(model.A, stabilized(fit().fit(data).model_, 0.9, data).A)
+    alone = stabilized(fit().fit(data).model_, 0.9, data)  # perhaps on other numbers of threads
+    np.testing.assert_allclose(model.A, alone.A, rtol=0.0, atol=1e-10)
 
 
 def test_continued_fits_are_stabilised_too() -> None:

@@ -3,6 +3,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import RFactor
+from koopman_control.identification.least_squares.penalties import Penalty, solver_for
 
 
 def problem(n_rows: int = 60, k: int = 8, q: int = 3) -> tuple[Array, Array]:
@@ -76,3 +77,12 @@ def test_fewer_rows_than_regressors_give_the_smallest_solution() -> None:
     Phi, Y = problem(n_rows=5)
     solved = RFactor.of(Phi, Y).solver().solve(0.0)
     np.testing.assert_allclose(solved, np.linalg.pinv(Phi) @ Y, atol=1e-12)
+
+
+@pytest.mark.parametrize("penalty", ["ridge", "truncation", "lasso"])
+def test_some_targets_are_solved_for_as_among_all(penalty: Penalty) -> None:
+    solver = solver_for(penalty, RFactor.of(*problem(q=4)))
+    for strength in (0.01, np.array([0.01, 0.1, 0.01, 0.3])):
+        some = strength if isinstance(strength, float) else strength[[3, 1]]
+        K = solver.solve(strength)
+        np.testing.assert_allclose(solver.solve(some, [3, 1]), K[:, [3, 1]], rtol=1e-13, atol=1e-14)

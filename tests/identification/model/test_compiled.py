@@ -1,12 +1,19 @@
 """The compiled roll-out against the arrays it stands in for."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
 
 from koopman_control.common.arrays import Array
-from koopman_control.features import FourierFeatures, SampledFeatures
+from koopman_control.features import (
+    FeatureUnion,
+    FourierFeatures,
+    PolynomialFeatures,
+    RadialFeatures,
+    SampledFeatures,
+)
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.identification.model.compiled import (
     CompiledRollOut,
@@ -14,7 +21,8 @@ from koopman_control.identification.model.compiled import (
     compiled_roll_out,
 )
 from koopman_control.identification.model.folding import folded
-from koopman_control.identification.model.relift import OneStepMap
+from koopman_control.identification.model.input_lift import LiftedInputMap
+from koopman_control.identification.model.relift import OneStepMap, StepMap
 from koopman_control.identification.model.rollouts import relifted, relifted_sensitivity
 from koopman_control.trajectories import Trajectory
 
@@ -29,6 +37,7 @@ def model(
     bounds: Array | None = None,
     angles: Any = (),
     features: Any = None,
+    input_features: Any = None,
 ) -> LiftedModel:
     """Fit a bilinear model of an oscillator whose input gain varies with the position."""
     rng = np.random.default_rng(0)
@@ -41,16 +50,27 @@ def model(
         for u in U:
             q, v, w = X[-1]
             push = (1.5 + np.sin(q)) * u[0] + 0.5 * u[-1]
+            push += 0.0 if input_features is None else 0.4 * (u[0] ** 2 + u[0] * u[-1] ** 2)
             v_next = v + 0.1 * (push - np.sin(q) - 0.3 * v)
             if bounds is not None:
                 v_next = np.clip(v_next, *bounds[:, 1])
             X.append(np.array([q + 0.1 * v_next, v_next, 0.9 * w + 0.2 * np.cos(q) * u[-1]]))
         data.append(Trajectory(np.array(X), U, observation_bounds=bounds))
-    return EDMDc(features, coupling="bilinear", angles=angles, regularization=1e-6).fit(data).model_
+    settings = {"coupling": "bilinear", "angles": angles, "input_features": input_features}
+    return EDMDc(features, regularization=1e-6, **settings).fit(data).model_
 
 
 LIMITED = np.array([[-np.inf, -0.4, -np.inf], [np.inf, 0.5, np.inf]])
 CLIPPED = np.array([[-1.0, -np.inf, -np.inf], [1.2, np.inf, np.inf]])
+UNION = FeatureUnion(
+    [
+        PolynomialFeatures(3),
+        SampledFeatures(7, ignored=[0, 2], random_state=0),
+        FeatureUnion(
+            [FourierFeatures(5, random_state=1), SampledFeatures(4, activation="softplus")]
+        ),
+    ]
+).set_params(**{"2__1__random_state": 3})
 CASES: dict[str, dict[str, Any]] = {
     "tanh": {},
     "relu": {"activation": "relu"},
@@ -60,10 +80,21 @@ CASES: dict[str, dict[str, Any]] = {
     "stop": {"bounds": LIMITED},
     "stop and angle": {"bounds": LIMITED, "angles": [0]},
     "three inputs": {"n_inputs": 3},
+    "three inputs and stop": {"n_inputs": 3, "bounds": LIMITED},
+    "waves": {"features": FourierFeatures(7, random_state=0)},
+    "polynomial": {"features": PolynomialFeatures(3)},
+    "union and angle": {"features": UNION, "angles": [0]},
+    "union and stop": {"features": UNION, "bounds": LIMITED},
+    "features of the input": {"input_features": PolynomialFeatures(3)},
+    "many features of inputs": {
+        "features": UNION,
+        "n_inputs": 2,
+        "input_features": FeatureUnion([SampledFeatures(3, random_state=0), PolynomialFeatures(2)]),
+    },
 }
 
 
-def compiled(step_map: OneStepMap) -> CompiledRollOut:
+def compiled(step_map: StepMap) -> CompiledRollOut:
     found = compiled_roll_out(step_map)
     assert found is not None
     return found
@@ -77,7 +108,7 @@ def inputs(model: LiftedModel, seed: int = 1) -> Array:
 @pytest.mark.parametrize("case", CASES)
 def test_predictions_and_sensitivities_are_those_of_the_arrays(case: str) -> None:
     plant = model(**CASES[case])
-    x0, U, fast = np.array([0.3, -0.2, 0.1]), inputs(plant), compiled(folded(plant))
+    x0, U, fast = np.array([0.3, -0.2, 0.1]), inputs(plant), compiled(plant.one_step)
     X = relifted(plant.one_step, x0, U)
     np.testing.assert_allclose(fast.predicted(x0, U), X, rtol=0.0, atol=1e-12)
     Gamma = relifted_sensitivity(plant.one_step, x0, X, U)
@@ -128,7 +159,7 @@ def test_predictions_that_explode_are_not_finite_in_either() -> None:
 
 
 def test_hyperbolic_tangents_are_exact_to_the_last_bits() -> None:
-    from koopman_control.identification.model.loops import tanh_in_place
+    from koopman_control.identification.model.feature_loops import tanh_in_place
 
     x = np.concatenate([np.linspace(-30.0, 30.0, 20001), np.logspace(-12, 1, 500), [np.inf]])
     y = x.copy()
@@ -139,10 +170,42 @@ def test_hyperbolic_tangents_are_exact_to_the_last_bits() -> None:
     assert np.isnan(missing).all()
 
 
+@pytest.mark.parametrize("n_inputs", [1, 2, 3])
+def test_several_states_stop_at_once_whatever_the_number_of_inputs(n_inputs: int) -> None:
+    step_map = folded(model(n_inputs=n_inputs))
+    limits, all_stop = np.array([[-0.1] * 3, [0.35, 0.3, 0.4]]), np.ones(3, dtype=bool)
+    stopping = OneStepMap(**{**vars_of(step_map), "limits": limits, "saturating": all_stop})
+    x0, U, fast = np.array([0.3, -0.05, 0.1]), inputs(model(n_inputs=n_inputs)), compiled(stopping)
+    X = relifted(stopping, x0, U)
+    assert (((X == limits[0]) | (X == limits[1])).sum(axis=2) >= 2).any()
+    np.testing.assert_allclose(fast.predicted(x0, U), X, rtol=0.0, atol=1e-12)
+    Gamma = relifted_sensitivity(stopping, x0, X, U)
+    np.testing.assert_allclose(fast.sensitivity(x0, X, U), Gamma, rtol=0.0, atol=1e-12)
+
+
+def test_one_plan_alone_is_predicted_as_among_many() -> None:
+    plant = model(features=UNION, input_features=PolynomialFeatures(2))
+    x0, U, fast = np.array([0.3, -0.2, 0.1]), inputs(plant), compiled(plant.one_step)
+    X = fast.predicted(x0, U)
+    Gamma = fast.sensitivity(x0, X, U)
+    np.testing.assert_array_equal(fast.predicted(x0, U[2:3]), X[2:3])
+    np.testing.assert_array_equal(fast.sensitivity(x0, X[2:3], U[2:3]), Gamma[2:3])
+
+
+def test_a_copy_predicts_the_same() -> None:
+    plant = model(features=UNION, input_features=PolynomialFeatures(2))
+    x0, U, fast = np.array([0.3, -0.2, 0.1]), inputs(plant), compiled(plant.one_step)
+    np.testing.assert_array_equal(deepcopy(fast).predicted(x0, U), fast.predicted(x0, U))
+
+
 def test_maps_that_the_loops_do_not_cover_are_left_to_the_arrays() -> None:
     deep = SampledFeatures(5, n_layers=2, random_state=0)
-    for features in (deep, FourierFeatures(5, random_state=0)):
+    two_polynomials = FeatureUnion([PolynomialFeatures(2), PolynomialFeatures(2)])
+    for features in (deep, RadialFeatures(5, random_state=0), two_polynomials):
         assert compiled_roll_out(model(features=features).one_step) is None
-    step_map = folded(model(n_inputs=2))
-    stopping = OneStepMap(**{**vars_of(step_map), "saturating": np.array([False, True, False])})
-    assert compiled_roll_out(stopping) is None
+    lifted = model(input_features=RadialFeatures(3, random_state=0)).one_step
+    assert compiled_roll_out(lifted) is None
+    lifted = model(input_features=PolynomialFeatures(2)).one_step
+    assert isinstance(lifted, LiftedInputMap)
+    stopping = {**vars_of(lifted.inner), "saturating": np.array([False, True, False])}
+    assert compiled_roll_out(LiftedInputMap(OneStepMap(**stopping), lifted.lift)) is None

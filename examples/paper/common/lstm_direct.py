@@ -1,0 +1,119 @@
+"""A long short-term memory network that predicts all leads at once, on the data of `direct`.
+
+Deviations from the mean day, whose signs may be reversed at random, beside the other columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from examples.paper.common.direct import DAY, continued, mean_day, origins_of, shifted
+from examples.paper.common.forecasters import Settings
+from examples.paper.common.lstm import BATCH, HELD_OUT, descended
+from koopman_control.common import Array, optional_package
+
+READ = 3  # days that are read hour by hour
+CHECKED = 256  # held-out origins
+
+
+@dataclass(frozen=True)
+class DirectLSTMModel:
+    """Reads deviations from the mean day and predicts those ahead, divided by `scale`."""
+
+    days: int
+    scale: float
+    net: Any
+    head: Any
+
+    def forecast(self, history: Array, horizon: int, known: Array | None = None) -> Array:
+        """Predict the first column from histories (S, L, p); returns (S, H, 1)."""
+        torch = optional_package("torch", "paper")
+        with torch.no_grad():
+            leads = self.head(
+                self.net(torch.tensor(read(history, self.days, self.scale)))[0][:, -1]
+            )
+        return shifted(continued(history, self.days, horizon), self.scale * leads.numpy())
+
+
+def read(history: Array, days: int, scale: float) -> Any:
+    """Return the network's input (S, READ DAY, p): deviations, and the other columns."""
+    profile = mean_day(history, days)
+    recent = history[:, -READ * DAY :].copy()
+    recent[..., 0] = (recent[..., 0] - np.tile(profile, (1, READ))) / scale
+    return recent.astype(np.float32)
+
+
+class DirectLSTM:
+    """One layer and a linear head for all leads, its search with and without reversed signs.
+
+    Args:
+        leads: Largest leads to try; beyond, the mean day is repeated.
+        seconds: CPU seconds of the final training; a search fit gets a third.
+        hidden: Widths to try.
+        days: Days of the mean day to try.
+        rate: Learning rate of Adam, which falls along a cosine.
+    """
+
+    name = "LSTM, direct"
+
+    def __init__(
+        self,
+        leads: Sequence[int],
+        seconds: float,
+        hidden: Sequence[int],
+        days: Sequence[int],
+        rate: float = 3e-3,
+    ) -> None:
+        self.seconds, self.rate = seconds, rate
+        self.grid = [
+            {"leads": last, "hidden": width, "days": n, "reversed": flag}
+            for last, width, n, flag in product(leads, hidden, days, (True, False))
+        ]
+
+    def searched(self, train: Array) -> Iterator[tuple[Settings, DirectLSTMModel]]:
+        """Fit once for every setting of the search."""
+        for settings in self.grid:
+            yield settings, self._trained(train, settings, 0, self.seconds / 3.0)
+
+    def fit(self, train: Array, settings: Settings, seed: int) -> DirectLSTMModel:
+        """Fit to rows (T, p), the first column of which is to be forecast."""
+        return self._trained(train, settings, seed, self.seconds)
+
+    def _trained(
+        self, train: Array, settings: Settings, seed: int, seconds: float
+    ) -> DirectLSTMModel:
+        torch = optional_package("torch", "paper")
+        torch.set_num_threads(1)
+        torch.manual_seed(seed)
+        history, ahead = origins_of(train, settings["days"], settings["leads"])
+        scale = float(ahead.std())
+        X = torch.tensor(read(history, settings["days"], scale))
+        Y = torch.tensor((ahead / scale).astype(np.float32))
+        net = torch.nn.LSTM(X.shape[2], settings["hidden"], batch_first=True)
+        head = torch.nn.Linear(settings["hidden"], settings["leads"])
+        split = int((1.0 - HELD_OUT) * len(X))
+        checked = np.linspace(split, len(X) - 1, CHECKED).astype(int)
+        rng = np.random.default_rng(seed)
+        choices = (-1.0, 1.0) if settings["reversed"] else (1.0,)
+
+        def loss(index: Any, sign: Any) -> Any:
+            inputs = X[index]
+            inputs[..., 0] *= sign
+            return ((head(net(inputs)[0][:, -1]) - sign * Y[index]) ** 2).mean()
+
+        def signs() -> Any:
+            return torch.tensor(rng.choice(choices, (BATCH, 1)).astype(np.float32))
+
+        descended(
+            [*net.parameters(), *head.parameters()],
+            lambda: loss(rng.integers(0, split, BATCH), signs()),
+            lambda: loss(checked, 1.0),
+            self.rate,
+            seconds,
+        )
+        return DirectLSTMModel(settings["days"], scale, net, head)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from koopman_control.benchmark import CONDITIONS
+from koopman_control.benchmark.against_noise import (
+    AGAINST_NOISE,
+    filtered,
+    leaning,
+    noise_of_states,
+)
+from koopman_control.benchmark.changes import NOISE
+from koopman_control.benchmark.varied import unfiltered, with_arguments
+from koopman_control.mpc import KalmanObserver
+from koopman_control.tasks import TASKS
+from tests.benchmark.tiny import tiny_task
+
+
+def test_a_filter_expects_the_noise_of_an_angle_read_as_cosine_and_sine() -> None:
+    task = CONDITIONS["noise"].learning(TASKS["Pendulum-v1"])
+    np.testing.assert_allclose(noise_of_states(task), [0.01, 0.08], rtol=1e-6)
+    observer = task.mpc["estimator"]
+    assert isinstance(observer, KalmanObserver)
+    np.testing.assert_allclose(
+        np.asarray(observer.measurement_noise, float), [0.01, 0.08], rtol=1e-6
+    )
+
+
+def test_a_filter_expects_the_noise_of_the_states_and_not_of_the_goal() -> None:
+    task = with_arguments(tiny_task(), observation_noise=NOISE)
+    with closing(task.environment()) as env:
+        space = env.observation_space
+        half = 0.5 * (space.high - space.low)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(noise_of_states(task), NOISE * half[:2])
+
+
+def test_states_without_noise_are_taken_as_exact() -> None:
+    np.testing.assert_array_equal(noise_of_states(TASKS["Pendulum-v1"]), [0.0, 0.0])
+    np.testing.assert_array_equal(
+        filtered(tiny_task()).mpc["estimator"].measurement_noise, [1e-9, 1e-9]
+    )
+
+
+def test_a_filtered_task_is_learned_and_searches_among_more_plans() -> None:
+    settings = {"rollout": "relifted", "coupling": "bilinear", "mpc": {"n_guesses": 2}}
+    task = filtered(with_arguments(tiny_task(**settings), observation_noise=NOISE))
+    assert task.mpc["n_guesses"] == 16
+    learned = task.learn(0)
+    action = learned.controller.act(learned.data[0].observations[0])
+    assert np.isfinite(action).all()
+    assert learned.controller.last is not None
+    assert learned.controller.last.rung == "solved"
+
+
+def test_other_roll_outs_do_without_a_filter_chosen_for_the_task_s_own() -> None:
+    task = replace(tiny_task(), mpc={"n_guesses": 0})
+    assert unfiltered(filtered(task)) == task
+
+
+def test_poles_lean_against_where_the_cart_is_and_goes_but_never_far() -> None:
+    observation = np.zeros(9)
+    observation[[0, 5]] = 0.2, 0.1
+    np.testing.assert_allclose(leaning(observation), [-0.04, 0.0, 0.0, 0.0])
+    observation[[0, 5]] = -1.0, -3.0
+    np.testing.assert_allclose(leaning(observation), [0.1, 0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("env_id", AGAINST_NOISE)
+def test_what_is_done_against_noise_changes_the_plan_and_not_what_it_is_judged_on(
+    env_id: str,
+) -> None:
+    task = CONDITIONS["noise"].learning(TASKS[env_id])
+    assert task.n_steps == TASKS[env_id].n_steps
+    assert task.settings() != TASKS[env_id].settings()
+    assert CONDITIONS["noise"].judging(TASKS[env_id]).env_arguments == task.env_arguments
