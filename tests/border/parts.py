@@ -115,7 +115,7 @@ def table() -> TimeTable:
 def program() -> dict[str, Any]:
     x, p = cp.Variable(2, name="x"), cp.Parameter(2, name="p")
     return {
-        "problem": cp.Problem(cp.Minimize(cp.sum((x - p) ** 2)), [x >= 0]),  # type: ignore[no-untyped-call]
+        "problem": cp.Problem(cp.Minimize(cp.sum((x - p) ** 2)), [x >= 0]),  # type: ignore[attr-defined]
         "parameters": [p],
         "variables": [x],
     }
