@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from koopman_control.common import Array, PathLike
+from koopman_control.common.arrays import seed_number
 from koopman_control.common.border import CheckedFields, checked
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, FeatureMap, FeatureUnion, SampledFeatures
@@ -105,6 +106,7 @@ class Task(CheckedFields):
     @checked
     def estimator(self, seed: int = 0) -> EDMDc:
         """Return the unfitted estimator, its features drawn from `seed`."""
+        seed_number("seed", seed)
         sampled = [
             SampledFeatures(n, steepness=s, ignored=self.ignored, random_state=seed)
             for n in self.n_features

@@ -249,7 +249,7 @@ Task state_names: none texts empty
 Task.estimator seed: zero
 Task.learn seed: zero
 Task.learn on_step: none
-Task.learn checkpoint: none
+Task.learn checkpoint: none text
 normalised_score env_id: text
 normalised_score returns: holed
 reference_returns env_id: text
@@ -262,6 +262,7 @@ ALLOWED = {
 
 # Other words by which a message names an argument: what it disagrees with, or what it is part of.
 ALIASES = {
+    ("split_at_gaps", "time"): "times",
     ("load_trajectories", "path"): "file",
     ("LiftedModel.load", "path"): "file",
     ("Trajectory", "observations"): "observation_bounds",
