@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import casadi as ca
 import numpy as np
 
-from koopman_control.common import Array
+from koopman_control.common import Array, optional_package
 from koopman_envs import ODEEnv
+
+ca = optional_package("casadi", "benchmarks")
 
 PENALTY = 1000.0  # cost of a violation by one unit of scaled state, in one step
 MARGIN = 1e-4  # constraints are tightened by this, in scaled states
@@ -82,7 +83,7 @@ class MultipleShooting:
         A, B = (np.array(part).reshape(self.n, len(states), -1) for part in found)
         return A.swapaxes(0, 1), B.swapaxes(0, 1)
 
-    def _symbolic(self) -> tuple[ca.Function, ca.Function]:
+    def _symbolic(self) -> tuple[Any, Any]:
         """Return the environment's step (x, a) -> x+ and cost (x, a, r), scaled."""
         plant = self.plant
         x, a = ca.SX.sym("x", self.n), ca.SX.sym("a", self.m)

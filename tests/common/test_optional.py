@@ -2,9 +2,20 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]  # where `examples` is found
+# A None in sys.modules would be shorter, but SciPy takes any entry "torch" for the package.
+MISSING = """
+import sys
+class Missing:
+    def find_spec(name, path=None, target=None):
+        if name == {!r}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Missing)
+"""
 MODEL = "import koopman_control as k; m = k.LiftedModel.from_arrays([[0.5]], [[1.0]]); "
 TRAIN = "from koopman_control.benchmark import SUBJECTS as s; "
 
@@ -16,6 +27,24 @@ NEEDS = [
         "fast",
         "from koopman_control.common import optional_package as o; o('numba', 'fast')",
     ),
+    (
+        "pandas",
+        "forecast",
+        "from koopman_control.cli import app; "
+        "app(['forecast', 'a.csv', '--target', 'y', '--horizon', '3'])",
+    ),
+    (
+        "pygame",
+        "render",
+        "import gymnasium as g, koopman_envs; "
+        "e = g.make('koopman_envs/Duffing-v0', render_mode='rgb_array'); e.reset(); e.render()",
+    ),
+    ("casadi", "benchmarks", "import examples.references.multiple_shooting"),
+    (
+        "torch",
+        "paper",
+        "from examples.paper.common.lstm import descended as d; d([], int, int, 0.1, 1.0)",
+    ),
     ("piqp", "solvers", "from koopman_control.mpc.solvers import make_solver; make_solver('piqp')"),
     ("sb3_contrib", "rl", TRAIN + "s['tqc'].require()"),
     ("stable_baselines3", "rl", TRAIN + "s['sac'].require()"),
@@ -26,9 +55,8 @@ NEEDS = [
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
     package: str, extra: str, use: str
 ) -> None:
-    # None in sys.modules is how Python itself marks what must not be imported.
-    program = f"import sys; sys.modules[{package!r}] = None; {use}"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    run = [sys.executable, "-c", MISSING.format(package) + use]
+    ended = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode != 0
     said = ended.stderr.strip().splitlines()[-1]
     assert package in said
