@@ -118,6 +118,8 @@ class Refinement:
     def path(self, pulls: Sequence[float]) -> list[tuple[Array, Array]]:
         """Solve for each weight of the distance from the start, one after the other."""
         point = np.zeros(self._shape[0] * (self._shape[1] + self._B0.shape[1]))
+        if not len(point):  # every row is that of a state; older SciPy fails without unknowns
+            return [self.matrices(point)] * len(pulls)
         options: Any = {"maxiter": MAX_ITERATIONS, "maxcor": 10}
         solutions = []
         for pull in pulls:
