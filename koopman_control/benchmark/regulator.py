@@ -81,7 +81,7 @@ class LocalRegulator:
         """Return the rest (d + m,) that costs least as base + map @ [target, input target]."""
         d, root = len(self._fit.A), np.sqrt(self._weights)
         rows = np.vstack([EXACTLY * np.hstack([self._fit.A, self._fit.B]), np.diag(root)])
-        solved = np.linalg.lstsq(rows, np.eye(len(rows)))[0]
+        solved = np.linalg.lstsq(rows, np.eye(len(rows)), rcond=None)[0]
         return -EXACTLY * solved[:, :d] @ self._fit.c, solved[:, d:] * root
 
     def _near_targets(self, data: Sequence[Trajectory]) -> AffineFit:
@@ -93,7 +93,7 @@ class LocalRegulator:
         near = np.argsort(deviation**2 @ self._weights[:d], kind="stable")[:count]
         regressors = np.hstack([x, u, np.ones((len(x), 1))])[near]
         scale = np.maximum(np.abs(regressors).max(axis=0), 1e-12)
-        K = (np.linalg.lstsq(regressors / scale, dx[near])[0] / scale[:, None]).T
+        K = (np.linalg.lstsq(regressors / scale, dx[near], rcond=None)[0] / scale[:, None]).T
         return AffineFit(K[:, :d], K[:, d:-1], K[:, -1])
 
     def _samples(self, run: Trajectory) -> Array:

@@ -85,7 +85,8 @@ def test_adding_series_gives_the_fit_to_all_of_them() -> None:
     rows = [lift.rows(np.hstack([r.X[:-1], r.U]), np.diff(r.X, axis=0)) for r in runs]
     Phi, dY = rows[0]
     penalty = np.sqrt(1e-8 * len(Phi)) * np.eye(Phi.shape[1])
-    K = np.linalg.lstsq(np.vstack([Phi, penalty]), np.vstack([dY, 0 * penalty[:, :2]]))[0]
+    stacked = np.vstack([Phi, penalty]), np.vstack([dY, 0 * penalty[:, :2]])
+    K = np.linalg.lstsq(*stacked, rcond=None)[0]
     expected = lift.step_map(K)
     found = fit._ensemble.members[0].step_map
     np.testing.assert_allclose(found.nonlinear, expected.nonlinear, atol=1e-7)

@@ -114,7 +114,7 @@ def test_converged_nonlinear_plans_are_local_minima_among_those_of_their_form(
     planner, at = planner_of(mpc), mpc._situation(np.array([0.9, -0.6]))
     assert isinstance(planner, SequentialPlanner)
     plan = planner.plan(at, np.zeros((1, N, 2)), None, [1] * 80)
-    values = np.linalg.lstsq(M, plan.U)[0]
+    values = np.linalg.lstsq(M, plan.U, rcond=None)[0]
     np.testing.assert_allclose(M @ values, plan.U, atol=1e-12)
     assert np.abs(np.diff(plan.U, axis=0, prepend=np.zeros((1, 2)))).max() <= 0.5 + 1e-8
     box, rng = np.array([[-1.0], [1.0]]), np.random.default_rng(0)
