@@ -171,5 +171,6 @@ def test_parts_that_do_not_fit_together_are_named(
 
 
 def test_saturating_states_are_marked_by_booleans(model: LiftedModel) -> None:
+    numbers: Any = np.zeros(2)
     with pytest.raises(TypeError, match="saturating is"):
-        replace(model, saturating=np.zeros(2))
+        replace(model, saturating=numbers)
