@@ -43,7 +43,8 @@ class Cell:
     @property
     def learns(self) -> bool:
         """Whether the subject learned from data, so that runs differ by their learning seed."""
-        return any(record.get("data_steps") for record in self.records)
+        several = len(self.returns) > 1  # if all of them failed, none tells what it learned from
+        return several or any(record.get("data_steps") for record in self.records)
 
     @property
     def matrix(self) -> Array:

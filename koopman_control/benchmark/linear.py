@@ -16,6 +16,7 @@ def linear(task: Task, seed: int) -> Trained:
     """Fit to the data of the task's own controller, plan by one convex program per step."""
     data = own_learning(task, seed).data
     started = time.perf_counter()
-    twin = replace(unfiltered(task), rollout="linear", coupling="linear")
+    plain = unfiltered(task)
+    twin = replace(plain, rollout="linear", coupling="linear", input_features=None)
     controller = twin.controller(twin.estimator(seed).fit(data).model_)
     return Trained(controller, total_steps(data), time.perf_counter() - started)

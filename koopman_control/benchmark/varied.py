@@ -8,6 +8,7 @@ from typing import Any
 
 from koopman_control.identification import EDMDc
 from koopman_control.tasks import Task
+from koopman_control.tasks.swimmer import SwimmingTask
 from koopman_control.trajectories.environments import Environment
 
 
@@ -38,10 +39,16 @@ class VariedTask(Task):
         return self.estimator_class(**(super().estimator(seed).get_params(deep=False) | self.fit))
 
 
+@dataclass(frozen=True)
+class VariedSwimmingTask(VariedTask, SwimmingTask):
+    """The same for the task that also learns a wave."""
+
+
 def varied(task: Task, **changes: Any) -> VariedTask:
     """Return the task with some settings changed, `wrap` and `fit` among them if need be."""
     settings = {f.name: getattr(task, f.name) for f in fields(task)}
-    return VariedTask(**(settings | changes))
+    kind = VariedSwimmingTask if isinstance(task, SwimmingTask) else VariedTask
+    return kind(**(settings | changes))
 
 
 def with_arguments(task: Task, **arguments: Any) -> Task:

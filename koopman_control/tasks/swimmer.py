@@ -90,7 +90,8 @@ class SwimmingTask(Task):
         return waves[int(np.argmax(speeds))] if waves else (LOWEST + HIGHEST) / 2.0
 
     def _swimming(self, wave: Array) -> Task:
-        return replace(self, reference=gait(*wave))
+        # A model of the angles alone is given those alone; they come before the rates.
+        return replace(self, reference=gait(*wave)[:, : len(self.Q)])
 
 
 def next_wave(waves: Array, speeds: Array, rng: np.random.Generator) -> Array:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -135,3 +136,13 @@ def test_a_varied_task_passes_settings_on_to_the_fit_and_keeps_its_environment()
     assert task.estimator().limits is None
     assert TASKS["Pendulum-v1"].estimator().limits == "data"
     assert task.wrap == Noise(0.01)
+
+
+@pytest.mark.parametrize("condition", ["noise", "delay", "hidden"])
+def test_the_swimmer_still_looks_for_its_wave(condition: str) -> None:
+    pytest.importorskip("mujoco")
+    task = replace(TASKS["Swimmer-v5"], n_steps=800, first_steps=400)
+    learned = CONDITIONS[condition].learning(task).learn(0)
+    trials = learned.data[-2:]  # of 200 steps each, behind the data of the fit
+    assert [len(trial.actions) for trial in trials] == [200, 200]
+    assert not np.array_equal(trials[0].actions, trials[1].actions)

@@ -93,3 +93,11 @@ def test_without_shared_seeds_or_scores_there_is_no_difference() -> None:
     assert score_difference(cell({0: BEST}), cell({1: BEST})) is None
     unknown = Cell(("Nothing-v0", "s", "nominal"), ({"seed": 0, "returns": [1.0] * 4},), {}, SEEDS)
     assert score_difference(cell({0: BEST}), unknown) is None
+
+
+def test_a_subject_whose_runs_all_failed_is_compared_as_random_actions() -> None:
+    ours, floor = cell({0: BEST, 1: BEST}), BEST - 1000.0
+    failed = Cell((ENV, "t", "nominal"), (), {0: floor, 1: floor}, SEEDS)
+    difference = score_difference(ours, failed)
+    one = score_difference(ours, cell({0: floor, 1: floor}))
+    assert difference is not None and difference == one

@@ -26,7 +26,7 @@ def test_all_random_members_of_a_union_are_drawn_anew() -> None:
 
 def test_a_generator_as_seed_is_left_as_it_was() -> None:
     generator = np.random.RandomState(0)
-    features = SampledFeatures(3, random_state=generator)  # type: ignore[arg-type]
+    features = SampledFeatures(3, random_state=generator)
     assert redrawn(features, 1).get_params() == redrawn(features, 1).get_params()
     assert generator.randint(1000) == np.random.RandomState(0).randint(1000)
 

@@ -157,9 +157,9 @@ def test_cvxpy_is_given_what_is_left_too(linear_model: Make) -> None:
     assert seen(mpc) == ("safe", True)
 
 
-@pytest.mark.parametrize("deadline", [0.0, -1.0, np.nan, "soon"])
+@pytest.mark.parametrize("deadline", [0.0, -1.0, np.nan])
 def test_deadlines_that_are_none_are_refused(linear_model: Make, deadline: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match="deadline"):
+    with pytest.raises(ValueError, match="deadline"):
         KoopmanMPC(linear_model([[1.0]], [[1.0]]), 3, deadline=deadline)
 
 

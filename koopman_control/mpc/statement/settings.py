@@ -149,8 +149,6 @@ def soft_mask(value: Any, size: int) -> Mask:
 
 def polytope_rows(value: Any, sizes: tuple[int, int]) -> tuple[Array, Array, Array]:
     """Check (G_y, G_u, g) with shapes (k, d), (k, m) and (k,); (d, m) are the sizes."""
-    if not isinstance(value, (tuple, list)) or len(value) != 3:
-        raise ValueError("polytope is no triple; expected (G_y, G_u, g) for G_y y + G_u u <= g")
     g = finite_array("polytope's g", value[2], ndim=1)
     G_y = finite_array("polytope's G_y", value[0], shape=(len(g), sizes[0]))
     return G_y, finite_array("polytope's G_u", value[1], shape=(len(g), sizes[1])), g

@@ -66,8 +66,6 @@ def with_terminal_set(
 
 
 def _given(given: Any, d: int, weights: Weights) -> Rows:
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise ValueError('terminal_set is no pair; expected "invariant" or (H, h) for H y_N <= h')
     h = finite_array("terminal_set's h", given[1], ndim=1)
     H = finite_array("terminal_set's H", given[0], shape=(len(h), d))
     return widened(H, weights.Q.shape[1]), np.zeros((len(h), weights.R.shape[1])), h
