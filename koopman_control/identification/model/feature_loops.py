@@ -15,7 +15,7 @@ from numba import njit
 from koopman_control.common.arrays import Array
 from koopman_control.identification.model.covered_features import Features, Point
 
-compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"}, forceinline=True)
 
 
 @compiled
@@ -76,34 +76,40 @@ def somewhere(f: Features) -> Point:
 @compiled
 def evaluate(f: Features, at: Point) -> None:
     """Evaluate features at a point's inputs."""
-    e, n = f.weights.shape
-    neurons = at.values[:n]
-    neurons[:] = f.biases
+    weights, biases, center, scale = f.weights, f.biases, f.center, f.scale
+    inputs, values = at.inputs, at.values
+    e, n = weights.shape
+    neurons = values[:n]
+    for i in range(n):
+        neurons[i] = biases[i]
     for j in range(e):
-        at.values[n + j] = (at.inputs[j] - f.center[j]) / f.scale[j]
+        values[n + j] = (inputs[j] - center[j]) / scale[j]
         for i in range(n):
-            neurons[i] += f.weights[j, i] * at.inputs[j]
-    start = 0
-    for k in range(len(f.codes)):
-        end = f.ends[k]
-        activate(f.codes[k], neurons[start:end], at.slopes[start:end])
+            neurons[i] += weights[j, i] * inputs[j]
+    start, codes, ends, slopes = 0, f.codes, f.ends, at.slopes
+    for k in range(len(codes)):
+        end = ends[k]
+        activate(codes[k], neurons[start:end], slopes[start:end])
         start = end
-    for i in range(len(f.parents)):
-        at.values[n + e + i] = at.values[f.parents[i]] * at.values[f.factors[i]]
+    parents, factors = f.parents, f.factors
+    for i in range(len(parents)):
+        values[n + e + i] = values[parents[i]] * values[factors[i]]
 
 
 @compiled
 def pull_back(f: Features, at: Point) -> None:
     """Turn a point's adjoint into its gradient; what the adjoint held is lost."""
-    (e, n), adjoint = f.weights.shape, at.adjoint
-    for i in range(len(f.parents) - 1, -1, -1):
+    weights, scale, parents, factors = f.weights, f.scale, f.parents, f.factors
+    adjoint, values, slopes, gradient = at.adjoint, at.values, at.slopes, at.gradient
+    e, n = weights.shape
+    for i in range(len(parents) - 1, -1, -1):
         along = adjoint[n + e + i]
-        adjoint[f.parents[i]] += along * at.values[f.factors[i]]
-        adjoint[f.factors[i]] += along * at.values[f.parents[i]]
+        adjoint[parents[i]] += along * values[factors[i]]
+        adjoint[factors[i]] += along * values[parents[i]]
     for i in range(n):
-        adjoint[i] *= at.slopes[i]
+        adjoint[i] *= slopes[i]
     for j in range(e):
-        total = adjoint[n + j] / f.scale[j]
+        total = adjoint[n + j] / scale[j]
         for i in range(n):
-            total += adjoint[i] * f.weights[j, i]
-        at.gradient[j] = total
+            total += adjoint[i] * weights[j, i]
+        gradient[j] = total

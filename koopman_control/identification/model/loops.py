@@ -1,7 +1,8 @@
 """Loops of `compiled`, for numba; importing this needs it.
 
 The mathematics is that of `relift`, step by step. Sums may be reordered so that they use vector
-instructions, so the last bits differ.
+instructions, so the last bits differ. Fields are named once per function: numba counts references
+at every access, which keeps it from using vector instructions in a loop.
 """
 
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
@@ -28,11 +29,12 @@ TURN = 2.0 * np.pi
 @compiled
 def embed(c: Constants, x: Array, e: Array) -> None:
     """Find the feature inputs e of a state x (d,)."""
-    n, k = len(c.plain), len(c.angles)
+    plain, angles = c.plain, c.angles
+    n, k = len(plain), len(angles)
     for j in range(n):
-        e[j] = x[c.plain[j]]
+        e[j] = x[plain[j]]
     for j in range(k):
-        e[n + j], e[n + k + j] = math.cos(x[c.angles[j]]), math.sin(x[c.angles[j]])
+        e[n + j], e[n + k + j] = math.cos(x[angles[j]]), math.sin(x[angles[j]])
 
 
 @compiled
@@ -45,15 +47,18 @@ def free_step(
     entering.inputs[:] = u
     evaluate(c.inputs, entering)
     d, psi, v = len(x), at.values, entering.values
-    for r in range(len(c.constant)):
-        rate = c.constant[r]
-        for i in range(len(psi)):
-            rate += c.coefficients[r, i] * psi[i]
-        if r < d:
-            x_next[r] = x[r] + rate
-        else:
-            gain[r // d - 1, r % d] = rate
-            x_next[r % d] += v[r // d - 1] * rate
+    constant, coefficients = c.constant, c.coefficients
+    for b in range(1 + len(gain)):
+        for j in range(d):
+            r = b * d + j
+            rate = constant[r]
+            for i in range(len(psi)):
+                rate += coefficients[r, i] * psi[i]
+            if b == 0:
+                x_next[j] = x[j] + rate
+            else:
+                gain[b - 1, j] = rate
+                x_next[j] += v[b - 1] * rate
 
 
 @compiled
@@ -71,14 +76,16 @@ def pseudo_inverse(gain: Array, held: Array) -> Array:
 @compiled
 def stop(c: Constants, gain: Array, x_next: Array, excess: Array, correction: Array) -> None:
     """Let an effective input stop states at their limits; find its difference from the input."""
+    hit, low, high, saturating = False, c.low, c.high, c.saturating
     correction[:] = 0.0
-    for i in c.saturating:
-        excess[i] = min(max(x_next[i], c.low[i]), c.high[i]) - x_next[i]
-    if not np.any(excess != 0.0):
+    for i in saturating:
+        excess[i] = min(max(x_next[i], low[i]), high[i]) - x_next[i]
+        hit |= excess[i] != 0.0
+    if not hit:
         return
     inverse = pseudo_inverse(gain, excess != 0.0)
     for b in range(len(gain)):
-        for i in c.saturating:
+        for i in saturating:
             correction[b] += excess[i] * inverse[i, b]
         for i in range(len(x_next)):
             x_next[i] += correction[b] * gain[b, i]
@@ -87,11 +94,12 @@ def stop(c: Constants, gain: Array, x_next: Array, excess: Array, correction: Ar
 @compiled
 def clip(c: Constants, excess: Array, x_next: Array) -> None:
     """Put states at the limits they would exceed."""
+    low, high = c.low, c.high
     for i in range(len(x_next)):
-        if excess[i] > 0.0 or x_next[i] < c.low[i]:
-            x_next[i] = c.low[i]
-        elif excess[i] < 0.0 or x_next[i] > c.high[i]:
-            x_next[i] = c.high[i]
+        if excess[i] > 0.0 or x_next[i] < low[i]:
+            x_next[i] = low[i]
+        elif excess[i] < 0.0 or x_next[i] > high[i]:
+            x_next[i] = high[i]
 
 
 @compiled
@@ -133,16 +141,17 @@ def differentiate(
     c: Constants, at: Point, first: int, stride: int, weights: Array, out: Array
 ) -> None:
     """Differentiate rates first, first + stride, ..., so weighted, to the state; `out` (d,)."""
-    n, k, e, J = len(c.plain), len(c.angles), at.inputs, at.gradient
-    at.adjoint[:] = 0.0
+    plain, angles, coefficients = c.plain, c.angles, c.coefficients
+    n, k, e, J, adjoint = len(plain), len(angles), at.inputs, at.gradient, at.adjoint
+    adjoint[:] = 0.0
     for b in range(len(weights)):
-        for i in range(len(at.adjoint)):
-            at.adjoint[i] += weights[b] * c.coefficients[first + b * stride, i]
+        for i in range(len(adjoint)):
+            adjoint[i] += weights[b] * coefficients[first + b * stride, i]
     pull_back(c.features, at)
     for j in range(n):
-        out[c.plain[j]] = J[j]
+        out[plain[j]] = J[j]
     for j in range(k):
-        out[c.angles[j]] = e[n + j] * J[n + k + j] - e[n + k + j] * J[n + j]
+        out[angles[j]] = e[n + j] * J[n + k + j] - e[n + k + j] * J[n + j]
 
 
 @compiled
