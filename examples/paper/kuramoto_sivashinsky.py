@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
-from examples.paper.common.forecasters import Baseline, Model, fits_of, tuned, windows_of
+from examples.paper.common.forecasters import Baseline, Model, Score, tuned_fits
 from examples.paper.common.local import LocalSampled
 from examples.paper.common.options import OUT, Baselines, BaselineSeeds, FeatureSeeds, Out
 from examples.paper.common.reservoir import ESN
@@ -53,6 +53,7 @@ def main(
         seeds, baseline_seeds, width, wide = min(seeds, 2), 1, min(width, 50), min(wide, 100)
     print(f"versions {versions()}; {seeds} feature seeds, {baseline_seeds} baseline seeds")
     train, test = data(n_train, n_starts)
+    scale = train.std(axis=0)
     ours = LocalSampled(width, GRID[:2] if quick else GRID)
     peers: list[Baseline] = [
         ESN(n, (0.1, 0.5), (0.1, 0.3), RIDGES) for n in ((width, wide) if baselines else ())
@@ -60,8 +61,9 @@ def main(
     rows: list[dict[str, Any]] = []
     shown: dict[str, Array] = {"true": test[0, N_HISTORY:]}
     for subject in [ours, *peers]:
-        fits = tuned_fits(subject, train, seeds if subject is ours else baseline_seeds)
-        rows.append(judged(subject.name, fits, test, train.std(axis=0), shown))
+        how = TUNING_HORIZON, mean_time(scale), seeds if subject is ours else baseline_seeds
+        fits = tuned_fits(subject, train, N_HISTORY, *how, n_windows=10)
+        rows.append(judged(subject.name, fits, test, scale, shown))
     facts = {"seeds": seeds, "baseline_seeds": baseline_seeds, "width": width}
     report(out, "kuramoto_sivashinsky", rows, facts, drawn(shown))
 
@@ -76,17 +78,8 @@ def data(n_train: int, n_starts: int) -> tuple[Array, Array]:
     return train, kuramoto_sivashinsky(starts, LENGTH, DT, N_HISTORY + HORIZON - 1)
 
 
-def tuned_fits(subject: Baseline, train: Array, seeds: int) -> list[tuple[Model, float]]:
-    """Tune on the last fifth, then fit to all of the series."""
-    split, scale = 4 * len(train) // 5, train.std(axis=0)
-    horizon = min(TUNING_HORIZON, (len(train) - split) // 2)
-    validation = windows_of(train[split:], N_HISTORY, horizon, 10)
-
-    def score(forecast: Array, truth: Array) -> float:
-        return float(valid_times(forecast, truth, scale).mean())
-
-    settings = tuned(subject, [(train[:split], validation)], N_HISTORY, score)
-    return fits_of(subject, train, settings, seeds)
+def mean_time(scale: Array) -> Score:
+    return lambda forecast, truth: float(valid_times(forecast, truth, scale).mean())
 
 
 def valid_times(forecast: Array, truth: Array, scale: Array) -> Array:

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
-from examples.paper.common.forecasters import Baseline, Model, fits_of, tuned, windows_of
+from examples.paper.common.forecasters import Baseline, Score, tuned_fits
 from examples.paper.common.lstm import LSTM
 from examples.paper.common.nextgen import NGRC
 from examples.paper.common.options import (
@@ -70,7 +70,8 @@ def main(
         series = train + noise * scale * np.random.default_rng(5).standard_normal(train.shape)
         for subject in [OURS, *(peers(lstm_seconds) if baselines else [])]:
             n_seeds = seeds if subject is OURS else baseline_seeds
-            fits = tuned_fits(subject, series, train, scale, n_seeds)
+            how = TUNING_HORIZON, mean_time(scale), 1 if isinstance(subject, NGRC) else n_seeds
+            fits = tuned_fits(subject, series, N_HISTORY, *how, truth=train)
             rows.append(judged(subject.name, noise, fits, test, scale, times))
     facts = {"seeds": seeds, "baseline_seeds": baseline_seeds, "lstm_seconds": lstm_seconds}
     report(out, "lorenz", rows, facts, drawn(times))
@@ -88,19 +89,8 @@ def peers(lstm_seconds: float) -> list[Baseline]:
     return [ESN(), NGRC(), LSTM(lstm_seconds)]
 
 
-def tuned_fits(
-    baseline: Baseline, series: Array, truth: Array, scale: Array, seeds: int
-) -> list[tuple[Model, float]]:
-    """Tune on the last fifth (judged against exact data), then fit to all of the series."""
-    split = 4 * len(series) // 5
-    horizon = min(TUNING_HORIZON, (len(series) - split) // 2)
-    validation = windows_of(truth[split:], N_HISTORY, horizon, 25)
-
-    def score(forecast: Array, truth: Array) -> float:
-        return float(valid_times(forecast, truth, scale).mean())
-
-    settings = tuned(baseline, [(series[:split], validation)], N_HISTORY, score)
-    return fits_of(baseline, series, settings, 1 if isinstance(baseline, NGRC) else seeds)
+def mean_time(scale: Array) -> Score:
+    return lambda forecast, truth: float(valid_times(forecast, truth, scale).mean())
 
 
 def valid_times(forecast: Array, truth: Array, scale: Array) -> Array:

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
-from examples.paper.common.forecasters import Baseline, Model, fits_of, tuned, windows_of
+from examples.paper.common.forecasters import Baseline, Model, tuned_fits
 from examples.paper.common.lstm import LSTM
 from examples.paper.common.nextgen import NGRC
 from examples.paper.common.options import (
@@ -65,7 +65,8 @@ def main(
     rows, runs = [], {"true": test[0]}
     for subject in [OURS, *(peers(lstm_seconds) if baselines else [])]:
         n_seeds = seeds if subject is OURS else baseline_seeds
-        fits = tuned_fits(subject, train, 1 if isinstance(subject, NGRC) else n_seeds)
+        how = TUNING_HORIZON, closeness, 1 if isinstance(subject, NGRC) else n_seeds
+        fits = tuned_fits(subject, train, N_HISTORY, *how)
         rows.append(judged(subject.name, fits, train, test, runs))
     floor = climate_of(others[:, N_HISTORY:], test[:, N_HISTORY:])
     rows.append({"forecaster": "floor", **floor})
@@ -83,17 +84,8 @@ def peers(lstm_seconds: float) -> list[Baseline]:
     return [ESN(), NGRC(), LSTM(lstm_seconds)]
 
 
-def tuned_fits(subject: Baseline, train: Array, seeds: int) -> list[tuple[Model, float]]:
-    """Tune on the last fifth, then fit to all of the series."""
-    split = 4 * len(train) // 5
-    horizon = min(TUNING_HORIZON, (len(train) - split) // 2)
-    validation = windows_of(train[split:], N_HISTORY, horizon, 25)
-
-    def score(forecast: Array, truth: Array) -> float:
-        return -float(np.mean(np.log10(1e-15 + np.abs(forecast - truth))))
-
-    settings = tuned(subject, [(train[:split], validation)], N_HISTORY, score)
-    return fits_of(subject, train, settings, seeds)
+def closeness(forecast: Array, truth: Array) -> float:
+    return -float(np.mean(np.log10(1e-15 + np.abs(forecast - truth))))
 
 
 def valid_times(forecast: Array, truth: Array, train: Array) -> Array:

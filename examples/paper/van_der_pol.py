@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
-from examples.paper.common.forecasters import Baseline, Settings, fits_of, tuned, windows_of
+from examples.paper.common.forecasters import Baseline, Settings, tuned_fits
 from examples.paper.common.lstm import LSTM
 from examples.paper.common.options import (
     OUT,
@@ -77,14 +77,12 @@ def main(
 
 def judged(subject: Baseline, train: Array, test: Array, seeds: int) -> dict[str, Any]:
     """Tune on the last fifth, fit to all of the run, and measure."""
-    split, scale = 4 * len(train) // 5, train.std(axis=0)
+    scale = train.std(axis=0)
 
     def score(forecast: Array, truth: Array) -> float:
         return -mean_squared_error(forecast, truth, scale)
 
-    validation = windows_of(train[split:], N_HISTORY, TUNING_HORIZON, 20)
-    settings = tuned(subject, [(train[:split], validation)], N_HISTORY, score)
-    fits = fits_of(subject, train, settings, seeds)
+    fits = tuned_fits(subject, train, N_HISTORY, TUNING_HORIZON, score, seeds, n_windows=20)
     history, truth = test[:, :N_HISTORY], test[:, N_HISTORY:]
     squares = [((model.forecast(history, HORIZON) - truth) / scale) ** 2 for model, _ in fits]
     means = [float(square.mean()) for square in squares]

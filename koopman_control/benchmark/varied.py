@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from functools import cache
 from typing import Any
 
 from koopman_control.identification import EDMDc
 from koopman_control.tasks import Task
-from koopman_control.tasks.swimmer import SwimmingTask
 from koopman_control.trajectories.environments import Environment
 
 
@@ -39,16 +39,22 @@ class VariedTask(Task):
         return self.estimator_class(**(super().estimator(seed).get_params(deep=False) | self.fit))
 
 
-@dataclass(frozen=True)
-class VariedSwimmingTask(VariedTask, SwimmingTask):
-    """The same for the task that also learns a wave."""
-
-
 def varied(task: Task, **changes: Any) -> VariedTask:
     """Return the task with some settings changed, `wrap` and `fit` among them if need be."""
     settings = {f.name: getattr(task, f.name) for f in fields(task)}
-    kind = VariedSwimmingTask if isinstance(task, SwimmingTask) else VariedTask
-    return kind(**(settings | changes))
+    kind: Any = type(task)
+    new: VariedTask = _varied_kind(kind)(**(settings | changes))
+    return new
+
+
+@cache
+def _varied_kind(kind: Any) -> Any:
+    """Return the class of varied tasks that learn as those of class `kind` do."""
+    if issubclass(kind, VariedTask):
+        return kind
+    if kind is Task:
+        return VariedTask
+    return make_dataclass(f"Varied{kind.__name__}", (), bases=(VariedTask, kind), frozen=True)
 
 
 def with_arguments(task: Task, **arguments: Any) -> Task:

@@ -137,19 +137,18 @@ class Compiled(ABC):
         through_cvxpy = not self._stated.stated.is_qp()
         return None if self.solver == "cvxpy" or through_cvxpy else self.solver
 
-    def _begin(self) -> None:
-        """Begin an episode; before the first one after compiling, rehearse."""
-        new = "_planning" not in vars(self)
+    def reset(self) -> None:
+        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
+        if "_planning" not in vars(self):
+            self._rehearse()
         self._loop.restart()
         self._sight.restart()
         self._planning.reset()
         self._planning.rehearse()
         self.last = None
-        if new:
-            self._rehearse()
 
     def _rehearse(self) -> None:
-        """Warm up all that a step runs through, but for functions of the user."""
+        """Compile, and warm up all that a step runs through, but for functions of the user."""
         if not isinstance(self._planning, QuadraticPlanning) or self.rollout != "linear":
             return
         asked = self._situated
@@ -157,12 +156,7 @@ class Compiled(ABC):
         self._situated = Situating(*targets, self.parameters)
         rehearse(self.act, np.zeros(self.model.coordinates.n_observations))
         self._situated = asked
-        self.reset()
 
     @abstractmethod
     def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
         """Return the action for an observation."""
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Begin an episode."""

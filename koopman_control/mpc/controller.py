@@ -205,10 +205,6 @@ class KoopmanMPC(Stated):
         self._assemble()
         self.reset()
 
-    def reset(self) -> None:
-        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
-        self._begin()
-
     def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
         """Return the action for an observation.
 

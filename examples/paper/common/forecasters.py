@@ -83,6 +83,29 @@ def trials(
     return tried
 
 
+def tuned_fits(
+    baseline: Baseline,
+    series: Array,
+    n_history: int,
+    horizon: int,
+    score: Score,
+    seeds: int,
+    *,
+    truth: Array | None = None,
+    n_windows: int = 25,
+) -> list[tuple[Model, float]]:
+    """Tune on windows of the last fifth of rows (T, p), then fit to all of them, as `fits_of`.
+
+    The last fifth is judged against `truth`, the rows without noise, where it is given.
+    """
+    split = 4 * len(series) // 5
+    horizon = min(horizon, (len(series) - split) // 2)
+    exact = series if truth is None else truth
+    validation = windows_of(exact[split:], n_history, horizon, n_windows)
+    settings = tuned(baseline, [(series[:split], validation)], n_history, score)
+    return fits_of(baseline, series, settings, seeds)
+
+
 def fits_of(
     baseline: Baseline, series: Array, settings: Settings, seeds: int
 ) -> list[tuple[Model, float]]:
