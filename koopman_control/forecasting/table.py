@@ -149,6 +149,8 @@ def _date_column(frame: Any, date: str | None) -> str:
 def _dates(column: Any, name: str) -> Dates:
     """Read dates in ISO 8601 (or as German weather stations write them); they must not go back."""
     pandas = optional_package("pandas", "forecast")
+    if pandas.api.types.is_numeric_dtype(column):
+        column = column.astype(str)  # 20200131 is a date, too
     parsed = pandas.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
     if parsed.isna().any():
         german = pandas.to_datetime(column, format=GERMAN, errors="coerce", utc=True)
