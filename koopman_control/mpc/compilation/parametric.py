@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array
-from koopman_control.common.border import checked
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.compilation.maps import AffineMap, Index, QuadraticMap, Recovery
 from koopman_control.mpc.solvers import Residuals, make_solver, residuals
@@ -86,7 +85,6 @@ class ParametricQP:
     recovery: Recovery
     stated: Stated
 
-    @checked
     def theta(self, values: Values) -> Array:
         """Stack parameters given by name, or check those stacked already, shape (t,).
 
@@ -117,7 +115,6 @@ class ParametricQP:
             quadratic_weight=self.quadratic_weight,
         )
 
-    @checked
     def solve(self, values: Values = (), solver: str = "auto") -> QPSolution:
         """Solve at given parameters.
 
