@@ -1,6 +1,9 @@
 """Forecasting: see `allowed`."""
 
 LINES = """
+TimeTable names: texts
+TimeTable dt: fraction
+TimeTable repairs: texts empty
 SampledRNN features: none
 SampledRNN memory: zero
 SampledRNN n_recurrent: zero
@@ -29,6 +32,7 @@ TimeTable.calendar n_more: zero
 TimeTable.dates_after n_steps: zero
 """
 OTHER_NAMES = """
+TimeTable names: rows
 time_table columns: column
 SampledRNN.fit series: inputs
 """

@@ -80,6 +80,17 @@ ROWS = [
             fill=None,
         ),
     ),
+    Row(
+        "TimeTable",
+        forecasting.TimeTable,
+        lambda: dict(
+            dates=parts.table().dates,
+            rows=parts.table().rows,
+            names=("a", "b"),
+            dt=3600.0,
+            repairs=(),
+        ),
+    ),
     Row("TimeTable.calendar", parts.table().calendar, lambda: dict(n_more=1)),
     Row("TimeTable.dates_after", parts.table().dates_after, lambda: dict(n_steps=1)),
 ]
