@@ -58,3 +58,14 @@ def test_auto_leaves_large_programs_to_an_interior_point_method(
     found = solver.solve(qp, matrices_changed=False).v
     assert found is not None
     np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_piqp_prints_nothing_of_sides_that_are_as_good_as_infinite(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    qp = large(20)
+    upper = qp.upper.copy()
+    upper[-1], lower = 1e40, np.append(qp.lower[:-1], -1e40)
+    found = make_solver("piqp").solve(qp._replace(lower=lower, upper=upper), False)
+    assert found.status == "optimal"
+    assert capfd.readouterr() == ("", "")

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from koopman_control.common import optional_package
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import TIME_LIMIT, ColdSolver, Solution
+from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, ColdSolver, Solution
 from koopman_control.mpc.solvers.slacks import WithSlacks
 
 
@@ -102,7 +102,7 @@ class PiqpSolver(ColdSolver):
         P, rows = (M.toarray() for M in program.matrices())
         q, lower, upper = program.vectors()
         equal = lower == upper
-        bounded = (np.isfinite(lower) | np.isfinite(upper)) & ~equal
+        bounded = ((lower > -UNBOUNDED) | (upper < UNBOUNDED)) & ~equal  # PIQP prints of others
         solver = piqp.DenseSolver()
         for tolerance in self.TOLERANCES:
             setattr(solver.settings, tolerance, 1e-13)
