@@ -35,18 +35,6 @@ def make_solver(name: str) -> Solver:
     return SOLVERS[name]()
 
 
-def checked_solver(name: str) -> str:
-    """Return the name of a solver, or "cvxpy".
-
-    Raises:
-        ValueError: If there is no such solver.
-    """
-    expected = (*SOLVERS, "cvxpy")
-    if name not in expected:
-        raise ValueError(f"solver is {name!r}; expected one of {', '.join(expected)}")
-    return name
-
-
 __all__ = [
     "SOLVERS",
     "TIME_LIMIT",
@@ -59,7 +47,6 @@ __all__ = [
     "Solution",
     "Solver",
     "SolverName",
-    "checked_solver",
     "make_solver",
     "residuals",
 ]
