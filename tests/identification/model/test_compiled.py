@@ -222,6 +222,14 @@ def test_a_copy_predicts_the_same() -> None:
     np.testing.assert_array_equal(deepcopy(fast).predicted(x0, U), fast.predicted(x0, U))
 
 
+def test_without_the_compiler_everything_is_left_to_the_arrays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step_map = model().one_step
+    monkeypatch.setattr("koopman_control.identification.model.compiled.find_spec", lambda _: None)
+    assert compiled_roll_out(step_map) is None
+
+
 def test_maps_that_the_loops_do_not_cover_are_left_to_the_arrays() -> None:
     deep = SampledFeatures(5, n_layers=2, random_state=0)
     two_polynomials = FeatureUnion([PolynomialFeatures(2), PolynomialFeatures(2)])
