@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,7 +186,3 @@ def _table(result: Run) -> Table:
         text = ", ".join(f"{errors[k - 1]:.2g} (k={k})" for k in ahead)
         table.add_row(f"left-out error in σ, {rollout}", text)
     return table
-
-
-if __name__ == "__main__":
-    sys.exit(app())
