@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,20 @@ def test_a_header_cut_off_is_written_anew(tmp_path: Path) -> None:
     path.write_text('{"format"')
     assert RunFile(path, SETTINGS).records() == {}
     assert json.loads(path.read_text())["settings"] == SETTINGS
+
+
+def test_a_processor_that_the_system_does_not_describe_is_what_python_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = tmp_path / "cpuinfo"
+    monkeypatch.setattr("koopman_control.benchmark.store.Path", lambda _: absent)
+    for text in (None, "processor : 0\n"):
+        if text:
+            absent.write_text(text)
+        path = tmp_path / f"runs-{text is None}.jsonl"
+        RunFile(path, SETTINGS)
+        machine = json.loads(path.read_text())["machine"]
+        assert machine["processor"] == platform.processor()
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:

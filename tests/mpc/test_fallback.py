@@ -1,7 +1,5 @@
 """Whatever goes wrong in the loop, an action within the bounds comes back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,7 +10,6 @@ from koopman_control.common import Controller
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.estimation import Estimate
 from koopman_control.mpc.solvers import DaqpSolver, Solution
 
 Make = Callable[..., LiftedModel]
@@ -162,33 +159,6 @@ def test_nan_in_the_first_step_applies_the_safe_input(mpc: KoopmanMPC) -> None:
     assert last(mpc) == ("safe", True)
 
 
-class Blind:
-    """An estimator of one's own that knows nothing at first, and later breaks."""
-
-    def attached(self, model: LiftedModel, rollout: str) -> Blind:
-        return self
-
-    def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
-        if y[0] > 5.0:
-            raise RuntimeError("the estimator broke")
-        return Estimate(y) if y[0] > 0.0 else None
-
-
-def test_an_estimator_that_breaks_is_survived(linear_model: Make) -> None:
-    model = linear_model(np.eye(2), [[0.0], [1.0]], action_bounds=[[-1.0], [1.0]])
-    mpc = KoopmanMPC(model, 5, estimator=Blind(), safe_input=0.25)
-    np.testing.assert_array_equal(mpc.act([0.0, 0.0]), [0.25])
-    with pytest.raises(ValueError, match="observation does not tell the state"):
-        mpc.reference_solution([0.0, 0.0], np.zeros((5, 1)))
-    rungs = []
-    for y in (1.0, 9.0, 1.0):
-        mpc.act([y, 0.0])
-        assert mpc.last is not None
-        rungs.append((mpc.last.rung, mpc.last.status))
-    assert rungs[0] == rungs[2] == ("solved", "optimal")
-    assert rungs[1] == ("shifted", "RuntimeError: the estimator broke")
-
-
 def test_a_reference_function_that_fails_is_survived(linear_model: Make) -> None:
     def reference(y: Array) -> list[float]:
         return [1.0, 0.0] if y[0] < 5.0 else [1.0, 2.0, 3.0]
@@ -206,6 +176,14 @@ def test_the_safe_input_is_clipped_to_the_bounds(linear_model: Make) -> None:
     model = linear_model(np.eye(2), np.eye(2), action_bounds=[[-1.0, 0.5], [1.0, 2.0]])
     mpc = KoopmanMPC(model, 5, safe_input=[7.0, 0.0])
     np.testing.assert_array_equal(mpc.act([np.nan, 0.0]), [1.0, 0.5])
+
+
+def test_a_roll_out_that_leaves_all_numbers_is_survived(linear_model: Make) -> None:
+    model = linear_model(1e40 * np.eye(2), np.eye(2), action_bounds=[[-1.0] * 2, [1.0] * 2])
+    mpc = KoopmanMPC(model, 10, rollout="relifted", safe_input=[0.2, 0.0])
+    np.testing.assert_array_equal(mpc.act([0.1, 0.2]), [0.2, 0.0])
+    assert mpc.last is not None
+    assert (mpc.last.rung, mpc.last.status) == ("safe", "prediction or plan not finite")
 
 
 def test_a_model_that_explodes_is_survived(linear_model: Make) -> None:
