@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from koopman_control.common.border import require
 from koopman_control.mpc.solvers.auto import AutoSolver
 from koopman_control.mpc.solvers.base import TIME_LIMIT, Solution, Solver
 from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
@@ -27,11 +28,10 @@ def make_solver(name: str) -> Solver:
             gives up), "daqp", "osqp", "piqp" or "clarabel".
 
     Raises:
-        ValueError: If there is no such solver.
+        TypeError | ValueError: If there is no such solver.
         ImportError: If its package is not installed.
     """
-    if name not in SOLVERS:
-        raise ValueError(f"solver is {name!r}; expected one of {', '.join(SOLVERS)}")
+    require("solver", name, SolverName)
     return SOLVERS[name]()
 
 
