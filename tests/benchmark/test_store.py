@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from koopman_control.benchmark import Key, RunFile
+from koopman_control.benchmark.store import machine
 from koopman_control.common.files import FileFormatError
 
 SETTINGS = {"episodes": 3}
@@ -55,15 +56,13 @@ def test_a_header_cut_off_is_written_anew(tmp_path: Path) -> None:
 def test_a_processor_that_the_system_does_not_describe_is_what_python_calls_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = tmp_path / "cpuinfo"
-    monkeypatch.setattr("koopman_control.benchmark.store.Path", lambda _: absent)
-    for text in (None, "processor : 0\n"):
-        if text:
-            absent.write_text(text)
-        path = tmp_path / f"runs-{text is None}.jsonl"
-        RunFile(path, SETTINGS)
-        machine = json.loads(path.read_text())["machine"]
-        assert machine["processor"] == platform.processor()
+    told = tmp_path / "cpuinfo"
+    monkeypatch.setattr("koopman_control.benchmark.store.Path", lambda _: told)
+    assert machine()["processor"] == platform.processor()
+    told.write_text("processor : 0\n")
+    assert machine()["processor"] == platform.processor()
+    told.write_text("processor : 0\nmodel name : Some CPU\n")
+    assert machine()["processor"] == "Some CPU"
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
