@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,7 +188,3 @@ def _table(result: Run) -> Table:
         text = ", ".join(f"{errors[k - 1]:.2g} (k={k})" for k in ahead)
         table.add_row(f"left-out error in σ, {rollout}", text)
     return table
-
-
-if __name__ == "__main__":
-    sys.exit(app())

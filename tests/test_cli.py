@@ -94,8 +94,9 @@ def test_without_json_a_table_is_printed(tmp_path: Path) -> None:
 
 def test_other_learning_seeds_and_evaluation_seeds_can_be_chosen(tmp_path: Path) -> None:
     arguments = ["--episodes", "2", "--seed", "7", "--learning-seed", "3", "--workers", "1"]
-    result = call("run", ENV, *arguments, "--json", "--output", tmp_path)
-    metrics = json.loads(result.stdout)
+    result = call("run", ENV, *arguments, "--output", tmp_path)
+    assert "score" not in result.stdout  # no reference is stored for these seeds
+    metrics = json.loads((only_folder(tmp_path) / "metrics.json").read_text("utf-8"))
     assert metrics["seeds"] == [7, 8]
     assert metrics["settings"]["learning_seed"] == 3
     assert ENV not in metrics["references"]
@@ -115,6 +116,7 @@ def test_tasks_are_listed_one_a_line() -> None:
         ("CartPole-v1", "discrete actions are not supported"),
         ("Hopper-v5", "there is no ready task for Hopper-v5"),
         ("nowhere/Nothing-v0", "Gymnasium cannot make"),
+        ("my environment", "Gymnasium cannot make 'my environment': Malformed environment ID"),
     ],
 )
 def test_an_environment_that_will_not_do_gets_one_sentence(
@@ -205,8 +207,11 @@ def test_a_full_disk_after_learning_says_what_is_saved(
     assert "--resume" in told
 
 
-def test_ctrl_c_saves_what_was_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = collect(ENV, n_steps=30)
+@pytest.mark.parametrize("n_steps", [30, 0])
+def test_ctrl_c_saves_what_was_collected(
+    n_steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = collect(ENV, n_steps=n_steps) if n_steps else []
 
     def interrupted(*_: Any, **__: Any) -> None:
         raise CollectionInterrupted(data)
@@ -215,5 +220,7 @@ def test_ctrl_c_saves_what_was_collected(tmp_path: Path, monkeypatch: pytest.Mon
     result = call("run", ENV, "--output", tmp_path)
     assert result.exit_code == 130
     path = only_folder(tmp_path) / "trajectories.npz"
-    assert str(path) in result.stderr.replace("\n", "")
-    assert sum(len(t) for t in load_trajectories(path)) == 30
+    assert (str(path) in result.stderr.replace("\n", "")) == bool(n_steps)
+    assert path.exists() == bool(n_steps)
+    if n_steps:
+        assert sum(len(t) for t in load_trajectories(path)) == n_steps

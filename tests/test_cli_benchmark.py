@@ -44,6 +44,20 @@ def test_ctrl_c_leaves_the_results_so_far_and_says_how_to_go_on(
     assert (tmp_path / "control.html").exists()
 
 
+def test_what_has_no_meaning_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    pair = ("MountainCarContinuous-v0", "--subjects", "zero", "--conditions", "hidden")
+    result = call("benchmark", *pair, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "MountainCarContinuous-v0 under hidden is left out: " in result.stderr
+
+
+def test_a_run_that_fails_is_named_with_its_reason(tmp_path: Path) -> None:
+    too_many = ("InvertedPendulum-v5", "--subjects", "reference", "--episodes", "5000")
+    result = call("benchmark", *too_many, "--jobs", "1", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "learning seed 0: failed: no reference is stored for all of the seeds" in result.stderr
+
+
 def test_other_evaluation_episodes_need_another_folder(tmp_path: Path) -> None:
     common = ("benchmark", "InvertedPendulum-v5", "--subjects", "zero", "--out", tmp_path)
     assert call(*common, "--episodes", "1").exit_code == 0

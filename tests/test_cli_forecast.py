@@ -132,6 +132,43 @@ def test_gaps_are_filled_where_that_is_asked_for(how: str, tmp_path: Path) -> No
     assert json.loads(result.stdout)["repairs"] == repairs
 
 
+def test_without_json_errors_and_coverage_are_told_in_words(tmp_path: Path) -> None:
+    data = write(tmp_path / "weather.csv", *broken("repeated"))
+    quick = ("--target", "T", "--horizon", 12, "--memory", 3, "--draws", 1, "--fill", "linear")
+    result = call(data, *quick, "--output", tmp_path / "runs")
+    assert result.exit_code == 0, result.output
+    assert "Note: dropped row 51 for repeating a date." in result.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    scores = json.loads((folder / "scores.json").read_text("utf-8"))
+    model, simple = scores["mse_model"][0], scores["mse_persistence"][0]
+    told = " ".join(result.stdout.split())
+    assert f"on {scores['n_windows']} held-out windows: model {model:.4g}, " in told
+    assert f"persistence {simple:.4g}" in told
+    assert f"{100 * scores['coverage'][0]:.1f} % within the 90 % interval" in told
+    assert f"Forecasts, scores and figure: {folder}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (["2024-03-01,1.0", "2024-03-02,warm"], "column 'T' holds 'warm', no number, in row 1"),
+        (["2024-03-01,1.0"], "the table has 1 rows; expected at least 2"),
+        (
+            [*(f"2024-03-{day},{day}.0" for day in range(10, 30)), "2034-03-29,1.0"],
+            "column 'date' leaves 3651 rows out between 21; expected at most 10 times",
+        ),
+    ],
+)
+def test_a_table_that_no_filling_mends_is_one_sentence(
+    rows: list[str], says: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "weather.csv"
+    data.write_text("\n".join(["date,T", *rows]), "utf-8")
+    result = call(data, "--target", "T", "--horizon", 1, "--fill", "linear", "--output", tmp_path)
+    assert result.exit_code == 1
+    assert says in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

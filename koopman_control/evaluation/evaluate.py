@@ -70,11 +70,6 @@ def evaluate(
     chosen = tuple(seed_number("seeds", seed) for seed in seeds)
     if not chosen:
         raise ValueError("seeds is empty; give one reset seed per episode, e.g. range(1000, 1100)")
-    if not isinstance(controller, Controller):
-        raise TypeError(
-            f"controller is a {type(controller).__name__}; expected an object with the methods "
-            "reset() and act(observation)"
-        )
     workers = min(positive_int("workers", workers), len(chosen))
     if workers > 1 and isinstance(env, VectorEnv):
         raise ValueError(f"workers is {workers}; a vector environment runs in one process")

@@ -68,9 +68,6 @@ class Composition(FeatureMap):
     def _fit(self, X: Array, y: Array | None) -> None:
         if not isinstance(self.maps, (list, tuple)) or not self.maps:
             raise TypeError(f"maps is {self.maps!r}; expected a list of at least one feature map")
-        for item in self.maps:
-            if not isinstance(item, FeatureMap):
-                raise TypeError(f"maps holds {item!r}; expected feature maps: SampledFeatures(100)")
         self.maps_ = []
         coordinates = getattr(self, "_coordinates", None)
         for item in self.maps:

@@ -12,7 +12,6 @@ from koopman_control.features.base import FeatureMap
 from koopman_control.features.scaling import spread
 
 Differences = Literal["central", "complex"]
-DIFFERENCES = ("central", "complex")
 
 CENTRAL_STEP = float(np.finfo(np.float64).eps) ** (1 / 3)  # balances truncation and rounding
 COMPLEX_STEP = 1e-100  # nothing is subtracted, so it may be as small as one likes
@@ -64,14 +63,6 @@ class FunctionFeatures(FeatureMap):
         return len(self.center_)
 
     def _fit(self, X: Array, y: Array | None) -> None:
-        if not callable(self.function):
-            raise TypeError(f"function is {self.function!r}; expected a function of (T, e) arrays")
-        if self.derivative is not None and not callable(self.derivative):
-            raise TypeError(f"derivative is {self.derivative!r}; expected a function, or None")
-        if self.differences not in DIFFERENCES:
-            raise ValueError(
-                f"differences is {self.differences!r}; expected one of {', '.join(DIFFERENCES)}"
-            )
         H = finite_array("what function returned", self.function(X), shape=(len(X), None))
         self.center_, self.scale_ = H.mean(axis=0), spread(H)
         self.steps_ = CENTRAL_STEP * spread(X)

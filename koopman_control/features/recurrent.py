@@ -21,7 +21,6 @@ from koopman_control.features.coordinates import Coordinates
 from koopman_control.features.scaling import spread
 
 Recurrence = Literal["cyclic", "sparse"]
-RECURRENCES = ("cyclic", "sparse")
 
 LINKS = 5  # neurons that each neuron hears, where recurrence is sparse
 
@@ -113,10 +112,6 @@ class RecurrentFeatures(FeatureMap):
             raise ValueError(
                 f"spectral_radius is {self.spectral_radius}; expected a number below 1, for the "
                 "network to forget its start"
-            )
-        if self.recurrence not in RECURRENCES:
-            raise ValueError(
-                f"recurrence is {self.recurrence!r}; expected one of {', '.join(RECURRENCES)}"
             )
 
     def values(self, X: Array) -> Array:

@@ -145,8 +145,6 @@ def _checked_policy(policy: object, noise: object) -> Signal | Controller:
             f'policy is {policy!r}; expected "random", a signal such as HeldUniform(), or a '
             "controller with act and reset"
         )
-    if noise is not None and not isinstance(noise, Signal):
-        raise TypeError(f"noise is {noise!r}; expected a signal such as OrnsteinUhlenbeck()")
     if noise is not None and isinstance(policy, Signal):
         raise ValueError("noise is for controllers; a signal alone is excitation enough: drop one")
     return policy

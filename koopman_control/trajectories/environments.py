@@ -36,8 +36,6 @@ def open_environment(
     """
     if isinstance(env, gym.Env):
         return env
-    if not isinstance(env, str):
-        raise TypeError(f"env is a {type(env).__name__}; expected a gymnasium.Env or the id of one")
     try:
         return gym.make(env, disable_env_checker=True, **arguments)
     except gym.error.UnregisteredEnv as error:

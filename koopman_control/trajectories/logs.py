@@ -185,8 +185,6 @@ def _column(name: str, value: Any, size: int) -> int:
 
 
 def _names(argument: str, names: Sequence[Column]) -> list[Column]:
-    if isinstance(names, str | int):
-        raise TypeError(f"{argument} is {names!r}; expected a list of columns: [{names!r}]")
     if not len(names):
         raise ValueError(f"{argument} is empty; expected at least one column")
     return list(names)

@@ -124,8 +124,6 @@ class Trajectory:
         names: Iterable[str] | None = getattr(self, field)
         if names is None:
             return
-        if isinstance(names, str):
-            raise TypeError(f"{field} is the text {names!r}; expected one name per column")
         names = tuple(str(name) for name in names)
         if len(names) != size or len(set(names)) != size:
             raise ValueError(f"{field} is {names}; expected {size} different names")

@@ -107,6 +107,18 @@ def test_a_changed_plant_moves_differently_under_the_same_actions() -> None:
     assert np.abs(plain.observations[-1] - other.observations[-1]).max() > 1e-3
 
 
+def test_a_plant_of_which_no_parameter_is_known_cannot_be_changed() -> None:
+    with pytest.raises(NoMeaning, match="none of its parameters is known"):
+        CONDITIONS["changed"].judging(replace(tiny_task(), env_id="Other-v0"))
+
+
+def test_noise_needs_to_know_which_environment_it_is_put_around() -> None:
+    plain = gym.make("Pendulum-v1").unwrapped
+    plain.spec = None
+    with pytest.raises(ValueError, match="environment with a spec"):
+        Noise(0.01)(plain)
+
+
 def test_budgets_scale_all_steps_and_nothing_else() -> None:
     task = CONDITIONS["half"].learning(TASKS["Pendulum-v1"])
     assert (task.n_steps, task.first_steps) == (300, 200)

@@ -8,10 +8,14 @@ import pytest
 
 from koopman_control.benchmark import CONDITIONS, SUBJECTS, open_runs, write_results
 from koopman_control.benchmark.cells import Cell, cells_of
+from koopman_control.benchmark.figures import learning_curves, paired_differences
 from koopman_control.benchmark.page import curves, verdict, write_page
 from koopman_control.benchmark.plan import Key
+from koopman_control.benchmark.statistics import Estimate
 from koopman_control.benchmark.summary import markdown, summarised
 from koopman_control.benchmark.tables import tables
+from koopman_control.evaluation import PairedDifference
+from koopman_control.evaluation.plots import style
 from koopman_control.tasks import reference_returns
 from tests.benchmark.tiny import tiny_plan
 
@@ -125,6 +129,57 @@ def test_an_empty_file_of_runs_gives_an_empty_table_and_no_page(tmp_path: Path) 
     table = write_results(tmp_path, plan, open_runs(tmp_path, plan))
     assert len(table.splitlines()) == 2
     assert not (tmp_path / "control.html").exists()
+
+
+def test_a_task_without_a_reference_has_returns_and_no_score(
+    cells: dict[tuple[str, str, str], Cell],
+) -> None:
+    unknown = {
+        ("Other-v0", subject, "nominal"): Cell(
+            ("Other-v0", subject, "nominal"),
+            ({"seed": 0, "returns": [1.0, 2.0, 3.0, 4.0], "data_steps": 9},),
+            {},
+            SEEDS,
+        )
+        for subject in ("koopman", "lqr")
+    }
+    found = summarised(cells | unknown)
+    other = next(cell for cell in found["cells"] if cell["task"] == "Other-v0")
+    assert other["mean"]["value"] == 2.5
+    assert other["score"] is None
+    assert set(found["differences"]["nominal"]["lqr"]) == set(ENVS)
+    scores, *_ = tables(cells | unknown)
+    assert set(scores.rows["Other"]) == {"–"}
+    assert "–" not in scores.rows["Pendulum"]
+
+
+def test_with_nothing_but_references_the_page_says_that_we_have_no_score_yet(
+    cells: dict[tuple[str, str, str], Cell], tmp_path: Path
+) -> None:
+    stored = {name: cell for name, cell in cells.items() if name[1] == "reference"}
+    facts = {"settings": {"episodes": 4, "first_seed": 1000}, "machine": {}, "versions": {}}
+    write_page(tmp_path, stored, tiny_plan(), facts)
+    assert "no score yet" in (tmp_path / "control.html").read_text("utf-8")
+    assert list(tmp_path.glob("*.png")) == []
+
+
+def test_a_baseline_that_is_better_shows_in_vermillion_and_in_the_title() -> None:
+    behind = PairedDifference(mean=-0.2, low=-0.3, high=-0.1, wins=0.0)
+    ahead = PairedDifference(mean=0.2, low=0.1, high=0.3, wins=1.0)
+    figure = paired_differences({"lqr": {"Pendulum-v1": ahead, "Duffing": behind}})
+    drawn = {line.get_color() for line in figure.axes[0].lines}
+    assert {style.BLUE, style.VERMILLION} <= drawn
+    title = " ".join(text.get_text() for text in figure.texts)
+    assert "higher than a baseline's in 1 of 2 comparisons and lower in 1" in title
+
+
+def test_learning_curves_of_baselines_alone_claim_nothing_of_ours() -> None:
+    curve = [(300, Estimate(0.5, 0.4, 0.6)), (600, Estimate(0.9, 0.8, 1.0))]
+    title = " ".join(
+        text.get_text() for text in learning_curves({"Pendulum-v1": {"sac": curve}}).texts
+    )
+    assert "Score against environment steps" in title
+    assert "Our" not in title
 
 
 def test_summaries_name_all_subjects_and_conditions() -> None:

@@ -6,12 +6,13 @@ from math import inf
 import numpy as np
 import pytest
 
-from koopman_control.benchmark import SUBJECTS, own_data
+from koopman_control.benchmark import SUBJECTS, own_data, pykoop_features
 from koopman_control.benchmark.linear import linear
 from koopman_control.benchmark.plain_columns import in_plain_columns
 from koopman_control.benchmark.subjects import Subject, koopman, no_action
 from koopman_control.evaluation import evaluate
 from koopman_control.tasks import TASKS
+from koopman_control.trajectories import Trajectory
 from tests.benchmark.tiny import tiny_task
 
 
@@ -53,7 +54,6 @@ def test_the_linear_baseline_of_a_linear_task_is_the_task_itself() -> None:
 
 
 def test_pykoop_models_predict_what_pykoop_predicts() -> None:
-    pykoop_features = pytest.importorskip("koopman_control.benchmark.pykoop_features")
     pytest.importorskip("pykoop")
     task = in_plain_columns(tiny_task(), 3)
     data = own_data.own_learning(tiny_task(), 0).data
@@ -73,6 +73,30 @@ def test_pykoop_models_predict_what_pykoop_predicts() -> None:
     )
     ours = model.predict(states[1][0], U, rollout="linear")
     np.testing.assert_allclose(ours, theirs[1:, :2] * scale + center, atol=1e-8)
+
+
+def test_pykoop_features_learn_from_the_data_of_the_task() -> None:
+    pytest.importorskip("pykoop")
+    trained = pykoop_features.pykoop_features(tiny_task(), 0)
+    data = own_data.own_learning(tiny_task(), 0).data
+    assert trained.data_steps == 240
+    trained.controller.reset()
+    bounds = np.asarray(data[0].action_bounds)
+    action = trained.controller.act(data[0].observations[0])
+    assert np.all(bounds[0] <= action) and np.all(action <= bounds[1])
+
+
+def test_a_single_run_is_fitted_by_pykoop_without_a_choice() -> None:
+    pytest.importorskip("pykoop")
+    rng = np.random.default_rng(0)
+    U, x = rng.uniform(-1.0, 1.0, (150, 1)), [np.zeros(2)]
+    for u in U:
+        x.append(np.array([0.9 * x[-1][0] + 0.1 * x[-1][1], 0.8 * x[-1][1] + 0.5 * u[0]]))
+    task = in_plain_columns(tiny_task(), 3)
+    run = Trajectory(np.column_stack([x, np.zeros(151)]), U)
+    model = pykoop_features.fitted(task, [run], 0)
+    ahead = model.predict(x[100], U[100:105], rollout="linear")
+    np.testing.assert_allclose(ahead, x[101:106], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["sac", "tqc"])

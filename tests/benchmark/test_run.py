@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from koopman_control.benchmark import (
+    CONDITIONS,
     SUBJECTS,
     Key,
     Plan,
@@ -21,7 +23,9 @@ from koopman_control.benchmark import (
     run_benchmark,
     write_results,
 )
-from koopman_control.tasks import reference_returns
+from koopman_control.benchmark.subjects import no_action
+from koopman_control.benchmark.trained import Trained
+from koopman_control.tasks import Task, reference_returns
 from tests.benchmark.tiny import ENV, tiny_plan, tiny_task
 
 
@@ -145,3 +149,47 @@ def test_a_task_that_cannot_be_made_is_left_out_with_the_reason() -> None:
     plan = tiny_plan(tasks={"absent_package:Nothing-v0": absent, ENV: tiny_task()})
     assert "absent_package" in plan.left_out[("absent_package:Nothing-v0",)]
     assert {key.task for key in plan.keys()} == {ENV}
+
+
+def test_a_task_whose_runs_all_failed_has_no_figures_where_nothing_acts_at_random(
+    tmp_path: Path,
+) -> None:
+    broken = Subject("asks for what there is not", Variation({"n_rounds": -1}))
+    found = run(tmp_path, tiny_plan(subjects={"broken": broken}, seeds=[0]))
+    assert found["cells"] == []
+
+
+def test_seeds_without_a_stored_reference_are_an_error_in_its_record(tmp_path: Path) -> None:
+    plan = tiny_plan(subjects={"reference": SUBJECTS["reference"]}, first_seed=7000)
+    run(tmp_path, plan)
+    (record,) = open_runs(tmp_path, plan).records().values()
+    assert record["error"] == "no reference is stored for all of the seeds 7000 ... 7002"
+
+
+def test_conditions_of_the_plant_alone_share_one_learning_and_name_the_peer(
+    tmp_path: Path,
+) -> None:
+    learned = []
+
+    def train(task: Task, seed: int) -> Trained:
+        learned.append(seed)
+        return no_action(task, seed)
+
+    peer = Subject("made with a package", train, needs=("numpy", "benchmarks"))
+    conditions = {name: CONDITIONS[name] for name in ("nominal", "changed")}
+    plan = tiny_plan(subjects={"peer": peer}, conditions=conditions, seeds=[4])
+    run(tmp_path, plan)
+    assert learned == [4]
+    records = open_runs(tmp_path, plan).records()
+    assert {key.condition for key in records} == set(conditions)
+    assert {record["peer"] for record in records.values()} == {f"numpy {np.__version__}"}
+
+
+def test_what_cannot_matter_is_not_run() -> None:
+    conditions = {name: CONDITIONS[name] for name in ("nominal", "half", "changed")}
+    subjects = {name: SUBJECTS[name] for name in ("koopman", "zero", "reference")}
+    keys = tiny_plan(subjects=subjects, conditions=conditions, seeds=[0]).keys()
+    assert {(k.subject, k.condition) for k in keys} == {
+        ("koopman", "nominal"), ("koopman", "half"), ("koopman", "changed"),
+        ("zero", "nominal"), ("zero", "changed"), ("reference", "nominal"),
+    }  # fmt: skip

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from koopman_control.benchmark import Key, RunFile
+from koopman_control.benchmark.store import machine
 from koopman_control.common.files import FileFormatError
 
 SETTINGS = {"episodes": 3}
@@ -49,6 +51,18 @@ def test_a_header_cut_off_is_written_anew(tmp_path: Path) -> None:
     path.write_text('{"format"')
     assert RunFile(path, SETTINGS).records() == {}
     assert json.loads(path.read_text())["settings"] == SETTINGS
+
+
+def test_a_processor_that_the_system_does_not_describe_is_what_python_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "cpuinfo"
+    monkeypatch.setattr("koopman_control.benchmark.store.Path", lambda _: told)
+    assert machine()["processor"] == platform.processor()
+    told.write_text("processor : 0\n")
+    assert machine()["processor"] == platform.processor()
+    told.write_text("processor : 0\nmodel name : Some CPU\n")
+    assert machine()["processor"] == "Some CPU"
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:

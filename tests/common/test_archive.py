@@ -4,6 +4,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,19 @@ def test_pickled_objects_are_neither_written_nor_read(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file .*m\.npz"):
         load_npz(tmp_path / "m.npz", "model", 1)
+
+
+def test_without_an_installed_package_the_version_that_made_a_file_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("koopman_control.common.archive.version", missing)
+    save_npz(tmp_path / "m.npz", "model", 1, {}, {})
+    with zipfile.ZipFile(tmp_path / "m.npz") as archive:
+        assert any(b'"unknown"' in archive.read(name) for name in archive.namelist())
+    assert load_npz(tmp_path / "m.npz", "model", 1) == ({}, {})
 
 
 def test_settings_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ def test_other_damage_is_named(change: Callable[[Path], object], says: str, fold
         check_contents(folder)
 
 
+def test_a_list_of_another_format_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("koopman_control.common.contents.FORMAT_VERSION", 99)
+    with pytest.raises(FileFormatError, match="format version is"):
+        check_contents(folder)
+
+
 def test_a_list_never_leads_out_of_its_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,14 @@ def test_yesterday_is_never_taken_from_the_future() -> None:
     np.testing.assert_array_equal(simple["persistence"][0, :, 0], np.full(60, table.rows[100, 0]))
 
 
+def test_rows_a_day_apart_have_no_yesterday_beside_the_last_value() -> None:
+    hours = hourly(200)
+    table = TimeTable(
+        START + np.timedelta64(24, "h") * np.arange(200), hours.rows, ("a", "b"), 86400.0, ()
+    )
+    assert set(_simple(table, np.array([100]), 3, 1)) == {"persistence"}
+
+
 def test_the_calendar_knows_the_day_and_goes_on_after_the_table() -> None:
     calendar = hourly(72).calendar(24)
     phase = 2 * np.pi * np.arange(96) / 24

@@ -67,6 +67,11 @@ def test_without_rounds_all_steps_are_open_loop() -> None:
     assert set(changes % 7) == {0}
 
 
+def test_rounds_for_which_no_step_is_left_are_left_out() -> None:
+    result = learned(n_steps=92, first_steps=90, n_rounds=5)
+    assert [r.steps for r in result.rounds] == [90, 91, 92]
+
+
 def test_a_model_that_predicts_worse_does_not_replace_the_one_before() -> None:
     result = learned(settings(NeverBetter))
     assert [r.kept for r in result.rounds] == [True, False, False]

@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from koopman_control import EDMDc, HeldUniform, KoopmanMPC, SampledFeatures, collect, evaluate
 from koopman_control.common.arrays import Array
+from koopman_control.evaluation import lockstep
 
 PLANT = "koopman_envs/VanDerPol-v0"
 
@@ -73,6 +74,18 @@ def test_episodes_of_different_lengths_end_each_at_their_own_step(adder: Any) ->
     assert many.fallback_share == pytest.approx(4.0 / 17.0)
     assert all(episode.terminated for episode in many.episodes)
     assert [len(episode.observations) for episode in many.episodes] == [6, 4, 5, 6]
+
+
+def test_a_plant_that_reports_no_violations_has_none_to_count(adder: Any) -> None:
+    assert evaluate(Pusher(), several(adder, [5, 5]), [1]).violations["total"] == 0.0
+    silent = several(adder, [5, 5], defect="silent")
+    assert evaluate(Pusher(), silent, [1]).violations["total"] is None
+
+
+def test_episodes_that_never_end_are_refused(adder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockstep, "LONGEST_EPISODE", 20)
+    with pytest.raises(ValueError, match="did not end within 20 steps; give the environment a"):
+        evaluate(Pusher(), several(adder, [10, 21]), [1, 2])
 
 
 def test_what_cannot_run_in_lockstep_is_named(adder: Any, constant: Any) -> None:

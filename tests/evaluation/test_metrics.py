@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from koopman_control.evaluation.metrics import metrics_json, package_versions, plain
 
@@ -21,6 +22,12 @@ def test_metrics_json_is_strict_and_keeps_the_order_of_the_keys() -> None:
     assert "NaN" not in text
     assert list(json.loads(text)) == ["z", "a"]
     assert json.loads(text) == {"z": None, "a": "σ"}
+
+
+def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "koopman_control.evaluation.metrics"
+    monkeypatch.setattr(f"{module}._PACKAGES", ("numpy", "no-such-package"))
+    assert set(package_versions()) == {"python", "numpy"}
 
 
 def test_versions_name_python_and_what_is_installed() -> None:

@@ -46,6 +46,12 @@ def test_rounds_without_an_episode_are_gaps_in_the_learning_curve() -> None:
     assert title == "Mean return goes from −5 to −4 after 30 environment steps"
 
 
+def test_a_learning_curve_may_hold_errors_alone() -> None:
+    figure = plots.learning_curve([10, 20], errors={"linear": [0.5, 0.4]})
+    assert _drawn(figure) == "Held-out error of linear 0.4 σ after 20 environment steps"
+    assert len(figure.axes) == 1
+
+
 def test_a_learning_curve_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="neither returns nor errors"):
         plots.learning_curve([1])
@@ -104,6 +110,14 @@ def test_of_many_signals_all_actions_are_shown_and_the_first_observations() -> N
     assert _drawn(figure) == "Closed loop from seed 1: return −1; 10 of 20 observations shown"
     labels = {axes.get_ylabel() for axes in figure.axes}
     assert {"observation 1", "observation 10", "hip", "knee"} <= labels
+
+
+def test_an_odd_number_of_signals_leaves_no_empty_panel() -> None:
+    figure = plots.closed_loop([_episode(1, 5, p=4, m=1)])
+    assert _drawn(figure) == "Closed loop from seed 1: return −1"
+    visible = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(visible) == 5
+    assert all(axes.get_ylabel() for axes in visible)
 
 
 def test_equal_returns_are_drawn_without_an_empty_distribution() -> None:

@@ -86,6 +86,14 @@ def test_references_with_returns_are_compared_seed_by_seed() -> None:
     assert (optimum.mean, optimum.interval, optimum.difference) == ("−1.50", "–", "−0.5")
 
 
+def test_references_on_other_seeds_are_compared_without_an_interval() -> None:
+    row = controller_rows(
+        _metrics(references={"optimum": -1.0}), {"optimum": np.array([-1.0] * 3)}
+    )[1]
+    assert row.difference == "−1"
+    assert row.worst == "−1"
+
+
 def test_violations_say_whether_the_environment_reports_any() -> None:
     silent = dict(facts(_metrics(violations={"steps": 0, "total": None, "episodes": 0})))
     clean = dict(facts(_metrics(violations={"steps": 0, "total": 0.0, "episodes": 0})))

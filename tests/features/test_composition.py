@@ -99,6 +99,12 @@ def test_what_is_no_list_of_feature_maps_is_refused(maps: Any, message: str) -> 
         FeatureUnion(maps).fit(points())
 
 
+def test_what_is_no_map_can_be_listed_before_it_is_refused() -> None:
+    wrong: Any = FeatureUnion([SampledFeatures(5), 3])  # type: ignore[list-item]
+    assert wrong.get_params()["1"] == 3
+    assert wrong.get_params()["0__n_features"] == 5
+
+
 def test_a_function_anywhere_inside_cannot_be_saved() -> None:
     inner = FeatureChain([FunctionFeatures(np.sin), PolynomialFeatures(2)])
     with pytest.raises(TypeError, match="FunctionFeatures, which cannot be saved to a file"):

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.features.sampled import SAMPLINGS, Sampling
+from koopman_control.features.sampled import Sampling
 
 
 def points(n_points: int = 200, n_columns: int = 3) -> Array:
@@ -14,7 +14,7 @@ def points(n_points: int = 200, n_columns: int = 3) -> Array:
     return np.asarray(rng.normal(size=(n_points, n_columns)) * [1.0, 10.0, 0.1] + [0.0, 5.0, 1.0])
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("sampling", get_args(Sampling))
 def test_scikit_learn_accepts_it_as_a_transformer(sampling: Sampling) -> None:
     check_estimator(SampledFeatures(10, sampling=sampling), on_skip=None)
 
@@ -27,7 +27,7 @@ def test_every_neuron_is_minus_a_half_and_plus_a_half_at_its_pair(sampling: Samp
     np.testing.assert_allclose(np.abs(H - 0.5).min(axis=0), 0.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("sampling", get_args(Sampling))
 def test_steepness_is_a_factor_on_all_weights(sampling: Sampling) -> None:
     X = points()
     sharp, smooth = (
@@ -40,7 +40,7 @@ def test_steepness_is_a_factor_on_all_weights(sampling: Sampling) -> None:
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("sampling", get_args(Sampling))
 def test_ignored_inputs_make_no_difference(sampling: Sampling, n_layers: int) -> None:
     X = points()
     moved = X + np.array([3.0, 0.0, 0.0])
@@ -69,7 +69,7 @@ def test_pairs_lie_where_the_target_changes_fast() -> None:
     assert share_around_the_step("uniform") < 0.3
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("sampling", get_args(Sampling))
 def test_the_jacobian_matches_finite_differences(sampling: Sampling) -> None:
     X = points()
     features = SampledFeatures(15, sampling=sampling, random_state=0).fit(X, X)
@@ -89,7 +89,7 @@ def test_values_and_derivatives_take_any_number_of_leading_dimensions() -> None:
     assert features.derivatives(X[0]).shape == (7, 3)
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("sampling", get_args(Sampling))
 def test_the_same_seed_gives_the_same_bits(sampling: Sampling) -> None:
     X = points()
     a, b, c = (

@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 from koopman_control.common import Array
 from koopman_control.features import PolynomialFeatures, SampledFeatures
-from koopman_control.forecasting import SampledRNN
+from koopman_control.forecasting import SampledRNN, onestep
 from koopman_control.trajectories import Trajectory
 
 
@@ -56,8 +56,10 @@ def test_trajectories_frames_and_arrays_give_one_fit() -> None:
     np.testing.assert_array_equal(frame.forecast(history, 20, inputs=U[:20]), rows)
 
 
-def test_several_series_of_different_lengths_never_join() -> None:
-    runs = [quadratic_map(n, seed=n) for n in (30, 90, 60)]
+@pytest.mark.parametrize("lengths", [(30, 90, 60), (50, 60, 30, 90, 40)])
+def test_several_series_of_different_lengths_never_join(lengths: tuple[int, ...]) -> None:
+    """Also not where there are as many as folds of the cross-validation, which then cuts none."""
+    runs = [quadratic_map(n, seed=n) for n in lengths]
     fit = squares().fit([Y for Y, _ in runs], inputs=[U for _, U in runs])
     for Y, U in runs:
         np.testing.assert_allclose(fit.forecast(Y[:1], len(U), inputs=U), Y[1:], atol=1e-9)
@@ -91,6 +93,24 @@ def test_adding_series_gives_the_fit_to_all_of_them() -> None:
     found = fit._ensemble.members[0].step_map
     np.testing.assert_allclose(found.nonlinear, expected.nonlinear, atol=1e-7)
     np.testing.assert_allclose(found.linear, expected.linear, atol=1e-7)
+
+
+def test_the_first_series_that_is_added_is_fitted() -> None:
+    Y, U = quadratic_map(200, seed=0)
+    added, fitted = squares().partial_fit(Y, inputs=U), squares().fit(Y, inputs=U)
+    np.testing.assert_array_equal(
+        added.forecast(Y[:1], 20, inputs=U[:20]), fitted.forecast(Y[:1], 20, inputs=U[:20])
+    )
+
+
+def test_several_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    Y, U = quadratic_map(400, seed=0)
+    monkeypatch.setattr(onestep, "CHUNK", 40)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(onestep, "n_workers", lambda work, n=threads: n)
+        found.append(squares().fit(Y, inputs=U).forecast(Y[:1], 20, inputs=U[:20]))
+    np.testing.assert_allclose(found[1], found[0], rtol=0.0, atol=1e-8)
 
 
 def test_delays_make_up_for_what_is_not_seen() -> None:

@@ -33,6 +33,7 @@ def fitted(series: Any, inputs: Any = None, **settings: Any) -> SampledRNN:
         (lambda: fitted(Y, U[:30]), "inputs has 30 rows for 60 rows; expected 59"),
         (lambda: fitted([Y, Y[:, :1]]), r"series 1 has the columns \['0'\]"),
         (lambda: fitted([Y, Y], [U]), "inputs has 1 parts for 2"),
+        (lambda: fitted(Y[:2]), "single snapshot pair beyond the memory"),
         (lambda: fitted(Y, memory=60), "no series has more than 61 rows"),
         (lambda: fitted(Y, memory=-1), "memory is -1"),
         (lambda: fitted(Y, n_recurrent=5), "n_recurrent is 5 with memory=0"),

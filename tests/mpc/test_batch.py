@@ -9,6 +9,8 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import Knots, KoopmanMPC
+from koopman_control.mpc.planning.prepared import Vectors
+from koopman_control.mpc.planning.unbounded import Unbounded
 
 Make = Callable[..., LiftedModel]
 N, COPIES = 10, 5
@@ -65,6 +67,16 @@ def test_copies_that_nothing_holds_back_act_like_a_controller_too(linear_model: 
 def test_copies_whose_cost_is_flat_act_within_their_bounds(linear_model: Make) -> None:
     mpc = KoopmanMPC(double_integrator(linear_model), N, 0.0, linear_input=-1.0)
     np.testing.assert_allclose(mpc.batch(2).act(np.zeros((2, 2))), np.ones((2, 1)), atol=1e-9)
+
+
+@pytest.mark.parametrize(("curvature", "told"), [(1.0, True), (1e-22, False), (0.0, False)])
+def test_minima_of_a_cost_that_is_nearly_flat_are_not_told(curvature: float, told: bool) -> None:
+    sides = np.full((1, 2), 9.0)
+    minima = Unbounded(np.diag([2.0, curvature]), np.zeros((0, 2)))
+    v, solved = minima(Vectors(np.array([[-1.0, -0.5 * curvature]]), -sides, sides))
+    assert solved.tolist() == [told]
+    if told:
+        np.testing.assert_allclose(v, [[0.5, 0.5]], atol=1e-15)
 
 
 def test_copies_of_a_turning_plant_each_take_the_near_way(angle_model: Make) -> None:

@@ -90,6 +90,25 @@ def test_it_prints_one_line_for_each_entry(model: LiftedModel) -> None:
     assert lines[6] == "broken  none"
 
 
+def test_of_a_nonlinear_roll_out_the_program_at_the_target_is_told(model: LiftedModel) -> None:
+    settings: dict[str, Any] = {"Q": 1.0, "R": 0.5}
+    linear = KoopmanMPC(model, N, **settings).explain().program
+    told = KoopmanMPC(model, N, rollout="relifted", **settings).explain()
+    assert "relifted roll-out" in told.model
+    assert told.program is not None and linear is not None
+    assert told.program.condition == pytest.approx(linear.condition, rel=1e-9)
+
+
+def test_a_step_tells_its_iterations_and_where_its_time_went(model: LiftedModel) -> None:
+    mpc = KoopmanMPC(model, N, reference=5.0, output_bounds=(-np.inf, 3.5))
+    mpc.act([0.0])
+    step = mpc.last
+    assert step is not None
+    assert step.iterations > 0
+    assert min(step.times) >= 0.0
+    assert 0.0 < sum(step.times) <= step.seconds
+
+
 def test_it_works_through_cvxpy_too(model: LiftedModel) -> None:
     with pytest.warns(UserWarning, match="through CVXPY itself"):
         mpc = KoopmanMPC(model, N, reference=5.0, solver="cvxpy")

@@ -178,6 +178,14 @@ def test_the_safe_input_is_clipped_to_the_bounds(linear_model: Make) -> None:
     np.testing.assert_array_equal(mpc.act([np.nan, 0.0]), [1.0, 0.5])
 
 
+def test_a_roll_out_that_leaves_all_numbers_is_survived(linear_model: Make) -> None:
+    model = linear_model(1e40 * np.eye(2), np.eye(2), action_bounds=[[-1.0] * 2, [1.0] * 2])
+    mpc = KoopmanMPC(model, 10, rollout="relifted", safe_input=[0.2, 0.0])
+    np.testing.assert_array_equal(mpc.act([0.1, 0.2]), [0.2, 0.0])
+    assert mpc.last is not None
+    assert (mpc.last.rung, mpc.last.status) == ("safe", "prediction or plan not finite")
+
+
 def test_a_model_that_explodes_is_survived(linear_model: Make) -> None:
     model = linear_model(1e12 * np.eye(2), np.eye(2), action_bounds=[[-1.0] * 2, [1.0] * 2])
     linear = KoopmanMPC(model, 10)

@@ -111,6 +111,19 @@ def test_a_converged_plan_is_a_local_minimum(mpc: KoopmanMPC) -> None:
     assert costs.min() >= plan.outcome.cost * (1.0 - 1e-9)
 
 
+def test_re_linearised_through_cvxpy_the_same_plan_is_found(nonlinear_model: Make) -> None:
+    model = nonlinear_model(bilinear=False)
+    settings: dict[str, Any] = {"R": 0.05, "rollout": "relifted", "iterations": 8}
+    settings["reference"] = [0.3, -0.1]
+    fast = KoopmanMPC(model, 4, **settings)
+    with pytest.warns(UserWarning, match="through CVXPY itself"):
+        slow = KoopmanMPC(model, 4, solver="cvxpy", **settings)
+    for observation in ([0.2, 0.1], [-0.3, 0.2]):
+        np.testing.assert_allclose(slow.act(observation), fast.act(observation), atol=1e-6)
+        assert slow.last is not None and fast.last is not None
+        assert slow.last.objective == pytest.approx(fast.last.objective, abs=1e-9)
+
+
 def test_a_target_beyond_the_input_bounds_still_gives_feasible_plans(
     nonlinear_model: Make,
 ) -> None:

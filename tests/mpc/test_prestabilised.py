@@ -202,6 +202,14 @@ def test_growing_modes_are_mirrored_and_others_stay() -> None:
     np.testing.assert_allclose(found, np.sort_complex([*pair, 0.9, 1.0, 1.0]), atol=1e-9)
 
 
+def test_of_growth_that_is_still_resolved_nothing_is_said(linear_model: Make) -> None:
+    """Inputs that are made of blocks leave no room for feedback, and 1.19^60 is 3e4."""
+    model = linear_model([[1.19]], [[1.0]], action_bounds=[[-1.0], [1.0]])
+    plan = KoopmanMPC(model, 60, inputs=Blocks([1, 1, 1, 57]))
+    assert plan.act([0.1])[0] < 0.0
+    assert "feedback" not in str(plan.explain())
+
+
 def test_what_cannot_be_held_is_told(linear_model: Make) -> None:
     A, B = np.diag([1.5, 1.4]), np.array([[1.0], [0.0]])
     assert stabilising_gain(A, B, N) is None

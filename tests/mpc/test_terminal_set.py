@@ -188,6 +188,16 @@ def test_a_matrix_alone_is_no_set(linear_model: Make) -> None:
         KoopmanMPC(double_integrator(linear_model), 4, Q, R, **(SETTINGS | settings))
 
 
+def test_a_single_row_is_a_set_and_too_many_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.testing.assert_allclose(
+        largest_invariant_set(np.array([[0.5]]), np.array([[2.0], [1.0]])), [[2.0]]
+    )
+    monkeypatch.setattr("koopman_control.mpc.statement.invariance.MOST_ROWS", 5)
+    turning = 0.99 * np.array([[0.8, 0.6], [-0.6, 0.8]])
+    with pytest.raises(ValueError, match="more than 200 steps or 5 rows"):
+        largest_invariant_set(turning, both_signs(np.array([[1.0, 0.0]])))
+
+
 def test_what_the_regulator_cannot_hold_has_no_set(linear_model: Make) -> None:
     with pytest.raises(ValueError, match="does not exist: the regulator leaves a spectral radius"):
         KoopmanMPC(linear_model([[1.1]], [[0.0]]), 4, terminal_set="invariant")

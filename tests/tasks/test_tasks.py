@@ -8,9 +8,16 @@ import pytest
 
 from koopman_control.evaluation import evaluate, paired_difference
 from koopman_control.features import PolynomialFeatures
+from koopman_control.identification import LiftedModel
 from koopman_control.tasks import TASKS, Task, normalised_score, reference_returns
 from koopman_control.tasks.run import run_task
-from koopman_control.trajectories import open_environment, require_continuous, total_steps
+from koopman_control.tasks.spectral import spectral_figures
+from koopman_control.trajectories import (
+    Trajectory,
+    open_environment,
+    require_continuous,
+    total_steps,
+)
 
 SEEDS = range(1000, 1020)
 
@@ -90,6 +97,36 @@ def test_a_task_with_a_memory_is_run_to_its_report(tmp_path: Path) -> None:
     run = run_task(task, episodes=2, workers=1)
     assert run.learned.model.coordinates.memory == 2
     assert run.write(tmp_path).exists()
+
+
+def test_a_bilinear_task_is_judged_beside_a_linear_twin(tmp_path: Path) -> None:
+    task = Task(
+        env_id="koopman_envs/BilinearMotor-v0",
+        summary="hold a speed",
+        Q=(0.1, 1.0),
+        R=0.01,
+        horizon=8,
+        n_steps=150,
+        first_steps=150,
+        n_rounds=0,
+        n_features=(5,),
+        steepness=(0.25,),
+        states=(0, 1),
+        coupling="bilinear",
+        rollout="relifted",
+        env_arguments={"max_episode_steps": 30},
+    )
+    run = run_task(task, episodes=2, workers=1)
+    assert set(run.prediction_error) == {"linear", "bilinear", "relifted"}
+    assert run.linear.N is None and run.learned.model.N is not None
+    page = run.write(tmp_path).read_text("utf-8")
+    assert all(kind in page for kind in ("linear", "bilinear", "relifted"))
+
+
+def test_of_a_large_model_no_spectral_figures_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("koopman_control.tasks.spectral.LARGEST", 2)
+    model = LiftedModel.from_arrays([[0.5]], [[1.0]])
+    assert spectral_figures(model, [Trajectory(np.ones((3, 1)), np.ones((2, 1)))]) == {}
 
 
 def test_the_arguments_of_the_environment_hold_while_learning_and_in_every_evaluation() -> None:

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers import TransformObservation
 
 from koopman_control.common import Array, FileFormatError
 from koopman_control.trajectories import (
@@ -114,6 +116,7 @@ def test_a_killed_process_leaves_what_the_same_command_goes_on_from(tmp_path: Pa
         {"seed": 1},
         {"n_steps": 800},
         {"env": "koopman_envs/Duffing-v0"},
+        {"env": TransformObservation(gym.make(ENV), lambda y: 0.5 * y, None)},  # of the same id
         {"policy": HeldUniform(hold=2)},
         {"policy": Proportional()},
         {"until": lambda observation: False},

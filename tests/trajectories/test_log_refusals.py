@@ -32,6 +32,16 @@ def test_what_cannot_be_read_is_said(change: Any, error: type[Exception], messag
         split_at_gaps(**(log | change))
 
 
+def test_columns_of_objects_must_hold_numbers_or_nothing() -> None:
+    log = {"t": np.arange(4.0), "u": np.ones(4)}
+    holes = np.array([1.0, 2, None, 4.0], dtype=object)
+    (run,), _ = from_table(log | {"x": holes}, ["x"], ["u"], time="t", max_gap=2.5, dt=1.0)
+    np.testing.assert_allclose(run.observations[:, 0], [1.0, 2.0, 3.0, 4.0])
+    words = np.array([1.0, "two", None, 4.0], dtype=object)
+    with pytest.raises(TypeError, match="column 'x' holds no numbers: could not convert"):
+        from_table(log | {"x": words}, ["x"], ["u"], time="t")
+
+
 def test_columns_that_are_not_there_are_named() -> None:
     log = {"t": [0.0, 1.0], "x": [0.0, 1.0], "u": [0.0, 1.0]}
     with pytest.raises(ValueError, match=r"no column 'y'; the table has \['t', 'x', 'u'\]"):

@@ -34,7 +34,6 @@ def eigenvalue_residuals(values: ArrayLike, residuals: ArrayLike, tolerance: flo
     _unit_circle(plane)
     rank = np.empty(len(size))
     rank[np.argsort(size, kind="stable")] = np.arange(1, len(size) + 1)
-    dots = None
     for mask, marker, label in ((~true, "x", "spurious"), (true, "o", "confirmed by data")):
         look = {
             "marker": marker, "s": 24, "lw": 1.2, "cmap": _COLOURS, "label": label,
@@ -45,10 +44,9 @@ def eigenvalue_residuals(values: ArrayLike, residuals: ArrayLike, tolerance: flo
     reach = 1.08 * max(1.0, float(np.abs(spectrum).max(initial=0.0)))
     plane.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     style.plain_axes(plane, "real part", "imaginary part", "complex plane, unit circle")
-    if dots is not None:
-        bar = figure.colorbar(dots, ax=plane, shrink=0.8, pad=0.02, extend="both")
-        bar.set_label("residual", fontsize=9.5, color=style.INK)
-        bar.ax.tick_params(labelsize=9)
+    bar = figure.colorbar(dots, ax=plane, shrink=0.8, pad=0.02, extend="both")
+    bar.set_label("residual", fontsize=9.5, color=style.INK)
+    bar.ax.tick_params(labelsize=9)
     ranking.axhline(tolerance, color=style.GREY, lw=1, ls="--")
     ranking.set_yscale("log")
     ranking.yaxis.set_major_locator(LogLocator(numticks=6))

@@ -17,6 +17,7 @@ from koopman_control.features.draws import seed_names
 from koopman_control.identification.data.snapshots import runs_of
 from koopman_control.identification.edmdc import EDMDc
 from koopman_control.identification.errors import scaled_errors, windows_of
+from koopman_control.identification.fitting.settings import candidate_features
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.model.rollouts import Rollout
 from koopman_control.identification.quantiles import conformal_quantiles
@@ -171,9 +172,6 @@ def _models(source: Any) -> list[LiftedModel]:
 
 def _reseed(estimator: EDMDc, rng: np.random.Generator) -> None:
     """Give every feature map of an estimator a new random seed."""
-    given: Any = estimator.features
-    maps = given if isinstance(given, (list, tuple)) else [given]
-    for features in maps:
-        if features is None:
-            continue
+    estimator.features = candidate_features(estimator)  # also those of an estimator without any
+    for features in estimator.features:
         features.set_params(**{n: int(rng.integers(2**31)) for n in seed_names(features)})

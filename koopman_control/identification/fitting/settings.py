@@ -35,11 +35,6 @@ def checked_strengths(settings: EDMDc) -> Sequence[float]:
     positive_int("memory", settings.memory, minimum=0)
     if positive_int("n_draws", settings.n_draws) > 1:
         _check_draws(settings)
-    if settings.input_features is not None and not isinstance(settings.input_features, FeatureMap):
-        raise TypeError(
-            f"input_features is {settings.input_features!r}; expected a feature map of the inputs, "
-            "PolynomialFeatures(2), or None"
-        )
     strengths = regularizations(settings.regularization, path_of(settings.penalty))
     if settings.n_folds != 0:
         positive_int("n_folds", settings.n_folds, minimum=2)
@@ -99,11 +94,8 @@ def regularizations(value: Any, candidates: Sequence[float]) -> Sequence[float]:
 
 
 def feature_maps(features: Any) -> list[FeatureMap]:
-    """Return one feature map or a sequence of them as a list, checked."""
+    """Return one feature map or a sequence of them as a list, which is not empty."""
     given = list(features) if isinstance(features, (list, tuple)) else [features]
     if not given:
         raise ValueError("features is an empty list; expected at least one feature map")
-    for item in given:
-        if not isinstance(item, FeatureMap):
-            raise TypeError(f"features holds {item!r}; expected feature maps: SampledFeatures(100)")
     return given

@@ -210,10 +210,6 @@ class OneStepMap:
         return self.embedding.pull_back(J, x)
 
 
-def _columns(pairs: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    return [j for j, _ in pairs], [i for _, i in pairs]
-
-
 def _effective_correction(excess: Array, gain: Array) -> Array:
     """Find the smallest input change (S, m) that undoes `excess` (S, d) in the limited states."""
     limited = gain * (excess != 0.0)[:, None, :]

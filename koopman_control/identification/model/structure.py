@@ -33,14 +33,15 @@ def core_of(model: LiftedModel) -> slice:
 
 
 def lifted_pairs(
-    model: LiftedModel, data: Trajectory | Sequence[Trajectory], censored: bool = False
+    model: LiftedModel, data: Trajectory | Sequence[Trajectory]
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Yield lifted states before and after a step, and the inputs, a few thousand at a time.
+
+    Steps that end on a known limit of the plant are left out.
 
     Args:
         model: The model that lifts.
         data: Trajectories.
-        censored: Whether to include pairs that end on a known limit of the plant.
 
     Yields:
         Arrays of shape (T, n), (T, n) and (T, q), the inputs as they enter; angles go on across the
@@ -50,10 +51,8 @@ def lifted_pairs(
         for start in range(0, len(run.U), CHUNK):
             X, U = run.X[start : start + CHUNK + 1], run.U[start : start + CHUNK]
             X_next = X[:-1] + model.coordinates.wrapped_difference(X[1:], X[:-1])
-            free = np.ones(len(U), dtype=bool)
-            if not censored:
-                touching = (X[1:] <= model.limits[0]) | (X[1:] >= model.limits[1])
-                free = ~(touching & model.saturating).any(axis=1)
+            touching = (X[1:] <= model.limits[0]) | (X[1:] >= model.limits[1])
+            free = ~(touching & model.saturating).any(axis=1)
             if free.any():
                 entering = model.lifted_inputs(U[free])
                 yield model.lift(X[:-1][free]), model.lift(X_next[free]), entering

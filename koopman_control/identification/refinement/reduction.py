@@ -93,7 +93,8 @@ def reduced(
         >>> print(small)  # doctest: +SKIP
         503 -> 50 lifted states; over 50 steps the linear roll-out changes by at most ...
     """
-    core, angles = core_of(model), int(model.coordinates.is_angle.sum())
+    core = core_of(model)
+    angles = model.n_lifted - core.stop  # outside of the core
     kept = model.n_lifted - (core.stop - core.start)
     _check(model, order, kept)
     positive_int("horizon", horizon)
@@ -107,10 +108,8 @@ def reduced(
     onto, back = (U[:, :r] / root).T @ seen, (reach @ Vt[:r].T) / root
     T = scipy.linalg.block_diag(np.eye(core.start), onto, np.eye(angles))
     S = scipy.linalg.block_diag(np.eye(core.start), back, np.eye(angles))
-    if core.stop == model.n_lifted and angles:  # a model from elsewhere, angles in the core
-        T, S = T[:-angles, :-angles], S[:-angles, :-angles]
     A, B, C = T @ model.A @ S, T @ model.B, model.C @ S
-    small = replace(model, A=_exact(A, model, core.start), B=B, C=C, reduction=T)
+    small = replace(model, A=_exact(A, core.start, angles), B=B, C=C, reduction=T)
     bound = _bound(model, small, Z0, Z0 @ T.T, U_box, horizon) / scale
     facts = {"order_before": model.n_lifted, "error_bound": float(bound.max())}
     small = replace(small, summary=dict(model.summary) | facts, error_quantiles={})
@@ -134,13 +133,11 @@ def _check(model: LiftedModel, order: int, kept: int) -> None:
         )
 
 
-def _exact(A: Array, model: LiftedModel, n_constant: int) -> Array:
+def _exact(A: Array, n_constant: int, n_angles: int) -> Array:
     """Restore the identities that rounding may have touched."""
-    k = int(model.coordinates.is_angle.sum())
-    if n_constant and k:
-        A[:, -k:] = np.eye(len(A))[:, -k:]
-    if n_constant:
-        A[0] = np.eye(len(A))[0]
+    identity = np.eye(len(A))
+    A[:, len(A) - n_angles :] = identity[:, len(A) - n_angles :]
+    A[:n_constant] = identity[:n_constant]
     return A
 
 

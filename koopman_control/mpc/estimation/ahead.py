@@ -18,8 +18,6 @@ def ahead(model: LiftedModel, rollout: Rollout, now: Estimate, U: Array) -> Esti
 
     The offset stays as it is.
     """
-    if not len(U):
-        return now
     if rollout == "linear":
         z = model.lift(now.x) if now.z is None else now.z
         z = lifted(model.A, model.B, None, z, U[None])[0, -1]

@@ -37,8 +37,6 @@ def with_terminal(
     Returns:
         The weights, and the gain of the regulator at the target, shape (c, d).
     """
-    if isinstance(terminal, str) and terminal != "riccati":
-        raise ValueError(f'terminal is {terminal!r}; expected "riccati", a number or a matrix')
     inputs, w = layout.nothing(1).joined(input_reference.rest, 0), weights
     late = w.Q[-1], w.R[-1] + w.S[-1]
     gain, to_come = riccati(model, reference.rest, inputs, *late, layout.controlled)

@@ -48,8 +48,6 @@ def with_terminal_set(
     if given is None:
         return weights
     if isinstance(given, str):
-        if given != "invariant":
-            raise ValueError(f'terminal_set is {given!r}; expected "invariant" or (H, h)')
         if not (reference.constant and input_reference.constant):
             raise ValueError(
                 'terminal_set="invariant" belongs to one target; expected a constant reference '

@@ -7,6 +7,7 @@ import pytest
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, prediction_error
 from koopman_control.identification.analysis.diagnostics import report
+from koopman_control.identification.analysis.verdict import Coverage, verdict
 from koopman_control.trajectories import Trajectory, coverage
 
 MakeModel = Callable[..., LiftedModel]
@@ -72,6 +73,33 @@ def test_a_roll_out_that_explodes_is_named_with_the_remedy(
     assert "use the relifted roll-out" in text
     assert "see `stabilized`" in text
     assert result.spectral_radius == pytest.approx(9.0)
+
+
+def advice(model: LiftedModel, own: list[float], relifted: list[float], **facts: float) -> str:
+    """Say what errors per step mean."""
+    mean = {"linear": np.array(own), "relifted": np.array(relifted)}
+    useful = {kind: int((error < 0.25).sum()) for kind, error in mean.items()}
+    covered = Coverage(1, 9, np.zeros((2, 2)), np.zeros((2, 1)), None, 0.0, 0.0)
+    known = {"rho": 1.0, "condition": None} | facts
+    return " ".join(verdict(model, mean, useful, coverage=covered, **known))  # type: ignore[arg-type]
+
+
+def test_the_better_roll_out_is_recommended(model_of: MakeModel) -> None:
+    model = model_of(*whole())
+    assert "Use the linear roll-out: lifting again" in advice(model, [0.1, 0.2], [0.1, 0.6])
+    text = advice(model, [0.1, 0.2], [0.01, 0.02])
+    assert "After 2 steps the relifted one is off by 0.02, the linear one by 0.2." in text
+    assert "roll-out:" not in advice(model, [0.1, 0.2], [0.1, 0.2])
+
+
+def test_a_badly_conditioned_regression_is_named_where_nothing_regularises_it(
+    model_of: MakeModel,
+) -> None:
+    model = model_of(*whole())
+    says = "The regression is badly conditioned (3e+12)"
+    assert says in advice(model, [0.1], [0.1], condition=3e12)
+    regularized = replace(model, summary={"regularization": 1e-6})
+    assert says not in advice(regularized, [0.1], [0.1], condition=3e12)
 
 
 def test_gaps_in_the_data_are_named(model_of: MakeModel, runs_of_map: MakeRuns) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -140,6 +141,55 @@ def test_residuals_do_not_depend_on_how_the_data_are_cut(
     assert cut is not None
     assert uncut is not None
     np.testing.assert_allclose(cut, uncut, rtol=1e-10, atol=1e-14)
+
+
+def bilinear_runs(G: Array) -> list[Trajectory]:
+    """Simulate x+ = F x + B u + u G x."""
+    found = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        U, X = rng.uniform(-1.0, 1.0, (30, 1)), [rng.normal(size=2)]
+        for u in U:
+            X.append(F @ X[-1] + B @ u + u[0] * G @ X[-1])
+        found.append(Trajectory(np.array(X), U))
+    return found
+
+
+def test_what_an_input_does_to_the_state_is_taken_off_too(model_of: MakeModel) -> None:
+    G = np.array([[0.0, 0.3], [-0.2, 0.1]])
+    N = np.zeros((1, 4, 4))
+    N[0, 1:3, 1:3] = G
+    model = model_of(beside_a_feature(np.zeros(3)), np.vstack([B, [[0.0]]]))
+    found = spectrum(replace(model, N=N), bilinear_runs(G))
+    assert found.residuals is not None
+    true = np.sort_complex(np.append(np.linalg.eigvals(F), 1.0))
+    confirmed = found.eigenvalues[found.residuals < 1e-12]
+    np.testing.assert_allclose(np.sort_complex(confirmed), true, atol=1e-12)
+
+
+def test_the_data_do_not_confirm_a_constant_that_drifts(
+    model_of: MakeModel, runs_of_map: MakeRuns
+) -> None:
+    model = model_of(beside_a_feature(np.array([0.1, 0.2, 0.5])), np.vstack([B, [[0.0]]]))
+    model.A[0, :2] = 0.9, 0.1
+    found = spectrum(model, runs_of_map(F, B))
+    np.testing.assert_allclose(
+        np.sort_complex(found.eigenvalues), np.sort_complex(np.linalg.eigvals(model.A)), atol=1e-12
+    )
+    confirmed = found.eigenvalues[~found.spurious(1e-9)]
+    np.testing.assert_allclose(
+        np.sort_complex(confirmed), np.sort_complex(np.linalg.eigvals(F)), atol=1e-12
+    )
+
+
+def test_data_that_are_at_their_limits_throughout_say_nothing(model_of: MakeModel) -> None:
+    limits = np.array([[-np.inf, -np.inf], [0.5, np.inf]])
+    held = replace(model_of(np.eye(3)), limits=limits, saturating=np.array([True, False]))
+    data = Trajectory(np.column_stack([np.full(6, 0.5), np.arange(6.0)]), np.zeros((5, 1)))
+    with pytest.raises(ValueError, match="no step that is free of limits"):
+        spectrum(held, data)
+    with pytest.raises(ValueError, match="too few steps that are free of limits"):
+        pseudospectrum(held, data, [0.5])
 
 
 def test_what_cannot_be_told_is_said(model_of: MakeModel) -> None:

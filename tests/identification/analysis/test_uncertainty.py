@@ -92,6 +92,20 @@ def test_members_see_other_trajectories_and_other_features() -> None:
     assert ESTIMATOR.features.random_state == 0  # type: ignore[union-attr]
 
 
+def test_members_of_an_estimator_without_features_of_its_own_differ_too() -> None:
+    first, second = bootstrap_models(EDMDc(regularization=1e-6), runs(0, 8), 2)
+    points = np.linspace(-1.0, 1.0, 5)[:, None]
+    seeds = {member.features.get_params()["random_state"] for member in (first, second)}
+    assert len(seeds) == 2
+    assert not np.allclose(first.lift(points), second.lift(points))
+
+
+def test_members_keep_the_seed_of_their_features_where_that_is_asked_for() -> None:
+    members = bootstrap_models(ESTIMATOR, runs(0, 8), 3, redraw_features=False)
+    assert {member.features.get_params()["random_state"] for member in members} == {0}
+    assert not np.array_equal(members[0].A, members[1].A)
+
+
 def test_what_cannot_be_judged_is_refused() -> None:
     with pytest.raises(ValueError, match="levels is"):
         error_quantiles(ESTIMATOR, runs(0, 4), 5, [1.0])

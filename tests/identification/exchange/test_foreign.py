@@ -152,6 +152,17 @@ def test_systems_that_are_no_model_are_refused(
         LiftedModel.from_control(system, lift)
 
 
+def test_a_lift_of_somebody_else_serves_as_features_of_a_fit() -> None:
+    features = LiftedModel.from_arrays(A, B, C, lift).features
+    X = [np.array([0.3, -0.2])]
+    for u in U:
+        x, y = X[-1]
+        X.append(np.array([0.9 * x + 0.2 * x * y, 0.8 * y + 0.1 * np.sin(x)]) + 0.3 * u)
+    model = EDMDc(features, regularization=1e-14, n_folds=0).fit(Trajectory(np.array(X), U)).model_
+    ahead = model.predict(X[0], U[:5], "relifted")
+    np.testing.assert_allclose(ahead, X[1:6], atol=1e-6)
+
+
 def test_a_fitted_model_survives_the_way_through_its_arrays() -> None:
     X = RNG.normal(size=(60, 2))
     run = Trajectory(X, RNG.uniform(-1.0, 1.0, (59, 2)))

@@ -135,6 +135,9 @@ def test_other_features_are_not_exported(tmp_path: Path) -> None:
     foreign = LiftedModel.from_arrays(np.eye(2), np.eye(2))
     with pytest.raises(TypeError, match="only one layer of tanh features"):
         to_onnx(foreign, tmp_path / "step.onnx")
+    waves = SampledFeatures(8, activation="sine", random_state=0).fit(np.eye(5, 2))
+    with pytest.raises(TypeError, match="only one layer of tanh features"):
+        to_onnx(replace(fitted(), features=waves), tmp_path / "step.onnx")
 
 
 @pytest.mark.parametrize("package", ["control", "onnx"])

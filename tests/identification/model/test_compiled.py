@@ -1,6 +1,8 @@
 """The compiled roll-out against the arrays it stands in for."""
 
+import sys
 from copy import deepcopy
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from koopman_control.features import (
     SampledFeatures,
 )
 from koopman_control.identification import EDMDc, LiftedModel
+from koopman_control.identification import model as room
 from koopman_control.identification.model.compiled import (
     CompiledRollOut,
     Feedback,
@@ -26,7 +29,7 @@ from koopman_control.identification.model.relift import OneStepMap, StepMap
 from koopman_control.identification.model.rollouts import relifted, relifted_sensitivity
 from koopman_control.trajectories import Trajectory
 
-pytest.importorskip("numba", reason="compiled roll-outs need the extra 'fast'")
+numba = pytest.importorskip("numba", reason="compiled roll-outs need the extra 'fast'")
 
 S, H = 5, 25
 
@@ -105,6 +108,18 @@ def inputs(model: LiftedModel, seed: int = 1) -> Array:
     return np.repeat(rng.uniform(-1.0, 1.0, (S, H // 5, model.n_inputs)), 5, axis=1)
 
 
+@pytest.fixture(params=["compiled", "plain Python"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test twice: compiled loops would read beside their arrays without a word."""
+    if request.param == "compiled":
+        return
+    for name in ("loops", "feature_loops"):  # imported first, so that these are put back
+        monkeypatch.delitem(sys.modules, import_module(f"{room.__name__}.{name}").__name__)
+        monkeypatch.delattr(room, name)
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
+
+
+@pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize("case", CASES)
 def test_predictions_and_sensitivities_are_those_of_the_arrays(case: str) -> None:
     plant = model(**CASES[case])
@@ -119,6 +134,7 @@ def test_predictions_and_sensitivities_are_those_of_the_arrays(case: str) -> Non
         assert (X[..., 1] == LIMITED[0, 1]).any()
 
 
+@pytest.mark.usefixtures("loops")
 def test_states_that_are_clipped_but_do_not_stop_agree_too() -> None:
     step_map = folded(model())
     limited = OneStepMap(**{**vars_of(step_map), "limits": CLIPPED})
@@ -135,6 +151,7 @@ def vars_of(step_map: OneStepMap) -> dict[str, Any]:
     return {name: getattr(step_map, name) for name in OneStepMap.__dataclass_fields__}
 
 
+@pytest.mark.usefixtures("loops")
 def test_a_regulator_takes_plans_over_inside_the_box() -> None:
     plant = model(n_inputs=2, angles=[0])
     x0, U, heads = np.array([2.5, -0.2, 0.1]), inputs(plant), np.array([0, 3, 10, H - 1, H])
@@ -150,14 +167,20 @@ def test_a_regulator_takes_plans_over_inside_the_box() -> None:
     np.testing.assert_allclose(plans, np.where(taken[..., None], wanted, U), atol=1e-12)
 
 
-def test_predictions_that_explode_are_not_finite_in_either() -> None:
-    step_map = folded(model())
+@pytest.mark.usefixtures("loops")
+@pytest.mark.parametrize("n_inputs", [1, 2])
+@pytest.mark.parametrize("stopping", [False, True])
+def test_predictions_that_explode_are_not_finite_in_either(n_inputs: int, stopping: bool) -> None:
+    step_map = folded(model(n_inputs, bounds=LIMITED if stopping else None))
     growing = OneStepMap(**{**vars_of(step_map), "linear": 1e60 * step_map.linear})
+    x0, U = np.ones(3), np.ones((1, 40, n_inputs))
     with np.errstate(all="ignore"):
-        X = compiled(growing).predicted(np.ones(3), np.ones((1, 40, 1)))
+        X, expected = compiled(growing).predicted(x0, U), relifted(growing, x0, U)
     assert not np.isfinite(X[0, -1]).any()
+    assert not np.isfinite(expected[0, -1]).any()
 
 
+@pytest.mark.usefixtures("loops")
 def test_hyperbolic_tangents_are_exact_to_the_last_bits() -> None:
     from koopman_control.identification.model.feature_loops import tanh_in_place
 
@@ -170,6 +193,7 @@ def test_hyperbolic_tangents_are_exact_to_the_last_bits() -> None:
     assert np.isnan(missing).all()
 
 
+@pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize("n_inputs", [1, 2, 3])
 def test_several_states_stop_at_once_whatever_the_number_of_inputs(n_inputs: int) -> None:
     step_map = folded(model(n_inputs=n_inputs))
@@ -196,6 +220,14 @@ def test_a_copy_predicts_the_same() -> None:
     plant = model(features=UNION, input_features=PolynomialFeatures(2))
     x0, U, fast = np.array([0.3, -0.2, 0.1]), inputs(plant), compiled(plant.one_step)
     np.testing.assert_array_equal(deepcopy(fast).predicted(x0, U), fast.predicted(x0, U))
+
+
+def test_without_the_compiler_everything_is_left_to_the_arrays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step_map = model().one_step
+    monkeypatch.setattr("koopman_control.identification.model.compiled.find_spec", lambda _: None)
+    assert compiled_roll_out(step_map) is None
 
 
 def test_maps_that_the_loops_do_not_cover_are_left_to_the_arrays() -> None:

@@ -97,6 +97,9 @@ def test_files_that_hold_no_whole_model_are_refused(model: LiftedModel, tmp_path
     foreign = {"features": settings["features"] | {"class": "os.system"}}
     save_npz(path, "lifted-model", 3, arrays, settings | foreign)
     refuse("features of class 'os.system'")
+    for wrong in ({"memory": -1}, {"memory": 10**9}, {"memory": 1, "n_inputs": 10**9}):
+        save_npz(path, "lifted-model", 3, arrays, settings | wrong)
+        refuse("does not hold a whole lifted model.*memory is")
 
 
 def test_lifting_and_reading_out_are_inverse(model: LiftedModel) -> None:

@@ -106,7 +106,8 @@ def test_the_controller_acts_alike_on_a_reduced_model(model: LiftedModel) -> Non
         np.testing.assert_allclose(actions[1], actions[0], atol=2e-3)
 
 
-def test_angles_stay_exact() -> None:
+def turning() -> tuple[LiftedModel, list[Trajectory]]:
+    """Fit a pendulum whose angle is read as cosine and sine."""
     found = []
     for seed in range(10):
         rng = np.random.default_rng(seed)
@@ -117,8 +118,13 @@ def test_angles_stay_exact() -> None:
             theta += 0.1 * speed
         found.append(Trajectory(np.array(rows), U))
     features = SampledFeatures(25, random_state=0)
-    full = EDMDc(features, angles=[(0, 1)], regularization=1e-8).fit(found).model_
-    small = reduced(full, 8, found).model
+    return EDMDc(features, angles=[(0, 1)], regularization=1e-8).fit(found).model_, found
+
+
+@pytest.mark.parametrize("by_data", [True, False])
+def test_angles_stay_exact(by_data: bool) -> None:
+    full, found = turning()
+    small = reduced(full, 8, found if by_data else None).model
     np.testing.assert_array_equal(small.A[:, -1], np.eye(8)[:, -1])
     np.testing.assert_array_equal(small.A[0], np.eye(8)[0])
     for rollout in ROLLOUTS[::2]:
@@ -126,6 +132,27 @@ def test_angles_stay_exact() -> None:
         turned = small.predict([0.5 + 2.0 * np.pi, 0.2], np.zeros((10, 1)), rollout)
         turn = np.tile([2.0 * np.pi, 0.0], (10, 1))
         np.testing.assert_allclose(turned - near, turn, atol=1e-9)
+
+
+def test_an_angle_that_acts_on_the_other_states_is_reduced_with_them() -> None:
+    full, found = turning()
+    full.A[-2:, -1] += [1e-6, 1e-6]
+    full.A[3, -1] = 1e-4
+    result = reduced(full, 8, found)
+    assert result.bound.max() < 0.5
+    U = np.concatenate([run.actions for run in found])[:50]
+    both = [m.predict([0.5, 0.2], U, "linear") for m in (full, result.model)]
+    assert np.abs(both[0] - both[1]).max() < 0.1
+
+
+def test_of_many_states_evenly_spread_ones_are_enough(
+    model: LiftedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = reduced(model, 12, oscillator_data()).bound.max()
+    monkeypatch.setattr("koopman_control.identification.refinement.reduction.MAX_STATES", 50)
+    few = reduced(model, 12, oscillator_data())
+    assert few.bound.max() < 2.0 * whole
+    assert worst_difference(model, few.model, 50).max() < 2.0 * whole
 
 
 def test_a_model_that_explodes_is_reduced_without_a_warning(model_of: MakeModel) -> None:

@@ -1,5 +1,6 @@
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,6 +148,45 @@ def test_divergence_is_told_from_the_growth_of_an_unstable_plant(
     mended = stabilized_if_needed(wrong, data, 20)
     assert radius_of(mended) <= 1.0
     assert not diverges(mended, data, 20)
+
+
+def test_data_at_their_limits_throughout_weigh_nothing(model_of: MakeModel) -> None:
+    limits = np.array([[-np.inf, -np.inf], [0.5, np.inf]])
+    model = replace(
+        model_of(np.array([[1.2, 0.3, 0.0], [0.0, 0.7, 0.1], [0.0, 0.0, 0.2]])),
+        limits=limits,
+        saturating=np.array([True, False]),
+    )
+    held = Trajectory(np.column_stack([np.full(6, 0.5), np.arange(6.0)]), np.zeros((5, 1)))
+    np.testing.assert_array_equal(stabilized(model, 1.0, held).A, stabilized(model, 1.0).A)
+
+
+def test_the_price_of_a_bilinear_model_counts_what_its_inputs_do(model_of: MakeModel) -> None:
+    F, G, rng = np.diag([1.1, 0.5]), np.array([[0.0, 0.3], [0.2, 0.0]]), np.random.default_rng(0)
+    U, X = rng.uniform(-1.0, 1.0, (30, 1)), [rng.normal(size=2)]
+    for u in U:
+        X.append(F @ X[-1] + u[0] * G @ X[-1])
+    run, N = Trajectory(np.array(X), U), np.zeros((1, 4, 4))
+    N[0, 1:3, 1:3] = G
+    model = replace(model_of(np.diag([1.1, 0.5, 0.0])), N=N)
+    # The states are exact; all that is off is the feature, which the model takes for zero.
+    feature = model.lift(np.array(X[1:]))[:, 3]
+    off = np.sqrt(np.mean(feature**2) / 4.0)
+    stable = stabilized(model, 1.0, run)
+    assert stable.summary["one_step_error_before"] == pytest.approx(off, rel=1e-12)
+    Z = model.lift(np.array(X))
+    steps = [stable.A @ z + stable.B @ u + u[0] * N[0] @ z for z, u in zip(Z[:-1], U, strict=True)]
+    price = np.sqrt(np.mean((Z[1:] - steps) ** 2))
+    assert stable.summary["one_step_error"] == pytest.approx(price, rel=1e-12)
+
+
+def test_a_model_whose_constant_drifts_is_stabilised_with_it(
+    model_of: MakeModel, runs_of_map: MakeRuns
+) -> None:
+    model = model_of(np.diag([0.9, 0.5, 0.1]))
+    model.A[0, 0] = 1.3
+    for data in (None, runs_of_map(np.diag([0.9, 0.5]), np.zeros((2, 1)))):
+        assert spectral_radius(stabilized(model, 1.0, data).A) <= 1.0
 
 
 def test_a_radius_that_is_none_is_refused(model_of: MakeModel) -> None:

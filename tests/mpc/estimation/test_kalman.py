@@ -9,7 +9,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc import KalmanObserver, KoopmanMPC
+from koopman_control.mpc import KalmanObserver, KoopmanMPC, MovingHorizonEstimator
 from koopman_control.mpc.estimation import Estimate, Estimator
 from koopman_control.mpc.estimation.roots import corrected_root, predicted_root
 from koopman_control.mpc.estimation.steady import steady_gain
@@ -182,11 +182,24 @@ def test_a_controller_with_an_observer_survives_lost_observations(
     np.testing.assert_allclose(copy.act([1.0, 0.0]), copies[0], rtol=1e-12)
 
 
-def test_before_anything_was_measured_the_safe_input_is_applied(linear_model: Make) -> None:
-    mpc = KoopmanMPC(linear_model(F, G), 5, estimator=KalmanObserver(0.1), safe_input=0.3)
-    np.testing.assert_array_equal(mpc.act([np.nan, np.nan]), [0.3])
-    assert mpc.last is not None
-    assert mpc.last.rung == "safe"
+@pytest.mark.parametrize(
+    ("estimator", "rollout"),
+    [
+        (KalmanObserver(0.1), "linear"),
+        (KalmanObserver(0.1), "relifted"),
+        (MovingHorizonEstimator(0.1, window=3), "linear"),
+    ],
+)
+def test_before_anything_was_measured_the_safe_input_is_applied(
+    linear_model: Make, estimator: Any, rollout: Rollout
+) -> None:
+    model = linear_model(F, G)
+    mpc = KoopmanMPC(model, 5, rollout=rollout, estimator=estimator, safe_input=0.3)
+    for observation, rung in (([np.nan, np.nan], "safe"), ([1.0, 0.0], "solved")):
+        u = mpc.act(observation)
+        assert mpc.last is not None
+        assert mpc.last.rung == rung
+        assert (u[0] == 0.3) == (rung == "safe")
 
 
 def test_the_program_of_an_observer_s_loop_is_the_reference_solution_s(linear_model: Make) -> None:
