@@ -32,6 +32,13 @@ def test_factors_of_parts_merge_into_that_of_all_rows() -> None:
     assert (merged.n_samples, merged.n_regressors) == (60, 8)
 
 
+def test_one_factor_merged_is_itself() -> None:
+    factor = RFactor.of(*problem())
+    merged = RFactor.merged([factor])
+    np.testing.assert_allclose(np.abs(merged.R), np.abs(factor.R), atol=1e-13)
+    assert (merged.n_samples, merged.n_regressors) == (60, 8)
+
+
 def test_a_part_without_rows_changes_nothing() -> None:
     Phi, Y = problem()
     merged = RFactor.merged([RFactor.of(Phi[:0], Y[:0]), RFactor.of(Phi, Y)])

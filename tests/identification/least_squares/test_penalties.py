@@ -80,10 +80,10 @@ def test_strength_zero_keeps_every_regressor_and_one_only_the_constant(penalty: 
 
 def test_a_target_that_does_not_move_needs_the_constant_only() -> None:
     Phi, Y = problem()
-    Y[:, 1] = 4.0
+    Y[:, 1:] = 4.0, 0.0
     solved = SparseSolver(RFactor.of(Phi, Y)).solve(1e-4)
-    np.testing.assert_array_equal(solved[1:, 1], 0.0)
-    np.testing.assert_allclose(solved[0, 1], 4.0, rtol=1e-12)
+    np.testing.assert_array_equal(solved[1:, 1:], 0.0)
+    np.testing.assert_allclose(solved[0, 1:], [4.0, 0.0], rtol=1e-12)
     assert np.count_nonzero(solved[1:, 0]) > 1
 
 

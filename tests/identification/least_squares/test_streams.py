@@ -10,7 +10,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import RFactor
 from koopman_control.identification.least_squares.accumulation import Accumulator, whitening
 
-K, Q = 12, 3
+K, Q = 12, 5
 EPS = 2.0**-52
 
 
@@ -122,11 +122,13 @@ def test_rows_far_larger_than_the_sample_are_weighted_like_others() -> None:
     assert sums.factor().n_samples == weight.sum()
 
 
-def test_one_row_far_larger_than_the_sample_does_not_hide_the_others() -> None:
+@pytest.mark.parametrize("weight", [None, 1.0, 0.5])
+def test_one_row_far_larger_than_the_sample_does_not_hide_the_others(weight: float | None) -> None:
     """Summed with them, it would leave nothing of their digits."""
     data = rows(400)
     data[7] *= 1e9
-    sums = summed(data, basis_of(rows(100, seed=1)))
+    weights = None if weight is None else np.full(400, weight)
+    sums = summed(data, basis_of(rows(100, seed=1)), weights)
     others = np.delete(data, 7, axis=0)
     wanted = np.linalg.lstsq(data[:, :K], data[:, K:], rcond=None)[0]
     solved = sums.factor().solver().solve(0.0)
