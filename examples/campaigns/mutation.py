@@ -83,8 +83,12 @@ def _copied(source: Path, target: Path) -> None:
 
 
 def _run(copy: Path, *module: str) -> None:
-    """Run a module on the copy, with one thread for the BLAS."""
-    own = {"PYTHONPATH": f"{copy}{os.pathsep}{copy / 'envs'}", "OMP_NUM_THREADS": "1"}
+    """Run a module on the copy, with one thread for the BLAS and no pytest plugins to load."""
+    own = {
+        "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'envs'}",
+        "OMP_NUM_THREADS": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     command = [sys.executable, "-m", *module]
     subprocess.run(command, cwd=copy, env={**os.environ, **own}, check=True)
 
