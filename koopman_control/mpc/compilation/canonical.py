@@ -75,8 +75,7 @@ class Canonical:
         for i, constraint in enumerate(self._problem.constraints):
             name = constraint_name(constraint, i)
             for dual in constraint.dual_variables:
-                rows = _counted(dual.value) if dual.value is not None else np.zeros(0, np.int64)
-                for entry, row in np.ndenumerate(np.abs(rows)):
+                for entry, row in np.ndenumerate(np.abs(_counted(dual.value))):
                     names[row - 1] = entry_name(name, entry)
         return columns, names
 
@@ -105,6 +104,4 @@ def entry_name(name: str, entry: tuple[int, ...]) -> str:
 
 
 def _counted(values: Any) -> Index:
-    if hasattr(values, "toarray"):
-        values = values.toarray()
     return np.asarray(np.rint(values), dtype=np.int64)

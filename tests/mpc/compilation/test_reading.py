@@ -48,11 +48,6 @@ def test_an_entry_of_a_matrix_is_named_by_row_and_column() -> None:
     assert names == {"constraint 0[0, 0]", "constraint 0[0, 1]", "constraint 1"}
 
 
-def test_a_constraint_without_entries_has_no_rows() -> None:
-    x = cp.Variable(2, name="x")
-    assert named(atoms.sum_squares(x), [x[:0] <= 1.0, x[1] <= 1.0], x) == {"constraint 1"}
-
-
 def two_parameters() -> tuple[cp.Variable, cp.Parameter, cp.Parameter]:
     x = cp.Variable(2, name="x")
     return x, cp.Parameter(2, name="still"), cp.Parameter(name="moves", nonneg=True)

@@ -38,6 +38,12 @@ def test_a_row_bounded_from_below_only_is_open_above() -> None:
     assert rows(qp, [4.0]) == [([1.0, 0.0], 2.0, INF), ([0.0, 1.0], -INF, 4.0)]
 
 
+def test_open_sides_do_not_depend_on_parameters() -> None:
+    qp = compiled(lambda x, p: [x[0] <= p, x[0] + x[1] >= p, x[1] <= p])
+    np.testing.assert_array_equal(qp.upper.matrix.toarray()[:, 0], [1.0, 0.0, 1.0])
+    np.testing.assert_array_equal(qp.lower.matrix.toarray()[:, 0], [0.0, 1.0, 0.0])
+
+
 def test_rows_whose_first_entry_is_negative_are_turned() -> None:
     qp = compiled(lambda x, p: [-x[0] + x[1] <= 1.0, x[1] - x[0] >= -2.0])
     assert rows(qp) == [([1.0, -1.0], -1.0, 2.0)]

@@ -31,6 +31,16 @@ FOLDED: dict[str, Build] = {
     "two sides": lambda x, s, p: [x[0] - x[1] - s <= 0.1, x[0] - x[1] + s >= -0.1, s >= 0.0],
     "two sides that move": lambda x, s, p: [x[0] - s <= p + 0.1, x[0] + s >= p - 0.1, s >= 0.0],
     "two sides that meet": lambda x, s, p: [x[0] - s <= 1.0, x[0] + s >= 1.0, s >= 0.0],
+    "sides that cross by rounding": lambda x, s, p: [
+        x[0] - s <= 1.0,
+        x[0] + s >= 1.0 + 1e-13,
+        s >= 0.0,
+    ],
+    "sides that differ by rounding": lambda x, s, p: [
+        x[0] + x[1] / 3.0 - s <= 1.0,
+        x[0] + x[1] * (1.0 / 3.0 + 1e-14) + s >= -1.0,
+        s >= 0.0,
+    ],
 }
 
 
@@ -66,6 +76,11 @@ KEPT: dict[str, Build] = {
     "relaxes rows of other sizes": lambda x, s, p: [
         x[0] + x[1] - s <= 1.0,
         x[0] + 2.0 * x[1] + s >= 1.0,
+        s >= 0.0,
+    ],
+    "relaxes rows that nearly agree": lambda x, s, p: [
+        x[0] + x[1] / 3.0 - s <= 1.0,
+        x[0] + x[1] * (1.0 / 3.0 + 1e-11) + s >= -1.0,
         s >= 0.0,
     ],
     "relaxes a band of varying width": lambda x, s, p: [x[0] - s <= p, x[0] + s >= -p, s >= 0.0],
@@ -109,6 +124,19 @@ def test_slacks_that_are_asked_for_stay_variables() -> None:
     qp = compile_qp(problem, problem.parameters(), [s])
     assert qp.P.shape == (3, 3)
     assert not np.isfinite(qp.linear_weight).any()
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_variables_are_found_where_slacks_have_left(first: bool) -> None:
+    x, s, p = cp.Variable(2, name="x"), cp.Variable(2, name="s", nonneg=True), cp.Parameter(2)
+    price, rest = atoms.sum(s) + atoms.sum_squares(s), atoms.sum_squares(x - p)
+    cost = price + rest if first else rest + price
+    qp = compile_qp(cp.Problem(cp.Minimize(cost), [x - s <= 1.0]), [p], [x])
+    np.testing.assert_array_equal(np.sort(qp.columns["x"]), [0, 1])
+    solution = np.array([3.0, 5.0])
+    found = qp.recovery(solution, np.zeros(2), qp.at([0.0, 0.0]).violation(solution))
+    np.testing.assert_array_equal(found["x"], solution[qp.columns["x"]])
+    np.testing.assert_array_equal(found["s"], found["x"] - 1.0)
 
 
 def test_one_row_takes_one_slack(agrees: Agrees) -> None:
