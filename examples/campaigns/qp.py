@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m examples.campaigns.qp 1000000
 
-Every seed is one random controller (`problems.py`), compared in 20 steps with a second statement
+Every seed is one random controller (`problems.py`), compared in 50 steps with a second statement
 of its problem. Figures and differences are kept in a file, so that an interrupted run goes on where
 it was; further processes take another file and other seeds:
 
@@ -28,7 +28,7 @@ from examples.campaigns.problems import AGREED, BOTH_INFEASIBLE, UNDECIDED, Subj
 from koopman_control.common.files import write_text_atomically
 from koopman_control.evaluation import package_versions
 
-STEPS = 20  # of each controller
+STEPS = 50  # of each controller
 FINE = (AGREED, BOTH_INFEASIBLE, UNDECIDED)
 SAVED_EVERY = 25  # controllers
 

@@ -36,6 +36,14 @@ def test_three_hundred_problems_agree_or_are_infeasible_for_both(kind: Kind) -> 
     assert set(verdicts) <= set(qp.FINE), kind
 
 
+def test_a_program_that_two_solvers_give_up_is_left_to_the_third() -> None:
+    # Costless inputs, rows that cannot be kept: DAQP cycles, PIQP stalls short of its tolerance.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        verdicts = Subject(Kind.drawn(98)).verdicts(30)
+    assert set(verdicts) == {"both infeasible"}
+
+
 @pytest.mark.slow
 def test_ten_thousand_problems_agree_or_are_infeasible_for_both(tmp_path: Path) -> None:
     figures = qp.campaign(10_000, 2**31, tmp_path / "figures.json")

@@ -12,13 +12,13 @@ from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
 from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
 
 LARGEST = 250  # variables that DAQP is given
-FINAL = ("optimal", "infeasible", "unbounded", TIME_LIMIT)  # words of DAQP that settle it
+FINAL = ("optimal", "infeasible", "unbounded", TIME_LIMIT)  # words that settle it
 
 
 class AutoSolver:
-    """DAQP for up to 250 variables; an interior-point method beyond, or where DAQP gives up.
+    """DAQP for up to 250 variables; interior-point methods beyond, or where DAQP gives up.
 
-    That is PIQP if it is installed and there is no time limit, else Clarabel.
+    First PIQP, if it is installed and there is no time limit; Clarabel else, or where PIQP fails.
     """
 
     def __init__(self) -> None:
@@ -26,13 +26,19 @@ class AutoSolver:
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from DAQP's previous working set if there is one."""
-        start = time.perf_counter()
+        until = time.perf_counter() + seconds
         if len(qp.f) <= LARGEST:
             answer = self._daqp.solve(qp, matrices_changed, seconds)
             if answer.status in FINAL:
                 return answer
-        left = seconds - (time.perf_counter() - start)
-        return _second(left).solve(qp, True, left) if left > 0.0 else answer
+        for solver in _interior_point(seconds):
+            left = until - time.perf_counter()
+            if left <= 0.0:
+                return Solution(None, TIME_LIMIT, 0)
+            answer = solver.solve(qp, True, left)
+            if answer.status in FINAL:
+                break
+        return answer
 
     def prepare(self, qp: DenseQP) -> None:
         """Set DAQP up where it will be used."""
@@ -48,5 +54,7 @@ class AutoSolver:
         return AutoSolver, ()
 
 
-def _second(seconds: float) -> Solver:
-    return PiqpSolver() if math.isinf(seconds) and find_spec("piqp") else ClarabelSolver()
+def _interior_point(seconds: float) -> list[Solver]:
+    """Methods to try in turn."""
+    fast = math.isinf(seconds) and find_spec("piqp")
+    return [PiqpSolver(), ClarabelSolver()] if fast else [ClarabelSolver()]
