@@ -87,6 +87,9 @@ def test_nothing_added_gives_a_factor_without_rows() -> None:
         factor = Accumulator(K, Q, basis).factor()
         assert factor.R.shape == (0, K + Q)
         assert (factor.n_regressors, factor.n_samples) == (K, 0)
+    zero = Accumulator(1, 1, np.ones((1, 1)))
+    zero.add(np.zeros((5, 1)), np.ones((5, 1)))
+    assert zero.factor().R.shape == (0, 2)
     both = Accumulator.merged([Accumulator(K, Q), summed(rows(30))])
     assert both.n_samples == 30
 
@@ -148,9 +151,11 @@ def test_weights_of_zero_and_one_leave_rows_as_they_are() -> None:
 def test_counts_are_whole_where_weights_are(with_basis: bool) -> None:
     data = rows(30)
     basis = basis_of(rows(100)) if with_basis else None
-    whole = summed(data, basis, np.full(30, 2.0)).factor().n_samples
-    assert (whole, type(whole)) == (60, int)
-    assert summed(data, basis, np.full(30, 0.75)).factor().n_samples == 22.5
+    for weight, count in ((2.0, 60), (0.75, 22.5)):
+        sums = summed(data, basis, np.full(30, weight))
+        np.testing.assert_allclose(seen(sums), weight * gram(data), atol=1e-11)
+        assert sums.factor().n_samples == count
+        assert isinstance(sums.factor().n_samples, type(count))
 
 
 def test_arrays_that_were_added_may_be_used_again() -> None:
