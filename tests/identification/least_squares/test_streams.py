@@ -100,6 +100,16 @@ def test_the_factor_of_a_stream_is_triangular_with_a_row_per_regressor() -> None
     np.testing.assert_array_equal(np.tril(R[:, :K], -1), 0.0)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_direction_that_the_sample_had_and_the_stream_lacks_is_left_out(seed: int) -> None:
+    data = rows(500, seed)
+    data[:, seed + 4] = data[:, seed] - data[:, seed + 1]
+    Phi, Y = data[:, :K], data[:, K:]
+    solver = summed(data, basis_of(rows(100, seed=9))).factor().solver()
+    assert solver.rank == K - 1
+    np.testing.assert_allclose(solver.solve(0.0), np.linalg.pinv(Phi) @ Y, atol=1e-12)
+
+
 @pytest.mark.parametrize("with_basis", [False, True])
 def test_memory_does_not_grow_with_the_rows(with_basis: bool) -> None:
     data = rows(20_000)
@@ -108,9 +118,10 @@ def test_memory_does_not_grow_with_the_rows(with_basis: bool) -> None:
     for part in np.array_split(data, 400):
         part = part * (1.0 if with_basis else 1e3 ** (part[0, 0] > 0.0))
         sums.add(part[:, :K], part[:, K:])
+        assert len(pickle.dumps(sums)) < 8 * 12 * (K + Q) * (K + Q)
     for seed in range(40):
         sums.absorb(summed(rows(100, seed), basis_of(rows(100, seed))))
-    assert len(pickle.dumps(sums)) < 8 * 12 * (K + Q) * (K + Q)
+        assert len(pickle.dumps(sums)) < 8 * 12 * (K + Q) * (K + Q)
     assert sums.factor().n_samples == 24_000
 
 
