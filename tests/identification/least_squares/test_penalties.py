@@ -1,5 +1,6 @@
 """Each penalty against NumPy or scikit-learn on all rows, and the strengths worth trying."""
 
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,13 @@ def test_each_target_may_have_its_own_strength(penalty: Penalty) -> None:
     for j, strength in enumerate([0.01, 0.3, 0.01]):
         np.testing.assert_allclose(each[:, j], solver.solve(strength)[:, j], rtol=1e-10)
     assert np.abs(each - solver.solve(0.01))[:, 1].max() > 1e-6
+
+
+def test_factors_and_solvers_cannot_be_changed() -> None:
+    factor = RFactor.of(*problem())
+    for one in (factor, factor.solver(), SparseSolver(factor)):
+        with pytest.raises(FrozenInstanceError):
+            setattr(one, fields(one)[0].name, None)
 
 
 def test_strengths_worth_trying_are_powers_of_ten() -> None:

@@ -107,6 +107,7 @@ PRICES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "below zero": lambda x, s, p: atoms.square(s) - 0.5 * s,
     "without a square": lambda x, s, p: 2.0 * s,
     "with a product": lambda x, s, p: atoms.square(s + x[1]) + s,
+    "with a product below zero": lambda x, s, p: atoms.square(s - x[1]) + s,
 }
 
 
@@ -139,9 +140,11 @@ def test_variables_are_found_where_slacks_have_left(first: bool) -> None:
     np.testing.assert_array_equal(found["s"], found["x"] - 1.0)
 
 
-def test_one_row_takes_one_slack(agrees: Agrees) -> None:
+@pytest.mark.parametrize("first", [False, True])
+def test_one_row_takes_one_slack(first: bool, agrees: Agrees) -> None:
     x, s, t = (cp.Variable(n, name=name) for n, name in ((2, "x"), ((), "s"), ((), "t")))
-    cost = atoms.sum_squares(x - 3.0) + s + atoms.square(s) + 2.0 * t + 4.0 * atoms.square(t)
+    price = s + atoms.square(s) + 2.0 * t + 4.0 * atoms.square(t)
+    cost = price + atoms.sum_squares(x - 3.0) if first else atoms.sum_squares(x - 3.0) + price
     problem = cp.Problem(cp.Minimize(cost), [x[0] + x[1] - s - t <= 1.0, s >= 0.0, t >= 0.0])
     qp = compile_qp(problem, [])
     assert qp.P.shape == (3, 3)
