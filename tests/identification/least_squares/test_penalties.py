@@ -88,11 +88,12 @@ def test_a_target_that_does_not_move_needs_the_constant_only() -> None:
     assert np.count_nonzero(solved[1:, 0]) > 1
 
 
+@pytest.mark.parametrize("value", [0.1, 0.0])
 @pytest.mark.parametrize("strength", [0.0, 1e-3])
-def test_a_regressor_that_does_not_move_is_not_chosen(strength: float) -> None:
+def test_a_regressor_that_does_not_move_is_not_chosen(strength: float, value: float) -> None:
     """Beside the constant it explains nothing; its rounding must not be blown up."""
     Phi, Y = problem()
-    Phi[:, 4] = 0.1
+    Phi[:, 4] = value
     solved = SparseSolver(RFactor.of(Phi, Y)).solve(strength)
     np.testing.assert_array_equal(solved[4], 0.0)
     assert np.count_nonzero(solved[5]) > 0
