@@ -14,11 +14,13 @@ Agrees = Callable[..., None]
 Build = Callable[[Any, Any, Any], list[Any]]
 
 
-def stated(build: Build, price: Callable[[Any, Any, Any], Any] | None = None) -> cp.Problem:
+def stated(
+    build: Build, price: Callable[[Any, Any, Any], Any] | None = None, target: Any = 3.0
+) -> cp.Problem:
     """State |x - 3|^2 + 2 s + s^2, unless another price is given, with constraints on x and s."""
     x, s, p = cp.Variable(2, name="x"), cp.Variable(name="s"), cp.Parameter(name="p", nonneg=True)
     paid = price(x, s, p) if price else 2.0 * s + atoms.square(s)
-    return cp.Problem(cp.Minimize(atoms.sum_squares(x - 3.0) + paid), build(x, s, p))
+    return cp.Problem(cp.Minimize(atoms.sum_squares(x - target) + paid), build(x, s, p))
 
 
 def relaxed_row(x: Any, s: Any, p: Any) -> list[Any]:
@@ -94,9 +96,10 @@ KEPT: dict[str, Build] = {
 }
 
 
+@pytest.mark.parametrize("target", [3.0, cp.Parameter(name="target")])
 @pytest.mark.parametrize("build", KEPT.values(), ids=KEPT)
-def test_other_slacks_stay_variables(build: Build, agrees: Agrees) -> None:
-    problem = stated(build)
+def test_other_slacks_stay_variables(build: Build, target: Any, agrees: Agrees) -> None:
+    problem = stated(build, target=target)
     qp = compile_qp(problem, problem.parameters())
     assert not np.isfinite(qp.linear_weight).any()
     agrees(problem, ["x", "s"])
