@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from koopman_control.cli_benchmark import benchmark
-from koopman_control.cli_errors import one_sentence
+from koopman_control.cli_errors import did_you_mean, one_sentence
 from koopman_control.cli_folder import CHECKPOINT, kept_on_failure, run_folder
 from koopman_control.cli_forecast import forecast
+from koopman_control.common.arrays import LARGEST_SEED
 from koopman_control.evaluation import metrics_json
 from koopman_control.evaluation.wording import fallbacks
 from koopman_control.tasks import TASKS, Task
@@ -56,9 +56,12 @@ def tasks() -> None:
 def run(
     env_id: Annotated[str, typer.Argument(help="Gymnasium id, such as Pendulum-v1; see `tasks`.")],
     episodes: Annotated[int, typer.Option(min=1, help="Evaluation episodes.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="First evaluation seed; others follow.")] = 1000,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="First evaluation seed; others follow.")
+    ] = 1000,
     learning_seed: Annotated[
-        int, typer.Option(min=0, help="Seed of everything random in learning.")
+        int,
+        typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything random in learning."),
     ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes for the evaluation.")] = 2,
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path(
@@ -111,15 +114,14 @@ def _task_for(env_id: str) -> Task:
     """Find the ready task; say what is wrong with the environment if it cannot have one."""
     if env_id in TASKS:
         return TASKS[env_id]
-    nearest = difflib.get_close_matches(env_id, [*TASKS, *gym.registry], n=1, cutoff=0.6)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    hint = did_you_mean(env_id, [*gym.registry, *TASKS])
     try:
         env = open_environment(env_id)
     except ValueError as error:
         raise ValueError(
             f"Gymnasium cannot make {env_id!r}: there is no such environment.{hint}"
         ) from error
-    except gym.error.Error as error:
+    except (gym.error.Error, ImportError) as error:
         raise ValueError(f"Gymnasium cannot make {env_id!r}: {error}") from error
     require_continuous(env)
     env.close()

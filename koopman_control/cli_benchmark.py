@@ -22,7 +22,7 @@ from koopman_control.benchmark import (
     write_results,
 )
 from koopman_control.benchmark.execution import Record
-from koopman_control.cli_errors import one_sentence
+from koopman_control.cli_errors import did_you_mean, one_sentence
 from koopman_control.tasks import TASKS
 
 T = TypeVar("T")
@@ -89,7 +89,10 @@ def benchmark(
 def _chosen(name: str, table: Mapping[str, T], names: list[str]) -> dict[str, T]:
     """Pick entries by name, in the order given."""
     if unknown := [given for given in names if given not in table]:
-        raise ValueError(f"{name} got {unknown[0]!r}; there are {', '.join(table)}")
+        raise ValueError(
+            f"{name} got {unknown[0]!r}; there are {', '.join(table)}."
+            f"{did_you_mean(unknown[0], table)}"
+        )
     return {given: table[given] for given in names}
 
 

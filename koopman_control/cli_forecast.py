@@ -12,9 +12,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from koopman_control.cli_errors import one_sentence
+from koopman_control.cli_errors import new_folder, one_sentence
 from koopman_control.common import (
-    ensure_writable_folder,
     list_contents,
     optional_package,
     refusing,
@@ -64,18 +63,20 @@ def forecast(
     with one_sentence(debug):
         table = read_table(data, [*target, *(beside or [])], date, fill)
         name = f"{data.name.partition('.')[0]}-{time.strftime('%Y%m%d-%H%M%S')}"
-        folder = ensure_writable_folder(output / name)
-        for repair in table.repairs:
-            typer.echo(f"Note: {repair}.", err=True)
-        result = backtest(table, len(target), horizon, memory=memory, n_draws=draws, level=level)
-        scores = metrics_json(
-            result.scores | {"repairs": table.repairs, "versions": package_versions()}
-        )
-        write_text_atomically(folder / "scores.json", scores)
-        write_text_atomically(folder / "forecast.csv", _csv(table, result, level))
-        _draw(folder / "forecast.png", table, result, level)
-        asked = {"targets": target, "with": beside, "horizon": horizon, "fill": fill}
-        list_contents(folder, asked | {"memory": memory, "draws": draws, "level": level})
+        with new_folder(output / name) as folder:
+            for repair in table.repairs:
+                typer.echo(f"Note: {repair}.", err=True)
+            result = backtest(
+                table, len(target), horizon, memory=memory, n_draws=draws, level=level
+            )
+            scores = metrics_json(
+                result.scores | {"repairs": table.repairs, "versions": package_versions()}
+            )
+            write_text_atomically(folder / "scores.json", scores)
+            write_text_atomically(folder / "forecast.csv", _csv(table, result, level))
+            _draw(folder / "forecast.png", table, result, level)
+            asked = {"targets": target, "with": beside, "horizon": horizon, "fill": fill}
+            list_contents(folder, asked | {"memory": memory, "draws": draws, "level": level})
         if json:
             typer.echo(scores, nl=False)
         else:

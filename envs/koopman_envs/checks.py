@@ -5,7 +5,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from koopman_envs.border import at_least, require, shown
+from koopman_envs.integration import Components, Rates
 
 Array = NDArray[np.float64]
 Bounds = tuple[Sequence[float], Sequence[float]]
@@ -29,17 +32,26 @@ def reset_options(
         if name not in bounds:
             raise ValueError(f"unknown reset option {name!r}; known are {sorted(bounds)}")
         low, high = (np.asarray(side, dtype=np.float64) for side in bounds[name])
-        vector = np.array(value, dtype=np.float64)
+        vector = numbers(f"reset option {name!r}", value).copy()
         shapes = list(dict.fromkeys([low.shape, (*copies, *low.shape)]))
         if vector.shape not in shapes:
             expected = " or ".join(str(shape) for shape in shapes)
             raise ValueError(f"reset option {name!r} has shape {vector.shape}; expected {expected}")
-        if not ((vector >= low) & (vector <= high)).all():
+        inside = (vector >= low) & (vector <= high)
+        if not inside.all():
+            *_, i = where = tuple(int(index) for index in np.argwhere(~inside)[0])
             raise ValueError(
-                f"reset option {name!r} is {vector}; expected every entry within {low} and {high}"
+                f"reset option {name!r} holds {vector[where]} at index {where}; expected a number "
+                f"from {low[i]} to {high[i]} there"
             )
         checked[name] = vector
     return checked
+
+
+def numbers(name: str, value: Any) -> Array:
+    """Return a value as a float64 array."""
+    require(name, value, ArrayLike)
+    return np.asarray(value, dtype=np.float64)
 
 
 def render_mode(mode: str | None, modes: Sequence[str]) -> str | None:
@@ -49,33 +61,31 @@ def render_mode(mode: str | None, modes: Sequence[str]) -> str | None:
     return mode
 
 
-def observation_noise(share: float) -> float:
-    """Return a finite share of at least 0."""
-    if not (np.isfinite(share) and share >= 0.0):
-        raise ValueError(
-            f"observation_noise is {share}; expected a finite share of at least 0, such as 0.01"
-        )
-    return float(share)
+def seed(value: Any) -> int | None:
+    """Return a seed as Gymnasium takes it, or None."""
+    if value is None:
+        return None
+    at_least("seed", value, 0)
+    return int(value)
 
 
-def actuator_delay(steps: int) -> int:
-    """Return a whole number of steps of at least 0."""
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0:
-        raise ValueError(
-            f"actuator_delay is {steps!r}; expected a whole number of time steps of at least 0"
-        )
+def step_limit(steps: int | None) -> int:
+    """Return the number of time steps of an episode; the largest one for None and -1."""
+    if steps is None or steps == -1:
+        return int(np.iinfo(np.int64).max)
+    at_least("max_episode_steps", steps, 1)
     return int(steps)
 
 
 def observed(indices: Sequence[int] | None, count: int) -> list[int]:
     """Return distinct indices of count outputs; all of them for None."""
-    chosen = list(range(count)) if indices is None else list(indices)
+    chosen = list(range(count)) if indices is None else [int(i) for i in indices]
     if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(count)):
         raise ValueError(
             f"observed is {indices!r}; expected distinct indices out of 0 … {count - 1}, "
             "or None for all"
         )
-    return [int(i) for i in chosen]
+    return chosen
 
 
 def mismatched(parameters: Any, mismatch: Mapping[str, float] | None) -> Any:
@@ -85,7 +95,23 @@ def mismatched(parameters: Any, mismatch: Mapping[str, float] | None) -> Any:
     for name, factor in (mismatch or {}).items():
         if name not in known:
             raise ValueError(f"mismatch names {name!r}; the parameters are {known}")
-        if not np.isfinite(factor):
-            raise ValueError(f"mismatch[{name!r}] is {factor}; expected a finite factor")
+        if not (np.isfinite(factor) and factor >= 0.0):
+            raise ValueError(
+                f"mismatch[{name!r}] is {factor}; expected a finite factor of at least 0"
+            )
         changed[name] = getattr(parameters, name) * factor
     return replace(parameters, **changed)
+
+
+def finite_rates(rates: Rates, x: Components, u: Components, mismatch: Any) -> None:
+    """Refuse a mismatch under which a plant has no finite rates, such as one without a mass."""
+    try:
+        with np.errstate(all="ignore"):
+            finite = bool(np.isfinite(rates(x, u)).all())
+    except ZeroDivisionError:
+        finite = False
+    if not finite:
+        raise ValueError(
+            f"mismatch is {shown(mismatch)}, with which the state changes infinitely fast; "
+            "expected factors that leave masses, areas and the like above 0"
+        )

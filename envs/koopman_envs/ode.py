@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_envs import checks
+from koopman_envs.border import at_least, checked, shown
 from koopman_envs.drawing import Canvas, Window
 from koopman_envs.plant import Plant
 
@@ -38,13 +39,14 @@ class ODEEnv(Plant, gym.Env[Array, NDArray[np.float32]]):
             the range of each; noisy outputs are clipped to their range.
         actuator_delay: Time steps between an action and its effect; until the first arrives, the
             input is that of action 0.
-        mismatch: Factors that multiply the named parameters.
+        mismatch: Factors of at least 0 that multiply the named parameters.
         observed: Indices of the outputs that are observed; None for all.
     """
 
     # Gymnasium declares this as an attribute of the instance, so it cannot be a ClassVar.
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 50}  # noqa: RUF012
 
+    @checked
     def __init__(
         self,
         render_mode: str | None = None,
@@ -56,15 +58,17 @@ class ODEEnv(Plant, gym.Env[Array, NDArray[np.float32]]):
     ) -> None:
         self.render_mode = checks.render_mode(render_mode, self.metadata["render_modes"])
         self.parameters = checks.mismatched(self.parameters, mismatch)
-        self.delay = checks.actuator_delay(actuator_delay)
+        at_least("actuator_delay", actuator_delay, 0)
+        at_least("observation_noise", observation_noise, 0)
+        self.delay = int(actuator_delay)
         self.observed = checks.observed(observed, len(self.observation_high))
         self._everything = self.observed == list(range(len(self.observation_high)))
         self._set_spaces()
-        share, scale = (
-            checks.observation_noise(observation_noise),
-            0.5 * (self.highest - self.lowest),
-        )
-        self.noise = share * scale[: len(self.observed)] if share else None
+        if mismatch:
+            middle = [0.5 * (a + b) for a, b in zip(self.state_low, self.state_high, strict=True)]
+            checks.finite_rates(self.rates, middle, self.input_center, mismatch)
+        scale = 0.5 * (self.highest - self.lowest)[: len(self.observed)]
+        self.noise = float(observation_noise) * scale if observation_noise else None
         self._x = [0.0] * len(self.state_high)
         self._r = [0.0] * len(self.reference_high)
         self._queue: deque[list[float]] = deque()
@@ -96,11 +100,12 @@ class ODEEnv(Plant, gym.Env[Array, NDArray[np.float32]]):
 
     # What Gymnasium calls -----------------------------------------------------------------------
 
+    @checked
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Start an episode; see the class for ``options``."""
-        super().reset(seed=seed)
+        super().reset(seed=checks.seed(seed))
         chosen = self.checked_reset(options)
         # Both are always drawn, so a chosen state does not change which reference a seed gives.
         state, reference = self.sample_state(self.np_random), self.sample_reference(self.np_random)
@@ -163,7 +168,8 @@ class ODEEnv(Plant, gym.Env[Array, NDArray[np.float32]]):
     # Parts --------------------------------------------------------------------------------------
 
     def _input(self, action: NDArray[np.float32]) -> list[float]:
-        a = action if type(action) is np.ndarray else np.asarray(action, dtype=np.float64)
+        known = type(action) is np.ndarray and action.dtype.kind == "f"
+        a = action if known else checks.numbers("action", action)
         name = type(self).__name__
         if a.shape != self.action_space.shape:
             raise ValueError(
@@ -172,7 +178,7 @@ class ODEEnv(Plant, gym.Env[Array, NDArray[np.float32]]):
         u = []
         for v, (center, half) in zip(a.tolist(), self._input_map, strict=True):
             if not isfinite(v):
-                raise ValueError(f"action is {a}; {name} expects finite numbers")
+                raise ValueError(f"action is {shown(a)}; {name} expects finite numbers")
             u.append(center + half * (-1.0 if v < -1.0 else min(v, 1.0)))
         return u
 

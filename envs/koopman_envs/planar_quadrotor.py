@@ -7,11 +7,12 @@ backstepping approach for an UAV type-quadrotor", 2007. Thrust limits, box and t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from koopman_envs.border import checked
 from koopman_envs.drawing import BLUE, GREEN, GRID, INK, ORANGE, Canvas
 from koopman_envs.integration import Components, components, stacked
 from koopman_envs.ode import ODEEnv
@@ -124,6 +125,7 @@ class PlanarQuadrotor(ODEEnv):
     reference_low: ClassVar[tuple[float, ...]] = (-1.2, -1.2, -1.2, -1.2)
     reference_high: ClassVar[tuple[float, ...]] = (1.2, 1.2, 1.2, 1.2)
 
+    @checked
     def __init__(
         self,
         render_mode: str | None = None,
@@ -131,10 +133,6 @@ class PlanarQuadrotor(ODEEnv):
         trajectory: Trajectory = "waypoint",
         **options: Any,
     ) -> None:
-        if trajectory not in get_args(Trajectory):
-            raise ValueError(
-                f"trajectory is {trajectory!r}; choose one of {list(get_args(Trajectory))}"
-            )
         self.trajectory = trajectory
         super().__init__(render_mode, **options)
 

@@ -7,11 +7,12 @@ levels and voltages, cost: chosen here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from koopman_envs.border import checked
 from koopman_envs.drawing import BLUE, GREEN, INK, ORANGE, Canvas
 from koopman_envs.integration import Components, components, stacked
 from koopman_envs.ode import ODEEnv
@@ -161,11 +162,10 @@ class QuadrupleTank(ODEEnv):
     reference_low: ClassVar[tuple[float, ...]] = (1.0, 1.0)
     reference_high: ClassVar[tuple[float, ...]] = (18.0, 18.0)
 
+    @checked
     def __init__(
         self, render_mode: str | None = None, *, phase: Phase = "minimum", **options: Any
     ) -> None:
-        if phase not in get_args(Phase):
-            raise ValueError(f"phase is {phase!r}; choose one of {list(get_args(Phase))}")
         self.nominal = self.parameters = PARAMETERS[phase]
         super().__init__(render_mode, **options)
 

@@ -1,5 +1,6 @@
 """Many copies of one plant in a single environment, stepped together by array arithmetic."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -10,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from koopman_envs import checks
+from koopman_envs.border import at_least, checked, shown
 from koopman_envs.copies import Copies
 from koopman_envs.ode import ODEEnv
 
@@ -39,6 +41,7 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
     environment: ClassVar[type[ODEEnv]]
     """Class of the single environment."""
 
+    @checked
     def __init__(
         self,
         num_envs: int = 1,
@@ -46,8 +49,7 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs is {num_envs!r}; expected a whole number of at least 1")
+        at_least("num_envs", num_envs, 1)
         checks.render_mode(render_mode, self.metadata["render_modes"])
         plant = self.environment(render_mode, **options)
         self.num_envs, self.render_mode, self._plant = num_envs, render_mode, plant
@@ -55,8 +57,7 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
         self.single_action_space = plant.action_space
         self.observation_space = batch_space(plant.observation_space, num_envs)
         self.action_space = batch_space(plant.action_space, num_envs)
-        steps = -1 if max_episode_steps is None else max_episode_steps
-        self._limit = np.iinfo(np.int64).max if steps < 0 else steps
+        self._limit = checks.step_limit(max_episode_steps)
         self._copies = Copies(plant, num_envs)
         self._time = np.zeros(num_envs, dtype=np.int64)
         self._done: Mask | None = None
@@ -81,11 +82,12 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
 
     # What Gymnasium calls -----------------------------------------------------------------------
 
+    @checked
     def reset(
         self,
         *,
-        seed: int | list[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """Start an episode in every copy.
 
@@ -134,10 +136,10 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
 
     # Parts --------------------------------------------------------------------------------------
 
-    def _seed(self, seed: int | list[int | None] | None) -> None:
+    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
         if seed is None and self._generators:
             return
-        seeds = seed if isinstance(seed, list) else self._consecutive(seed)
+        seeds = self._one_by_one(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed has {len(seeds)} entries; expected {self.num_envs}")
         kept = self._generators
@@ -145,15 +147,19 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
             kept[i] if kept and s is None else seeding.np_random(s)[0] for i, s in enumerate(seeds)
         ]
 
-    def _consecutive(self, seed: int | None) -> list[int | None]:
-        return [None if seed is None else seed + i for i in range(self.num_envs)]
+    def _one_by_one(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if isinstance(seed, Sequence | np.ndarray):
+            return [checks.seed(s) for s in seed]
+        first = checks.seed(seed)
+        return [None if first is None else first + i for i in range(self.num_envs)]
 
     def _begin(self, copies: Any) -> None:
         self._copies.begin(copies, self._generators)
         self._time[copies] = 0
 
     def _checked(self, actions: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
-        a = np.asarray(actions)
+        known = type(actions) is np.ndarray and actions.dtype.kind == "f"
+        a = actions if known else checks.numbers("actions", actions)
         name = type(self).__name__
         if a.shape != self.action_space.shape:
             raise ValueError(
@@ -161,7 +167,7 @@ class ODEVectorEnv(VectorEnv[Array, NDArray[np.float32], NDArray[Any]]):
             )
         # The sum of squares is finite only if all are, and is the quicker question.
         if not np.isfinite(np.vdot(a, a)) and not np.isfinite(a).all():
-            raise ValueError(f"actions are {a}; {name} expects finite numbers")
+            raise ValueError(f"actions are {shown(a)}; {name} expects finite numbers")
         return a
 
     def _observe(self) -> Array:

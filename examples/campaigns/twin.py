@@ -17,6 +17,7 @@ from cvxpy.atoms.sum_squares import sum_squares
 from examples.campaigns.kinds import Kind, Numbers
 from koopman_control.common.arrays import Array
 
+SURE = ("optimal", "infeasible")  # also unlike CVXPY's word for too many iterations
 TIGHT = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
 
 
@@ -69,7 +70,7 @@ class Twin:
                 self._problem.solve(solver="CLARABEL", **settings)  # type: ignore[no-untyped-call]
             except cp.SolverError:
                 continue
-            answer = Answer(float(self._problem.value), "inaccurate" not in self._problem.status)
+            answer = Answer(float(self._problem.value), self._problem.status in SURE)
             if answer.sure:
                 break
         return answer

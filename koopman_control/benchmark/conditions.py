@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from koopman_control.benchmark.changes import Budget, changed, delayed, noisy
 from koopman_control.benchmark.partial import without_speeds
+from koopman_control.common.border import CheckedFields
 from koopman_control.tasks import Task
 
 Change = Callable[[Task], Task]
@@ -18,7 +19,7 @@ def unchanged(task: Task) -> Task:
 
 
 @dataclass(frozen=True)
-class Condition:
+class Condition(CheckedFields):
     """What differs from the task as it is.
 
     Args:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import MISSING, fields
 
 from koopman_control.tasks import Task
 
@@ -14,10 +15,11 @@ def fingerprint(task: Task) -> str:
     Settings at their defaults do not count, so that a new kind of setting invalidates nothing; nor
     do words.
     """
-    unset = type(task)("", "", Q=(), R=0.0, horizon=0, n_steps=0, first_steps=0).settings()
+    necessary = [f.name for f in fields(task) if f.default is f.default_factory is MISSING]
+    unset = type(task)(**{name: getattr(task, name) for name in necessary}).settings()
     settings = {
         name: value
         for name, value in task.settings().items()
-        if value != unset[name] and name not in WORDING
+        if (name in necessary or value != unset[name]) and name not in WORDING
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from operator import contains
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -12,11 +13,13 @@ import gymnasium as gym
 from koopman_control.benchmark.conditions import CONDITIONS, Condition, unchanged
 from koopman_control.benchmark.no_meaning import NoMeaning
 from koopman_control.benchmark.subjects import SUBJECTS, Subject
+from koopman_control.common.arrays import positive_int, seed_number
+from koopman_control.common.border import CheckedFields, check_fields, checked
 from koopman_control.tasks import TASKS, Task
 
 
 @dataclass(frozen=True, order=True)
-class Key:
+class Key(CheckedFields):
     """Names one run.
 
     Args:
@@ -30,6 +33,11 @@ class Key:
     subject: str
     condition: str
     seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse a seed below zero, too."""
+        super().__post_init__()
+        seed_number("seed", self.seed)
 
 
 class Part(NamedTuple):
@@ -78,7 +86,14 @@ class Plan:
     left_out: dict[tuple[str, ...], str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        """Find out what cannot be run here."""
+        """Check the fields, and find out what cannot be run here."""
+        check_fields(self)
+        positive_int("episodes", self.episodes)
+        seed_number("first_seed", self.first_seed)
+        for seed in self.seeds:
+            seed_number("seeds", seed)
+        if not len(self.seeds):
+            raise ValueError("seeds is empty; expected at least one learning seed")
         for subject in self.subjects.values():
             subject.require()
         for env_id, task in self.tasks.items():
@@ -116,10 +131,18 @@ class Plan:
             key=lambda k: (k.seed, self._effort(k), k.task, k.subject, order.index(k.condition)),
         )
 
+    @checked
     def jobs(self, keys: Sequence[Key]) -> list[Job]:
-        """Put runs that share learning or data together, in the order of their first ones."""
+        """Put runs that share learning or data together, in the order of their first ones.
+
+        Raises:
+            ValueError: A key names what is not in the plan.
+        """
         together: dict[Any, list[Part]] = {}
         for key in keys:
+            tables = (self.tasks, self.subjects, self.conditions)
+            if not all(map(contains, tables, (key.task, key.subject, key.condition))):
+                raise ValueError(f"keys holds {key}; expected what the plan's keys() returns")
             subject, condition = self.subjects[key.subject], self.conditions[key.condition]
             shared = "own data" if subject.own_data else key.subject
             part = Part(key, subject, condition)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from joblib import Parallel, delayed, parallel_config
 
@@ -11,19 +10,22 @@ from koopman_control.benchmark.execution import Record, carry_out
 from koopman_control.benchmark.fingerprints import fingerprint
 from koopman_control.benchmark.plan import Key, Plan
 from koopman_control.benchmark.store import RunFile
-from koopman_control.common import ensure_writable_folder, positive_int
+from koopman_control.common import PathLike, ensure_writable_folder, positive_int
+from koopman_control.common.border import checked
 
 RUNS = "control.jsonl"  # one line per run, in the folder of results
 
 OnRecord = Callable[[Record], None]
 
 
-def open_runs(folder: Path, plan: Plan) -> RunFile:
+@checked
+def open_runs(folder: PathLike, plan: Plan) -> RunFile:
     """Open the file of results of a folder, made if need be."""
     settings = {"episodes": plan.episodes, "first_seed": plan.first_seed}
     return RunFile(ensure_writable_folder(folder) / RUNS, settings)
 
 
+@checked
 def missing(plan: Plan, runs: RunFile) -> list[Key]:
     """Return the runs of a plan that are still to be done, in the order of the plan.
 
@@ -31,13 +33,14 @@ def missing(plan: Plan, runs: RunFile) -> list[Key]:
     """
     known = runs.records()
     current = {env_id: fingerprint(task) for env_id, task in plan.tasks.items()}
-    return [
-        key
-        for key in plan.keys()
-        if key not in known or "error" in known[key] or known[key]["settings"] != current[key.task]
-    ]
+    return [key for key in plan.keys() if not _counts(known.get(key), current[key.task])]
 
 
+def _counts(record: Record | None, settings: str) -> bool:
+    return record is not None and "error" not in record and record.get("settings") == settings
+
+
+@checked
 def run_benchmark(
     plan: Plan, runs: RunFile, jobs: int = 2, on_record: OnRecord = lambda record: None
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from koopman_control.benchmark.execution import Record
 from koopman_control.benchmark.plan import Key
-from koopman_control.common.files import FileFormatError
+from koopman_control.common.border import checked
+from koopman_control.common.files import FileFormatError, FileNotWritableError, PathLike
 from koopman_control.evaluation import package_versions
 from koopman_control.evaluation.metrics import plain
 
@@ -31,24 +32,26 @@ class RunFile:
     Raises:
         ValueError: It was begun with other settings or other package versions.
         FileFormatError: It is no such file.
+        FileNotWritableError: It cannot be written.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        self._path = path
+    @checked
+    def __init__(self, path: PathLike, settings: Mapping[str, Any]) -> None:
+        self._path = Path(path)
         self._records: dict[Key, Record] = {}
         header = {
             "format": FORMAT,
-            "settings": settings,
+            "settings": dict(settings),
             "versions": package_versions(),
             "machine": machine(),
         }
-        lines = _whole_lines(path) if path.exists() else []
+        lines = _whole_lines(self._path) if self._path.is_file() else []
         if not lines:
             self.header = header
             self._append([header])
             return
         self.header = lines[0]
-        _require_same(path, lines[0], header)
+        _require_same(self._path, lines[0], header)
         for record in lines[1:]:
             self._records[_key(record)] = record
 
@@ -56,18 +59,36 @@ class RunFile:
         """Return what is known, in the order of the keys."""
         return dict(sorted(self._records.items()))
 
+    @checked
     def add(self, records: Iterable[Record]) -> None:
-        """Append records in one write and wait until they are on the disk."""
+        """Append records in one write and wait until they are on the disk.
+
+        Raises:
+            ValueError: A record does not say which run it is of.
+        """
         lines = [plain(record) for record in records]
+        try:
+            keys = [_key(line) for line in lines]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"records holds one without a right {error}; expected task, subject, condition and "
+                "seed in each"
+            ) from None
         self._append(lines)
-        self._records |= {_key(line): line for line in lines}
+        self._records |= dict(zip(keys, lines, strict=True))
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        with open(self._path, "ab") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(self._path, "ab") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FileNotWritableError(
+                f"cannot write {self._path}: {error.strerror or error}; make room, or choose "
+                "another folder"
+            ) from error
 
 
 def machine() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from koopman_control.benchmark.regulator import lqr
 from koopman_control.benchmark.trained import Trained
 from koopman_control.benchmark.varied import varied
 from koopman_control.common import optional_package
+from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.evaluation import RandomPolicy, ZeroPolicy, action_bounds
 from koopman_control.tasks import Task
 from koopman_control.trajectories import total_steps
@@ -23,7 +24,7 @@ Train = Callable[[Task, int], Trained]
 
 
 @dataclass(frozen=True)
-class Subject:
+class Subject(CheckedFields):
     """One way to get a controller.
 
     Args:
@@ -43,6 +44,11 @@ class Subject:
     needs: tuple[str, str] | None = None
     own_data: bool = False
     effort: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse an effort below zero, too."""
+        super().__post_init__()
+        at_least("effort", self.effort, 0)
 
     def require(self) -> None:
         """Raise ImportError with a remedy if a package is missing."""
@@ -70,7 +76,7 @@ def no_action(task: Task, seed: int) -> Trained:
 
 
 @dataclass(frozen=True)
-class Variation:
+class Variation(CheckedFields):
     """The task's own controller with some settings changed: an ablation.
 
     Args:
@@ -80,10 +86,12 @@ class Variation:
 
     changes: Mapping[str, Any]
 
+    @checked
     def task(self, task: Task) -> Task:
         """Return the changed task."""
         return varied(task, **{k: v(task) if callable(v) else v for k, v in self.changes.items()})
 
+    @checked
     def __call__(self, task: Task, seed: int) -> Trained:
         """Learn the changed task."""
         return koopman(self.task(task), seed)

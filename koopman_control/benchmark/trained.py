@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from koopman_control.common.border import CheckedFields, at_least
 from koopman_control.common.protocols import Controller
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(CheckedFields):
     """A controller and what it took to get it.
 
     Args:
@@ -23,3 +24,9 @@ class Trained:
     data_steps: int = 0
     seconds: float = 0.0
     rounds: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Refuse steps or seconds below zero, too."""
+        super().__post_init__()
+        at_least("data_steps", self.data_steps, 0)
+        at_least("seconds", self.seconds, 0)

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from koopman_control.common.border import checked
 from koopman_control.common.files import FileFormatError, PathLike, write_atomically
 
 AnyArray = NDArray[Any]
@@ -36,6 +37,7 @@ LARGEST = 2**34  # bytes of a file, 16 GiB
 _TYPES = re.compile(r"[<>|](b1|[iu][1248]|f[248]|c8|c16|U[1-9]\d{0,5})")
 
 
+@checked
 def save_npz(
     path: PathLike,
     kind: str,
@@ -72,11 +74,12 @@ def save_npz(
         },
         "settings": settings,
     }
-    header = json.dumps(facts, sort_keys=True, allow_nan=False).encode()
+    header = json_text(facts, sort_keys=True).encode()
     digest = _checksum(header, (plain[name].ravel("K").view(np.uint8) for name in sorted(plain)))
     write_atomically(path, lambda file: _write(file, header, digest, plain))
 
 
+@checked
 def load_npz(
     path: PathLike, kind: str, format_version: int
 ) -> tuple[dict[str, AnyArray], dict[str, Any]]:
@@ -109,7 +112,23 @@ def load_npz(
         return arrays, settings
 
 
+def json_text(content: Any, **form: Any) -> str:
+    """Write content that holds somebody's settings as strict JSON.
+
+    Raises:
+        TypeError | ValueError: A setting is nothing that JSON can hold.
+    """
+    try:
+        return json.dumps(content, allow_nan=False, **form)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"settings cannot be written as JSON: {error}; expected texts, finite numbers, True, "
+            "False and None, and lists and dicts of them"
+        ) from None
+
+
 @contextmanager
+@checked
 def refusing(sentence: str) -> Iterator[None]:
     """Turn whatever a stranger's content makes go wrong into a FileFormatError with a sentence."""
     try:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 
 
 def finite_array(
@@ -124,8 +125,11 @@ def positive_int(name: str, value: Any, minimum: int = 1) -> int:
 
 
 def seed_number(name: str, value: Any) -> int:
-    """Return value as a seed, an int of at least 0; see :func:`positive_int`."""
-    return positive_int(name, value, minimum=0)
+    """Return value as a seed, an int of at least 0 that fits in 32 bits; see `positive_int`."""
+    seed = positive_int(name, value, minimum=0)
+    if seed > LARGEST_SEED:
+        raise ValueError(f"{name} is {seed}; expected a seed from 0 to {LARGEST_SEED}")
+    return seed
 
 
 def positive_float(name: str, value: Any) -> float:

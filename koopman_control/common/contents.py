@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from koopman_control.common.archive import package_version, refusing
+from koopman_control.common.archive import json_text, package_version, refusing
+from koopman_control.common.border import checked
 from koopman_control.common.files import FileFormatError, PathLike, write_text_atomically
 
 NAME = "contents.json"
@@ -18,6 +19,7 @@ FORMAT_VERSION = 1
 LONGEST = 2**24  # bytes of a list
 
 
+@checked
 def list_contents(folder: PathLike, settings: Mapping[str, Any]) -> None:
     """Write contents.json for the files that lie in a folder.
 
@@ -26,8 +28,11 @@ def list_contents(folder: PathLike, settings: Mapping[str, Any]) -> None:
         settings: What made the files, as JSON can hold it; no NaN.
 
     Raises:
+        FileNotFoundError: There is no such folder.
         FileNotWritableError: The list cannot be written.
     """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
     own = (NAME, ".")  # names beginning with a dot are files that a kill left half written
     files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith(own))
     contents = {
@@ -41,9 +46,10 @@ def list_contents(folder: PathLike, settings: Mapping[str, Any]) -> None:
         },
     }
     listed = {"contents": contents, "sha256": _signature(contents)}
-    write_text_atomically(Path(folder) / NAME, json.dumps(listed, indent=1, allow_nan=False) + "\n")
+    write_text_atomically(Path(folder) / NAME, json_text(listed, indent=1) + "\n")
 
 
+@checked
 def check_contents(folder: PathLike) -> dict[str, Any]:
     """Check that every file of a folder of results is as it was written.
 
@@ -91,4 +97,4 @@ def _digest(path: Path) -> str:
 
 
 def _signature(contents: Any) -> str:
-    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json_text(contents, sort_keys=True).encode()).hexdigest()

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from koopman_control.common.border import checked
+
 PathLike = str | os.PathLike[str]
 
 
@@ -22,6 +24,7 @@ class FolderNotWritableError(OSError):
     """Results cannot be written to the folder."""
 
 
+@checked
 def write_atomically(path: PathLike, write: Callable[[BinaryIO], None]) -> None:
     """Let write fill a new file, then put it in place of path in one go.
 
@@ -74,11 +77,13 @@ def _sync_folder(folder: Path) -> None:
             os.close(opened)
 
 
+@checked
 def write_text_atomically(path: PathLike, text: str) -> None:
     """Write text as UTF-8; see :func:`write_atomically`."""
     write_bytes_atomically(path, text.encode("utf-8"))
 
 
+@checked
 def write_bytes_atomically(path: PathLike, data: bytes) -> None:
     """Write bytes as they are; see :func:`write_atomically`."""
 
@@ -88,6 +93,7 @@ def write_bytes_atomically(path: PathLike, data: bytes) -> None:
     write_atomically(path, write)
 
 
+@checked
 def ensure_writable_folder(path: PathLike) -> Path:
     """Make the folder if need be, and find out now rather than later that it can be written to.
 

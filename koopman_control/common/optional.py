@@ -3,7 +3,10 @@
 from importlib import import_module
 from typing import Any
 
+from koopman_control.common.border import checked
 
+
+@checked
 def optional_package(name: str, extra: str) -> Any:
     """Import a package that is not required, or say how to get it.
 

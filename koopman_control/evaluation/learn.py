@@ -44,7 +44,8 @@ class Round:
     Args:
         steps: Environment steps used so far, this round's included.
         returns: Returns of the episodes collected in this round; the last may be cut.
-        score: Left-out multi-step error of the new model, 0 (perfect) to 1 (as bad as the mean).
+        score: Left-out multi-step error of the new model, 0 (perfect) to 1 (as bad as the mean), on
+            all data that the model before has not seen.
         kept: Whether the new model replaced the one before.
         fit_seconds: Duration of the fit.
     """
@@ -160,16 +161,16 @@ def learn(
         data.extend(more(signal, 0))
         best, record = _first_fit(estimator, data)
         history = [record]
-        acting = controller(best.model_)
+        acting, n_seen = controller(best.model_), len(data)
         for number in range(1, len(edges)):
             if edges[number] == total_steps(data):
                 continue
             new = more(acting, number)
             data.extend(new)
-            best, record = _refit(estimator, best, data[: -len(new)], new)
+            best, record = _refit(estimator, best, data[:n_seen], data[n_seen:], _returns(new))
             history.append(record)
             if record.kept:
-                acting = controller(best.model_)
+                acting, n_seen = controller(best.model_), len(data)
     return Learned(best, acting, data, history, time.perf_counter() - start)
 
 
@@ -205,13 +206,17 @@ def _first_fit(settings: EDMDc, data: list[Trajectory]) -> tuple[EDMDc, Round]:
 
 
 def _refit(
-    settings: EDMDc, old: EDMDc, data: list[Trajectory], new: list[Trajectory]
+    settings: EDMDc,
+    old: EDMDc,
+    seen: list[Trajectory],
+    since: list[Trajectory],
+    returns: tuple[float, ...],
 ) -> tuple[EDMDc, Round]:
-    """Fit to all data; keep the old model if it predicts the new data clearly better."""
-    fitted, seconds = _timed_fit(settings, [*data, *new])
-    error = -fitted.score_left_out(data, new)
-    kept = error <= TOLERATED * -old.score(new)
-    record = Round(total_steps([*data, *new]), _returns(new), error, kept, seconds)
+    """Fit to all data; keep the old model if it predicts clearly better what it has not seen."""
+    fitted, seconds = _timed_fit(settings, [*seen, *since])
+    error = -fitted.score_left_out(seen, since)
+    kept = error <= TOLERATED * -old.score(since)
+    record = Round(total_steps([*seen, *since]), returns, error, kept, seconds)
     return (fitted if kept else old), record
 
 

@@ -7,6 +7,7 @@ its business: the lifted model always carries them beside the features (psi = [1
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from koopman_control.common.arrays import Array, finite_array, seed_number
-from koopman_control.common.border import check_fields
+from koopman_control.common.border import check_fields, checked
 from koopman_control.features.coordinates import Coordinates
 
 
@@ -70,7 +71,8 @@ class FeatureMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.derivatives(self._checked(X, reset=False))
 
-    def get_feature_names_out(self, input_features: Any = None) -> Any:
+    @checked
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> Any:
         """Name the features `<class><index>`, as scikit-learn's transformers do."""
         check_is_fitted(self)
         prefix = type(self).__name__.lower()

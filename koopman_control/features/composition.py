@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from koopman_control.common.arrays import Array
+from koopman_control.common.border import checked
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
 
@@ -29,6 +30,7 @@ class Composition(FeatureMap):
     def __init__(self, maps: Sequence[FeatureMap]) -> None:
         self.maps = maps
 
+    @checked
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the settings; with `deep`, also every map by place and its settings."""
         params: dict[str, Any] = {"maps": self.maps}
@@ -98,7 +100,8 @@ class FeatureUnion(Composition):
     def _n_features_out(self) -> int:
         return sum(item._n_features_out for item in self.maps_)
 
-    def get_feature_names_out(self, input_features: Any = None) -> Any:
+    @checked
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> Any:
         """Name the features after their maps, `<place>__<name>`."""
         super().get_feature_names_out()  # raises if not fitted
         names = [
@@ -137,7 +140,8 @@ class FeatureChain(Composition):
     def _n_features_out(self) -> int:
         return self.maps_[-1]._n_features_out
 
-    def get_feature_names_out(self, input_features: Any = None) -> Any:
+    @checked
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> Any:
         """Name the features as the last map does, given the names of the one before."""
         super().get_feature_names_out()  # raises if not fitted
         names = input_features

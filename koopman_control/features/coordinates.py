@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.common.border import checked
+from koopman_control.common.border import check_fields, checked
 from koopman_control.features.angles import (
     Angle,
     Column,
@@ -58,6 +58,7 @@ class Coordinates:
 
     def __post_init__(self) -> None:
         """Reject columns that are missing, repeated or out of range."""
+        check_fields(self)
         positive_int("n_observations", self.n_observations)
         positive_int("memory", self.memory, minimum=0)
         positive_int("n_inputs", self.n_inputs, minimum=0)

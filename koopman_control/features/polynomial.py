@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, combinations_with_replacement, pairwise
 from math import comb
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.scaling import spread
 
@@ -68,7 +70,8 @@ class PolynomialFeatures(FeatureMap):
             [[term.count(j) for j in range(e)] for term in terms[e:]], dtype=np.int64
         ).reshape(-1, e)
 
-    def get_feature_names_out(self, input_features: Any = None) -> Any:
+    @checked
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> Any:
         """Name the monomials after their inputs: `x0^2 x1`."""
         super().get_feature_names_out()  # raises if not fitted
         n = self.exponents_.shape[1]

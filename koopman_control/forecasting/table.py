@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.common import Array, optional_package, positive_int
-from koopman_control.common.border import checked, shown
+from koopman_control.common import (
+    Array,
+    finite_array,
+    optional_package,
+    positive_float,
+    positive_int,
+)
+from koopman_control.common.border import CheckedFields, checked, shown
 from koopman_control.forecasting.gaps import Filling, fill_gaps
 from koopman_control.forecasting.series import refuse_gaps, rows_named
 
@@ -26,7 +32,7 @@ MOST_FILLED = 10  # times as many rows as there were, for a date far off would a
 
 
 @dataclass(frozen=True)
-class TimeTable:
+class TimeTable(CheckedFields):
     """Regular rows.
 
     Args:
@@ -42,6 +48,17 @@ class TimeTable:
     names: tuple[str, ...]
     dt: float
     repairs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check that there are finite rows, one for each date, with a name for each column."""
+        super().__post_init__()
+        finite_array("rows", self.rows, shape=(np.size(self.dates), len(self.names)))
+        if np.ndim(self.dates) != 1 or not np.size(self.rows):
+            raise ValueError(
+                f"dates has shape {np.shape(self.dates)} beside rows of shape "
+                f"{np.shape(self.rows)}; expected a date for each row, and at least one column"
+            )
+        positive_float("dt", self.dt)
 
     @checked
     def dates_after(self, n_steps: int) -> Dates:
@@ -149,6 +166,8 @@ def _date_column(frame: Any, date: str | None) -> str:
 def _dates(column: Any, name: str) -> Dates:
     """Read dates in ISO 8601 (or as German weather stations write them); they must not go back."""
     pandas = optional_package("pandas", "forecast")
+    if pandas.api.types.is_numeric_dtype(column):
+        column = column.astype(str)  # 20200131 is a date, too
     parsed = pandas.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
     if parsed.isna().any():
         german = pandas.to_datetime(column, format=GERMAN, errors="coerce", utc=True)

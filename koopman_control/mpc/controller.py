@@ -18,7 +18,7 @@ from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.scenarios import Scenarios, checked_models
 from koopman_control.mpc.planning.search import Effort
-from koopman_control.mpc.solvers import SolverName, checked_solver
+from koopman_control.mpc.solvers import SolverName
 from koopman_control.mpc.stated import Stated
 from koopman_control.mpc.statement.parametrization import Blocks, Knots
 from koopman_control.mpc.statement.pull_back import pull_back
@@ -171,7 +171,7 @@ class KoopmanMPC(Stated):
     ) -> None:
         models = checked_models(model, rollout)
         model = models[0]
-        self._limit = seconds_until(deadline, checked_solver(solver))
+        self._limit = seconds_until(deadline, solver)
         self.model, self.rollout, self.solver = model, rollout, solver
         self.seed = seed_number("seed", seed)
         self.horizon = N = positive_int("horizon", horizon)

@@ -23,7 +23,10 @@ def lost(observation: Array) -> bool:
 
 # Random thrusts flip the vehicle within 0.3 s, and pinned at its stops it shows nothing: episodes
 # are broken off there, which makes many short flights of 400 steps. The rounds add flights under
-# control. That gave a cost of 48.5 where the optimum with the true model is 48.5, inside the box.
+# control. Where the vehicle is and how fast it goes makes no difference to how it speeds up, so the
+# sampled features see pitch and pitch rate alone. On learning seeds 20 to 23 that took the cost on
+# seeds 5000 to 5039 from 45.2 to 45.5 to 44.98 each; and features of all states had lost one start
+# of a hundred on four of ten learning seeds, climbing faster than any flight in the data.
 PLANAR_QUADROTOR = Task(
     env_id="koopman_envs/PlanarQuadrotor-v0",
     summary="fly a planar quadrotor to waypoints inside a box",
@@ -37,6 +40,7 @@ PLANAR_QUADROTOR = Task(
     coupling="bilinear",
     n_features=(20, 60),
     steepness=(0.1, 0.25, 0.5),
+    ignored=(0, 1, 3, 4),  # positions and speeds
     prediction=20,
     states=(0, 1, 2, 3, 4, 5),
     state_names=("px (m)", "pz (m)", "pitch (rad)", "vx (m/s)", "vz (m/s)", "pitch rate (rad/s)"),

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import clone
 
 from koopman_control.common import Array, PathLike
+from koopman_control.common.arrays import seed_number
 from koopman_control.evaluation import (
     Evaluation,
     Learned,
@@ -195,6 +196,7 @@ def run_task(
         CollectionInterrupted: Ctrl-C while collecting; carries the trajectories so far.
     """
     seeds = range(first_seed, first_seed + episodes)
+    seed_number("the last evaluation seed", seeds[-1])  # rather now than after learning
     learned = task.learn(learning_seed, lambda steps: progress("collect", steps), checkpoint)
     on_learned(learned)
     errors, linear = _errors_per_rollout(task, learned)

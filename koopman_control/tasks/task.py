@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from koopman_control.common import Array, PathLike
-from koopman_control.common.arrays import seed_number
-from koopman_control.common.border import CheckedFields, checked
+from koopman_control.common.arrays import finite_array, positive_int, seed_number
+from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, FeatureMap, FeatureUnion, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
@@ -94,6 +94,25 @@ class Task(CheckedFields):
     state_names: tuple[str, ...] | None = None
     mpc: Mapping[str, Any] = field(default_factory=dict)
     env_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the ranges of numbers, too."""
+        super().__post_init__()
+        for name in ("horizon", "n_steps", "first_steps", "n_draws"):
+            positive_int(name, getattr(self, name))
+        positive_int("n_rounds", self.n_rounds, minimum=0)
+        positive_int("memory", self.memory, minimum=0)
+        if self.prediction is not None:
+            positive_int("prediction", self.prediction)
+        for name in ("Q", "n_features", "steepness"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty; expected at least one number")
+        for weight in self.Q:
+            at_least("Q", weight, 0)
+        at_least("R", self.R, 0)
+        for name in ("reference", "input_reference"):
+            if not callable(getattr(self, name)):
+                finite_array(name, getattr(self, name))
 
     def settings(self) -> dict[str, Any]:
         """Describe all settings as plain data; functions go by their names."""

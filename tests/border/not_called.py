@@ -1,28 +1,37 @@
-"""Public names that nobody calls with arguments of their own, and why."""
+"""Public callables that nobody calls with arguments of their own, and why."""
 
+# They hold what has been found.
 MADE_BY_THE_PACKAGE = """
-Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport ModelReport
-PairedDifference ParametricQP QPSolution Reduction Round Spectrum Step TimeTable Trained
-BatchMPC Parameters Tube
+Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport LogReport.of
+ModelReport PairedDifference ParametricQP QPSolution Reduction Round Spectrum Step
+BatchMPC Parameters.with_more Tube
 """
-RAISED_OR_IMPLEMENTED = """
-CollectionFailed CollectionInterrupted FileFormatError FileNotWritableError FolderNotWritableError
-NoMeaning Controller Signal FeatureMap
+# The checks themselves.
+CHECKS = """
+bounds_array finite_array positive_float positive_int read_only real_array
 """
-# They check for everybody else, or carry out what has been checked.
-CHECKS_AND_KERNELS = """
-Accumulator RFactor RidgeSolver components runge_kutta stacked ODEEnv ODEVectorEnv
-bounds_array check_contents ensure_writable_folder finite_array list_contents load_npz
-optional_package positive_float positive_int read_only real_array refusing save_npz
-write_atomically write_bytes_atomically write_text_atomically package_versions
+# They do in every step, or with every row, what their callers have checked.
+KERNELS = """
+Accumulator Accumulator.absorb Accumulator.add Accumulator.merged RFactor RFactor.merged RFactor.of
+RFactor.solver RidgeSolver RidgeSolver.solve components runge_kutta stacked
+Coordinates.along Coordinates.bounds Coordinates.check_circles Coordinates.names Coordinates.state
+Coordinates.wrap Coordinates.wrapped_difference
+LiftedModel.lift LiftedModel.lifted_inputs LiftedModel.rolled_out LiftedModel.sensitivities
+ODEEnv.checked_reset ODEEnv.place
 """
-# The command line checks what it takes before it calls these.
-BEHIND_THE_COMMAND_LINE = """
-Condition Key Plan RunFile Subject Variation missing open_runs run_benchmark write_results
+# Methods by their names: a subclass has them, and what calls them has checked.
+CALLED_BACK = """
+advance cost draw leaves limit next_reference outputs rates sample_reference sample_state violations
+attached derivatives fit_to_states values
+"""
+# Protocols and bases, which a user's class follows.
+BASES = """
+Controller.act Signal.sample ODEEnv ODEVectorEnv
 """
 NOT_CALLED = {
     *MADE_BY_THE_PACKAGE.split(),
-    *RAISED_OR_IMPLEMENTED.split(),
-    *CHECKS_AND_KERNELS.split(),
-    *BEHIND_THE_COMMAND_LINE.split(),
+    *CHECKS.split(),
+    *KERNELS.split(),
+    *BASES.split(),
 }
+NOT_CALLED_METHODS = set(CALLED_BACK.split())

@@ -85,9 +85,9 @@ def test_impossible_actions_are_refused_and_change_nothing(
     [
         ({"stat": [0.0, 0.0]}, r"unknown reset option 'stat'; known are \['reference', 'state'\]"),
         ({"state": [0.0]}, r"shape \(1,\); expected \(2,\)"),
-        ({"state": [0.0, 1.1]}, "every entry within"),
-        ({"state": [0.0, np.nan]}, "every entry within"),
-        ({"reference": [-0.1]}, "every entry within"),
+        ({"state": [0.0, 1.1]}, r"holds 1.1 at index \(1,\); expected a number from -1.0 to 1.0"),
+        ({"state": [0.0, np.nan]}, r"holds nan at index \(1,\)"),
+        ({"reference": [-0.1]}, r"holds -0.1 at index \(0,\); expected a number from 0.0"),
         ({"reference": [0.0, 0.0]}, r"shape \(2,\); expected \(1,\)"),
     ],
 )

@@ -7,6 +7,8 @@ import pytest
 
 from koopman_envs import ODEEnv
 from koopman_envs.bilinear_motor import BilinearMotor
+from koopman_envs.planar_quadrotor import PlanarQuadrotor
+from koopman_envs.quadruple_tank import QuadrupleTank
 
 Env = type[ODEEnv]
 
@@ -89,10 +91,14 @@ def test_outputs_are_observed_in_the_order_given(oscillator: Env) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"observation_noise": -0.1}, "observation_noise is -0.1; expected a finite share"),
+        (
+            {"observation_noise": -0.1},
+            "observation_noise is -0.1; expected a finite number of at least 0",
+        ),
         ({"observation_noise": np.nan}, "observation_noise is nan"),
-        ({"actuator_delay": -1}, "actuator_delay is -1; expected a whole number"),
-        ({"actuator_delay": 1.5}, "actuator_delay is 1.5"),
+        ({"actuator_delay": -1}, "actuator_delay is -1; expected a finite number of at least 0"),
+        ({"actuator_delay": 1.5}, "actuator_delay is 1.5; expected an integer"),
+        ({"mismatch": {"stiffness": -1.0}}, "is -1.0; expected a finite factor of at least 0"),
         ({"mismatch": {"mass": 2.0}}, r"mismatch names 'mass'; the parameters are \['stiffness'\]"),
         ({"mismatch": {"stiffness": np.inf}}, r"mismatch\['stiffness'\] is inf"),
         ({"observed": [2]}, "observed is .*; expected distinct indices out of 0 … 1"),
@@ -103,8 +109,16 @@ def test_outputs_are_observed_in_the_order_given(oscillator: Env) -> None:
 def test_impossible_options_are_refused(
     oscillator: Env, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         oscillator(**options)
+
+
+@pytest.mark.parametrize(
+    ("plant", "parameter"), [(PlanarQuadrotor, "mass"), (QuadrupleTank, "area_left")]
+)
+def test_a_plant_that_would_move_infinitely_fast_is_refused(plant: Env, parameter: str) -> None:
+    with pytest.raises(ValueError, match=f"mismatch is .*{parameter}.* infinitely fast"):
+        plant(mismatch={parameter: 0.0})
 
 
 def test_an_unknown_option_is_named(oscillator: Env) -> None:

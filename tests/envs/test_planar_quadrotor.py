@@ -201,7 +201,7 @@ def test_the_worst_thrusts_do_not_leave_the_observation_bounds() -> None:
 
 
 def test_an_unknown_trajectory_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"trajectory is 'circle'; choose one of \['waypoint', 'f"):
+    with pytest.raises(ValueError, match=r"trajectory is 'circle'; expected one of waypoint, f"):
         PlanarQuadrotor(trajectory="circle")  # type: ignore[arg-type]
 
 

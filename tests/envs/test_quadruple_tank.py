@@ -169,5 +169,5 @@ def test_mismatch_leaves_the_holding_voltages_of_the_cost_nominal() -> None:
 
 def test_an_unknown_phase_is_refused() -> None:
     unknown: Any = "maximum"
-    with pytest.raises(ValueError, match=r"phase is 'maximum'; choose one of \['minimum', 'non"):
+    with pytest.raises(ValueError, match=r"phase is 'maximum'; expected one of minimum, non"):
         QuadrupleTank(phase=unknown)

@@ -73,6 +73,22 @@ def test_a_model_that_predicts_worse_does_not_replace_the_one_before() -> None:
     assert result.model.summary["n_samples"] == 90
 
 
+def test_models_are_compared_on_all_data_that_the_older_one_has_not_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[tuple[int, int]] = []
+
+    def never_better(self: EDMDc, seen: Any, judged: Any) -> float:
+        steps.append((total_steps(seen), total_steps(judged)))
+        return -1.0
+
+    monkeypatch.setattr(EDMDc, "score_left_out", never_better)
+    result = learned()
+    assert steps == [(90, 30), (90, 60)]
+    lengths = [len(r.returns) for r in result.rounds]
+    assert sum(lengths) == len(result.data)
+
+
 def test_a_model_that_predicts_as_well_does() -> None:
     result = learned()
     assert [r.kept for r in result.rounds] == [True, True, True]

@@ -106,7 +106,7 @@ def test_parameters_refuse_other_shapes_names_and_deletion(mpc: KoopmanMPC) -> N
         less.parameters["most"] = 1.0
     with pytest.raises(ValueError, match="parameter 'most' holds inf"):
         less.parameters["most"] = np.full(N, np.inf)
-    with pytest.raises(KeyError, match="no parameter 'least'; the controller has most"):
+    with pytest.raises(KeyError, match="name is 'least', no parameter; the controller has most"):
         less.parameters["least"] = 1.0
     with pytest.raises(TypeError, match="stays"):
         del less.parameters["most"]

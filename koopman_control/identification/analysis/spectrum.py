@@ -24,7 +24,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, finite_array
-from koopman_control.common.border import checked
+from koopman_control.common.border import at_least, checked
 from koopman_control.identification.analysis.residuals import eigenpair_residuals
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.model.structure import core_of
@@ -79,16 +79,19 @@ class Spectrum:
         """Growth rates in 1/s (per step where dt is None), shape (n,); negative if decaying."""
         return np.asarray(self.rates.real)
 
+    @checked
     def spurious(self, tolerance: float = SPURIOUS) -> NDArray[np.bool_]:
         """Say which eigenvalues the data do not confirm, shape (n,).
 
         Raises:
             ValueError: If the spectrum was made without data.
         """
+        at_least("tolerance", tolerance, 0)
         if self.residuals is None:
             raise ValueError("this spectrum has no residuals; call spectrum(model, data)")
         return np.asarray(~(self.residuals <= tolerance))
 
+    @checked
     def eigenfunctions(self, x: ArrayLike) -> Complex:
         """Evaluate all eigenfunctions at states, shape (..., d) to (..., n)."""
         states = finite_array("x", x)

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from koopman_control.common.border import require
 from koopman_control.mpc.solvers.auto import AutoSolver
 from koopman_control.mpc.solvers.base import TIME_LIMIT, Solution, Solver
 from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
@@ -27,24 +28,11 @@ def make_solver(name: str) -> Solver:
             gives up), "daqp", "osqp", "piqp" or "clarabel".
 
     Raises:
-        ValueError: If there is no such solver.
+        TypeError | ValueError: If there is no such solver.
         ImportError: If its package is not installed.
     """
-    if name not in SOLVERS:
-        raise ValueError(f"solver is {name!r}; expected one of {', '.join(SOLVERS)}")
+    require("solver", name, SolverName)
     return SOLVERS[name]()
-
-
-def checked_solver(name: str) -> str:
-    """Return the name of a solver, or "cvxpy".
-
-    Raises:
-        ValueError: If there is no such solver.
-    """
-    expected = (*SOLVERS, "cvxpy")
-    if name not in expected:
-        raise ValueError(f"solver is {name!r}; expected one of {', '.join(expected)}")
-    return name
 
 
 __all__ = [
@@ -59,7 +47,6 @@ __all__ = [
     "Solution",
     "Solver",
     "SolverName",
-    "checked_solver",
     "make_solver",
     "residuals",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.border import shown
 
 Build = Callable[[cp.Expression, cp.Expression, Any], Any]
 
@@ -72,14 +73,12 @@ class Parameters(MutableMapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         """Return a copy of a value."""
-        return self._values[name].copy()
+        return self._values[self._known(name)].copy()
 
     def __setitem__(self, name: str, value: ArrayLike) -> None:
         """Set a value of the declared shape and sign."""
-        if name not in self._values:
-            known = ", ".join(self._values) or "none"
-            raise KeyError(f"no parameter {name!r}; the controller has {known}")
-        given = finite_array(f"parameter {name!r}", value, shape=self._values[name].shape)
+        shape = self._values[self._known(name)].shape
+        given = finite_array(f"parameter {name!r}", value, shape=shape)
         signs = self._signs[name]
         if (signs.get("nonneg") and np.any(given < 0.0)) or (
             signs.get("nonpos") and np.any(given > 0.0)
@@ -87,6 +86,13 @@ class Parameters(MutableMapping[str, Array]):
             declared = "nonneg" if signs["nonneg"] else "nonpos"
             raise ValueError(f"parameter {name!r} is {given.tolist()}; declared as {declared}")
         self._values[name], self._theta = given.copy(), None
+
+    def _known(self, name: Any) -> str:
+        """Return the name of a parameter; a KeyError says which there are."""
+        if isinstance(name, str) and name in self._values:
+            return name
+        known = ", ".join(self._values) or "none"
+        raise KeyError(f"name is {shown(name)}, no parameter; the controller has {known}")
 
     def __delitem__(self, name: str) -> None:
         """Refuse: the problem was compiled with it."""

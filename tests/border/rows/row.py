@@ -1,6 +1,6 @@
 """One row of the table: a public callable with arguments that are right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ class Row:
     """A callable and its good arguments.
 
     Args:
-        name: Public name, with a method's after a dot.
+        name: Public name, with a method's after a dot; what is no public name is tried as well.
         call: Takes the arguments by name.
         good: Makes the good arguments.
     """
@@ -20,6 +20,13 @@ class Row:
     name: str
     call: Callable[..., Any]
     good: Callable[[], dict[str, Any]]
+
+    def meant(self, public: Mapping[str, Any]) -> list[Any]:
+        """The public callable of that name, if it is one."""
+        name, _, method = self.name.partition(".")
+        thing = public.get(name)
+        found = getattr(thing, method, None) if method else thing
+        return [] if found is None else [found]
 
 
 def fields(**good: Any) -> Callable[[], dict[str, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 import koopman_control as kc
 from tests.border import parts
 from tests.border.parts import model, start
-from tests.border.row import Row, fields
+from tests.border.rows.row import Row, fields
 
 
 def observer(kind: Any, **good: Any) -> Row:
@@ -17,6 +17,11 @@ def observer(kind: Any, **good: Any) -> Row:
         return kc.KoopmanMPC(model(), 3, estimator=kind(**settings))
 
     return Row(kind.__name__, call, fields(**good))
+
+
+def limited() -> Any:
+    """A controller with a parameter."""
+    return parts.controller().constrain(lambda y, u, p: [u <= p.top], top=0.5)
 
 
 ROWS = [
@@ -108,7 +113,25 @@ ROWS = [
     Row(
         "ParametricQP.solve",
         lambda **k: kc.compile_qp(**parts.program()).solve(**k),
-        lambda: dict(values={"p": np.ones(2)}),
+        lambda: dict(values={"p": np.ones(2)}, solver="auto"),
+    ),
+    *[
+        Row(
+            f"ParametricQP.{method}",
+            getattr(kc.compile_qp(**parts.program()), method),
+            lambda: dict(values={"p": np.ones(2)}),
+        )
+        for method in ("theta", "at")
+    ],
+    Row(
+        "Parameters.__getitem__",
+        lambda **k: limited().parameters.__getitem__(**k),
+        lambda: dict(name="top"),
+    ),
+    Row(
+        "Parameters.__setitem__",
+        lambda **k: limited().parameters.__setitem__(**k),
+        lambda: dict(name="top", value=0.5),
     ),
     Row(
         "tube_margins",

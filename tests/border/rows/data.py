@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 
 import koopman_control as kc
-import koopman_control.features as features
 import koopman_control.trajectories as trajectories
 from tests.border import parts
 from tests.border.parts import rng, states
 from tests.border.parts import runs as data
-from tests.border.row import Row, fields, fit_settings, points, saved
+from tests.border.rows.row import Row, fields, saved
 
 
 def signal() -> dict[str, Any]:
@@ -109,62 +108,4 @@ ROWS = [
     Row("coverage", kc.coverage, lambda: dict(data=data(), order=3, n_bins=4)),
     Row("estimate_input_delay", kc.estimate_input_delay, lambda: dict(data=data(), max_delay=2)),
     Row("with_input_delay", kc.with_input_delay, lambda: dict(data=data(), delay=1)),
-    fit_settings(
-        kc.SampledFeatures,
-        dict(
-            n_features=4,
-            activation="tanh",
-            n_layers=1,
-            sampling="pairs",
-            steepness=1.0,
-            ignored=(0,),
-            random_state=0,
-        ),
-    ),
-    fit_settings(
-        kc.FourierFeatures, dict(n_features=4, length_scale=1.0, orthogonal=False, random_state=0)
-    ),
-    fit_settings(
-        kc.RadialFeatures,
-        dict(n_features=4, kernel="gaussian", centers="sampled", length_scale=1.0, random_state=0),
-    ),
-    fit_settings(kc.PolynomialFeatures, dict(degree=2, interaction_only=False)),
-    Row(
-        "RecurrentFeatures",
-        lambda **k: (
-            parts.estimator(memory=1).set_params(features=kc.RecurrentFeatures(**k)).fit(data())
-        ),
-        fields(
-            n_features=4, recurrence="cyclic", spectral_radius=0.5, steepness=0.5, random_state=0
-        ),
-    ),
-    fit_settings(
-        kc.FunctionFeatures, dict(function=np.sin, derivative=None, differences="central")
-    ),
-    fit_settings(
-        kc.FeatureChain,
-        dict(maps=[kc.PolynomialFeatures(2), kc.SampledFeatures(3, random_state=0)]),
-    ),
-    fit_settings(
-        kc.FeatureUnion,
-        dict(maps=[kc.PolynomialFeatures(2), kc.SampledFeatures(3, random_state=0)]),
-    ),
-    Row(
-        "FeatureMap.fit",
-        kc.SampledFeatures(3, random_state=0).fit,
-        lambda: dict(X=states(), y=states()),
-    ),
-    *[
-        points(cls, m, **s)
-        for cls, s in (
-            (kc.SampledFeatures, dict(n_features=3, random_state=0)),
-            (kc.PolynomialFeatures, {}),
-        )
-        for m in ("transform", "jacobian")
-    ],
-    Row(
-        "Coordinates.of",
-        features.Coordinates.of,
-        lambda: dict(n_observations=3, states=[0, 1, 2], angles=[(0, 1)], memory=0, n_inputs=1),
-    ),
 ]

@@ -22,17 +22,11 @@ WORDS = {
     NDArray[np.datetime64]: "an array of dates",
     NDArray[np.bool_]: "an array of True and False",
 }
-# What to give instead, by the name of a class.
+# What to give instead, by the name of a class; other packages add theirs.
 EXAMPLES = {
     "Callable": "a function",
-    "Controller": "an object with reset() and act(observation)",
-    "EDMDc": "an EDMDc(...)",
     "Env": "a gymnasium.Env",
-    "FeatureMap": "a feature map such as SampledFeatures(100)",
-    "LiftedModel": "a LiftedModel, such as EDMDc(...).fit(data).model_",
     "Mapping": "a mapping such as a dict",
-    "Signal": "an input signal such as HeldUniform(5)",
-    "Trajectory": "a Trajectory(observations, actions)",
 }
 
 
@@ -52,6 +46,10 @@ def fits(value: Any, kind: Any) -> bool:
         return _is_row(value) and all(fits(item, parts[0]) for item in value)
     if isinstance(kind, TypeVar) or kind is Any:
         return True
+    if origin in (Mapping, dict):
+        entries = value.items() if isinstance(value, origin) else ()
+        named = all(fits(name, parts[0]) and fits(entry, parts[1]) for name, entry in entries)
+        return isinstance(value, origin) and named
     if origin is AbstractIterable:  # an iterator is not used up by looking at it
         entries = value if _is_row(value) else ()
         open_to_all = isinstance(value, AbstractIterable) and not isinstance(value, (str, bytes))
@@ -75,6 +73,8 @@ def in_words(kind: Any) -> str:
         return f"a tuple ({', '.join(map(in_words, parts))})"
     if origin in (Sequence, tuple, list, AbstractIterable):
         return f"a sequence with {in_words(parts[0])} for each entry"
+    if origin in (Mapping, dict) and parts[1] is not Any:
+        return f"{EXAMPLES['Mapping']}, with {in_words(parts[1])} for each name"
     name = getattr(origin or kind, "__name__", str(kind))
     return EXAMPLES.get(name, f"{'an' if name[0] in 'AEIO' else 'a'} {name}")
 

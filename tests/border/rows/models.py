@@ -10,7 +10,7 @@ from koopman_control.common import optional_package
 from tests.border import parts
 from tests.border.parts import model, start, steps
 from tests.border.parts import runs as data
-from tests.border.row import Row, saved
+from tests.border.rows.row import Row, saved
 
 control = optional_package("control", "interop")
 
@@ -186,6 +186,16 @@ ROWS = [
         "refine_over_horizon",
         kc.refine_over_horizon,
         lambda: dict(model=model(), data=data(), horizon=3, n_folds=2),
+    ),
+    Row(
+        "Spectrum.spurious",
+        lambda **k: kc.spectrum(model(), data()).spurious(**k),
+        lambda: dict(tolerance=0.1),
+    ),
+    Row(
+        "Spectrum.eigenfunctions",
+        lambda **k: kc.spectrum(model()).eigenfunctions(**k),
+        lambda: dict(x=start()),
     ),
     Row("spectrum", kc.spectrum, lambda: dict(model=model(), data=data())),
     Row(

@@ -1,0 +1,50 @@
+"""Collecting and logs: see `allowed`."""
+
+LINES = """
+OrnsteinUhlenbeck correlation_steps: fraction
+OrnsteinUhlenbeck scale: fraction
+PRBS.sample n_steps: zero
+HeldUniform.sample n_steps: zero
+Multisine.sample n_steps: zero
+OrnsteinUhlenbeck.sample n_steps: zero
+Trajectory rewards: none
+Trajectory dt: none fraction
+Trajectory observation_bounds: none
+Trajectory action_bounds: none
+Trajectory terminated: true
+Trajectory truncated: true
+Trajectory seed: none zero minus
+Trajectory env_id: none text
+Trajectory observation_names: none texts
+Trajectory action_names: none
+collect seed: zero
+collect noise: none
+collect until: none
+collect on_step: none
+collect checkpoint: none text
+total_steps trajectories: empty
+split_at_gaps time: holed
+split_at_gaps observations: holed wider
+split_at_gaps actions: holed wider
+split_at_gaps dt: none fraction
+split_at_gaps max_gap: none fraction
+split_at_gaps angles: empty
+split_at_gaps angle_period: fraction
+split_at_gaps hold_actions: true
+split_at_gaps runs: none holed
+from_table angles: empty
+from_table run: none
+estimate_input_delay max_delay: zero
+with_input_delay delay: zero
+save_trajectories path: text
+"""
+OTHER_NAMES = """
+split_at_gaps time: times
+load_trajectories path: file
+Trajectory observations: observation_bounds
+Trajectory actions: action_bounds
+save_trajectories trajectories: data
+from_table actions: column
+from_table time: column
+from_table run: column
+"""

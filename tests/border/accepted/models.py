@@ -1,0 +1,66 @@
+"""Fitting and using models: see `allowed`."""
+
+LINES = """
+Spectrum.spurious tolerance: zero fraction
+Spectrum.eigenfunctions x: deep
+EDMDc input_features: none
+EDMDc regularization: zero fraction
+EDMDc refine_horizon: true
+EDMDc stability: none fraction
+EDMDc states: none
+EDMDc angles: empty
+EDMDc memory: zero
+EDMDc limits: none
+EDMDc n_folds: zero
+EDMDc.fit y: *
+EDMDc.fit sample_weight: none
+EDMDc.partial_fit y: *
+EDMDc.partial_fit sample_weight: none
+EDMDc.score y: none
+LiftedModel.save path: text
+to_onnx path: text
+LiftedModel.predict U: longer rowless
+LiftedModel.linearize U: longer
+LiftedModel.state observation: deep holed
+LiftedModel.state actions: none nan inf zero minus fraction true empty deep
+LiftedModel.distance x: deep holed
+LiftedModel.from_arrays C: none
+LiftedModel.from_arrays lift: none
+LiftedModel.from_arrays N: none
+LiftedModel.from_arrays jacobian: none
+LiftedModel.from_arrays dt: none fraction
+LiftedModel.from_arrays state_names: none texts
+LiftedModel.from_arrays action_bounds: none
+LiftedModel.from_arrays coordinates: none
+LiftedModel.from_control lift: none
+LiftedModel.from_control jacobian: none
+LiftedModel N: none
+LiftedModel action_bounds: none
+LiftedModel dt: none fraction
+LiftedModel state_names: texts empty
+LiftedModel reduction: none
+LiftedModel input_features: none
+LiftedModel ground: none longer rowless
+OnlineModel trust: fraction
+OnlineModel retain: true
+adapt trust: fraction
+adapt retain: true
+bootstrap_models seed: zero
+bootstrap_models redraw_features: true
+correct_for_noise rollout: none
+predict_ensemble U: longer rowless
+reduced data: none
+spectrum data: none
+pseudospectrum points: zero minus fraction true complex empty deep longer rowless
+stabilized radius: fraction
+stabilized data: none
+"""
+OTHER_NAMES = """
+LiftedModel.load path: file
+EDMDc states: columns
+EDMDc.score_left_out seen: data
+EDMDc.score_left_out judged: data
+LiftedModel.from_arrays B: N
+LiftedModel B: action_bounds
+predict_ensemble models: source
+"""

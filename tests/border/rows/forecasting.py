@@ -1,0 +1,96 @@
+"""Forecasting."""
+
+import numpy as np
+
+import koopman_control as kc
+import koopman_control.forecasting as forecasting
+from koopman_control.common import optional_package
+from tests.border import parts
+from tests.border.rows.row import Row
+
+pandas = optional_package("pandas", "forecast")
+
+ROWS = [
+    Row(
+        "SampledRNN",
+        lambda **k: kc.SampledRNN(**k).fit(parts.series()),
+        lambda: dict(
+            features=kc.SampledFeatures(4, random_state=0),
+            memory=1,
+            n_recurrent=0,
+            increments=True,
+            regularization=1e-3,
+            horizon=3,
+            n_folds=2,
+            n_draws=1,
+            random_state=0,
+        ),
+    ),
+    Row(
+        "SampledRNN.fit",
+        lambda **k: kc.SampledRNN(
+            kc.SampledFeatures(3, random_state=0), n_folds=2, regularization=1e-3
+        ).fit(**k),
+        lambda: dict(series=parts.series(), y=None, inputs=np.cos(np.arange(60.0))[:, None]),
+    ),
+    Row(
+        "SampledRNN.partial_fit",
+        lambda **k: (
+            kc.SampledRNN(kc.SampledFeatures(3, random_state=0), n_folds=2, regularization=1e-3)
+            .fit(parts.series())
+            .partial_fit(**k)
+        ),
+        lambda: dict(series=parts.series(), y=None, inputs=None),
+    ),
+    Row(
+        "SampledRNN.score",
+        lambda **k: parts.rnn().score(**k),
+        lambda: dict(series=parts.series(), y=None, inputs=None),
+    ),
+    Row(
+        "SampledRNN.forecast",
+        lambda **k: parts.rnn().forecast(**k),
+        lambda: dict(history=parts.series(), horizon=2, inputs=None),
+    ),
+    Row(
+        "SampledRNN.forecast_with_intervals",
+        lambda **k: parts.rnn().forecast_with_intervals(**k),
+        lambda: dict(history=parts.series(), horizon=2, inputs=None),
+    ),
+    Row(
+        "Forecast.interval",
+        lambda **k: parts.rnn().forecast_with_intervals(parts.series(), 2).interval(**k),
+        lambda: dict(level=0.9),
+    ),
+    Row(
+        "Forecast.of_outputs",
+        lambda **k: parts.rnn().forecast_with_intervals(parts.series(), 2).of_outputs(**k),
+        lambda: dict(columns=[0]),
+    ),
+    Row("fill_gaps", forecasting.fill_gaps, lambda: dict(series=parts.series(), how="linear")),
+    Row(
+        "time_table",
+        forecasting.time_table,
+        lambda: dict(
+            frame=pandas.DataFrame(
+                {"date": ["2020-01-01", "2020-01-02", "2020-01-03"], "a": [1.0, 2.0, 3.0]}
+            ),
+            columns=["a"],
+            date="date",
+            fill=None,
+        ),
+    ),
+    Row(
+        "TimeTable",
+        forecasting.TimeTable,
+        lambda: dict(
+            dates=parts.table().dates,
+            rows=parts.table().rows,
+            names=("a", "b"),
+            dt=3600.0,
+            repairs=(),
+        ),
+    ),
+    Row("TimeTable.calendar", parts.table().calendar, lambda: dict(n_more=1)),
+    Row("TimeTable.dates_after", parts.table().dates_after, lambda: dict(n_steps=1)),
+]

@@ -1,0 +1,139 @@
+"""Evaluation."""
+
+import numpy as np
+
+import koopman_control as kc
+import koopman_control.common as common
+import koopman_control.evaluation as judging
+from tests.border import parts
+from tests.border.rows.row import Row
+
+ROWS = [
+    Row("RandomPolicy", kc.RandomPolicy, lambda: dict(action_bounds=parts.BOX, seed=0)),
+    Row(
+        "RandomPolicy.seed", lambda **k: kc.RandomPolicy(parts.BOX).seed(**k), lambda: dict(seed=0)
+    ),
+    Row("RandomPolicy.act", kc.RandomPolicy(parts.BOX).act, lambda: dict(observation=np.ones(2))),
+    Row("ZeroPolicy.act", kc.ZeroPolicy(parts.BOX).act, lambda: dict(observation=np.ones(2))),
+    Row("ZeroPolicy", kc.ZeroPolicy, lambda: dict(action_bounds=parts.BOX)),
+    Row(
+        "evaluate",
+        kc.evaluate,
+        lambda: dict(
+            controller=kc.ZeroPolicy(parts.BOX),
+            env=parts.environment(),
+            seeds=range(2),
+            workers=1,
+            on_episode=None,
+        ),
+    ),
+    Row(
+        "run_episode",
+        judging.run_episode,
+        lambda: dict(controller=kc.ZeroPolicy(parts.BOX), env=parts.environment(), seed=0),
+    ),
+    Row("action_bounds", judging.action_bounds, lambda: dict(env=parts.environment())),
+    Row(
+        "begin_episode",
+        common.begin_episode,
+        lambda: dict(controller=kc.RandomPolicy(parts.BOX), seed=0),
+    ),
+    Row(
+        "learn",
+        kc.learn,
+        lambda: dict(
+            env=parts.environment(),
+            estimator=parts.estimator(),
+            controller=lambda m: kc.KoopmanMPC(m, 3),
+            n_steps=40,
+            first_steps=30,
+            n_rounds=0,
+            excitation=None,
+            noise=None,
+            until=None,
+            seed=0,
+            on_step=None,
+            checkpoint=None,
+        ),
+    ),
+    Row(
+        "Evaluation.figures",
+        lambda **k: parts.evaluation().figures(**k),
+        lambda: dict(
+            references={"zero": 0.0},
+            observation_names=list("abc"),
+            action_names=["u"],
+        ),
+    ),
+    Row(
+        "Evaluation.report",
+        lambda **k: parts.evaluation().report(**k),
+        lambda: dict(
+            folder="report",
+            references={"zero": 0.0},
+            metrics={"settings": {"a": 1}},
+            figures=None,
+            title="T",
+        ),
+    ),
+    Row(
+        "write_report",
+        judging.write_report,
+        lambda: dict(
+            folder="report",
+            metrics=parts.evaluation().metrics(),
+            figures={},
+            title="T",
+            references={"zero": 0.0},
+        ),
+    ),
+    Row(
+        "backtest",
+        judging.backtest,
+        lambda: dict(table=parts.table(), n_targets=1, horizon=2, memory=1, n_draws=1, level=0.9),
+    ),
+    Row(
+        "bootstrap_interval",
+        judging.bootstrap_interval,
+        lambda: dict(x=np.arange(5.0), statistic=np.mean, level=0.9, n_resamples=20, seed=0),
+    ),
+    Row(
+        "paired_difference",
+        judging.paired_difference,
+        lambda: dict(a=np.arange(5.0), b=np.ones(5), level=0.9, seed=0),
+    ),
+    Row("interquartile_mean", judging.interquartile_mean, lambda: dict(x=np.ones((4, 2)), axis=0)),
+    Row("metrics_json", judging.metrics_json, lambda: dict(metrics={"a": 1})),
+    Row(
+        "continuous_ranked_probability_score",
+        judging.continuous_ranked_probability_score,
+        lambda: dict(samples=np.ones((4, 3)), truth=np.ones(3)),
+    ),
+    Row(
+        "mean_squared_error",
+        judging.mean_squared_error,
+        lambda: dict(forecast=np.ones((4, 3)), truth=np.ones((4, 3)), scale=np.ones(3)),
+    ),
+    Row(
+        "valid_prediction_time",
+        judging.valid_prediction_time,
+        lambda: dict(
+            forecast=np.ones((4, 3)),
+            truth=np.ones((4, 3)),
+            scale=np.ones(3),
+            dt=1.0,
+            lyapunov_exponent=1.0,
+            threshold=0.3,
+        ),
+    ),
+    Row(
+        "state_space_divergence",
+        judging.state_space_divergence,
+        lambda: dict(generated=parts.series(), truth=parts.series(), n_bins=5),
+    ),
+    Row(
+        "spectrum_distance",
+        judging.spectrum_distance,
+        lambda: dict(generated=parts.series(), truth=parts.series(), smoothing=2.0),
+    ),
+]

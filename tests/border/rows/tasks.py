@@ -1,0 +1,62 @@
+"""Tasks."""
+
+import numpy as np
+
+import koopman_control as kc
+import koopman_control.tasks as tasks
+from tests.border import parts
+from tests.border.parts import model
+from tests.border.rows.row import Row, fields
+
+ROWS = [
+    Row(
+        "Task",
+        kc.Task,
+        lambda: {
+            f: getattr(parts.task(), f)
+            for f in (
+                "env_id",
+                "summary",
+                "Q",
+                "R",
+                "horizon",
+                "n_steps",
+                "first_steps",
+                "n_rounds",
+                "rollout",
+                "coupling",
+                "n_features",
+                "steepness",
+                "ignored",
+                "beside",
+                "input_features",
+                "n_draws",
+                "prediction",
+                "states",
+                "angles",
+                "memory",
+                "reference",
+                "input_reference",
+                "excitation",
+                "noise",
+                "until",
+                "state_names",
+                "mpc",
+                "env_arguments",
+            )
+        },
+    ),
+    Row("Task.estimator", parts.task().estimator, fields(seed=0)),
+    Row("Task.controller", parts.task(Q=(1.0, 0.1)).controller, lambda: dict(model=model())),
+    Row("Task.learn", parts.task().learn, lambda: dict(seed=0, on_step=None, checkpoint=None)),
+    Row(
+        "normalised_score",
+        kc.normalised_score,
+        lambda: dict(env_id="Pendulum-v1", returns=np.ones(2), seeds=[1000, 1001]),
+    ),
+    Row(
+        "reference_returns",
+        tasks.reference_returns,
+        lambda: dict(env_id="Pendulum-v1", seeds=[1000, 1001]),
+    ),
+]

@@ -1,0 +1,134 @@
+"""What is typed wrongly is answered by a sentence and a status that is not zero, no traceback."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+from koopman_control.cli import app
+
+ENV = "koopman_envs/VanDerPol-v0"
+RUN, BENCHMARK = ("run", ENV), ("benchmark", ENV)
+FORECAST = ("forecast", "table.csv", "--target", "T", "--horizon", "3")
+COUNTS = ("0", "-1", "1.5", "many", "")
+SEEDS = ("-1", "1.5", "many", "4294967296")
+NAMES = ("koopmn", "", "koopman,", "random,,zero")
+
+# Command, option and what is wrong for it.
+TYPED = [
+    (RUN, "--episodes", COUNTS),
+    (RUN, "--workers", COUNTS),
+    (RUN, "--seed", SEEDS),
+    (RUN, "--learning-seed", SEEDS),
+    (RUN, "--output", ("file", "file/within")),
+    (RUN, "--resume", ("nowhere", "file", "folder")),
+    (BENCHMARK, "--seeds", COUNTS),
+    (BENCHMARK, "--episodes", COUNTS),
+    (BENCHMARK, "--jobs", COUNTS),
+    (BENCHMARK, "--subjects", NAMES),
+    (BENCHMARK, "--conditions", NAMES),
+    (BENCHMARK, "--out", ("file", "file/within")),
+    (FORECAST[:2], "--target", ("t", "", "date")),
+    (FORECAST[:4], "--horizon", (*COUNTS, "5000")),
+    (FORECAST, "--with", ("t", "", "date", "T")),
+    (FORECAST, "--date", ("when", "", "T")),
+    (FORECAST, "--fill", ("cubic", "")),
+    (FORECAST, "--memory", ("-1", "1.5", "many", "5000")),
+    (FORECAST, "--draws", COUNTS),
+    (FORECAST, "--level", ("0", "1", "-0.5", "nan", "inf", "most")),
+    (FORECAST, "--output", ("file", "file/within")),
+]
+# Words beside the option and the value by which a sentence may name what is wrong.
+MEANT = {
+    "--output": "folder",
+    "--out": "folder",
+    "--resume": "to go on from",
+    "--target": "column",
+    "--with": "column",
+    "--date": "column",
+    "--horizon": "table has",
+    "--memory": "table has",
+    "--level": "level",
+}
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a table, a file and a folder that are none."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"2024-01-{1 + i // 24:02d} {i % 24:02d}:00:00,{i * 7 % 11}" for i in range(480)]
+    Path("table.csv").write_text("\n".join(["date,T", *rows, ""]), "utf-8")
+    Path("file").write_bytes(bytes(range(256)))
+    Path("folder").mkdir()
+    return tmp_path
+
+
+def told(result: Result) -> str:
+    """What the answer says; wrong use is told in a box, which breaks lines."""
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code in (1, 2)
+    assert "Traceback" not in result.output
+    text = result.stderr.strip()
+    if result.exit_code == 1:
+        assert text.startswith("Error: ")
+        assert "\n" not in text
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(("command", "option", "values"), TYPED)
+def test_wrong_options_are_named_in_a_sentence(
+    here: Path, command: tuple[str, ...], option: str, values: tuple[str, ...]
+) -> None:
+    rest = ("--horizon", "3") if option == "--target" else ()
+    before = {*here.rglob("*"), here / "runs"}
+    for value in values:
+        text = told(call(*command, option, value, *rest))
+        assert option in text or MEANT.get(option, option) in text, text
+    assert not {*here.rglob("*")} - before, "left behind"
+
+
+def options() -> Iterator[tuple[str, str]]:
+    """Command and option for every option that takes a value."""
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and not parameter.is_flag:
+                yield name, parameter.opts[0]
+
+
+def test_every_option_is_in_the_table() -> None:
+    assert {(command[0], option) for command, option, _ in TYPED} == set(options())
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("runn", "No such command 'runn'"),
+        ("run", "Missing argument 'env_id'"),
+        (f"run {ENV} more", "unexpected extra argument"),
+        (f"run {ENV} --episode 3", "No such option: --episode (Possible options: --episodes)"),
+        (f"run {ENV} --episodes", "'--episodes' requires an argument"),
+        ("run Pendulm-v1", "'Pendulm-v1': there is no such environment. Did you mean Pendulum-v1?"),
+        ("run vanderpol-v0", f"Did you mean {ENV}?"),
+        ("run nowhere/Nothing-v0", "Gymnasium cannot make 'nowhere/Nothing-v0'"),
+        ("run nowhere:Nothing-v0", "Gymnasium cannot make 'nowhere:Nothing-v0'"),
+        ("run CartPole-v1", "discrete actions are not supported"),
+        ("tasks more", "unexpected extra argument"),
+        ("benchmark Pendulm-v1", "tasks got 'Pendulm-v1'; there are"),
+        ("benchmark Pendulm-v1", "Did you mean Pendulum-v1?"),
+        ("benchmark --subjects koopmn", "Did you mean koopman?"),
+        ("benchmark --conditions nominl", "Did you mean nominal?"),
+        ("forecast", "Missing argument 'data'"),
+        ("forecast table.csv", "Missing option '--target'"),
+        ("forecast none.csv --target T --horizon 3", "there is no file none.csv"),
+        ("forecast folder --target T --horizon 3", "there is no file folder"),
+        ("forecast file --target T --horizon 3", "file cannot be read as a table"),
+    ],
+)
+def test_wrong_words_are_named_in_a_sentence(here: Path, typed: str, says: str) -> None:
+    assert says in told(call(*typed.split(" ")))
