@@ -30,7 +30,7 @@ def whitening(factor: RFactor) -> Array:
     Rows at rounding level, relative to each column, are added so that R0 is never singular.
     """
     k = factor.n_regressors
-    R = factor.R[:, :k] / np.sqrt(max(factor.n_samples, 1))
+    R = factor.R[:, :k] / np.sqrt(factor.n_samples)
     size = np.linalg.norm(R, axis=0)
     floor = 10.0 * EPS * np.sqrt(k) * np.where(size > 0.0, size, 1.0)
     return np.asfortranarray(np.linalg.qr(np.vstack([R, np.diag(floor)]), mode="r"))

@@ -46,10 +46,8 @@ class RFactor:
     def solver(self, truncate: bool = False) -> RidgeSolver:
         """Decompose the regressor block, once for all regularisations; see `RidgeSolver`."""
         k = self.n_regressors
-        U, s, Vt = np.linalg.svd(self.R[: min(k, len(self.R)), :k], full_matrices=False)
-        return RidgeSolver(
-            s, Vt.T, U.T @ self.R[: min(k, len(self.R)), k:], self.n_samples, truncate
-        )
+        U, s, Vt = np.linalg.svd(self.R[:k, :k], full_matrices=False)
+        return RidgeSolver(s, Vt.T, U.T @ self.R[:k, k:], self.n_samples, truncate)
 
 
 @dataclass(frozen=True)

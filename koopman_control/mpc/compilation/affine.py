@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -49,7 +48,7 @@ def affine_qp(
     offset = maps["offset"]
     linear = offset.matrix.toarray()[0]
     return AffineQP(
-        P=_symmetric(base["P"]),
+        P=sp.csr_array(base["P"]),
         q=maps["q"],
         c=QuadraticMap(float(offset.constant[0]), linear, np.zeros((n_parameters, n_parameters))),
         E=E,
@@ -60,14 +59,6 @@ def affine_qp(
         names=(tuple(names[: E.shape[0]]), tuple(names[E.shape[0] :])),
         recovery=Recovery.of(columns, len(base["q"]), n_parameters),
     )
-
-
-def _symmetric(P: Any) -> sp.csr_array:
-    """Fill in the lower triangle if the solver interface gave the upper one only."""
-    P = sp.csr_array(P)
-    if sp.tril(P, -1).nnz == 0:
-        P = P + sp.triu(P, 1).T
-    return sp.csr_array(P)
 
 
 def _named(names: list[str], rows: sp.csr_array, columns: dict[str, Index]) -> list[str]:

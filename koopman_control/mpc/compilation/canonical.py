@@ -51,7 +51,8 @@ class Canonical:
         """Return P, q, A, b, F, G at parameters (t,), and `offset`, the cost left out, (1,)."""
         start = 0
         for parameter in self._parameters:
-            parameter.value = theta[start : start + parameter.size].reshape(parameter.shape)
+            own = theta[start : start + parameter.size].reshape(parameter.shape)
+            parameter.save_value(own)  # unlike `value`, it may be out of the declared bounds
             start += parameter.size
         data, *way_back = self._problem.get_problem_data(SOLVER, enforce_dpp=True)
         n, n_rows = len(data["q"]), len(data["b"]) + len(data["G"])
@@ -67,16 +68,28 @@ class Canonical:
         """
         _, *way_back = self._problem.get_problem_data(SOLVER, enforce_dpp=True)
         n, n_rows = len(data["q"]), len(data["b"]) + len(data["G"])
-        self._unpack(np.arange(n, dtype=float), np.arange(1.0, n_rows + 1.0), way_back)
+        with self._unprojected():
+            self._unpack(np.arange(n, dtype=float), np.arange(1.0, n_rows + 1.0), way_back)
         columns = {v.name(): _counted(v.value) for v in self._problem.variables()}
         names = [""] * n_rows
         for i, constraint in enumerate(self._problem.constraints):
             name = constraint_name(constraint, i)
             for dual in constraint.dual_variables:
-                rows = _counted(dual.value) if dual.value is not None else np.zeros(0, np.int64)
-                for entry, row in np.ndenumerate(np.abs(rows)):
+                for entry, row in np.ndenumerate(np.abs(_counted(dual.value))):
                     names[row - 1] = entry_name(name, entry)
         return columns, names
+
+    @contextmanager
+    def _unprojected(self) -> Iterator[None]:
+        """Keep CVXPY from moving a made-up answer into the bounds that variables declare."""
+        variables: list[Any] = self._problem.variables()
+        for variable in variables:
+            variable.project = lambda value, **_: value
+        try:
+            yield
+        finally:
+            for variable in variables:
+                del variable.project
 
     def _unpack(self, x: Array, y: Array, way_back: Sequence[Any]) -> None:
         info = SimpleNamespace(
@@ -91,6 +104,4 @@ def entry_name(name: str, entry: tuple[int, ...]) -> str:
 
 
 def _counted(values: Any) -> Index:
-    if hasattr(values, "toarray"):
-        values = values.toarray()
     return np.asarray(np.rint(values), dtype=np.int64)

@@ -11,6 +11,7 @@ from cvxpy.atoms.affine.add_expr import AddExpression
 
 LONGEST = 80  # characters of an expression that an error shows
 PLAIN = ("nonneg", "nonpos", "pos", "neg", "bounds")  # what parameters may declare
+KNOWN = (*PLAIN, "symmetric")  # what variables may
 
 
 def check_statement(
@@ -99,10 +100,15 @@ def _check_leaves(
     absent = sorted({v.name() for v in variables} - {v.name() for v in problem.variables()})
     if absent:
         raise ValueError(f"variables {absent} do not occur in the problem; expected those that do")
-    for parameter in parameters:
-        declared = [k for k, v in parameter.attributes.items() if v and k not in PLAIN]
+    _check_declared("parameter", parameters, PLAIN)
+    _check_declared("variable", problem.variables(), KNOWN)
+
+
+def _check_declared(kind: str, leaves: Sequence[cp.Variable | cp.Parameter], known: Any) -> None:
+    for leaf in leaves:
+        declared = [k for k, v in leaf.attributes.items() if v and k not in known]
         if declared:
             raise ValueError(
-                f"parameter {parameter.name()!r} is declared {', '.join(declared)}; expected one "
-                f"without or with a sign ({', '.join(PLAIN[:2])})"
+                f"{kind} {leaf.name()!r} is declared {', '.join(declared)}; expected one without, "
+                f"or with {', '.join(known)}: state the rest as constraints, or by indexing"
             )

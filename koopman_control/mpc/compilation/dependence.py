@@ -21,11 +21,6 @@ from koopman_control.mpc.compilation.maps import AffineMap, Index
 Maps = dict[str, AffineMap]
 
 
-def _direction(parameter: cp.Parameter) -> Array:
-    """Choose unit steps that stay within a parameter's declared sign."""
-    return np.full(parameter.size, -1.0 if parameter.is_nonpos() else 1.0)
-
-
 def parameter_maps(
     canonical: Canonical, parameters: Sequence[cp.Parameter], base: dict[str, Any]
 ) -> Maps:
@@ -39,9 +34,7 @@ def parameter_maps(
     Raises:
         ValueError: If matrices depend on parameters.
     """
-    units = np.concatenate([np.zeros(0), *(_direction(p) for p in parameters)])
-    rng = np.random.default_rng(0)
-    points = units * rng.uniform(0.5, 2.0, (2, len(units)))
+    points = np.random.default_rng(0).uniform(0.5, 2.0, (2, sum(p.size for p in parameters)))
     found = [(theta, canonical.data(theta)) for theta in points]
     if any(_moved(data, base) for _, data in found):
         raise ValueError(
@@ -51,7 +44,7 @@ def parameter_maps(
         )
     maps = _read(base, parameters)
     if maps is None or not _agree(maps, found):
-        maps = _probed(canonical, units, base)
+        maps = _probed(canonical, base, points.shape[1])
         if not _agree(maps, found):
             raise ValueError(
                 "this version of CVXPY does not return costs and bounds that are affine in the "
@@ -98,17 +91,16 @@ def _picked(M: Any, columns: Index) -> sp.csr_array:
     return sp.csr_array(picked)
 
 
-def _probed(canonical: Canonical, units: Array, base: dict[str, Any]) -> Maps:
-    moved = [canonical.data(theta) for theta in np.diag(units)]
+def _probed(canonical: Canonical, base: dict[str, Any], n_parameters: int) -> Maps:
+    moved = [canonical.data(theta) for theta in np.eye(n_parameters)]
     return {
-        key: _affine(base[key], [data[key] for data in moved], units)
-        for key in ("q", "offset", "b", "G")
+        key: _affine(base[key], [data[key] for data in moved]) for key in ("q", "offset", "b", "G")
     }
 
 
-def _affine(constant: Array, values: list[Array], units: Array) -> AffineMap:
+def _affine(constant: Array, values: list[Array]) -> AffineMap:
     base = np.asarray(constant, dtype=np.float64)
-    slopes = (np.array(values).reshape(len(units), len(base)) - base) / units[:, None]
+    slopes = np.array(values).reshape(len(values), len(base)) - base
     return AffineMap(base, sp.csr_array(slopes.T))
 
 

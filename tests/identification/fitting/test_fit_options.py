@@ -10,9 +10,6 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, RFactor, prediction_error
 from koopman_control.identification.data.snapshots import runs_of
-from koopman_control.identification.least_squares.penalties import solver_for
-from koopman_control.identification.least_squares.sparse import SparseSolver
-from koopman_control.identification.least_squares.threads import n_workers, single_threaded_blas
 from koopman_control.trajectories import Trajectory
 
 FEATURES = SampledFeatures(20, random_state=0)
@@ -132,26 +129,6 @@ def test_without_folds_there_must_be_nothing_to_choose() -> None:
     )
 
 
-def test_truncation_keeps_the_strong_directions_as_they_are() -> None:
-    rng = np.random.default_rng(0)
-    U, V = np.linalg.qr(rng.normal(size=(50, 4)))[0], np.linalg.qr(rng.normal(size=(4, 4)))[0]
-    s = np.array([10.0, 1.0, 0.1, 0.01])
-    Phi, Y = U * s @ V.T, rng.normal(size=(50, 2))
-    truncated = RFactor.of(Phi, Y).solver(truncate=True).solve(0.05**2 / 50)
-    np.testing.assert_allclose(truncated, V[:, :3] / s[:3] @ U[:, :3].T @ Y, atol=1e-12)
-
-
-def test_the_lasso_finds_the_regressors_that_matter_and_their_exact_coefficients() -> None:
-    rng = np.random.default_rng(0)
-    Phi = np.hstack([np.ones((2000, 1)), rng.normal(size=(2000, 15)) * np.geomspace(1e-3, 1e3, 15)])
-    K = np.zeros((16, 2))
-    K[[0, 4, 9], 0] = 5.0, 100.0, -1.0
-    K[2, 1] = 3.0
-    solved = SparseSolver(RFactor.of(Phi, Phi @ K)).solve(0.05)
-    np.testing.assert_array_equal(solved[1:] != 0.0, K[1:] != 0.0)
-    np.testing.assert_allclose(solved, K, rtol=1e-10, atol=1e-10)
-
-
 @pytest.mark.parametrize(
     ("penalty", "strength"), [("truncation", "cv"), ("lasso", 1e-3), ("elasticnet", 1e-3)]
 )
@@ -181,21 +158,6 @@ def test_saturated_features_are_named() -> None:
         EDMDc(steep, regularization=1e-6).fit(runs())
 
 
-def test_small_problems_use_one_thread_and_large_ones_as_many_as_allowed() -> None:
-    allowed = n_workers(1e15)
-    assert n_workers(1e6) == 1
-    with single_threaded_blas():
-        assert n_workers(1e15) == allowed
-
-
-def test_each_target_may_have_its_own_strength() -> None:
-    rng = np.random.default_rng(0)
-    solver = RFactor.of(rng.normal(size=(50, 4)), rng.normal(size=(50, 3))).solver()
-    each = solver.solve(np.array([1e-2, 1.0, 1e-2]))
-    np.testing.assert_allclose(each[:, [0, 2]], solver.solve(1e-2)[:, [0, 2]], atol=1e-14)
-    np.testing.assert_allclose(each[:, 1], solver.solve(1.0)[:, 1], atol=1e-14)
-
-
 def test_a_regularisation_per_state_predicts_no_worse_on_left_out_runs() -> None:
     rng = np.random.default_rng(0)
     data = [
@@ -208,17 +170,6 @@ def test_a_regularisation_per_state_predicts_no_worse_on_left_out_runs() -> None
     assert each.score_left_out(data[:1], data[1:]) >= 1.01 * common.score_left_out(
         data[:1], data[1:]
     )
-
-
-def test_the_elastic_net_keeps_twins_where_the_lasso_keeps_one() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(200, 3))
-    Phi = np.hstack([np.ones((200, 1)), x, x[:, :1] + 1e-3 * rng.normal(size=(200, 1))])
-    factor = RFactor.of(Phi, 2.0 * x[:, :1])
-    both = solver_for("elasticnet", factor).solve(0.1)[:, 0] != 0.0
-    one = solver_for("lasso", factor).solve(0.1)[:, 0] != 0.0
-    np.testing.assert_array_equal(both[1:], [True, False, False, True])
-    np.testing.assert_array_equal(one[1:], [True, False, False, False])
 
 
 @pytest.mark.parametrize("coupling", ["linear", "bilinear"])

@@ -1,5 +1,6 @@
 """Solving and inspecting a compiled problem."""
 
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import cvxpy as cp
@@ -31,6 +32,13 @@ def test_eliminated_variables_and_folded_slacks_come_back(solver: str) -> None:
     assert answer.objective == pytest.approx(-4.0 - 2.0 - 1.0, abs=1e-6)
     assert answer.residuals is not None
     assert answer.residuals.stationarity < 1e-6
+
+
+def test_compiled_programs_and_answers_cannot_be_changed() -> None:
+    qp = softly_bounded()
+    for one in (qp, qp.q, qp.constant, qp.recovery, qp.stated, qp.solve([0.5])):
+        with pytest.raises(FrozenInstanceError):
+            setattr(one, fields(one)[0].name, None)
 
 
 def test_parameters_are_given_by_name_or_stacked() -> None:
