@@ -36,7 +36,7 @@ def of_no_use(observation: Array) -> bool:
 # 35 on learning seeds 20 and 21, all of this 36.3, 36.2 and 35.0 on 20 to 22, and with a few
 # guesses, for a goal that has two ways round, 35.2, 35.1 and 35.1 on 20, 21 and 23; no joint left
 # its range in the latter two.
-MARGIN = 0.05  # rad
+MARGIN = 0.1  # rad; with 0.05 one of 160 episodes on learning seeds 20 to 24 left the range
 TWO_LINK_ARM = Task(
     env_id="koopman_envs/TwoLinkArm-v0",
     summary="reach goals with the hand of a two-link arm",
