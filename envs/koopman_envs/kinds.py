@@ -34,6 +34,7 @@ def fits(value: Any, kind: Any) -> bool:
     """Tell whether a value is of a kind; what an annotation leaves open passes."""
     if kind in CHECKS:
         return CHECKS[kind](value)
+    kind = _spelt_out(kind)
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return any(fits(value, part) for part in _choices(parts))
@@ -59,9 +60,10 @@ def fits(value: Any, kind: Any) -> bool:
 
 def in_words(kind: Any) -> str:
     """Say what values of a kind are."""
-    origin, parts = get_origin(kind), get_args(kind)
     if kind in WORDS:
         return WORDS[kind]
+    kind = _spelt_out(kind)
+    origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         words = list(dict.fromkeys(in_words(part) for part in _choices(parts)))
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
@@ -79,6 +81,15 @@ def in_words(kind: Any) -> str:
     return EXAMPLES.get(name, f"{'an' if name[0] in 'AEIO' else 'a'} {name}")
 
 
+def _spelt_out(kind: Any) -> Any:
+    """Replace a name made by a `type` statement, as NumPy's are from 2.5 on, by what it names."""
+    alias = get_origin(kind) or kind
+    meant = getattr(alias, "__value__", None)
+    if meant is None:
+        return kind
+    return meant if alias is kind else meant[get_args(kind)]
+
+
 def has_choices(kind: Any) -> bool:
     """Tell whether a kind names texts to choose from."""
     texts = get_origin(kind) is Literal and any(isinstance(part, str) for part in get_args(kind))
@@ -86,9 +97,9 @@ def has_choices(kind: Any) -> bool:
 
 
 def _choices(parts: tuple[Any, ...]) -> list[Any]:
-    """List the choices of a union, in which `ArrayLike` comes dissolved into its own."""
+    """List the choices of a union, in which older NumPy's `ArrayLike` is dissolved into its own."""
     own = get_args(ArrayLike)
-    if not set(own) <= set(parts):
+    if not own or not set(own) <= set(parts):
         return list(parts)
     return [ArrayLike, *(part for part in parts if part not in own)]
 
