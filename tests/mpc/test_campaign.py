@@ -44,6 +44,13 @@ def test_a_program_that_two_solvers_give_up_is_left_to_the_third() -> None:
     assert set(verdicts) == {"both infeasible"}
 
 
+def test_what_daqp_calls_infeasible_is_asked_again_where_the_cost_is_nearly_flat() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        verdicts = Subject(Kind.drawn(1_001_591)).verdicts(8)
+    assert set(verdicts) == {"agreed"}
+
+
 @pytest.mark.slow
 def test_ten_thousand_problems_agree_or_are_infeasible_for_both(tmp_path: Path) -> None:
     figures = qp.campaign(10_000, 2**31, tmp_path / "figures.json")

@@ -29,7 +29,8 @@ class AutoSolver:
         until = time.perf_counter() + seconds
         if len(qp.f) <= LARGEST:
             answer = self._daqp.solve(qp, matrices_changed, seconds)
-            if answer.status in FINAL:
+            doubtful = answer.status == "infeasible" and self._daqp.is_proximal
+            if answer.status in FINAL and not doubtful:
                 return answer
         for solver in _interior_point(seconds):
             left = until - time.perf_counter()

@@ -64,6 +64,11 @@ class DaqpSolver:
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
+    @property
+    def is_proximal(self) -> bool:
+        """Whether H was singular, where DAQP now and then calls what is feasible infeasible."""
+        return self._size != 1.0
+
     def prepare(self, qp: DenseQP) -> None:
         """Factorise H, unless that is done, with an empty working set."""
         lower, upper = _finite_sides(qp)
