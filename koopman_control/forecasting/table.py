@@ -115,7 +115,7 @@ def time_table(
     dates = _dates(frame[name], name)
     rows = np.column_stack([_numbers(frame, column) for column in columns])
     repairs = []
-    repeated = np.flatnonzero(np.diff(dates) == np.timedelta64(0)) + 1
+    repeated = np.flatnonzero(np.diff(dates) == np.timedelta64(0, "ns")) + 1
     if len(repeated):
         if fill is None:
             raise ValueError(
@@ -181,7 +181,7 @@ def _dates(column: Any, name: str) -> Dates:
     dates: Dates = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
     if len(dates) < 2:
         raise ValueError(f"the table has {len(dates)} rows; expected at least 2")
-    back = np.flatnonzero(np.diff(dates) < np.timedelta64(0)) + 1
+    back = np.flatnonzero(np.diff(dates) < np.timedelta64(0, "ns")) + 1
     if len(back):
         raise ValueError(
             f"column {name!r} goes back in time in {rows_named(back)}; sort the table by date"

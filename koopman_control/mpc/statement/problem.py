@@ -163,7 +163,7 @@ def _bounded(w: Weights, y: cp.Expression, u: cp.Expression, rates: cp.Expressio
 
 def _squares(expression: cp.Expression, weights: Array) -> cp.Expression:
     """Sum of e_k' W_k e_k over the rows e_k of an expression, for weights of shape (N, k, k)."""
-    roots = sp.csr_array(sp.block_diag([_root(W) for W in weights]))
+    roots = sp.csr_array(sp.block_diag([sp.csr_array(_root(W)) for W in weights]))
     weighed = expression.flatten(order="C")
     cost: cp.Expression = sum_squares(roots @ weighed) if roots.shape[0] else cp.Constant(0.0)
     return cost
