@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 
 from koopman_control.common.arrays import Array
 
@@ -46,7 +47,7 @@ class RFactor:
     def solver(self, truncate: bool = False) -> RidgeSolver:
         """Decompose the regressor block, once for all regularisations; see `RidgeSolver`."""
         k = self.n_regressors
-        U, s, Vt = np.linalg.svd(self.R[:k, :k], full_matrices=False)
+        U, s, Vt = _decomposed(self.R[:k, :k])
         return RidgeSolver(s, Vt.T, U.T @ self.R[:k, k:], self.n_samples, truncate)
 
 
@@ -111,6 +112,20 @@ class RidgeSolver:
         s = self.singular_values
         full = len(s) == len(self.directions) and s[-1] > 0.0
         return float(s[0] / s[-1]) if full else float("inf")
+
+
+def _decomposed(M: Array) -> tuple[Array, Array, Array]:
+    """Decompose into U, s, V', by QR iterations where divide and conquer does not converge.
+
+    That was seen on a finite matrix of 225 columns with singular values at rounding level.
+    """
+    try:
+        U, s, Vt = np.linalg.svd(M, full_matrices=False)
+    except np.linalg.LinAlgError:
+        if not np.isfinite(M).all():
+            raise
+        U, s, Vt = scipy.linalg.svd(M, full_matrices=False, lapack_driver="gesvd")
+    return U, s, Vt
 
 
 def triangular(M: Array) -> Array:

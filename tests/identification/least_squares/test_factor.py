@@ -149,3 +149,19 @@ def test_one_strength_for_each_target_may_repeat() -> None:
     for j, strength in enumerate(strengths):
         closed = np.linalg.solve(Phi.T @ Phi + strength * 60 * np.eye(8), Phi.T @ Y[:, j])
         np.testing.assert_allclose(solver.solve(strengths)[:, j], closed, rtol=0, atol=1e-13)
+
+
+def test_a_decomposition_that_does_not_converge_is_done_another_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    factor = RFactor.of(*problem())
+    expected = factor.solver().solve(1e-3)
+
+    def fails(*_: object, **__: object) -> None:
+        raise np.linalg.LinAlgError("SVD did not converge")  # LAPACK's gesdd now and then says so
+
+    monkeypatch.setattr(np.linalg, "svd", fails)
+    np.testing.assert_allclose(factor.solver().solve(1e-3), expected, rtol=0, atol=1e-13)
+    broken = RFactor(np.full((3, 3), np.nan), 2, 3)
+    with pytest.raises(np.linalg.LinAlgError):
+        broken.solver()
