@@ -153,6 +153,7 @@ def test_without_json_errors_and_coverage_are_told_in_words(tmp_path: Path) -> N
     [
         (["2024-03-01,1.0", "2024-03-02,warm"], "column 'T' holds 'warm', no number, in row 1"),
         (["2024-03-01,1.0"], "the table has 1 rows; expected at least 2"),
+        (["2024-03-01,1.0", "3024-03-02,2.0"], "column 'date' holds '3024-03-02'"),
         (
             [*(f"2024-03-{day},{day}.0" for day in range(10, 30)), "2034-03-29,1.0"],
             "column 'date' leaves 3651 rows out between 21; expected at most 10 times",

@@ -26,6 +26,7 @@ from koopman_control.forecasting.series import refuse_gaps, rows_named
 Dates = NDArray[np.datetime64]
 DATE_NAMES = ("date", "datetime", "time", "timestamp")
 GERMAN = "%d.%m.%Y %H:%M:%S"  # as weather stations there write it
+YEARS = 1678, 2261  # that dates in ns reach
 DAY, YEAR = 86_400.0, 365.2425 * 86_400.0
 SAME_INTERVAL = 1e-3  # relative
 MOST_FILLED = 10  # times as many rows as there were, for a date far off would ask for any memory
@@ -177,6 +178,13 @@ def _dates(column: Any, name: str) -> Dates:
         raise ValueError(
             f"column {name!r} holds {column.iloc[unread[0]]!r}, no date, in {rows_named(unread)}; "
             "expected dates such as 2020-01-31 00:10:00"
+        )
+    years = parsed.dt.year.to_numpy()
+    beyond = np.flatnonzero((years < YEARS[0]) | (years > YEARS[1]))
+    if len(beyond):
+        raise ValueError(
+            f"column {name!r} holds {column.iloc[beyond[0]]!r} in {rows_named(beyond)}; expected "
+            f"years from {YEARS[0]} to {YEARS[1]}"
         )
     dates: Dates = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
     if len(dates) < 2:

@@ -79,12 +79,17 @@ def test_copies_equal_single_environments_to_the_last_bit(env_id: str) -> None:
         compare(one_by_one.reset(seed=7), together.reset(seed=7))
         for _ in range(25):
             actions = together.action_space.sample()
-            compare(one_by_one.step(actions), together.step(actions))
+            compare(one_by_one.step(actions), together.step(actions), transforms_rounding(env_id))
 
 
-def compare(expected: Any, got: Any) -> None:
+def transforms_rounding(env_id: str) -> float:
+    """Bound what NumPy, from 2.5 on, rounds differently where it transforms many waves at once."""
+    return 1e-12 if "Korteweg" in env_id else 0.0
+
+
+def compare(expected: Any, got: Any, atol: float = 0.0) -> None:
     for one, other in zip(expected[:-1], got[:-1], strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, rtol=0.0, atol=atol)
         assert one.dtype == other.dtype
     np.testing.assert_equal(got[-1], expected[-1])
 
