@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cached_property
 from importlib.util import find_spec
 
 from koopman_control.mpc.compilation.dense import DenseQP
@@ -32,7 +33,8 @@ class AutoSolver:
             doubtful = answer.status == "infeasible" and self._daqp.is_proximal
             if answer.status in FINAL and not doubtful:
                 return answer
-        for solver in _interior_point(seconds):
+        slower = self._interior_point if math.isinf(seconds) else self._interior_point[-1:]
+        for solver in slower:
             left = until - time.perf_counter()
             if left <= 0.0:
                 return Solution(None, TIME_LIMIT, 0)
@@ -40,6 +42,11 @@ class AutoSolver:
             if answer.status in FINAL:
                 break
         return answer
+
+    @cached_property
+    def _interior_point(self) -> list[Solver]:
+        """Methods to try in turn; the last of them keeps time limits."""
+        return [PiqpSolver(), ClarabelSolver()] if find_spec("piqp") else [ClarabelSolver()]
 
     def prepare(self, qp: DenseQP) -> None:
         """Set DAQP up where it will be used."""
@@ -53,9 +60,3 @@ class AutoSolver:
     def __reduce__(self) -> tuple[type[AutoSolver], tuple[()]]:
         """Copy to other processes without the solver's memory."""
         return AutoSolver, ()
-
-
-def _interior_point(seconds: float) -> list[Solver]:
-    """Methods to try in turn."""
-    fast = math.isinf(seconds) and find_spec("piqp")
-    return [PiqpSolver(), ClarabelSolver()] if fast else [ClarabelSolver()]
