@@ -10,7 +10,6 @@ from koopman_control.identification.least_squares.factor import RFactor
 from koopman_control.identification.least_squares.sparse import SparseSolver
 
 Penalty = Literal["ridge", "truncation", "lasso", "elasticnet"]
-PENALTIES: tuple[Penalty, ...] = ("ridge", "truncation", "lasso", "elasticnet")
 L1_RATIO = {"lasso": 1.0, "elasticnet": 0.5}
 RIDGE_PATH = tuple(10.0**k for k in range(-14, -1))
 LASSO_PATH = (1e-4, 1e-3, 1e-2, 1e-1)

@@ -1,7 +1,7 @@
 """Each penalty against NumPy or scikit-learn on all rows, and the strengths worth trying."""
 
 from dataclasses import FrozenInstanceError, fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from sklearn.linear_model import ElasticNet
 from koopman_control.common.arrays import Array
 from koopman_control.identification import RFactor
 from koopman_control.identification.least_squares.penalties import (
-    PENALTIES,
     Penalty,
     path_of,
     solver_for,
@@ -133,7 +132,7 @@ def test_ridge_shrinks_what_truncation_keeps_or_drops(penalty: Penalty) -> None:
     np.testing.assert_allclose(solved, V * gain @ U.T @ Y, atol=1e-12)
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("penalty", get_args(Penalty))
 def test_some_targets_are_solved_for_as_among_all(penalty: Penalty) -> None:
     solver = solver_for(penalty, RFactor.of(*problem(q=4)))
     strengths: list[Any] = [0.01, np.array([0.01, 0.1, 0.01, 0.3])]
@@ -143,7 +142,7 @@ def test_some_targets_are_solved_for_as_among_all(penalty: Penalty) -> None:
         np.testing.assert_allclose(solver.solve(some, [3, 1]), K[:, [3, 1]], rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("penalty", get_args(Penalty))
 def test_each_target_may_have_its_own_strength(penalty: Penalty) -> None:
     solver = solver_for(penalty, RFactor.of(*problem()))
     each = solver.solve(np.array([0.01, 0.3, 0.01]))
@@ -161,6 +160,6 @@ def test_factors_and_solvers_cannot_be_changed() -> None:
 
 def test_strengths_worth_trying_are_powers_of_ten() -> None:
     ridge, lasso = np.geomspace(1e-14, 1e-2, 13), np.geomspace(1e-4, 1e-1, 4)
-    for penalty in PENALTIES:
+    for penalty in get_args(Penalty):
         wanted = ridge if penalty in ("ridge", "truncation") else lasso
         np.testing.assert_allclose(path_of(penalty), wanted, rtol=1e-12)
