@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked, shown
-from koopman_control.identification.least_squares.factor import triangular
+from koopman_control.identification.least_squares.factor import decomposed, triangular
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.model.structure import core_of, lifted_pairs
 from koopman_control.trajectories import Trajectory
@@ -121,7 +121,7 @@ def _whitened(
     if len(R) < 2:
         raise ValueError("data holds too few steps that are free of limits; expected at least two")
     R = R[1:, 1:]  # what the constant does not explain: deviations from the mean
-    _, s, Vt = np.linalg.svd(R[:, :n], full_matrices=False)
+    _, s, Vt = decomposed(R[:, :n])
     r = min(n_directions, int(np.sum(s > PRINCIPAL * s[0])))
     whiten = Vt[:r].T / s[:r]
     return R[:, :n] @ whiten, R[:, n:] @ whiten

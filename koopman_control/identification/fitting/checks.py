@@ -13,7 +13,7 @@ from koopman_control.features import FeatureMap
 from koopman_control.identification.data.snapshots import Run
 from koopman_control.identification.fitting.frame import Frame
 from koopman_control.identification.fitting.regression import Regression
-from koopman_control.identification.least_squares.factor import RFactor, RidgeSolver
+from koopman_control.identification.least_squares.factor import RFactor, RidgeSolver, decomposed
 
 FLAT = 0.99  # of an activation bounded by 1
 COLLINEAR = 1e-7  # relative; what went through float32 is no more precise
@@ -108,7 +108,7 @@ def _inputs_that_follow(regression: Regression, factor: RFactor) -> Any:
     moving = size > COLLINEAR * size.max(initial=0.0)
     if len(R) < len(columns) or moving.sum() < 2:
         return np.array([], dtype=int)
-    _, s, Vt = np.linalg.svd(R[:, moving] / size[moving])
+    _, s, Vt = decomposed(R[:, moving] / size[moving])
     inputs = np.flatnonzero(moving) - (1 + n_e)
     null = np.abs(Vt[s < COLLINEAR * s[0]]).max(axis=0, initial=0.0)
     return inputs[(inputs >= 0) & (null > 1e-3)]

@@ -47,7 +47,7 @@ class RFactor:
     def solver(self, truncate: bool = False) -> RidgeSolver:
         """Decompose the regressor block, once for all regularisations; see `RidgeSolver`."""
         k = self.n_regressors
-        U, s, Vt = _decomposed(self.R[:k, :k])
+        U, s, Vt = decomposed(self.R[:k, :k])
         return RidgeSolver(s, Vt.T, U.T @ self.R[:k, k:], self.n_samples, truncate)
 
 
@@ -114,7 +114,7 @@ class RidgeSolver:
         return float(s[0] / s[-1]) if full else float("inf")
 
 
-def _decomposed(M: Array) -> tuple[Array, Array, Array]:
+def decomposed(M: Array) -> tuple[Array, Array, Array]:
     """Decompose into U, s, V', by QR iterations where divide and conquer does not converge.
 
     That was seen on a finite matrix of 225 columns with singular values at rounding level.

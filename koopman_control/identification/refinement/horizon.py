@@ -21,7 +21,7 @@ from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
 from koopman_control.identification.data.snapshots import Run, runs_of, split_into_folds
 from koopman_control.identification.errors import state_scale
-from koopman_control.identification.least_squares.factor import RFactor
+from koopman_control.identification.least_squares.factor import RFactor, decomposed
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.refinement.condensed import CondensedData, window_factor
 from koopman_control.trajectories import Trajectory, check_trajectories
@@ -103,7 +103,7 @@ class Refinement:
     def __init__(self, model: LiftedModel, seen: CondensedData) -> None:
         self._A0, self._B0, self._seen = model.A, model.B, seen
         H, d = seen.horizon, len(seen.C)
-        _, sizes, rotation = np.linalg.svd(seen.Z * np.sqrt(H * d), full_matrices=False)
+        _, sizes, rotation = decomposed(seen.Z * np.sqrt(H * d))
         kept = sizes > TRUNCATION * sizes[0]
         self._W = rotation[kept] / sizes[kept, None]  # whitens lifted states, (r, n)
         L = rotation[kept].T * sizes[kept]

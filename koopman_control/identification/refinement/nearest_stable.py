@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification.least_squares.factor import triangular
+from koopman_control.identification.least_squares.factor import decomposed, triangular
 
 Complex = NDArray[np.complex128]
 
@@ -47,7 +47,7 @@ def nearest_stable(F: Array, L: Array, radius: float) -> Array:
     Returns:
         A local minimum, or failing that a point that merely satisfies the bound; shape (n, n).
     """
-    directions, s, _ = np.linalg.svd(L)
+    directions, s, _ = decomposed(L)
     identity = np.eye(len(F))
     candidates: list[Array] = []
     for shrinkage in SHRINKAGES:

@@ -30,7 +30,7 @@ from koopman_control.identification.errors import (
 )
 from koopman_control.identification.fitting.frame import Frame
 from koopman_control.identification.fitting.regression import Regression
-from koopman_control.identification.least_squares.factor import RFactor, RidgeSolver
+from koopman_control.identification.least_squares.factor import RFactor, RidgeSolver, decomposed
 from koopman_control.identification.least_squares.penalties import RIDGE_PATH
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.model.rollouts import Rollout
@@ -152,7 +152,7 @@ class InstrumentFactor:
     def projected(self) -> RidgeSolver:
         """Return the solver of least squares after projection on the instruments."""
         q = self._factor.n_regressors
-        U, s, _ = np.linalg.svd(self._factor.R[:q, :q])
+        U, s, _ = decomposed(self._factor.R[:q, :q])
         kept = U[:, : len(s)][:, s > INSTRUMENT_RANK * s[0]]
         return self._reduced(kept.T @ self._factor.R[: len(kept), q:])
 
