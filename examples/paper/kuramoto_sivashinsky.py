@@ -61,8 +61,8 @@ def main(
     rows: list[dict[str, Any]] = []
     shown: dict[str, Array] = {"true": test[0, N_HISTORY:]}
     for subject in [ours, *peers]:
-        how = TUNING_HORIZON, mean_time(scale), seeds if subject is ours else baseline_seeds
-        fits = tuned_fits(subject, train, N_HISTORY, *how, n_windows=10)
+        n_seeds, score = seeds if subject is ours else baseline_seeds, mean_time(scale)
+        fits = tuned_fits(subject, train, N_HISTORY, TUNING_HORIZON, score, n_seeds, n_windows=10)
         rows.append(judged(subject.name, fits, test, scale, shown))
     facts = {"seeds": seeds, "baseline_seeds": baseline_seeds, "width": width}
     report(out, "kuramoto_sivashinsky", rows, facts, drawn(shown))

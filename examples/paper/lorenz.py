@@ -70,8 +70,12 @@ def main(
         series = train + noise * scale * np.random.default_rng(5).standard_normal(train.shape)
         for subject in [OURS, *(peers(lstm_seconds) if baselines else [])]:
             n_seeds = seeds if subject is OURS else baseline_seeds
-            how = TUNING_HORIZON, mean_time(scale), 1 if isinstance(subject, NGRC) else n_seeds
-            fits = tuned_fits(subject, series, N_HISTORY, *how, truth=train)
+            if isinstance(subject, NGRC):  # nothing about it is random
+                n_seeds = 1
+            score = mean_time(scale)
+            fits = tuned_fits(
+                subject, series, N_HISTORY, TUNING_HORIZON, score, n_seeds, truth=train
+            )
             rows.append(judged(subject.name, noise, fits, test, scale, times))
     facts = {"seeds": seeds, "baseline_seeds": baseline_seeds, "lstm_seconds": lstm_seconds}
     report(out, "lorenz", rows, facts, drawn(times))

@@ -65,8 +65,9 @@ def main(
     rows, runs = [], {"true": test[0]}
     for subject in [OURS, *(peers(lstm_seconds) if baselines else [])]:
         n_seeds = seeds if subject is OURS else baseline_seeds
-        how = TUNING_HORIZON, closeness, 1 if isinstance(subject, NGRC) else n_seeds
-        fits = tuned_fits(subject, train, N_HISTORY, *how)
+        if isinstance(subject, NGRC):  # nothing about it is random
+            n_seeds = 1
+        fits = tuned_fits(subject, train, N_HISTORY, TUNING_HORIZON, closeness, n_seeds)
         rows.append(judged(subject.name, fits, train, test, runs))
     floor = climate_of(others[:, N_HISTORY:], test[:, N_HISTORY:])
     rows.append({"forecaster": "floor", **floor})
