@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import cvxpy as cp
@@ -94,14 +94,24 @@ def _check_leaves(
         twice = sorted(name for name, n in Counter(v.name() for v in leaves).items() if n > 1)
         if twice:
             raise ValueError(f"several {kind} are named {twice}; give each a name of its own")
-    unknown = sorted({p.name() for p in problem.parameters()} - {p.name() for p in parameters})
+    unknown = _not_among(problem.parameters(), parameters)
     if unknown:
-        raise ValueError(f"the problem has parameters {unknown} that were not listed; list them")
-    absent = sorted({v.name() for v in variables} - {v.name() for v in problem.variables()})
+        raise ValueError(
+            f"the problem has parameters {unknown} that were not listed; list these very objects"
+        )
+    absent = _not_among(variables, problem.variables())
     if absent:
-        raise ValueError(f"variables {absent} do not occur in the problem; expected those that do")
+        raise ValueError(
+            f"variables {absent} do not occur in the problem; expected the objects it is stated in"
+        )
     _check_declared("parameter", parameters, PLAIN)
     _check_declared("variable", problem.variables(), KNOWN)
+
+
+def _not_among(leaves: Iterable[Any], others: Iterable[Any]) -> list[str]:
+    """Names of leaves that are not among others; objects count: equal names do not make one."""
+    known = {leaf.id for leaf in others}
+    return sorted({leaf.name() for leaf in leaves if leaf.id not in known})
 
 
 def _check_declared(kind: str, leaves: Sequence[cp.Variable | cp.Parameter], known: Any) -> None:

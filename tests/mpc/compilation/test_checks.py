@@ -85,10 +85,14 @@ def test_names_that_are_not_unique_are_listed() -> None:
 
 def test_leaves_that_are_not_listed_or_do_not_occur_are_named() -> None:
     q = cp.Parameter(2, name="a")
-    said = refusal(atoms.sum_squares(x - p - q))
-    assert said == "the problem has parameters ['a', 'p'] that were not listed; list them"
-    said = refusal(convex, variables=[x, y, cp.Variable(name="e")])
-    assert said == "variables ['e', 'y'] do not occur in the problem; expected those that do"
+    unlisted = "the problem has parameters {} that were not listed; list these very objects"
+    assert refusal(atoms.sum_squares(x - p - q)) == unlisted.format(["a", "p"])
+    absent = "variables {} do not occur in the problem; expected the objects it is stated in"
+    foreign = [x, y, cp.Variable(name="e")]
+    assert refusal(convex, variables=foreign) == absent.format(["e", "y"])
+    namesakes = cp.Parameter(2, name="p"), cp.Variable(2, name="x")
+    assert refusal(atoms.sum_squares(x - p), parameters=namesakes[:1]) == unlisted.format(["p"])
+    assert refusal(convex, variables=namesakes[1:]) == absent.format(["x"])
 
 
 @pytest.mark.parametrize("kind", [{"symmetric": True}, {"PSD": True}, {"diag": True}])
