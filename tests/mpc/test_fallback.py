@@ -187,9 +187,11 @@ def test_a_roll_out_that_leaves_all_numbers_is_survived(linear_model: Make) -> N
 
 
 def test_a_model_that_explodes_is_survived(linear_model: Make) -> None:
-    model = linear_model(1e12 * np.eye(2), np.eye(2), action_bounds=[[-1.0] * 2, [1.0] * 2])
-    linear = KoopmanMPC(model, 10)
-    relifted = KoopmanMPC(model, 10, rollout="relifted", n_guesses=2, first_guesses=4)
+    def exploding(rho: float) -> LiftedModel:
+        return linear_model(rho * np.eye(2), np.eye(2), action_bounds=[[-1.0] * 2, [1.0] * 2])
+
+    linear = KoopmanMPC(exploding(1e9), 10)  # 1e12 is refused
+    relifted = KoopmanMPC(exploding(1e12), 10, rollout="relifted", n_guesses=2, first_guesses=4)
     for mpc in (linear, relifted):
         for _ in range(3):
             u = mpc.act([0.1, 0.2])

@@ -217,3 +217,14 @@ def test_what_cannot_be_held_is_told(linear_model: Make) -> None:
     twice = [linear_model([[1.5]], [[1.0]]), linear_model([[1.5]], [[1.0]])]
     with pytest.warns(UserWarning, match="no feedback prevents it"):
         KoopmanMPC(twice, N)
+
+
+@pytest.mark.parametrize(
+    ("rho", "remedy"), [(1e8, ", or take a horizon of at most 12"), (1e200, "")]
+)
+@pytest.mark.parametrize("solver", ["auto", "cvxpy"])
+def test_a_model_that_no_computer_can_roll_out_is_refused(
+    linear_model: Make, rho: float, remedy: str, solver: Any
+) -> None:
+    with pytest.raises(ValueError, match=rf"grows beyond 1e\+100 .* stability=1.0{remedy}"):
+        KoopmanMPC(linear_model(rho * np.eye(2), np.ones((2, 1))), 20, solver=solver)

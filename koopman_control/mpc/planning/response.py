@@ -94,7 +94,7 @@ def response_of(scenarios: Scenarios, horizon: int, controlled: Index, free: boo
     Phi, by_known = scenarios.linear_response(horizon)
     plain = Response(Phi, columns_of(by_known, controlled, scenarios.n_inputs), by_known, len(Phi))
     growth = _growth(plain, horizon)
-    if not np.isfinite(growth).all() or growth.max() <= RELIABLE_GROWTH:
+    if growth.max() <= RELIABLE_GROWTH:
         return plain
     other = _prestabilised(scenarios, horizon, controlled) if free else None
     if other is not None and _growth(other, horizon).max() <= RELIABLE_GROWTH:

@@ -18,6 +18,8 @@ from koopman_control.mpc.planning.rolling import Rolling
 from koopman_control.mpc.regulator import Regulator
 from koopman_control.mpc.start import Start
 
+LARGEST = 1e100  # response; its square, which the cost takes, is still a number
+
 
 class Scenarios:
     """Predictions of K models with d states each; outputs have length p = K d.
@@ -56,8 +58,15 @@ class Scenarios:
         return np.concatenate([own.lifted(model) for own, model in pairs])
 
     def linear_response(self, horizon: int) -> tuple[Array, Array]:
-        """Return Phi (N p, n) and Gamma (N p, N m) of the linear roll-out; n counts all lifts."""
-        parts = [linear_response(model.A, model.B, model.C, horizon) for model in self.models]
+        """Return Phi (N p, n) and Gamma (N p, N m) of the linear roll-out; n counts all lifts.
+
+        Raises:
+            ValueError: If a model grows beyond all that can be computed with.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = [linear_response(model.A, model.B, model.C, horizon) for model in self.models]
+        for Phi, Gamma in parts:
+            _check_size(Phi, Gamma, horizon)
         if len(parts) == 1:
             return parts[0]
         d, ends = self.first.n_states, np.cumsum([len(model.A) for model in self.models])
@@ -128,3 +137,16 @@ def checked_models(
 def _side_by_side(parts: list[Array], axis: int = -1) -> Array:
     """Join what the models say; that of one is not copied."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)
+
+
+def _check_size(Phi: Array, Gamma: Array, horizon: int) -> None:
+    sizes = [np.abs(rows.reshape(horizon, -1)).max(axis=1) for rows in (Phi, Gamma)]
+    fits = np.maximum(*sizes) < LARGEST
+    if fits.all():
+        return
+    steps = int(np.argmin(fits))
+    shorter = f", or take a horizon of at most {steps} steps" if steps else ""
+    raise ValueError(
+        f"the model's linear roll-out grows beyond {LARGEST:.0e} over {horizon} steps; expected "
+        f"one that can be computed with: fit the model with stability=1.0{shorter}"
+    )
