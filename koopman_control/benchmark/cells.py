@@ -13,6 +13,7 @@ from koopman_control.benchmark.names import OWN
 from koopman_control.benchmark.plan import Key
 from koopman_control.common import Array
 from koopman_control.tasks import normalised_score
+from koopman_control.tasks.references import random_returns
 
 Name = tuple[str, str, str]  # task, subject, condition
 
@@ -44,7 +45,12 @@ class Cell:
     def learns(self) -> bool:
         """Whether the subject learned from data, so that runs differ by their learning seed."""
         several = len(self.returns) > 1  # if all of them failed, none tells what it learned from
-        return several or any(record.get("data_steps") for record in self.records)
+        return several or self.data_steps > 0
+
+    @property
+    def data_steps(self) -> int:
+        """Environment steps that runs learned from, at most; 0 if none of them tells."""
+        return max((int(record.get("data_steps", 0)) for record in self.records), default=0)
 
     @property
     def matrix(self) -> Array:
@@ -70,7 +76,8 @@ def cells_of(records: Mapping[Key, Record], evaluation_seeds: Sequence[int]) -> 
         grouped.setdefault((key.task, key.subject, key.condition), []).append(record)
     cells = {}
     for name, found in grouped.items():
-        floor = records.get(Key(name[0], "random", "nominal", 0), {}).get("returns")
+        random = records.get(Key(name[0], "random", "nominal", 0), {})
+        floor = random.get("returns", random_returns(name[0], evaluation_seeds))
         failed = {
             int(r["seed"]): None if floor is None else np.array(floor, dtype=np.float64)
             for r in found

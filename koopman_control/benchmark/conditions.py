@@ -33,6 +33,8 @@ class Condition(CheckedFields):
     judging: Change = unchanged
 
 
+SHARES = {"quarter": 0.25, "half": 0.5, "nominal": 1.0, "double": 2.0}  # of the task's budget
+
 CONDITIONS: dict[str, Condition] = {
     "nominal": Condition("the task as it is"),
     "noise": Condition(
@@ -45,7 +47,7 @@ CONDITIONS: dict[str, Condition] = {
         "speeds are not observed, in learning and judging", without_speeds, without_speeds
     ),
     "changed": Condition("a parameter of the plant is off by 20 % after learning", judging=changed),
-    "quarter": Condition("learned from a quarter of the data", Budget(0.25)),
-    "half": Condition("learned from half of the data", Budget(0.5)),
-    "double": Condition("learned from twice the data", Budget(2.0)),
+    "quarter": Condition("learned from a quarter of the data", Budget(SHARES["quarter"])),
+    "half": Condition("learned from half of the data", Budget(SHARES["half"])),
+    "double": Condition("learned from twice the data", Budget(SHARES["double"])),
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from koopman_control.benchmark.cells import Cell, Name
-from koopman_control.benchmark.conditions import CONDITIONS
+from koopman_control.benchmark.conditions import CONDITIONS, SHARES
 from koopman_control.benchmark.figures import (
     Curve,
     learning_curves,
@@ -34,12 +34,12 @@ CAPTIONS = {
     "the same; the higher and the further right, the better. Bands are 95 % intervals. On the "
     "right, scores near the reference.",
     "learning_curves": "Mean score over the runs, learned from a quarter of each task’s budget up "
-    "to twice of it, all judged on the same seeds. Scores below the axis lie on its edge.",
+    "to twice of it, all judged on the same seeds; runs that failed to learn count as random "
+    "actions. Scores below the axis lie on its edge.",
     "paired_differences": "Our score less that of a baseline on the same learning seeds, with 95 % "
     "intervals over them: blue where ours is higher with that confidence, vermillion where lower. "
     "Arrows lie beyond the edge.",
 }
-BUDGETS = ("quarter", "half", "nominal", "double")
 
 
 def write_page(
@@ -92,15 +92,24 @@ def curves(cells: Mapping[Name, Cell]) -> dict[str, dict[str, Curve]]:
     """Collect scores by budget for every task and subject that has more than one."""
     found: dict[str, dict[str, Curve]] = {}
     for task, subject in dict.fromkeys((task, subject) for task, subject, _ in cells):
-        points = [
-            (max(r["data_steps"] for r in cell.records), mean_of_runs(list(cell.scores.values())))
-            for budget in BUDGETS
+        by_share = {
+            share: cell
+            for budget, share in SHARES.items()
             if (cell := cells.get((task, subject, budget))) is not None
-            if cell.learns and cell.scores is not None
-        ]
-        if len(points) > 1:
-            found.setdefault(task, {})[subject] = points
+            if cell.scores is not None
+        }
+        if len(by_share) > 1:
+            found.setdefault(task, {})[subject] = _curve(by_share)
     return found
+
+
+def _curve(by_share: Mapping[float, Cell]) -> Curve:
+    """Order scores by steps; where all runs failed, none tells of how many, but its share does."""
+    whole = max(cell.data_steps / share for share, cell in by_share.items())
+    return [
+        (cell.data_steps or round(share * whole), mean_of_runs(list((cell.scores or {}).values())))
+        for share, cell in by_share.items()
+    ]
 
 
 def _figures(cells: Mapping[Name, Cell]) -> dict[str, Figure]:

@@ -86,7 +86,7 @@ def figures(cell: Cell) -> dict[str, Any]:
         "scores": None if scores is None else {str(s): x for s, x in scores.items()},
         "violations": _violations(cell),
         "fallback_share": _share(cell),
-        "data_steps": max((int(r.get("data_steps", 0)) for r in cell.records), default=0),
+        "data_steps": cell.data_steps,
         "times": _times(cell),
         "returns": {str(seed): row.tolist() for seed, row in cell.returns.items()},
     }

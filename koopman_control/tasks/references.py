@@ -36,6 +36,12 @@ def reference_returns(env_id: str, seeds: Sequence[int]) -> tuple[str, Array] | 
     return _returns(env_id, "reference", seeds)
 
 
+def random_returns(env_id: str, seeds: Sequence[int]) -> Array | None:
+    """Look up what random actions return per reset seed; None unless all seeds are stored."""
+    found = _returns(env_id, "random", seeds)
+    return None if found is None else found[1]
+
+
 @checked
 def normalised_score(env_id: str, returns: ArrayLike, seeds: Sequence[int]) -> float | None:
     """Place a controller on a scale from random actions (0) to the true-model reference (1).

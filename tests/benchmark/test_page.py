@@ -100,6 +100,20 @@ def test_learning_curves_hold_scores_by_environment_steps(
         assert less.value < more.value
 
 
+def test_a_budget_from_which_nothing_could_be_learned_stays_in_the_curve() -> None:
+    """It scores 0, as random actions do, at its share of the steps that others took."""
+    records = {}
+    for condition, steps in (("quarter", None), ("half", 300), ("nominal", 600)):
+        key = Key(ENVS[0], "koopman", condition, 0)
+        records[key] = record(key, 0.0, steps or 0)
+        if steps is None:
+            del records[key]["returns"], records[key]["data_steps"]
+            records[key]["error"] = "ValueError: data holds too few samples"
+    points = curves(cells_of(records, SEEDS))[ENVS[0]]["koopman"]
+    assert [steps for steps, _ in points] == [150, 300, 600]
+    np.testing.assert_allclose([found.value for _, found in points], [0.0, 1.0, 1.0], atol=1e-12)
+
+
 def test_differences_are_ours_less_theirs(cells: dict[tuple[str, str, str], Cell]) -> None:
     found = summarised(cells)["differences"]["nominal"]
     assert set(found) == {"lqr", "random", "reference"}

@@ -151,12 +151,15 @@ def test_a_task_that_cannot_be_made_is_left_out_with_the_reason() -> None:
     assert {key.task for key in plan.keys()} == {ENV}
 
 
-def test_a_task_whose_runs_all_failed_has_no_figures_where_nothing_acts_at_random(
+def test_a_run_that_fails_counts_as_the_stored_random_actions_where_none_are_run(
     tmp_path: Path,
 ) -> None:
     broken = Subject("asks for what there is not", Variation({"n_rounds": -1}))
-    found = run(tmp_path, tiny_plan(subjects={"broken": broken}, seeds=[0]))
-    assert found["cells"] == []
+    plan = tiny_plan(subjects={"broken": broken}, seeds=[0])
+    (cell,) = run(tmp_path / "stored", plan)["cells"]
+    assert (cell["failed"], cell["score"]["value"]) == ([0], 0.0)
+    unknown = tiny_plan(subjects={"broken": broken}, seeds=[0], first_seed=7000)
+    assert run(tmp_path / "unknown", unknown)["cells"] == []
 
 
 def test_seeds_without_a_stored_reference_are_an_error_in_its_record(tmp_path: Path) -> None:
