@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
+
 import numpy as np
 
 from examples.campaigns.kinds import Kind, Numbers
 from examples.campaigns.twin import Twin
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Blocks, Knots, KoopmanMPC
 
 COST = 1e-6  # largest difference in cost, relative to 1 + |cost|
 KEPT = 1e-6  # a bound broken by less is kept
@@ -28,9 +31,12 @@ class Subject:
         w = self._numbers
         self._reference = np.zeros((kind.N, kind.d))
         self._input_reference = np.zeros((kind.N, kind.m))
-        model = LiftedModel.from_arrays(w.A, w.B, w.C, self._lifted)
+        models = [
+            LiftedModel.from_arrays(A, B, C, self._lifted)
+            for A, B, C in zip(w.A, w.B, w.C, strict=True)
+        ]
         self.mpc = KoopmanMPC(
-            model,
+            models,
             kind.N,
             w.Q,
             w.R,
@@ -43,37 +49,58 @@ class Subject:
             input_bounds=w.input_bounds,
             rate_bounds=w.rate,
             output_bounds=None if kind.soft is None else w.output_bounds,
+            terminal_bounds=w.terminal_bounds if kind.final else None,
+            polytope=w.polytope if kind.n_mixed else None,
             soft=bool(kind.soft),
             slack_weight=w.price,
+            inputs=_parametrised(kind),
+            input_delay=kind.delay,
+            measured_inputs=range(kind.n_measured),
         )
         self._twin = Twin(kind, w)
+        self._hard_inputs = bool((~w.polytope[0].any(axis=1)).any())  # which nothing softens
 
     def _lifted(self, X: Array) -> Array:
         return np.tanh(X @ self._numbers.lift.T)
 
     def verdicts(self, n: int) -> list[str]:
         """Compare n steps with the twin: AGREED, BOTH_INFEASIBLE, UNDECIDED, or what differs."""
-        kind, rng = self._kind, self._rng
+        kind, rng, more = self._kind, self._rng, np.random.default_rng([self._kind.seed, 2])
         size, found = 10.0**kind.wide, []
         previous = np.clip(np.zeros(kind.m), *self._numbers.input_bounds)
+        sent = deque([previous] * kind.delay, maxlen=kind.delay)
         for _ in range(n):
             self._reference = size * rng.normal(size=(kind.N, kind.d))
             self._input_reference = rng.normal(size=(kind.N, kind.m))
             x = size * rng.normal(size=kind.d)
+            measured = more.normal(size=(kind.delay + kind.N, kind.n_measured))
             targets = self._reference, self._input_reference
-            answer = self._twin.solve(self._lifted(x[None])[0], *targets, previous)
-            previous = self.mpc.act(x)
+            starts = self._ahead(x, measured, sent)
+            answer = self._twin.solve(starts, *targets, previous, measured[kind.delay :])
+            previous = self.mpc.act(x, measured if kind.n_measured else None)
+            sent.append(previous)
             difference = self._difference(answer.cost)
             known = AGREED if np.isfinite(answer.cost) else BOTH_INFEASIBLE
             found.append((difference if answer.sure else UNDECIDED) if difference else known)
         return found
+
+    def _ahead(self, x: Array, measured: Array, sent: Iterable[Array]) -> Array:
+        """Lifted state of every model when the next input will act."""
+        w, z = self._numbers, self._lifted(x[None])
+        Z = np.broadcast_to(z, (len(w.A), z.shape[1]))
+        for at_once, u in zip(measured, sent, strict=False):
+            driven = w.B @ np.append(at_once, u)
+            Z = np.einsum("kij,kj->ki", w.A, Z) + driven
+        return Z
 
     def _difference(self, cost: float) -> str:
         """What differs from a cost that is infinite where nothing is allowed; "" for nothing."""
         last = self.mpc.last
         assert last is not None
         if np.isinf(cost):
-            return "" if last.rung == "softened" else f"infeasible, yet {last.rung}"
+            given_up = self._hard_inputs and last.status == "infeasible"
+            fine = last.rung == "softened" or given_up
+            return "" if fine else f"infeasible, yet {last.rung}"
         if last.rung != "solved":
             return f"cost {cost:.9g}, yet {last.rung} ({last.status})"
         if not abs(last.objective - cost) <= COST * (1.0 + abs(cost)):
@@ -82,3 +109,9 @@ class Subject:
         if not broken <= KEPT * (1.0 + np.abs(last.outputs).max()):
             return f"a hard bound is broken by {broken:.2g}"
         return ""
+
+
+def _parametrised(kind: Kind) -> Blocks | Knots | None:
+    if kind.plan == "knots":
+        return Knots(kind.cuts)
+    return Blocks(np.diff([*kind.cuts, kind.N]).tolist()) if kind.plan == "blocks" else None

@@ -97,3 +97,28 @@ def test_where_inputs_alone_conflict_the_plan_is_continued(linear_model: Make) -
     np.testing.assert_allclose(mpc.act([0.0, 0.0]), plan[1])
     assert mpc.last.rung == "shifted"
     assert first.shape == (1,)
+
+
+@pytest.mark.parametrize("rollout", ROLLOUTS)
+def test_sides_of_a_polytope_that_contradict_each_other_share_the_violation(
+    linear_model: Make, rollout: Literal["linear", "relifted"]
+) -> None:
+    """Position below -1 and above 1, twice the same expression: zero is the middle."""
+    sides = [[1.0, 0.0], [-1.0, 0.0]], np.zeros((2, 1)), [-1.0, -1.0]
+    mpc = controller(
+        linear_model, rollout=rollout, output_bounds=None, reference=0.0, polytope=sides
+    )
+    X, rungs = loop(mpc, np.array([0.1, 0.0]), 60)
+    assert set(rungs) == {"softened"}
+    np.testing.assert_allclose(X[-1], 0.0, atol=1e-3)
+
+
+def test_sides_on_inputs_that_contradict_each_other_leave_the_safe_input(
+    linear_model: Make,
+) -> None:
+    sides = np.zeros((2, 2)), [[1.0], [-1.0]], [-0.5, -0.5]
+    mpc = controller(linear_model, output_bounds=None, polytope=sides, safe_input=0.25)
+    for _ in range(3):
+        np.testing.assert_array_equal(mpc.act([0.1, 0.0]), [0.25])
+        assert mpc.last is not None
+        assert (mpc.last.rung, mpc.last.status) == ("safe", "infeasible")

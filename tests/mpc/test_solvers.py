@@ -178,6 +178,17 @@ def test_daqp_prepared_again_is_as_good_as_new() -> None:
     np.testing.assert_allclose(again.v, first.v, rtol=0.0, atol=1e-13)
 
 
+def test_daqp_recovers_from_a_program_that_it_could_not_be_prepared_for() -> None:
+    solver = DaqpSolver()
+    contradictory = small([-1, 2], [[1, 1]], [-1, -1, 1.0], [1, 1, -1.0])
+    for _ in range(2):
+        solver.prepare(contradictory)
+        assert solver.solve(contradictory, matrices_changed=False).status == "infeasible"
+    solver.prepare(contradictory)
+    qp = contradictory._replace(lower=np.array([-1.0, -1.0, -1.0]), upper=np.ones(3))
+    np.testing.assert_allclose(answer(solver, qp), [1.0, -1.0], atol=1e-9)
+
+
 def test_sides_that_cross_by_rounding_meet(solver: Solver) -> None:
     qp = small([-1, 2], [[1, 1]], [-1, -1, 0.1 + 0.2], [1, 1, 0.3])
     np.testing.assert_allclose(answer(solver, qp), np.array([1.0, -0.7]), atol=1e-6)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import scipy.sparse as sp
 
+from koopman_control.mpc.compilation.maps import AffineMap, Index
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.statement.settings import Mask
 
@@ -14,6 +16,7 @@ def softened(qp: ParametricQP, linear: float, quadratic: float) -> ParametricQP 
     """Relax every hard row that concerns outputs; None where there is no such row.
 
     Rows on inputs alone (bounds, rates, the user's own) stay hard: the plant can always keep them.
+    The two sides of a row may have crossed; where they can, each is relaxed as a row of its own.
 
     Args:
         qp: The compiled problem.
@@ -23,11 +26,45 @@ def softened(qp: ParametricQP, linear: float, quadratic: float) -> ParametricQP 
     relaxed = ~np.isfinite(qp.linear_weight) & (qp.A[:, _led_to_by_y(qp)] != 0.0).any(axis=1)
     if not relaxed.any():
         return None
-    return replace(
+    priced = replace(
         qp,
         linear_weight=np.where(relaxed, linear, qp.linear_weight),
         quadratic_weight=np.where(relaxed, 2.0 * quadratic, qp.quadratic_weight),
     )
+    return _split(priced, np.flatnonzero(relaxed & _may_cross(qp)))
+
+
+def _may_cross(qp: ParametricQP) -> Mask:
+    """Mark rows with two sides that are not at a constant distance of at least zero."""
+    moving = abs(qp.upper.matrix - qp.lower.matrix).sum(axis=1) > 0.0
+    width = qp.upper.constant - qp.lower.constant
+    return np.asarray(np.isfinite(width) & (moving | (width < 0.0)))
+
+
+def _split(qp: ParametricQP, rows: Index) -> ParametricQP:
+    """Leave these rows their lower sides, and repeat them with their upper sides below."""
+    if not len(rows):
+        return qp
+    repeated = np.append(np.arange(len(qp.A)), rows)
+    below = np.arange(len(repeated)) >= len(qp.A)
+    lower, upper = qp.lower[repeated], qp.upper[repeated]
+    first = np.isin(repeated, rows) & ~below
+    excess = sp.csr_array((qp.recovery.excess.shape[0], len(rows)))  # none of a row that was hard
+    return replace(
+        qp,
+        A=qp.A[repeated],
+        lower=_opened(lower, below, -np.inf),
+        upper=_opened(upper, first, np.inf),
+        linear_weight=qp.linear_weight[repeated],
+        quadratic_weight=qp.quadratic_weight[repeated],
+        row_names=tuple(qp.row_names[i] for i in repeated),
+        recovery=replace(qp.recovery, excess=sp.csr_array(sp.hstack([qp.recovery.excess, excess]))),
+    )
+
+
+def _opened(side: AffineMap, rows: Mask, value: float) -> AffineMap:
+    kept = sp.diags_array((~rows).astype(float))
+    return AffineMap(np.where(rows, value, side.constant), sp.csr_array(kept @ side.matrix))
 
 
 def _led_to_by_y(qp: ParametricQP) -> Mask:

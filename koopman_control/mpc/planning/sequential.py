@@ -106,6 +106,7 @@ class SequentialPlanner:
     def rehearse(self) -> None:
         """A first step is so much longer than others that there is nothing to gain."""
 
+    @np.errstate(all="ignore")  # a plan may well drive the model out of its range
     def plan(
         self,
         at: Situation,
@@ -151,23 +152,20 @@ class SequentialPlanner:
         return Plan(U[i], outcome, status, work.iterations, times, work.cut)
 
     def _rolled_out(self, at: Situation, U: Array) -> Array:
-        with np.errstate(all="ignore"):  # a guess may well drive the model out of its range
-            return self._scenarios.predicted(at.start, U)
+        return self._scenarios.predicted(at.start, U)
 
     def _judged(
         self, at: Situation, priced_at: Instance, U: Array, X: Array
     ) -> tuple[Array, Array]:
         """Bring states (S, N, d) near the reference's turn of each angle; return them and costs."""
-        with np.errstate(all="ignore"):
-            Y = at.reference + self._scenarios.wrap(X - at.reference)
-            cost = self.merit(priced_at, U.reshape(len(U), -1), Y.reshape(len(U), -1))
+        Y = at.reference + self._scenarios.wrap(X - at.reference)
+        cost = self.merit(priced_at, U.reshape(len(U), -1), Y.reshape(len(U), -1))
         return Y, np.where(np.isfinite(cost), cost, np.inf)
 
     def _solutions(self, at: Situation, U: Array, Y: Array, work: Work) -> Array:
         """Solve the convex program about every guess; a failed one keeps its guess."""
         S, N, m = U.shape
-        with np.errstate(all="ignore"):
-            Gamma = self._scenarios.sensitivities(at.start, Y, U).reshape(S, -1, N * m)
+        Gamma = self._scenarios.sensitivities(at.start, Y, U).reshape(S, -1, N * m)
         U_new, instance = U.copy(), self.condenser.instance(at.theta)
         for s in range(S):
             if work.late():
@@ -198,6 +196,5 @@ class SequentialPlanner:
         U = np.where(better[:, None, None], trials[pick], U)
         Y = np.where(better[:, None, None], Y_trial[pick], Y)
         improved = np.where(better, cost_trial[pick], cost)
-        with np.errstate(invalid="ignore"):
-            gains = (cost - improved) / np.maximum(np.abs(cost), 1e-12)
+        gains = (cost - improved) / np.maximum(np.abs(cost), 1e-12)
         return U, Y, improved, float(np.nanmax(np.append(gains, 0.0)))

@@ -73,11 +73,13 @@ class DaqpSolver:
         """Factorise H, unless that is done, with an empty working set."""
         lower, upper = _finite_sides(qp)
         if self._kept and self._kept[0] is qp.H and self._kept[2] is qp.A:
-            self._model.update(f=qp.f, bupper=upper, blower=lower, sense=self._sense)
+            flag = self._model.update(f=qp.f, bupper=upper, blower=lower, sense=self._sense)
             self._kept = (qp.H, qp.f, qp.A, lower, upper)
-            return
-        self._size = _size_if_singular(qp)
-        self._set_up(qp if self._size == 1.0 else qp.divided(self._size), lower, upper)
+        else:
+            self._size = _size_if_singular(qp)
+            flag = self._set_up(qp if self._size == 1.0 else qp.divided(self._size), lower, upper)
+        if flag < 0:  # the program may well have no solution, unlike those that follow
+            self.forget()
 
     def forget(self) -> None:
         """Drop the working set."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import cvxpy as cp
 import numpy as np
+import pytest
 
 from koopman_control.mpc import ParametricQP, compile_qp
 from koopman_control.mpc.compilation.softening import softened
@@ -59,3 +60,27 @@ def test_without_rows_on_outputs_there_is_nothing_to_relax() -> None:
     y, u = cp.Variable((2, 1), name="y"), cp.Variable((2, 1), name="u")
     qp, _ = compiled({"u alone": u[0, 0] <= 1.0}, y, u)
     assert softened(qp, 7.0, 11.0) is None
+
+
+def test_sides_that_may_cross_are_relaxed_as_rows_of_their_own() -> None:
+    """Between bounds that have crossed, the violations are split as two rows would split them."""
+    y, u = cp.Variable((2, 1), name="y"), cp.Variable((2, 1), name="u")
+    low, top = cp.Parameter(name="low"), cp.Parameter(name="top")
+    cost = atoms.square(y[0, 0] - 3.0) + atoms.square(y[1, 0]) + atoms.sum_squares(u)
+    bounds = [y[0, 0] >= low, y[0, 0] <= top, y[1, 0] >= low, y[1, 0] <= low + 1.0]
+    qp = compile_qp(cp.Problem(cp.Minimize(cost), bounds), [low, top], [y, u])
+    assert qp.A.shape == (2, 4)
+    relaxed = softened(qp, 10.0, 2.0)
+    assert relaxed is not None
+    assert relaxed.A.shape == (3, 4)
+    found = relaxed.solve({"low": 2.0, "top": -1.0})
+    over = [atoms.pos(2.0 - y[0, 0]), atoms.pos(y[0, 0] + 1.0), atoms.pos(2.0 - y[1, 0])]
+    stated: Any = cp.Problem(cp.Minimize(cost + sum(10.0 * v + 2.0 * v**2 for v in over)))
+    stated.solve(solver="CLARABEL")
+    assert y.value is not None
+    np.testing.assert_allclose(found.values["y"], np.array(y.value), atol=1e-6)
+    assert found.objective == pytest.approx(stated.value, rel=1e-7)
+    apart = {"low": -1.0, "top": 2.0}
+    np.testing.assert_allclose(
+        relaxed.solve(apart).values["y"], np.array([[2.0], [0.0]]), atol=1e-9
+    )
