@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from examples.campaigns.kinds import Kind, Numbers
-from examples.campaigns.twin import Twin
+from examples.campaigns.twin import Answer, Twin
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import Blocks, Knots, KoopmanMPC
+from koopman_control.mpc import Blocks, Knots, KoopmanMPC, Step
 
 COST = 1e-6  # largest difference in cost, relative to 1 + |cost|
 KEPT = 1e-6  # a bound broken by less is kept
@@ -79,9 +79,7 @@ class Subject:
             answer = self._twin.solve(starts, *targets, previous, measured[kind.delay :])
             previous = self.mpc.act(x, measured if kind.n_measured else None)
             sent.append(previous)
-            difference = self._difference(answer.cost)
-            known = AGREED if np.isfinite(answer.cost) else BOTH_INFEASIBLE
-            found.append((difference if answer.sure else UNDECIDED) if difference else known)
+            found.append(self._verdict(answer))
         return found
 
     def _ahead(self, x: Array, measured: Array, sent: Iterable[Array]) -> Array:
@@ -93,22 +91,36 @@ class Subject:
             Z = np.einsum("kij,kj->ki", w.A, Z) + driven
         return Z
 
-    def _difference(self, cost: float) -> str:
-        """What differs from a cost that is infinite where nothing is allowed; "" for nothing."""
+    def _verdict(self, answer: Answer) -> str:
+        """Compare the plan with the answer, in a problem that the twin prices plans in."""
         last = self.mpc.last
         assert last is not None
-        if np.isinf(cost):
-            given_up = self._hard_inputs and last.status == "infeasible"
-            fine = last.rung == "softened" or given_up
-            return "" if fine else f"infeasible, yet {last.rung}"
         if last.rung != "solved":
-            return f"cost {cost:.9g}, yet {last.rung} ({last.status})"
-        if not abs(last.objective - cost) <= COST * (1.0 + abs(cost)):
-            return f"cost {last.objective:.9g} instead of {cost:.9g}"
-        broken = last.slack.max() if self._kind.soft is False else 0.0
+            return self._given_up(answer, last)
+        cost, broken = self._twin.priced(last.inputs)
         if not broken <= KEPT * (1.0 + np.abs(last.outputs).max()):
             return f"a hard bound is broken by {broken:.2g}"
-        return ""
+        if not _same(last.objective, cost):
+            return f"a plan of cost {cost:.9g} is said to cost {last.objective:.9g}"
+        if _same(cost, answer.cost):
+            return AGREED
+        if cost < answer.cost:  # a plan that keeps all bounds refutes it
+            return UNDECIDED
+        return f"cost {cost:.9g} instead of {answer.cost:.9g}" if answer.sure else UNDECIDED
+
+    def _given_up(self, answer: Answer, last: Step) -> str:
+        """Whether it was right that the problem has no solution."""
+        if np.isfinite(answer.cost):
+            said = f"cost {answer.cost:.9g}, yet {last.rung} ({last.status})"
+        elif last.rung == "softened" or (self._hard_inputs and last.status == "infeasible"):
+            return BOTH_INFEASIBLE
+        else:
+            said = f"infeasible, yet {last.rung} ({last.status})"
+        return said if answer.sure else UNDECIDED
+
+
+def _same(cost: float, other: float) -> bool:
+    return bool(np.isfinite(other)) and abs(cost - other) <= COST * (1.0 + abs(other))
 
 
 def _parametrised(kind: Kind) -> Blocks | Knots | None:

@@ -7,7 +7,7 @@ by step, bounds are slacks of their own, and Clarabel solves it at tight toleran
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cvxpy as cp
 import numpy as np
@@ -50,8 +50,10 @@ class Twin:
         held += _few_values(kind, u)
         cost = _squares(u - self._input_reference, w.R) + _squares(change, w.S)
         cost += (u @ w.linear_input).sum()
-        for A, B, C, start in zip(w.A, w.B, w.C, self._starts, strict=True):
-            z = cp.Variable((N + 1, kind.n))
+        self._numbers, self._u = w, u
+        self._lifted = [cp.Variable((N + 1, kind.n)) for _ in w.A]
+        matrices = w.A, w.B, w.C
+        for A, B, C, start, z in zip(*matrices, self._starts, self._lifted, strict=True):
             driven = u @ B[:, kind.n_measured :].T
             if self._measured is not None:
                 driven += self._measured @ B[:, : kind.n_measured].T
@@ -89,6 +91,20 @@ class Twin:
             if answer.sure:
                 break
         return answer
+
+    def priced(self, U: Array) -> tuple[float, float]:
+        """What a plan (N, m) costs in the problem solved last, and how far it breaks its bounds."""
+        self._u.value = U
+        known = U if self._measured is None else np.hstack([np.array(self._measured.value), U])
+        models = zip(self._numbers.A, self._numbers.B, self._starts, self._lifted, strict=True)
+        for A, B, start, z in models:
+            Z = [np.array(start.value)]
+            for u in known:
+                Z.append(A @ Z[-1] + B @ u)
+            z.value = np.stack(Z)
+        constraints: Any = self._problem.constraints  # without types
+        broken = [np.max(held.violation(), initial=0.0) for held in constraints]
+        return float(self._problem.objective.value), float(max(broken))
 
 
 def _few_values(kind: Kind, u: cp.Variable) -> list[cp.Constraint]:

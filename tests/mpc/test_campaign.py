@@ -67,6 +67,18 @@ def test_what_daqp_calls_infeasible_is_asked_again_where_the_cost_is_nearly_flat
     assert set(verdicts) == {"agreed"}
 
 
+def test_prices_of_bounds_alone_are_weighed_as_exactly_as_costs() -> None:
+    cuts = (0, 2, 3, 4, 5, 7, 8, 9, 12, 13, 14, 15, 16, 17)
+    kind = Kind(
+        5_000_480, d=2, n=4, m=1, N=19, soft=True, weighed=False, wide=0.5158063061320965,
+        growing=1.5, n_measured=1, plan="knots", cuts=cuts,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        verdicts = Subject(kind).verdicts(21)
+    assert set(verdicts) == {"agreed"}
+
+
 @pytest.mark.slow
 def test_ten_thousand_problems_agree_or_are_infeasible_for_both(tmp_path: Path) -> None:
     figures = qp.campaign(10_000, 2**31, tmp_path / "figures.json")

@@ -5,6 +5,7 @@ import pytest
 
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers import AutoSolver, DaqpSolver, Solution, make_solver
+from koopman_control.mpc.solvers.interior_point import ClarabelSolver
 
 
 def large(n: int) -> DenseQP:
@@ -44,6 +45,32 @@ def test_auto_goes_to_an_interior_point_method_where_daqp_gives_up(
         assert found.status == "optimal"
         assert found.v is not None
         np.testing.assert_allclose(found.v, wanted, atol=1e-6)
+
+
+def corner() -> DenseQP:
+    """Minimise x + y where both are at least -1: without curvature."""
+    none, hard = np.zeros((0, 2)), np.zeros(0)
+    return DenseQP(np.zeros((2, 2)), np.ones(2), none, -np.ones(2), np.ones(2), hard, hard)
+
+
+@pytest.mark.parametrize("where", [[0.0, 0.0], [-1.0, 0.5]])
+def test_auto_asks_again_where_daqp_ends_short_of_a_corner(
+    monkeypatch: pytest.MonkeyPatch, where: list[float]
+) -> None:
+    solve = DaqpSolver.solve
+
+    def stuck(self: DaqpSolver, qp: DenseQP, changed: bool, seconds: float = np.inf) -> Solution:
+        found = solve(self, qp, changed, seconds)
+        return found._replace(v=np.array(where), multipliers=np.array([-1.0, -1.0]))
+
+    monkeypatch.setattr(DaqpSolver, "solve", stuck)
+    found = AutoSolver().solve(corner(), False)
+    assert found.v is not None
+    np.testing.assert_allclose(found.v, [-1.0, -1.0], atol=1e-6)
+    monkeypatch.setattr(ClarabelSolver, "solve", lambda *_: Solution(None, "time limit", 0))
+    late = AutoSolver().solve(corner(), False, 10.0)
+    assert late.status == "optimal"
+    np.testing.assert_array_equal(late.v, np.array(where))
 
 
 def test_auto_leaves_large_programs_to_an_interior_point_method(

@@ -31,9 +31,10 @@ class DenseQP(NamedTuple):
 
     @property
     def cost_size(self) -> float:
-        """Size of H's diagonal or of f, whichever is larger; 1 where both are zero."""
+        """Size of H's diagonal or of f, whichever is larger; of prices where both are zero."""
         diagonal = np.abs(np.diagonal(self.H)).mean()
-        return float(max(diagonal, np.abs(self.f).max(initial=0.0))) or 1.0
+        own = float(max(diagonal, np.abs(self.f).max(initial=0.0)))
+        return own or float(self.linear_weight[self.soft].max(initial=0.0)) or 1.0
 
     def divided(self, size: float) -> DenseQP:
         """Divide the cost by a positive number; the solution stays."""

@@ -16,7 +16,12 @@ SINGULAR = 1e-9  # smallest eigenvalue of H relative to its largest
 
 
 class DaqpSolver:
-    """Dual active-set method for small dense programs; exact, and takes soft rows natively."""
+    """Dual active-set method for small dense programs; exact, and takes soft rows natively.
+
+    Attributes:
+        is_proximal: Whether H was singular. There it takes proximal steps, and now and then ends
+            short of a solution, or calls what is feasible infeasible.
+    """
 
     # The last two are of proximal steps, which DAQP takes where H is singular.
     SETTINGS: ClassVar = {"primal_tol": 1e-9, "eps_prox": -1e-3, "eta_prox": 1e-11}
@@ -35,13 +40,14 @@ class DaqpSolver:
         self._model: Any = None
         self._kept: tuple[Array, ...] = ()  # DAQP keeps references to the arrays it is given
         self._size = 1.0  # by which the cost is divided
+        self.is_proximal = False
         self._seconds = math.inf  # the limit that DAQP knows
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from the previous working set if there is one."""
         lower, upper = _finite_sides(qp)
         if self._model is None:
-            self._size = _size_if_singular(qp)
+            self._look_at(qp)
         if self._size != 1.0:
             qp = qp.divided(self._size)
         if self._model is None:
@@ -64,11 +70,6 @@ class DaqpSolver:
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
-    @property
-    def is_proximal(self) -> bool:
-        """Whether H was singular, where DAQP now and then calls what is feasible infeasible."""
-        return self._size != 1.0
-
     def prepare(self, qp: DenseQP) -> None:
         """Factorise H, unless that is done, with an empty working set."""
         lower, upper = _finite_sides(qp)
@@ -76,7 +77,7 @@ class DaqpSolver:
             flag = self._model.update(f=qp.f, bupper=upper, blower=lower, sense=self._sense)
             self._kept = (qp.H, qp.f, qp.A, lower, upper)
         else:
-            self._size = _size_if_singular(qp)
+            self._look_at(qp)
             flag = self._set_up(qp if self._size == 1.0 else qp.divided(self._size), lower, upper)
         if flag < 0:  # the program may well have no solution, unlike those that follow
             self.forget()
@@ -88,6 +89,12 @@ class DaqpSolver:
     def __reduce__(self) -> tuple[type[DaqpSolver], tuple[()]]:
         """Copy to other processes without the solver's memory."""
         return DaqpSolver, ()
+
+    def _look_at(self, qp: DenseQP) -> None:
+        values = np.linalg.eigvalsh(qp.H)
+        self.is_proximal = bool(values[0] <= SINGULAR * values[-1])
+        # The tolerance of proximal steps is an absolute one.
+        self._size = qp.cost_size if self.is_proximal else 1.0
 
     def _limit(self, seconds: float) -> None:
         least = 0.0 if math.isinf(seconds) else max(seconds, SHORTEST)
@@ -118,9 +125,3 @@ def _finite_sides(qp: DenseQP) -> tuple[Array, Array]:
     if not all_finite(upper):
         upper = np.minimum(upper, UNBOUNDED)
     return lower, upper
-
-
-def _size_if_singular(qp: DenseQP) -> float:
-    """Size of the cost where H is singular: the tolerance of proximal steps is an absolute one."""
-    values = np.linalg.eigvalsh(qp.H)
-    return qp.cost_size if values[0] <= SINGULAR * values[-1] else 1.0
