@@ -189,6 +189,15 @@ def test_daqp_recovers_from_a_program_that_it_could_not_be_prepared_for() -> Non
     np.testing.assert_allclose(answer(solver, qp), [1.0, -1.0], atol=1e-9)
 
 
+def test_daqp_takes_prices_only_for_programs_that_it_sets_up() -> None:
+    """Its library would read memory that is not there."""
+    qp = small([-1, 2], [[1, 1], [1, 0]], [-1, -1, 1.0, -0.5], [1, 1, -1.0, 0.5])
+    prices = np.array([np.inf, 3.0])
+    for _ in range(20):
+        priced = qp._replace(linear_weight=prices, quadratic_weight=prices)
+        assert DaqpSolver().solve(priced, matrices_changed=False).status == "infeasible"
+
+
 def test_sides_that_cross_by_rounding_meet(solver: Solver) -> None:
     qp = small([-1, 2], [[1, 1]], [-1, -1, 0.1 + 0.2], [1, 1, 0.3])
     np.testing.assert_allclose(answer(solver, qp), np.array([1.0, -0.7]), atol=1e-6)

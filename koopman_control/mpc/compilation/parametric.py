@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.compilation.maps import AffineMap, Index, QuadraticMap, Recovery
-from koopman_control.mpc.solvers import Residuals, make_solver, residuals
+from koopman_control.mpc.solvers import Residuals, Solution, make_solver, residuals
+
+KEPT = 1e-9  # a row that is broken by less is kept
 
 Values = Mapping[str, ArrayLike] | ArrayLike
 
@@ -130,7 +132,8 @@ class ParametricQP:
         """
         theta = self.theta(values)
         program = self.at(theta)
-        answer = make_solver(solver).solve(program, matrices_changed=False)
+        chosen = make_solver(solver)
+        answer = chosen.solve(program, matrices_changed=False) if len(self.P) else _checked(program)
         if answer.v is None or answer.multipliers is None:
             return QPSolution(answer.status, {}, np.nan, answer.iterations, None)
         cost = program.cost(answer.v) + self.constant(theta)
@@ -141,3 +144,14 @@ class ParametricQP:
             iterations=answer.iterations,
             residuals=residuals(program, answer.v, answer.multipliers),
         )
+
+
+def _checked(qp: DenseQP) -> Solution:
+    """Answer a program whose equations leave nothing to choose."""
+    v, y, soft = np.zeros(0), np.zeros(len(qp.A)), qp.soft
+    over = qp.violation(v)
+    if np.any(over[~soft] > KEPT):
+        return Solution(None, "infeasible", 0)
+    price = qp.linear_weight[soft] + qp.quadratic_weight[soft] * over[soft]
+    y[soft] = np.where(over[soft] > 0.0, price, 0.0) * np.where(qp.upper[soft] < 0.0, 1.0, -1.0)
+    return Solution(v, "optimal", 0, y)

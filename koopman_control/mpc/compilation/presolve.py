@@ -71,8 +71,9 @@ def _with_two_sided_rows(qp: AffineQP, stated: Stated) -> ParametricQP:
     upper = _sides(qp.g[rows], up, 1.0)
     lower = _sides(qp.g[rows], low, -1.0)
     hard, weight = np.full(qp.E.shape[0], np.inf), slack[own]
-    linear = np.where(weight < 0, np.inf, qp.q.constant[weight])
-    quadratic = np.where(weight < 0, np.inf, qp.P.diagonal()[weight])
+    linear, quadratic = (  # -1 is the last
+        np.append(price, np.inf)[weight] for price in (qp.q.constant, qp.P.diagonal())
+    )
     position = np.cumsum(np.isin(np.arange(n), kept)) - 1
     return ParametricQP(
         P=qp.P[kept][:, kept].toarray(),

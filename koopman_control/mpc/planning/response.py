@@ -24,7 +24,7 @@ from koopman_control.mpc.inputs import columns_of
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.start import Start
 
-RELIABLE_GROWTH = 1e4  # of predictions; up to there, plans are exact to 1e-7
+RELIABLE_GROWTH = 1e3  # of predictions; up to there, plans are exact to 1e-7
 LARGEST_GROWTH = 1e5  # at 1e6 the program's condition number is 1e12
 WORST_CONDITION = 1e12  # of the effort that growing modes take; beyond, one is out of reach
 

@@ -10,13 +10,14 @@ from importlib.util import find_spec
 import numpy as np
 
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import TIME_LIMIT, Solution, Solver
+from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, Solution, Solver
 from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
 from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
 from koopman_control.mpc.solvers.residuals import residuals
 
 LARGEST = 250  # variables that DAQP is given
-INEXACT = 1e-6  # residuals of a solution relative to the size of its numbers
+INEXACT = 1e-6  # error from which on a solution is doubted
+WRONG = 1e-3  # error from which on it is worthless
 FINAL = ("optimal", "infeasible", "unbounded", TIME_LIMIT)  # words that settle it
 
 
@@ -32,20 +33,22 @@ class AutoSolver:
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from DAQP's previous working set if there is one."""
         until = time.perf_counter() + seconds
-        answer = doubted = Solution(None, TIME_LIMIT, 0)
+        best = Solution(None, TIME_LIMIT, 0)
         if len(qp.f) <= LARGEST:
-            doubted = self._daqp.solve(qp, matrices_changed, seconds)
-            if doubted.status in FINAL and not (self._daqp.is_proximal and _doubtful(qp, doubted)):
-                return doubted
+            best = self._daqp.solve(qp, matrices_changed, seconds)
+            sure = best.status in FINAL and not self._daqp.is_proximal
+            if sure or _error(qp, best) <= INEXACT or best.status == TIME_LIMIT:
+                return best
         slower = self._interior_point if math.isinf(seconds) else self._interior_point[-1:]
         for solver in slower:
             left = until - time.perf_counter()
             if left <= 0.0:
-                break
+                return best if best.v is not None else Solution(None, TIME_LIMIT, 0)
             answer = solver.solve(qp, True, left)
+            best = _better(qp, best, answer)
             if answer.status in FINAL:
                 break
-        return doubted if answer.v is None and doubted.v is not None else answer
+        return best
 
     @cached_property
     def _interior_point(self) -> list[Solver]:
@@ -66,10 +69,19 @@ class AutoSolver:
         return AutoSolver, ()
 
 
-def _doubtful(qp: DenseQP, answer: Solution) -> bool:
-    """Whether a program is said to be infeasible, or to be solved by what is no solution."""
+def _better(qp: DenseQP, old: Solution, new: Solution) -> Solution:
+    """Choose between answers: the point nearer to optimal, or that there is none."""
+    least = _error(qp, old)
+    none = new.status == "unbounded" or (new.v is None and new.status in FINAL and least > WRONG)
+    return new if old.v is None or none or _error(qp, new) < least else old
+
+
+def _error(qp: DenseQP, answer: Solution) -> float:
+    """Largest residual relative to the size of the program; infinite for what is no point."""
     if answer.v is None or answer.multipliers is None:
-        return answer.status == "infeasible"
+        return math.inf
     left = residuals(qp, answer.v, answer.multipliers)
-    size = 1.0 + max(np.abs(answer.v).max(), np.abs(answer.multipliers).max())
-    return bool(max(left.stationarity, left.primal, left.complementarity) > INEXACT * size)
+    sides = np.abs([qp.lower, qp.upper])
+    cost = 1.0 + np.abs(qp.f).max()
+    space = 1.0 + sides[sides < UNBOUNDED].max(initial=0.0)
+    return float(max(left.stationarity / cost, max(left.primal, left.complementarity) / space))

@@ -108,7 +108,7 @@ class DaqpSolver:
         self._sense = np.where(soft, 8, 0).astype(np.int32)
         flag, _ = self._model.setup(qp.H, qp.f, qp.A, upper, lower, self._sense)
         self._kept = (qp.H, qp.f, qp.A, lower, upper)
-        if soft.any():
+        if flag >= 0 and soft.any():  # without a set-up, DAQP would crash
             rho, w = np.ones(len(soft)), np.zeros(len(soft))
             weighted = soft[len(qp.f) :]
             rho[soft] = 1.0 / qp.quadratic_weight[weighted]

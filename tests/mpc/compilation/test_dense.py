@@ -48,7 +48,7 @@ def test_a_divided_program_costs_less_everywhere() -> None:
         ([2.0, 4.0], [1.0, -5.0], 5.0),
         ([0.25, 0.25], [0.5, 0.0], 0.5),
         ([0.25, 0.25], [0.0, 0.0], 0.25),
-        ([0.0, 0.0], [0.0, 0.0], 1.0),
+        ([0.0, 0.0], [0.0, 0.0], 3.0),
         ([0.0, 0.0], [0.0, -0.125], 0.125),
     ],
 )
@@ -57,3 +57,9 @@ def test_the_size_of_the_cost_is_that_of_its_larger_part(
 ) -> None:
     H = np.diag(diagonal) + np.array([[0.0, 100.0], [100.0, 0.0]])
     assert QP._replace(H=H, f=np.array(f)).cost_size == size
+
+
+def test_the_size_of_a_cost_that_weighs_nothing_is_one() -> None:
+    nothing = QP._replace(H=np.zeros((2, 2)), f=np.zeros(2))
+    for weight in (np.full(3, INF), np.array([INF, 0.0, 0.0])):
+        assert nothing._replace(linear_weight=weight).cost_size == 1.0
