@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -18,6 +18,7 @@ from koopman_control.mpc.solvers.residuals import residuals
 LARGEST = 250  # variables that DAQP is given
 INEXACT = 1e-6  # error from which on a solution is doubted
 WRONG = 1e-3  # error from which on it is worthless
+ENOUGH = 2  # solvers that call a program infeasible
 FINAL = ("optimal", "infeasible", "unbounded", TIME_LIMIT)  # words that settle it
 
 
@@ -33,22 +34,29 @@ class AutoSolver:
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from DAQP's previous working set if there is one."""
         until = time.perf_counter() + seconds
-        best = Solution(None, TIME_LIMIT, 0)
+        answers = []
         if len(qp.f) <= LARGEST:
-            best = self._daqp.solve(qp, matrices_changed, seconds)
-            sure = best.status in FINAL and not self._daqp.is_proximal
-            if sure or _error(qp, best) <= INEXACT or best.status == TIME_LIMIT:
-                return best
+            answers.append(self._daqp.solve(qp, matrices_changed, seconds))
+            if not self._doubted(qp, answers[0]):
+                return answers[0]
         slower = self._interior_point if math.isinf(seconds) else self._interior_point[-1:]
         for solver in slower:
             left = until - time.perf_counter()
             if left <= 0.0:
-                return best if best.v is not None else Solution(None, TIME_LIMIT, 0)
-            answer = solver.solve(qp, True, left)
-            best = _better(qp, best, answer)
-            if answer.status in FINAL:
+                answers.append(Solution(None, TIME_LIMIT, 0))
                 break
-        return best
+            answers.append(solver.solve(qp, True, left))
+            said = [answer.status for answer in answers]
+            if answers[-1].v is not None or said.count("infeasible") == ENOUGH:
+                break
+        return _most_credible(qp, answers)
+
+    def _doubted(self, qp: DenseQP, answer: Solution) -> bool:
+        """Whether DAQP gave up, or may be wrong where H is singular."""
+        if answer.status not in FINAL:
+            return True
+        doubtful = self._daqp.is_proximal and answer.status != TIME_LIMIT
+        return doubtful and not _error(qp, answer) <= INEXACT
 
     @cached_property
     def _interior_point(self) -> list[Solver]:
@@ -69,11 +77,15 @@ class AutoSolver:
         return AutoSolver, ()
 
 
-def _better(qp: DenseQP, old: Solution, new: Solution) -> Solution:
-    """Choose between answers: the point nearer to optimal, or that there is none."""
-    least = _error(qp, old)
-    none = new.status == "unbounded" or (new.v is None and new.status in FINAL and least > WRONG)
-    return new if old.v is None or none or _error(qp, new) < least else old
+def _most_credible(qp: DenseQP, answers: list[Solution]) -> Solution:
+    """Choose the point nearest to optimal, or the word that there is none, of which the last."""
+    points = [answer for answer in answers if answer.v is not None]
+    words = [answer for answer in answers if answer.v is None and answer.status in FINAL]
+    if not points:
+        return (words or answers)[-1]
+    best = min(points, key=partial(_error, qp))
+    refuted = words and (words[-1].status == "unbounded" or _error(qp, best) > WRONG)
+    return words[-1] if refuted else best
 
 
 def _error(qp: DenseQP, answer: Solution) -> float:
