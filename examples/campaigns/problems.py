@@ -7,15 +7,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from examples.campaigns.judge import NONE_FOR_BOTH, UNDECIDED, Answer, compared
 from examples.campaigns.kinds import Kind, Numbers
-from examples.campaigns.twin import Answer, Twin
+from examples.campaigns.twin import Twin
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import Blocks, Knots, KoopmanMPC, Step
-
-COST = 1e-6  # largest difference in cost, relative to 1 + |cost|
-KEPT = 1e-6  # a bound broken by less is kept
-AGREED, BOTH_INFEASIBLE, UNDECIDED = "agreed", "both infeasible", "undecided"
 
 
 class Subject:
@@ -64,7 +61,7 @@ class Subject:
         return np.tanh(X @ self._numbers.lift.T)
 
     def verdicts(self, n: int) -> list[str]:
-        """Compare n steps with the twin: AGREED, BOTH_INFEASIBLE, UNDECIDED, or what differs."""
+        """Compare n steps with the twin: an agreement, or what differs."""
         kind, rng, more = self._kind, self._rng, np.random.default_rng([self._kind.seed, 2])
         size, found = 10.0**kind.wide, []
         previous = np.clip(np.zeros(kind.m), *self._numbers.input_bounds)
@@ -97,30 +94,17 @@ class Subject:
         assert last is not None
         if last.rung != "solved":
             return self._given_up(answer, last)
-        cost, broken = self._twin.priced(last.inputs)
-        if not broken <= KEPT * (1.0 + np.abs(last.outputs).max()):
-            return f"a hard bound is broken by {broken:.2g}"
-        if not _same(last.objective, cost):
-            return f"a plan of cost {cost:.9g} is said to cost {last.objective:.9g}"
-        if _same(cost, answer.cost):
-            return AGREED
-        if cost < answer.cost:  # a plan that keeps all bounds refutes it
-            return UNDECIDED
-        return f"cost {cost:.9g} instead of {answer.cost:.9g}" if answer.sure else UNDECIDED
+        return compared(self._twin.priced(last.inputs), last.objective, answer)
 
     def _given_up(self, answer: Answer, last: Step) -> str:
         """Whether it was right that the problem has no solution."""
         if np.isfinite(answer.cost):
             said = f"cost {answer.cost:.9g}, yet {last.rung} ({last.status})"
         elif last.rung == "softened" or (self._hard_inputs and last.status == "infeasible"):
-            return BOTH_INFEASIBLE
+            return NONE_FOR_BOTH
         else:
             said = f"infeasible, yet {last.rung} ({last.status})"
         return said if answer.sure else UNDECIDED
-
-
-def _same(cost: float, other: float) -> bool:
-    return bool(np.isfinite(other)) and abs(cost - other) <= COST * (1.0 + abs(other))
 
 
 def _parametrised(kind: Kind) -> Blocks | Knots | None:

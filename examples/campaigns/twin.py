@@ -7,7 +7,6 @@ by step, bounds are slacks of their own, and Clarabel solves it at tight toleran
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 import cvxpy as cp
 import numpy as np
@@ -15,18 +14,9 @@ from cvxpy.atoms.affine.vstack import vstack
 from cvxpy.atoms.elementwise.maximum import maximum
 from cvxpy.atoms.sum_squares import sum_squares
 
+from examples.campaigns.judge import Answer, Priced, judged, priced
 from examples.campaigns.kinds import Kind, Numbers
 from koopman_control.common.arrays import Array
-
-SURE = ("optimal", "infeasible")  # also unlike CVXPY's word for too many iterations
-TIGHT = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
-
-
-class Answer(NamedTuple):
-    """Least cost, infinite where nothing is allowed, and whether Clarabel is sure of it."""
-
-    cost: float
-    sure: bool
 
 
 class Twin:
@@ -81,19 +71,10 @@ class Twin:
         self._reference.value, self._input_reference.value = reference, inputs
         if self._measured is not None:
             self._measured.value = measured
-        answer = Answer(np.nan, False)
-        for settings in (TIGHT, {}):
-            try:
-                self._problem.solve(solver="CLARABEL", **settings)  # type: ignore[no-untyped-call]
-            except cp.SolverError:
-                continue
-            answer = Answer(float(self._problem.value), self._problem.status in SURE)
-            if answer.sure:
-                break
-        return answer
+        return judged(self._problem)
 
-    def priced(self, U: Array) -> tuple[float, float]:
-        """What a plan (N, m) costs in the problem solved last, and how far it breaks its bounds."""
+    def priced(self, U: Array) -> Priced:
+        """Price a plan (N, m) in the problem solved last."""
         self._u.value = U
         known = U if self._measured is None else np.hstack([np.array(self._measured.value), U])
         models = zip(self._numbers.A, self._numbers.B, self._starts, self._lifted, strict=True)
@@ -102,9 +83,7 @@ class Twin:
             for u in known:
                 Z.append(A @ Z[-1] + B @ u)
             z.value = np.stack(Z)
-        constraints: Any = self._problem.constraints  # without types
-        broken = [np.max(held.violation(), initial=0.0) for held in constraints]
-        return float(self._problem.objective.value), float(max(broken))
+        return priced(self._problem)
 
 
 def _few_values(kind: Kind, u: cp.Variable) -> list[cp.Constraint]:

@@ -9,7 +9,8 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.campaigns import qp
+from examples.campaigns import programs, qp
+from examples.campaigns.judge import FINE
 from examples.campaigns.kinds import PLANS, Kind
 from examples.campaigns.problems import Subject
 
@@ -45,7 +46,7 @@ def test_three_hundred_problems_agree_or_are_infeasible_for_both(kind: Kind) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of models that grow, and of inaccurate judges
         verdicts = Subject(kind).verdicts(10)
-    assert set(verdicts) <= set(qp.FINE), kind
+    assert set(verdicts) <= set(FINE), kind
 
 
 def test_a_program_that_two_solvers_give_up_is_left_to_the_third() -> None:
@@ -79,9 +80,17 @@ def test_prices_of_bounds_alone_are_weighed_as_exactly_as_costs() -> None:
     assert set(verdicts) == {"agreed"}
 
 
+@pytest.mark.parametrize("first_seed", range(0, 100, 20))
+def test_random_programs_agree_or_have_no_solution_for_both(first_seed: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of inaccurate judges
+        for seed in range(first_seed, first_seed + 20):
+            assert set(programs.verdicts(seed, 3)) <= set(FINE), seed
+
+
 @pytest.mark.slow
 def test_ten_thousand_problems_agree_or_are_infeasible_for_both(tmp_path: Path) -> None:
-    figures = qp.campaign(10_000, 2**31, tmp_path / "figures.json")
+    figures = qp.campaign("controllers", 10_000, 2**31, tmp_path / "figures.json")
     assert figures["differences"] == []
     assert figures["verdicts"].get("undecided", 0) < 100
 
@@ -89,12 +98,12 @@ def test_ten_thousand_problems_agree_or_are_infeasible_for_both(tmp_path: Path) 
 def test_an_interrupted_campaign_goes_on_to_the_same_figures(tmp_path: Path) -> None:
     def told(file: str, *counts: int) -> dict[str, Any]:
         for n in counts:
-            figures = qp.campaign(n, 7, tmp_path / file)
+            figures = qp.campaign("programs", n, 7, tmp_path / file)
         return figures | {"seconds": 0.0}
 
     assert told("interrupted", 20, 60) == told("whole", 60)
-    with pytest.raises(typer.BadParameter, match="began with seed 7"):
-        qp.campaign(60, 8, tmp_path / "whole")
+    with pytest.raises(typer.BadParameter, match="began with programs and seed 7"):
+        qp.campaign("programs", 60, 8, tmp_path / "whole")
 
 
 def test_differences_are_told_and_kept(
@@ -102,6 +111,6 @@ def test_differences_are_told_and_kept(
 ) -> None:
     monkeypatch.setattr(Subject, "verdicts", lambda self, n: ["agreed", "cost 2 instead of 1"])
     with pytest.raises(typer.Exit) as ended:
-        qp.main(2, 0, tmp_path / "figures.json")
+        qp.main("controllers", 2, 0, tmp_path / "figures.json")
     assert ended.value.exit_code == 1
     assert "seed 0, step 1: cost 2 instead of 1" in capsys.readouterr().out

@@ -22,6 +22,8 @@ def check_statement(
     Raises:
         ValueError: It cannot; the message names the cost term or constraint and what to do.
     """
+    if not problem.variables():
+        raise ValueError("the problem has no variables; expected at least one to solve for")
     _check_part(
         problem,
         cp.Problem.is_dcp,

@@ -83,6 +83,11 @@ def test_names_that_are_not_unique_are_listed() -> None:
     assert said == "several parameters are named ['p']; give each a name of its own"
 
 
+def test_a_problem_without_variables_is_refused() -> None:
+    said = refusal(atoms.sum_squares(p), parameters=[p])
+    assert said == "the problem has no variables; expected at least one to solve for"
+
+
 def test_leaves_that_are_not_listed_or_do_not_occur_are_named() -> None:
     q = cp.Parameter(2, name="a")
     unlisted = "the problem has parameters {} that were not listed; list these very objects"
