@@ -125,11 +125,12 @@ class Compiled(ABC):
 
     @cached_property
     def _response(self) -> Response | None:
-        """What inputs lead to in a linear roll-out, whatever is asked of them."""
+        """What inputs lead to in a linear roll-out, whatever terms are added."""
         if self.rollout != "linear":
             return None
-        free = self._held is None
-        return response_of(self._scenarios, self.horizon, self._layout.controlled, free)
+        w, free = self._weights, self._held is None
+        costly = bool(w.R.any() or w.S.any())
+        return response_of(self._scenarios, self.horizon, self._layout.controlled, free, costly)
 
     @property
     def _solver_name(self) -> SolverName | None:

@@ -25,6 +25,7 @@ from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.start import Start
 
 RELIABLE_GROWTH = 1e3  # of predictions; up to there, plans are exact to 1e-7
+RELIABLE_WHERE_FREE = 10.0  # the same for inputs that cost nothing, which leave the cost flat
 LARGEST_GROWTH = 1e5  # at 1e6 the program's condition number is 1e12
 WORST_CONDITION = 1e12  # of the effort that growing modes take; beyond, one is out of reach
 
@@ -79,7 +80,9 @@ class Response:
         return np.asarray(rows)
 
 
-def response_of(scenarios: Scenarios, horizon: int, controlled: Index, free: bool) -> Response:
+def response_of(
+    scenarios: Scenarios, horizon: int, controlled: Index, free: bool, costly: bool
+) -> Response:
     """Compute the response of a linear roll-out, prestabilised where that is needed and possible.
 
     Args:
@@ -87,6 +90,7 @@ def response_of(scenarios: Scenarios, horizon: int, controlled: Index, free: boo
         horizon: Number of steps N.
         controlled: The model's inputs that are planned, shape (c,).
         free: Whether the input of each step is free; only then can feedback be part of it.
+        costly: Whether inputs or their changes cost something.
 
     Raises:
         UserWarning: If predictions outgrow what the program can resolve all the same.
@@ -94,10 +98,11 @@ def response_of(scenarios: Scenarios, horizon: int, controlled: Index, free: boo
     Phi, by_known = scenarios.linear_response(horizon)
     plain = Response(Phi, columns_of(by_known, controlled, scenarios.n_inputs), by_known, len(Phi))
     growth = _growth(plain, horizon)
-    if growth.max() <= RELIABLE_GROWTH:
+    reliable = RELIABLE_GROWTH if costly else RELIABLE_WHERE_FREE
+    if growth.max() <= reliable:
         return plain
     other = _prestabilised(scenarios, horizon, controlled) if free else None
-    if other is not None and _growth(other, horizon).max() <= RELIABLE_GROWTH:
+    if other is not None and _growth(other, horizon).max() <= reliable:
         return replace(other, plain=plain)
     if growth.max() > LARGEST_GROWTH:
         _warn_of_growth(growth, "no feedback prevents it" if free else "inputs are parametrised")

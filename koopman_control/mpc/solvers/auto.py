@@ -78,14 +78,16 @@ class AutoSolver:
 
 
 def _most_credible(qp: DenseQP, answers: list[Solution]) -> Solution:
-    """Choose the point nearest to optimal, or the word that there is none, of which the last."""
+    """Choose the point nearest to optimal, or the last word, that there is none."""
     points = [answer for answer in answers if answer.v is not None]
-    words = [answer for answer in answers if answer.v is None and answer.status in FINAL]
     if not points:
+        words = [answer for answer in answers if answer.status in FINAL]
         return (words or answers)[-1]
-    best = min(points, key=partial(_error, qp))
-    refuted = words and (words[-1].status == "unbounded" or _error(qp, best) > WRONG)
-    return words[-1] if refuted else best
+    best, last = min(points, key=partial(_error, qp)), answers[-1]
+    if last.status == "unbounded":
+        return last
+    wrong = last.v is None and last.status in FINAL and _error(qp, best) > WRONG
+    return last if wrong else best
 
 
 def _error(qp: DenseQP, answer: Solution) -> float:
