@@ -5,7 +5,7 @@ import pytest
 
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers import AutoSolver, DaqpSolver, Solution, make_solver
-from koopman_control.mpc.solvers.interior_point import ClarabelSolver
+from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
 
 
 def large(n: int) -> DenseQP:
@@ -72,6 +72,49 @@ def test_auto_asks_again_where_daqp_ends_short_of_a_corner(
     np.testing.assert_allclose(again.v, [-1.0, -1.0], atol=1e-6)
     monkeypatch.setattr(ClarabelSolver, "solve", lambda *_: Solution(None, "time limit", 0))
     assert AutoSolver().solve(corner(), False, 10.0).status == late
+
+
+NEARLY = Solution(np.array([-1.0, -0.9999]), "optimal", 1, -np.ones(2))
+CORNER = Solution(-np.ones(2), "optimal", 1, -np.ones(2))
+
+
+def word(status: str) -> Solution:
+    return Solution(None, status, 1)
+
+
+@pytest.mark.parametrize(
+    ("daqp", "piqp", "clarabel", "credible"),
+    [
+        (CORNER, None, None, "optimal"),
+        (word("infeasible"), CORNER, None, "optimal"),
+        (word("unbounded"), CORNER, None, "optimal"),
+        (word("infeasible"), word("infeasible"), None, "infeasible"),
+        (word("cycling"), word("infeasible"), CORNER, "optimal"),
+        (word("cycling"), word("infeasible"), word("no progress"), "infeasible"),
+        (word("cycling"), word("numerical trouble"), word("no progress"), "no progress"),
+        (NEARLY, word("numerical trouble"), word("unbounded"), "unbounded"),
+        (NEARLY, word("infeasible"), word("infeasible"), "optimal"),
+        (word("time limit"), None, None, "time limit"),
+    ],
+)
+def test_where_daqp_may_be_wrong_others_are_asked_until_one_is_sure(
+    monkeypatch: pytest.MonkeyPatch,
+    daqp: Solution,
+    piqp: Solution | None,
+    clarabel: Solution | None,
+    credible: str,
+) -> None:
+    def proximal(self: DaqpSolver, *_: object) -> Solution:
+        self.is_proximal = True
+        return daqp
+
+    monkeypatch.setattr(DaqpSolver, "solve", proximal)
+    for kind, answer in ((PiqpSolver, piqp), (ClarabelSolver, clarabel)):
+        if answer is None:
+            monkeypatch.delattr(kind, "solve")  # must not be asked
+        else:
+            monkeypatch.setattr(kind, "solve", lambda *_, answer=answer: answer)
+    assert AutoSolver().solve(corner(), False).status == credible
 
 
 def test_auto_leaves_large_programs_to_an_interior_point_method(
