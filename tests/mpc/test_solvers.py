@@ -11,6 +11,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers import (
     SOLVERS,
+    AutoSolver,
     DaqpSolver,
     OsqpSolver,
     Solver,
@@ -189,13 +190,13 @@ def test_daqp_recovers_from_a_program_that_it_could_not_be_prepared_for() -> Non
     np.testing.assert_allclose(answer(solver, qp), [1.0, -1.0], atol=1e-9)
 
 
-def test_daqp_takes_prices_only_for_programs_that_it_sets_up() -> None:
-    """Its library would read memory that is not there."""
-    qp = small([-1, 2], [[1, 1], [1, 0]], [-1, -1, 1.0, -0.5], [1, 1, -1.0, 0.5])
-    prices = np.array([np.inf, 3.0])
-    for _ in range(20):
-        priced = qp._replace(linear_weight=prices, quadratic_weight=prices)
-        assert DaqpSolver().solve(priced, matrices_changed=False).status == "infeasible"
+def test_equations_that_contradict_each_other_beside_soft_rows_have_no_solution() -> None:
+    """DAQP sets nothing up for them; its library crashed when it was given prices all the same."""
+    qp = small([-1, 2], [[1, 0], [2, 0], [1, 1]], [-9, -9, 1, 1, 0], [9, 9, 1, 1, 1])
+    prices = np.array([np.inf, np.inf, 3.0])
+    qp = qp._replace(linear_weight=prices, quadratic_weight=prices)
+    assert DaqpSolver().solve(qp, matrices_changed=False).status == "overdetermined start"
+    assert AutoSolver().solve(qp, matrices_changed=False).status == "infeasible"
 
 
 def test_sides_that_cross_by_rounding_meet(solver: Solver) -> None:
