@@ -10,9 +10,7 @@ import numpy as np
 from koopman_control.common.arrays import Array
 
 atoms: Any = cp  # CVXPY's atoms carry no type information
-DECLARED: tuple[dict[str, Any], ...] = (
-    {}, {}, {"nonneg": True}, {"nonpos": True}, {"bounds": [-2.0, 1.5]},
-)  # fmt: skip
+DECLARED = ("", "", "nonneg", "nonpos", "bounds")
 
 
 class Statement:
@@ -29,10 +27,7 @@ class Statement:
 
     def __init__(self, seed: int) -> None:
         self._rng = rng = np.random.default_rng(seed)
-        self._variables = [
-            cp.Variable(self._shape(2), f"v{i}", **DECLARED[rng.integers(len(DECLARED))])
-            for i in range(rng.integers(1, 4))
-        ]
+        self._variables = [self._variable(f"v{i}") for i in range(rng.integers(1, 4))]
         self.parameters = [
             cp.Parameter(self._shape(1), f"p{i}", nonneg=bool(rng.integers(2)))
             for i in range(rng.integers(4))
@@ -53,6 +48,12 @@ class Statement:
             value = np.asarray(self._rng.normal(size=parameter.shape))
             parameter.value = np.abs(value) if parameter.is_nonneg() else value
         return {parameter.name(): np.array(parameter.value) for parameter in self.parameters}
+
+    def _variable(self, name: str) -> cp.Variable:
+        shape, declared = self._shape(2), DECLARED[self._rng.integers(len(DECLARED))]
+        if declared == "bounds":
+            return cp.Variable(shape, name, bounds=[np.full(shape, -2.0), np.full(shape, 1.5)])
+        return cp.Variable(shape, name, **{declared: True} if declared else {})
 
     def _shape(self, n_axes: int) -> tuple[int, ...]:
         return tuple(int(n) for n in self._rng.integers(1, 4, self._rng.integers(n_axes + 1)))

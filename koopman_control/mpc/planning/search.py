@@ -72,6 +72,7 @@ class Search:
         """Begin an episode."""
         self._rng = np.random.default_rng(self._seed)
 
+    @np.errstate(all="ignore")  # a plan may well drive the model out of its range
     def start(
         self, at: Situation, plan: Array | None, previous: Array, until: float = math.inf
     ) -> tuple[Array, Array | None, list[int]]:
