@@ -18,5 +18,18 @@ def constant_columns(X: Array) -> NDArray[np.bool_]:
 
 
 def spread(X: Array) -> Array:
-    """Return the standard deviation of every column of X, and 1 for columns that never move."""
-    return np.where(constant_columns(X), 1.0, X.std(axis=0))
+    """Return the standard deviation of every column of X, and 1 for columns that never move.
+
+    Raises:
+        ValueError: If numbers are so large that their squares overflow.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = X.std(axis=0)
+    beyond = np.flatnonzero(~np.isfinite(deviation))
+    if len(beyond):
+        i = int(beyond[0])
+        raise ValueError(
+            f"column {i} of the data reaches {np.abs(X[:, i]).max():.0e}, whose square no number "
+            "holds; expected less than 1e150: drop rows that are wrong, or take another unit"
+        )
+    return np.where(constant_columns(X), 1.0, deviation)

@@ -33,6 +33,7 @@ from koopman_control.mpc.statement.terms import Parameters, Term
 from koopman_control.mpc.statement.weights import Weights, common_box
 from koopman_control.mpc.step import Step
 
+NOTHING = 1e-9  # a price of inputs, relative to the largest one
 # What depends on all terms. It is left out of copies to which another term is added.
 COMPILED = {"_stated", "qp", "_planning"}
 
@@ -129,7 +130,8 @@ class Compiled(ABC):
         if self.rollout != "linear":
             return None
         w, free = self._weights, self._held is None
-        costly = bool(w.R.any() or w.S.any())
+        prices = np.linalg.eigvalsh(w.R + w.S)  # of every direction, at every step
+        costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
         return response_of(self._scenarios, self.horizon, self._layout.controlled, free, costly)
 
     @property

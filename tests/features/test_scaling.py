@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from koopman_control.features.scaling import constant_columns, spread
 
@@ -9,3 +10,9 @@ def test_a_column_that_never_moves_is_constant_in_spite_of_rounding() -> None:
     assert constant_columns(X).tolist() == [True, True, False]
     np.testing.assert_array_equal(spread(X)[:2], [1.0, 1.0])
     np.testing.assert_array_equal(spread(X)[2], X[:, 2].std())
+
+
+def test_numbers_whose_squares_overflow_are_refused() -> None:
+    X = np.array([[1.0, 1e160], [2.0, -1e160]])
+    with pytest.raises(ValueError, match=r"column 1 of the data reaches 1e\+160"):
+        spread(X)

@@ -228,3 +228,12 @@ def test_a_model_that_no_computer_can_roll_out_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=rf"grows beyond 1e\+100 .* stability=1.0{remedy}"):
         KoopmanMPC(linear_model(rho * np.eye(2), np.ones((2, 1))), 20, solver=solver)
+
+
+@pytest.mark.parametrize("R", [0.0, np.diag([1.0, 0.0])])
+def test_inputs_that_cost_nothing_are_resolved_better(linear_model: Make, R: Any) -> None:
+    """There the cost is flat, and predictions that grow by fifty are too much for solvers."""
+    model = make_unstable(linear_model, 1.2)
+    priced, free = (KoopmanMPC(model, 20, Q, price) for price in (0.1, R))
+    assert "feedback" not in str(priced.explain())
+    assert "feedback" in str(free.explain())

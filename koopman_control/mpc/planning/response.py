@@ -90,7 +90,7 @@ def response_of(
         horizon: Number of steps N.
         controlled: The model's inputs that are planned, shape (c,).
         free: Whether the input of each step is free; only then can feedback be part of it.
-        costly: Whether inputs or their changes cost something.
+        costly: Whether all inputs or their changes cost something, in every direction.
 
     Raises:
         UserWarning: If predictions outgrow what the program can resolve all the same.
