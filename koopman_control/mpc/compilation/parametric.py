@@ -147,11 +147,8 @@ class ParametricQP:
 
 
 def _checked(qp: DenseQP) -> Solution:
-    """Answer a program whose equations leave nothing to choose."""
-    v, y, soft = np.zeros(0), np.zeros(len(qp.A)), qp.soft
-    over = qp.violation(v)
-    if np.any(over[~soft] > KEPT):
+    """Answer a program whose equations leave nothing to choose; then no row is soft."""
+    v = np.zeros(0)
+    if np.any(qp.violation(v) > KEPT):
         return Solution(None, "infeasible", 0)
-    price = qp.linear_weight[soft] + qp.quadratic_weight[soft] * over[soft]
-    y[soft] = np.where(over[soft] > 0.0, price, 0.0) * np.where(qp.upper[soft] < 0.0, 1.0, -1.0)
-    return Solution(v, "optimal", 0, y)
+    return Solution(v, "optimal", 0, np.zeros(len(qp.A)))

@@ -84,3 +84,21 @@ def test_sides_that_may_cross_are_relaxed_as_rows_of_their_own() -> None:
     np.testing.assert_allclose(
         relaxed.solve(apart).values["y"], np.array([[2.0], [0.0]]), atol=1e-9
     )
+
+
+def test_sides_at_a_constant_distance_are_split_only_if_they_have_crossed() -> None:
+    y, u = cp.Variable((3, 1), name="y"), cp.Variable((3, 1), name="u")
+    rows = {
+        "low": y[0, 0] >= 1.0,
+        "below it": y[0, 0] <= -2.0,
+        "equal": y[1, 0] == 4.0,
+        "wide": y[2, 0] >= -1.0,
+        "apart": y[2, 0] <= 3.0,
+    }
+    qp, _ = compiled(rows, y, u)
+    relaxed = softened(qp, 10.0, 2.0)
+    assert relaxed is not None
+    assert (len(qp.A), len(relaxed.A)) == (3, 4)
+    theta = np.zeros(0)
+    sides = sorted(zip(relaxed.lower(theta), relaxed.upper(theta), strict=True))
+    assert sides == [(-np.inf, -2.0), (-1.0, 3.0), (1.0, np.inf), (4.0, 4.0)]
