@@ -21,15 +21,16 @@ def spread(X: Array) -> Array:
     """Return the standard deviation of every column of X, and 1 for columns that never move.
 
     Raises:
-        ValueError: If numbers are so large that their squares overflow.
+        ValueError: If numbers are so large or small that their squares overflow or vanish.
     """
+    still = constant_columns(X)
     with np.errstate(over="ignore", invalid="ignore"):
-        deviation = X.std(axis=0)
-    beyond = np.flatnonzero(~np.isfinite(deviation))
-    if len(beyond):
-        i = int(beyond[0])
+        deviation = np.where(still, 1.0, X.std(axis=0))
+    lost = np.flatnonzero(~np.isfinite(deviation) | (deviation == 0.0))
+    if len(lost):
+        i = int(lost[0])
         raise ValueError(
             f"column {i} of the data reaches {np.abs(X[:, i]).max():.0e}, whose square no number "
-            "holds; expected less than 1e150: drop rows that are wrong, or take another unit"
+            "holds; expected 1e-150 to 1e150: take another unit, or drop rows that are wrong"
         )
-    return np.where(constant_columns(X), 1.0, deviation)
+    return deviation

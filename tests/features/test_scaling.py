@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,8 @@ def test_a_column_that_never_moves_is_constant_in_spite_of_rounding() -> None:
     np.testing.assert_array_equal(spread(X)[2], X[:, 2].std())
 
 
-def test_numbers_whose_squares_overflow_are_refused() -> None:
-    X = np.array([[1.0, 1e160], [2.0, -1e160]])
-    with pytest.raises(ValueError, match=r"column 1 of the data reaches 1e\+160"):
+@pytest.mark.parametrize("size", ["1e+160", "1e-180"])
+def test_numbers_whose_squares_overflow_or_vanish_are_refused(size: str) -> None:
+    X = np.array([[1.0, float(size)], [2.0, -float(size)]])
+    with pytest.raises(ValueError, match=re.escape(f"column 1 of the data reaches {size}")):
         spread(X)
