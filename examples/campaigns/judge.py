@@ -32,7 +32,7 @@ class Priced(NamedTuple):
 def judged(problem: cp.Problem) -> Answer:
     """Solve a problem at its present parameters; some tolerances are too tight for some problems.
 
-    Who breaks bounds is not sure.
+    Who gains by breaking bounds is not sure.
     """
     answer, untyped = Answer(np.nan, False), cast(Any, problem)
     for settings in (TIGHT, {}):
@@ -40,8 +40,7 @@ def judged(problem: cp.Problem) -> Answer:
             untyped.solve(solver="CLARABEL", **settings)
         except cp.SolverError:
             continue
-        solved = problem.status == "optimal"
-        kept = not solved or priced(problem).broken <= KEPT
+        kept = problem.status != "optimal" or _gain(problem) <= COST * (1.0 + abs(problem.value))
         answer = Answer(float(problem.value), kept and problem.status in SURE)
         if answer.sure:
             break
@@ -71,6 +70,12 @@ def compared(point: Priced, said: float, answer: Answer, maximized: bool = False
     refuted = point.cost > answer.cost if maximized else point.cost < answer.cost
     differs = answer.sure and not refuted
     return f"cost {point.cost:.9g} instead of {answer.cost:.9g}" if differs else UNDECIDED
+
+
+def _gain(problem: cp.Problem) -> float:
+    """What a solution gained by breaking bounds a little, by the prices of its constraints."""
+    constraints: list[Any] = problem.constraints
+    return float(sum(np.sum(np.abs(c.dual_value) * c.residual) for c in constraints))
 
 
 def _same(cost: float, other: float) -> bool:

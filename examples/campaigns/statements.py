@@ -79,7 +79,7 @@ class Statement:
         if kind == 1:
             x = atoms.vec(self._variables[0], order="C")
             root = rng.normal(size=(size, x.size))
-            return atoms.quad_form(x, root.T @ root)
+            return atoms.quad_form(x, atoms.psd_wrap(root.T @ root))
         if kind == 2:
             return atoms.norm_inf(e)
         if kind == 3:

@@ -105,7 +105,7 @@ def test_where_daqp_may_be_wrong_others_are_asked_until_one_is_sure(
     credible: str,
 ) -> None:
     def proximal(self: DaqpSolver, *_: object) -> Solution:
-        self.is_proximal = True
+        self.condition = np.inf
         return daqp
 
     monkeypatch.setattr(DaqpSolver, "solve", proximal)

@@ -16,8 +16,9 @@ from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolve
 from koopman_control.mpc.solvers.residuals import residuals
 
 LARGEST = 250  # variables that DAQP is given
-INEXACT = 1e-6  # error from which on a solution is doubted
-WRONG = 1e-3  # error from which on it is worthless
+DELICATE = 1e7  # condition number of H from which on answers are checked
+FLAT, KEPT = 1e-6, 1e-8  # residuals tolerated, of slopes relative to f, and of rows to their sides
+WRONG = 1e5  # times what is tolerated; then an answer is worthless
 ENOUGH = 2  # solvers that call a program infeasible
 FINAL = ("optimal", "infeasible", "unbounded", TIME_LIMIT)  # words that settle it
 
@@ -52,11 +53,11 @@ class AutoSolver:
         return _most_credible(qp, answers)
 
     def _doubted(self, qp: DenseQP, answer: Solution) -> bool:
-        """Whether DAQP gave up, or may be wrong where H is singular."""
+        """Whether DAQP gave up, or may be wrong since H is nearly singular."""
         if answer.status not in FINAL:
             return True
-        doubtful = self._daqp.is_proximal and answer.status != TIME_LIMIT
-        return doubtful and not _error(qp, answer) <= INEXACT
+        doubtful = self._daqp.condition > DELICATE and answer.status != TIME_LIMIT
+        return doubtful and not _error(qp, answer) <= 1.0
 
     @cached_property
     def _interior_point(self) -> list[Solver]:
@@ -91,11 +92,11 @@ def _most_credible(qp: DenseQP, answers: list[Solution]) -> Solution:
 
 
 def _error(qp: DenseQP, answer: Solution) -> float:
-    """Largest residual relative to the size of the program; infinite for what is no point."""
+    """Largest residual relative to what is tolerated; infinite for what is no point."""
     if answer.v is None or answer.multipliers is None:
         return math.inf
     left = residuals(qp, answer.v, answer.multipliers)
     sides = np.abs([qp.lower, qp.upper])
-    cost = 1.0 + np.abs(qp.f).max()
-    space = 1.0 + sides[sides < UNBOUNDED].max(initial=0.0)
-    return float(max(left.stationarity / cost, max(left.primal, left.complementarity) / space))
+    slope = FLAT * (1.0 + np.abs(qp.f).max())
+    width = KEPT * (1.0 + sides[sides < UNBOUNDED].max(initial=0.0))
+    return float(max(left.stationarity / slope, max(left.primal, left.complementarity) / width))

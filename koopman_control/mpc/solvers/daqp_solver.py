@@ -12,15 +12,15 @@ from koopman_control.common.arrays import Array, all_finite
 from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, Solution
 
-SINGULAR = 1e-9  # smallest eigenvalue of H relative to its largest
+SINGULAR = 1e9  # condition number of H from which on it counts as singular
 
 
 class DaqpSolver:
     """Dual active-set method for small dense programs; exact, and takes soft rows natively.
 
     Attributes:
-        is_proximal: Whether H was singular. There it takes proximal steps, and now and then ends
-            short of a solution, or calls what is feasible infeasible.
+        condition: Condition number of H. Where that is singular, DAQP takes proximal steps, and now
+            and then ends short of a solution, or calls what is feasible infeasible.
     """
 
     # The last two are of proximal steps, which DAQP takes where H is singular.
@@ -40,7 +40,7 @@ class DaqpSolver:
         self._model: Any = None
         self._kept: tuple[Array, ...] = ()  # DAQP keeps references to the arrays it is given
         self._size = 1.0  # by which the cost is divided
-        self.is_proximal = False
+        self.condition = 1.0
         self._seconds = math.inf  # the limit that DAQP knows
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
@@ -92,9 +92,9 @@ class DaqpSolver:
 
     def _look_at(self, qp: DenseQP) -> None:
         values = np.linalg.eigvalsh(qp.H)
-        self.is_proximal = bool(values[0] <= SINGULAR * values[-1])
+        self.condition = float(values[-1] / values[0]) if values[0] > 0.0 else math.inf
         # The tolerance of proximal steps is an absolute one.
-        self._size = qp.cost_size if self.is_proximal else 1.0
+        self._size = qp.cost_size if self.condition >= SINGULAR else 1.0
 
     def _limit(self, seconds: float) -> None:
         least = 0.0 if math.isinf(seconds) else max(seconds, SHORTEST)
