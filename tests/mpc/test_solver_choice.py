@@ -89,6 +89,7 @@ def word(status: str) -> Solution:
         (word("infeasible"), CORNER, None, "optimal"),
         (word("unbounded"), CORNER, None, "optimal"),
         (word("infeasible"), word("infeasible"), None, "infeasible"),
+        (word("unbounded"), word("unbounded"), None, "unbounded"),
         (word("cycling"), word("infeasible"), CORNER, "optimal"),
         (word("cycling"), word("infeasible"), word("no progress"), "infeasible"),
         (word("cycling"), word("numerical trouble"), word("no progress"), "no progress"),

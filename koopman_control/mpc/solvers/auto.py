@@ -19,7 +19,7 @@ LARGEST = 250  # variables that DAQP is given
 DELICATE = 1e7  # condition number of H from which on answers are checked
 FLAT, KEPT = 1e-6, 1e-8  # residuals tolerated, of slopes relative to f, and of rows to their sides
 WRONG = 1e5  # times what is tolerated; then an answer is worthless
-ENOUGH = 2  # solvers that call a program infeasible
+ENOUGH = 2  # solvers that say the same of a program without a solution
 FINAL = ("optimal", "infeasible", "unbounded", TIME_LIMIT)  # words that settle it
 
 
@@ -47,8 +47,8 @@ class AutoSolver:
                 answers.append(Solution(None, TIME_LIMIT, 0))
                 break
             answers.append(solver.solve(qp, True, left))
-            said = [answer.status for answer in answers]
-            if answers[-1].v is not None or said.count("infeasible") == ENOUGH:
+            said, word = [answer.status for answer in answers], answers[-1].status
+            if answers[-1].v is not None or (word in FINAL and said.count(word) == ENOUGH):
                 break
         return _most_credible(qp, answers)
 
