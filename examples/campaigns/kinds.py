@@ -9,7 +9,8 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 
-PLANS: tuple[Literal["free", "blocks", "knots"], ...] = ("free", "free", "blocks", "knots")
+Plan = Literal["free", "blocks", "knots"]
+PLANS: tuple[Plan, ...] = ("free", "free", "blocks", "knots")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Kind:
     n_models: int = 1
     n_measured: int = 0
     delay: int = 0
-    plan: Literal["free", "blocks", "knots"] = "free"
+    plan: Plan = "free"
     cuts: tuple[int, ...] = (0,)
     final: bool = False
     n_mixed: int = 0

@@ -64,7 +64,7 @@ class Twin:
     def solve(
         self, starts: Array, reference: Array, inputs: Array, previous: Array, measured: Array
     ) -> Answer:
-        """Solve from lifted states; what is tight for one problem is too tight for another."""
+        """Solve from lifted states, one of each model."""
         for parameter, start in zip(self._starts, starts, strict=True):
             parameter.value = start
         self._previous.value = previous[None]

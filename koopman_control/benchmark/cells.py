@@ -76,15 +76,19 @@ def cells_of(records: Mapping[Key, Record], evaluation_seeds: Sequence[int]) -> 
         grouped.setdefault((key.task, key.subject, key.condition), []).append(record)
     cells = {}
     for name, found in grouped.items():
-        random = records.get(Key(name[0], "random", "nominal", 0), {})
-        floor = random.get("returns", random_returns(name[0], evaluation_seeds))
-        failed = {
-            int(r["seed"]): None if floor is None else np.array(floor, dtype=np.float64)
-            for r in found
-            if "error" in r
-        }
+        seeds = [int(r["seed"]) for r in found if "error" in r]
+        floor = _floor(records, name[0], evaluation_seeds) if seeds else None
+        failed = dict.fromkeys(seeds, floor)
         good = tuple(r for r in found if "error" not in r)
         cell = Cell(name, good, failed, evaluation_seeds)
         if cell.returns:
             cells[name] = cell
     return cells
+
+
+def _floor(records: Mapping[Key, Record], task: str, seeds: Sequence[int]) -> Array | None:
+    """Returns (n,) of random actions: those of the run, or else those stored; None without any."""
+    random = records.get(Key(task, "random", "nominal", 0), {})
+    if "returns" in random:
+        return np.array(random["returns"], dtype=np.float64)
+    return random_returns(task, seeds)

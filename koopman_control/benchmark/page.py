@@ -93,7 +93,7 @@ def curves(cells: Mapping[Name, Cell]) -> dict[str, dict[str, Curve]]:
     found: dict[str, dict[str, Curve]] = {}
     for task, subject in dict.fromkeys((task, subject) for task, subject, _ in cells):
         by_share = {
-            share: cell
+            share: (cell.data_steps, list(cell.scores.values()))
             for budget, share in SHARES.items()
             if (cell := cells.get((task, subject, budget))) is not None
             if cell.scores is not None
@@ -103,12 +103,12 @@ def curves(cells: Mapping[Name, Cell]) -> dict[str, dict[str, Curve]]:
     return found
 
 
-def _curve(by_share: Mapping[float, Cell]) -> Curve:
+def _curve(by_share: Mapping[float, tuple[int, list[float]]]) -> Curve:
     """Order scores by steps; where all runs failed, none tells of how many, but its share does."""
-    whole = max(cell.data_steps / share for share, cell in by_share.items())
+    whole = max(steps / share for share, (steps, _) in by_share.items())
     return [
-        (cell.data_steps or round(share * whole), mean_of_runs(list((cell.scores or {}).values())))
-        for share, cell in by_share.items()
+        (steps or round(share * whole), mean_of_runs(scores))
+        for share, (steps, scores) in by_share.items()
     ]
 
 

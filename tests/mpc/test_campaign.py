@@ -1,6 +1,5 @@
 """Random controllers agree with a second statement of their problems, solved by Clarabel."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from examples.campaigns.judge import FINE
 from examples.campaigns.kinds import PLANS, Kind
 from examples.campaigns.problems import Subject
 
+not_warned = pytest.mark.filterwarnings("ignore")  # of models that grow, and of inaccurate judges
 KINDS = st.builds(
     lambda n_more, later, **sizes: Kind(
         n=sizes["d"] + n_more,
@@ -40,52 +40,43 @@ KINDS = st.builds(
 )
 
 
+@not_warned
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(KINDS)
 def test_three_hundred_problems_agree_or_are_infeasible_for_both(kind: Kind) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of models that grow, and of inaccurate judges
-        verdicts = Subject(kind).verdicts(10)
-    assert set(verdicts) <= set(FINE), kind
+    assert set(Subject(kind).verdicts(10)) <= set(FINE), kind
 
 
+@not_warned
 def test_a_program_that_two_solvers_give_up_is_left_to_the_third() -> None:
     # Costless inputs, rows that cannot be kept: DAQP cycles, PIQP stalls short of its tolerance.
     wide = -0.8264976395300445
     kind = Kind(seed=98, d=2, n=7, m=3, N=18, soft=False, weighed=False, wide=wide)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        verdicts = Subject(kind).verdicts(30)
-    assert set(verdicts) == {"both infeasible"}
+    assert set(Subject(kind).verdicts(30)) == {"both infeasible"}
 
 
+@not_warned
 def test_what_daqp_calls_infeasible_is_asked_again_where_the_cost_is_nearly_flat() -> None:
     wide = 0.6018324169149436
     kind = Kind(seed=1_001_591, d=2, n=7, m=2, N=13, soft=True, rated=True, wide=wide)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        verdicts = Subject(kind).verdicts(8)
-    assert set(verdicts) == {"agreed"}
+    assert set(Subject(kind).verdicts(8)) == {"agreed"}
 
 
+@not_warned
 def test_prices_of_bounds_alone_are_weighed_as_exactly_as_costs() -> None:
     cuts = (0, 2, 3, 4, 5, 7, 8, 9, 12, 13, 14, 15, 16, 17)
     kind = Kind(
         5_000_480, d=2, n=4, m=1, N=19, soft=True, weighed=False, wide=0.5158063061320965,
         growing=1.5, n_measured=1, plan="knots", cuts=cuts,
     )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        verdicts = Subject(kind).verdicts(21)
-    assert set(verdicts) == {"agreed"}
+    assert set(Subject(kind).verdicts(21)) == {"agreed"}
 
 
+@not_warned
 @pytest.mark.parametrize("first_seed", range(0, 100, 20))
 def test_random_programs_agree_or_have_no_solution_for_both(first_seed: int) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of inaccurate judges
-        for seed in range(first_seed, first_seed + 20):
-            assert set(programs.verdicts(seed, 3)) <= set(FINE), seed
+    for seed in range(first_seed, first_seed + 20):
+        assert set(programs.verdicts(seed, 3)) <= set(FINE), seed
 
 
 @pytest.mark.slow

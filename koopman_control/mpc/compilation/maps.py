@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
 
@@ -35,6 +36,12 @@ class AffineMap:
     def times(self, M: Any) -> AffineMap:
         """Multiply the value by a matrix from the left."""
         return AffineMap(np.asarray(M @ self.constant), sp.csr_array(M @ self.matrix))
+
+    def fixed(self, rows: NDArray[np.bool_], value: float) -> AffineMap:
+        """Give some rows a constant value, which may be infinite."""
+        kept = sp.diags_array((~rows).astype(float))
+        constant = np.where(rows, value, self.constant)
+        return AffineMap(constant, sp.csr_array(kept @ self.matrix))
 
     def stacked(self, below: AffineMap) -> AffineMap:
         """Put another map's rows below these."""

@@ -196,6 +196,5 @@ def _sides(g: AffineMap, chosen: Index, sign: float) -> AffineMap:
     """Pick right-hand sides as one side of the joined rows; infinite where there is none."""
     if not len(chosen):
         return AffineMap(np.zeros(0), sp.csr_array((0, g.matrix.shape[1])))
-    present = chosen >= 0
-    picked = g[chosen].times(sp.diags_array(sign * present))
-    return AffineMap(np.where(present, picked.constant, sign * np.inf), picked.matrix)
+    signs = sp.diags_array(np.full(len(chosen), sign))
+    return g[chosen].times(signs).fixed(chosen < 0, sign * np.inf)

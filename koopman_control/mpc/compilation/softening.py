@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.mpc.compilation.maps import AffineMap, Index
+from koopman_control.mpc.compilation.maps import Index
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.statement.settings import Mask
 
@@ -47,24 +47,18 @@ def _split(qp: ParametricQP, rows: Index) -> ParametricQP:
         return qp
     repeated = np.append(np.arange(len(qp.A)), rows)
     below = np.arange(len(repeated)) >= len(qp.A)
-    lower, upper = qp.lower[repeated], qp.upper[repeated]
     first = np.isin(repeated, rows) & ~below
     excess = sp.csr_array((qp.recovery.excess.shape[0], len(rows)))  # none of a row that was hard
     return replace(
         qp,
         A=qp.A[repeated],
-        lower=_opened(lower, below, -np.inf),
-        upper=_opened(upper, first, np.inf),
+        lower=qp.lower[repeated].fixed(below, -np.inf),
+        upper=qp.upper[repeated].fixed(first, np.inf),
         linear_weight=qp.linear_weight[repeated],
         quadratic_weight=qp.quadratic_weight[repeated],
         row_names=tuple(qp.row_names[i] for i in repeated),
         recovery=replace(qp.recovery, excess=sp.csr_array(sp.hstack([qp.recovery.excess, excess]))),
     )
-
-
-def _opened(side: AffineMap, rows: Mask, value: float) -> AffineMap:
-    kept = sp.diags_array((~rows).astype(float))
-    return AffineMap(np.where(rows, value, side.constant), sp.csr_array(kept @ side.matrix))
 
 
 def _led_to_by_y(qp: ParametricQP) -> Mask:
