@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Index = np.ndarray[Any, np.dtype[np.int64]]
 LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 
 

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc.compilation.maps import Index
-from koopman_control.mpc.planning import guesses
+from koopman_control.common.arrays import Index
+from koopman_control.mpc.planning.guesses import shifted
 
 
 def columns_of(Gamma: Array, controlled: Index, n_inputs: int) -> Array:
@@ -41,7 +41,7 @@ class Forecast:
         """Forecast one step later, the last row held."""
         if not self.others.any():
             return self
-        return Forecast(guesses.shifted(self.others), self.controlled)
+        return Forecast(shifted(self.others), self.controlled)
 
     def kept(self, Gamma: Array) -> Array:
         """Keep sensitivities (..., H m) to controlled inputs, shape (..., H c)."""

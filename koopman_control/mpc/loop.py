@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.guesses import shifted, within_bounds
 from koopman_control.mpc.planning.plan import Plan, Predicted
 from koopman_control.mpc.statement.weights import Weights
 from koopman_control.mpc.step import Rung
@@ -46,8 +46,8 @@ class Loop:
         box, rate = self._weights.input_bounds, self._weights.rate_bounds
         N = box.shape[1]
         rung: Rung = "safe" if self.plan is None else "shifted"
-        U = np.tile(self._safe, (N, 1)) if self.plan is None else guesses.shifted(self.plan)
-        U = guesses.within_bounds(U[None], box, rate, self.previous)[0]
+        U = np.tile(self._safe, (N, 1)) if self.plan is None else shifted(self.plan)
+        U = within_bounds(U[None], box, rate, self.previous)[0]
         nowhere = Predicted(np.full_like(self._weights.linear_output, np.nan), np.nan)
         return rung, Plan(U, nowhere, trouble, 0)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc.compilation.maps import Index
+from koopman_control.common.arrays import Index
 from koopman_control.mpc.start import Start
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target

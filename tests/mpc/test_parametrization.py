@@ -10,7 +10,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import Blocks, Knots, KoopmanMPC
-from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.guesses import within_bounds
 from koopman_control.mpc.planning.quadratic import QuadraticPlanning
 from koopman_control.mpc.planning.sequential import SequentialPlanner
 
@@ -119,7 +119,7 @@ def test_converged_nonlinear_plans_are_local_minima_among_those_of_their_form(
     assert np.abs(np.diff(plan.U, axis=0, prepend=np.zeros((1, 2)))).max() <= 0.5 + 1e-8
     box, rng = np.array([[-1.0], [1.0]]), np.random.default_rng(0)
     moved = M @ (values + 1e-3 * rng.normal(size=(10_000, *values.shape)))
-    kept = guesses.within_bounds(moved, box, np.full(2, 0.5), np.zeros(2))
+    kept = within_bounds(moved, box, np.full(2, 0.5), np.zeros(2))
     moved = moved[np.abs(moved - kept).max(axis=(1, 2)) <= 1e-12]
     assert len(moved) > 20
     Y = plant.predict(np.array([0.9, -0.6]), moved, rollout)

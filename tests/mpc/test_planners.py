@@ -9,7 +9,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.guesses import switching, within_bounds
 from koopman_control.mpc.planning.plan import Plan, Situation
 from koopman_control.mpc.planning.quadratic import QuadraticPlanning
 from koopman_control.mpc.planning.sequential import SequentialPlanner
@@ -47,8 +47,8 @@ def situation(mpc: KoopmanMPC, x: Array) -> Situation:
 
 def feasible_guesses(mpc: KoopmanMPC, n: int, seed: int) -> Array:
     box = np.array([[-1.0, -1.0], [1.0, 1.0]])
-    plans = guesses.switching(n, N, box, np.random.default_rng(seed))
-    return guesses.within_bounds(plans, box, np.array([0.5, 0.5]), np.zeros(2))
+    plans = switching(n, N, box, np.random.default_rng(seed))
+    return within_bounds(plans, box, np.array([0.5, 0.5]), np.zeros(2))
 
 
 def improved(mpc: KoopmanMPC, x: Array, start: Array, kept: list[int]) -> Plan:
@@ -103,7 +103,7 @@ def test_a_converged_plan_is_a_local_minimum(mpc: KoopmanMPC) -> None:
     at, rng = situation(mpc, x), np.random.default_rng(0)
     moved = plan.U + 1e-3 * rng.normal(size=(200, N, 2))
     box = np.array([[-1.0, -1.0], [1.0, 1.0]])
-    moved = guesses.within_bounds(moved, box, np.array([0.5, 0.5]), np.zeros(2))
+    moved = within_bounds(moved, box, np.array([0.5, 0.5]), np.zeros(2))
     Y = mpc.model.predict(x, moved, mpc.rollout)
     costs = planner_of(mpc).merit(
         planner_of(mpc).merit.at(at.theta), moved.reshape(200, -1), Y.reshape(200, -1)
@@ -137,7 +137,7 @@ def test_a_target_beyond_the_input_bounds_still_gives_feasible_plans(
 
 def test_switching_plans_fill_the_box_and_no_more() -> None:
     box = np.array([[-1.0, 2.0], [3.0, 2.5]])
-    plans = guesses.switching(200, 40, box, np.random.default_rng(0))
+    plans = switching(200, 40, box, np.random.default_rng(0))
     assert plans.shape == (200, 40, 2)
     np.testing.assert_array_equal(plans.min(axis=(0, 1)), box[0])
     np.testing.assert_array_equal(plans.max(axis=(0, 1)), box[1])
@@ -147,5 +147,5 @@ def test_switching_plans_fill_the_box_and_no_more() -> None:
 def test_clipping_to_rates_is_sequential() -> None:
     plans: Any = np.array([[[1.0], [1.0], [-1.0]]])
     box, rate = np.array([[-0.5], [0.6]]), np.array([0.4])
-    clipped = guesses.within_bounds(plans, box, rate, np.array([0.1]))
+    clipped = within_bounds(plans, box, rate, np.array([0.1]))
     np.testing.assert_allclose(clipped[0, :, 0], [0.5, 0.6, 0.2])

@@ -25,12 +25,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.common.border import at_least, checked
-from koopman_control.identification.analysis.residuals import eigenpair_residuals
+from koopman_control.identification.analysis.residuals import Complex, eigenpair_residuals
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.model.structure import core_of
 from koopman_control.trajectories import Trajectory
 
-Complex = NDArray[np.complex128]
 DEFECTIVE = 1e12  # condition of the eigenvectors beyond which they are no basis
 SAME = 1e-12  # eigenvalues this close are one
 SPURIOUS = 0.1  # residual of an eigenfunction that the data do not confirm

@@ -17,7 +17,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.checks import constraint_name
-from koopman_control.mpc.compilation.maps import Index
+from koopman_control.common.arrays import Index
 
 SOLVER = "OSQP"  # the standard form asked of CVXPY; must not change between calls
 

@@ -16,7 +16,8 @@ import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.canonical import Canonical
-from koopman_control.mpc.compilation.maps import AffineMap, Index
+from koopman_control.common.arrays import Index
+from koopman_control.mpc.compilation.maps import AffineMap
 
 Maps = dict[str, AffineMap]
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.mpc.compilation.maps import AffineMap, AffineQP, Index, QuadraticMap
+from koopman_control.common.arrays import Index
+from koopman_control.mpc.compilation.maps import AffineMap, AffineQP, QuadraticMap
 
 
 def without_defined_variables(qp: AffineQP) -> AffineQP:

@@ -9,9 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, Index
 
-Index = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)

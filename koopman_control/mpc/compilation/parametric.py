@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.compilation.maps import AffineMap, Index, QuadraticMap, Recovery
+from koopman_control.common.arrays import Index
+from koopman_control.mpc.compilation.maps import AffineMap, QuadraticMap, Recovery
 from koopman_control.mpc.solvers import Residuals, Solution, make_solver, residuals
 
 KEPT = 1e-9  # a row that is broken by less is kept

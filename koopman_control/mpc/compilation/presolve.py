@@ -18,7 +18,8 @@ from koopman_control.common.arrays import Array
 from koopman_control.common.border import checked
 from koopman_control.mpc.compilation.affine import affine_qp
 from koopman_control.mpc.compilation.elimination import without_defined_variables
-from koopman_control.mpc.compilation.maps import AffineMap, AffineQP, Index, Recovery
+from koopman_control.common.arrays import Index
+from koopman_control.mpc.compilation.maps import AffineMap, AffineQP, Recovery
 from koopman_control.mpc.compilation.parametric import ParametricQP, Stated
 
 SAME = 1e-12  # entries of rows that differ by less are equal

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.mpc.compilation.maps import Index
+from koopman_control.common.arrays import Index
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.statement.settings import Mask
 

@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.compilation.maps import AffineMap, Index
+from koopman_control.common.arrays import Index
+from koopman_control.mpc.compilation.maps import AffineMap
 from koopman_control.mpc.compilation.parametric import ParametricQP
 
 DIGITS = 10  # rows whose entries agree to so many are parallel

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, all_finite
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.guesses import shifted
 from koopman_control.mpc.planning.condense import Condenser
 from koopman_control.mpc.planning.merit import Merit
 from koopman_control.mpc.planning.plan import (
@@ -172,7 +172,7 @@ class LinearPlanner:
             starts = at.start.each(len(self._scenarios.models))
             now = np.concatenate([own.outputs(own.x) for own in starts], axis=-1)
             return np.broadcast_to(now[..., None, :], (*now.shape[:-1], *self._shape))
-        likely = np.zeros(self._inputs) if before is None else guesses.shifted(before)
+        likely = np.zeros(self._inputs) if before is None else shifted(before)
         inputs = likely.reshape(*likely.shape[:-2], -1)
         return self.response.outputs(z, shift, inputs).reshape(*inputs.shape[:-1], *self._shape)
 

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.compilation.maps import Index
+from koopman_control.common.arrays import Index
 from koopman_control.mpc.planning.condense import Condenser, Instance
 from koopman_control.mpc.solvers import DaqpSolver
 

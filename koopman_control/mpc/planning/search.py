@@ -9,8 +9,8 @@ from time import perf_counter
 import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.mpc.compilation.maps import Index
-from koopman_control.mpc.planning import guesses
+from koopman_control.common.arrays import Index
+from koopman_control.mpc.planning.guesses import shifted, switching, within_bounds
 from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.scenarios import Scenarios
 from koopman_control.mpc.regulator import Regulator
@@ -96,7 +96,7 @@ class Search:
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):
             plans, states = self._finished(at, plans, heads, regulator, until)
         if self._rollout != "relifted" or np.isfinite(self._rate).any():
-            plans = guesses.within_bounds(plans, self._box, self._rate, previous)
+            plans = within_bounds(plans, self._box, self._rate, previous)
             states = None
         return plans, states, self._effort.schedule(plan is None)
 
@@ -128,7 +128,7 @@ class Search:
     def _continued(self, at: Situation, plan: Array) -> tuple[Array, Index]:
         """Continue the plan, hand it over to the regulator early, and switch at random."""
         N = len(at.reference)
-        current = guesses.shifted(plan)
+        current = shifted(plan)
         random, heads = self._random(N, self._effort.n_guesses)
         random[::2] = current
         return np.concatenate([current[None], random]), np.concatenate([[N], heads])
@@ -137,5 +137,5 @@ class Search:
         """Draw switching plans and the steps after which the regulator takes them over."""
         if n == 0 or not np.isfinite(self._box).all():
             return np.empty((0, horizon, self._box.shape[1])), np.empty(0, dtype=np.int64)
-        plans = guesses.switching(n, horizon, self._box, self._rng)
+        plans = switching(n, horizon, self._box, self._rng)
         return plans, self._rng.integers(0, horizon, n)

@@ -12,9 +12,9 @@ import numpy as np
 from cvxpy.settings import USER_LIMIT
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.compilation.maps import Index
+from koopman_control.common.arrays import Index
 from koopman_control.mpc.inputs import columns_of
-from koopman_control.mpc.planning import guesses
+from koopman_control.mpc.planning.guesses import shifted
 from koopman_control.mpc.planning.plan import Plan, Predicted, Situation
 from koopman_control.mpc.planning.quadratic import Outcome
 from koopman_control.mpc.planning.scenarios import Scenarios
@@ -96,7 +96,7 @@ class CvxpyPlanning:
         """Plan for a situation by a time; the last input is in its theta already."""
         del previous
         best: Plan | None = None
-        U, iterations = at.input_reference if before is None else guesses.shifted(before), 0
+        U, iterations = at.input_reference if before is None else shifted(before), 0
         for _ in range(self._rounds):
             plan = self._solved(at, U, until)
             U, iterations = plan.U, iterations + plan.iterations

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.compilation.maps import Index
+from koopman_control.common.arrays import Index
 
 ROUNDING = 1e-9  # sides that cross by less meet
 

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from cvxpy.constraints.nonpos import Inequality
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.compilation.maps import Index
+from koopman_control.common.arrays import Index
 from koopman_control.mpc.statement.settings import Mask
 
 

@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import CheckedFields, checked
-from koopman_control.mpc.compilation.maps import Index
+from koopman_control.common.arrays import Index
 
 
 @dataclass(frozen=True)
