@@ -11,11 +11,7 @@ from pathlib import Path
 import typer
 
 from koopman_control.common import ensure_writable_folder
-from koopman_control.trajectories import (
-    CollectionFailed,
-    CollectionInterrupted,
-    save_trajectories,
-)
+from koopman_control.trajectories import CollectionFailed, CollectionInterrupted, save_trajectories
 
 CHECKPOINT = "checkpoint"  # what an interrupted run goes on from
 

@@ -34,7 +34,7 @@ def write_results(folder: PathLike, plan: Plan, runs: RunFile) -> str:
     write_text_atomically(results / "control.json", metrics_json(content))
     write_text_atomically(results / "control.md", table)
     if cells:
-        from koopman_control.benchmark.page import write_page  # loads matplotlib
+        from koopman_control.benchmark.page import write_page
 
         write_page(results, cells, plan, runs.header)
     return table

@@ -1,6 +1,5 @@
 """What every room uses: argument checks, files, and the controller protocol."""
 
-from koopman_control.common.archive import load_npz, refusing, save_npz
 from koopman_control.common.arrays import (
     Array,
     bounds_array,
@@ -10,18 +9,22 @@ from koopman_control.common.arrays import (
     read_only,
     real_array,
 )
-from koopman_control.common.contents import check_contents, list_contents
+from koopman_control.common.border import optional_package
 from koopman_control.common.files import (
     FileFormatError,
     FileNotWritableError,
     FolderNotWritableError,
     PathLike,
+    check_contents,
     ensure_writable_folder,
+    list_contents,
+    load_npz,
+    refusing,
+    save_npz,
     write_atomically,
     write_bytes_atomically,
     write_text_atomically,
 )
-from koopman_control.common.optional import optional_package
 from koopman_control.common.protocols import Controller, begin_episode
 
 __all__ = [

@@ -13,21 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.border import checked
-from koopman_control.common.contents import list_contents
 from koopman_control.common.files import (
     PathLike,
     ensure_writable_folder,
+    list_contents,
     write_text_atomically,
 )
 from koopman_control.evaluation.metrics import metrics_json, plain
 from koopman_control.evaluation.page import Picture, picture, render
-from koopman_control.evaluation.wording import (
-    controller_rows,
-    error_table,
-    facts,
-    flatten,
-    verdict,
-)
+from koopman_control.evaluation.wording import controller_rows, error_table, facts, flatten, verdict
 
 if TYPE_CHECKING:  # matplotlib is loaded where figures are drawn
     from matplotlib.figure import Figure

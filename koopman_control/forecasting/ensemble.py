@@ -16,12 +16,7 @@ from koopman_control.forecasting.intervals import Calibration
 from koopman_control.forecasting.onestep import Lift, StepMap
 from koopman_control.forecasting.origins import RollingOrigins
 from koopman_control.identification.data.snapshots import Run
-from koopman_control.identification.errors import (
-    Windows,
-    bounded_score,
-    rms_per_step,
-    windows_of,
-)
+from koopman_control.identification.errors import Windows, bounded_score, rms_per_step, windows_of
 from koopman_control.identification.fitting.selection import Choice
 from koopman_control.identification.least_squares.accumulation import Accumulator
 

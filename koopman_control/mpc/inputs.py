@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.arrays import Array, Index, finite_array
 from koopman_control.identification import LiftedModel
-from koopman_control.common.arrays import Index
 from koopman_control.mpc.planning.guesses import shifted
 
 

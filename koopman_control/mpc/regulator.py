@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, Index
 from koopman_control.identification import LiftedModel
-from koopman_control.common.arrays import Index
 from koopman_control.mpc.start import Start
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target

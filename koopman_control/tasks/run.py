@@ -118,7 +118,7 @@ class Run:
 
     def _figures(self) -> dict[str, Any]:
         """Draw learning, prediction and spectrum."""
-        from koopman_control.evaluation import plots  # loads matplotlib, which a run may not need
+        from koopman_control.evaluation import plots
 
         rounds, model = self.learned.rounds, self.learned.model
         truth, predictions = self._prediction_windows()

@@ -25,7 +25,7 @@ def spectral_figures(model: LiftedModel, data: Sequence[Trajectory]) -> dict[str
     Returns:
         Figures by name; none for a model so large that they would take long.
     """
-    from koopman_control.evaluation import plots  # loads matplotlib
+    from koopman_control.evaluation import plots
 
     if model.n_lifted > LARGEST:
         return {}

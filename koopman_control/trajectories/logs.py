@@ -16,12 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from koopman_control.common import Array, positive_float, real_array
 from koopman_control.common.border import checked
 from koopman_control.trajectories.log_report import LogReport
-from koopman_control.trajectories.resampling import (
-    clean_rows,
-    resampled,
-    stretches,
-    usual_interval,
-)
+from koopman_control.trajectories.resampling import clean_rows, resampled, stretches, usual_interval
 from koopman_control.trajectories.trajectory import Trajectory
 
 GAP = 1.5  # in usual intervals: one missing row is a gap, jitter is not

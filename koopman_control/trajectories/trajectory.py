@@ -9,13 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopman_control.common import (
-    Array,
-    bounds_array,
-    finite_array,
-    positive_float,
-    read_only,
-)
+from koopman_control.common import Array, bounds_array, finite_array, positive_float, read_only
 from koopman_control.common.border import check_fields, checked
 
 

@@ -205,7 +205,7 @@ def test_without_an_installed_package_the_version_that_made_a_file_is_unknown(
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("koopman_control.common.archive.version", missing)
+    monkeypatch.setattr("koopman_control.common.files.version", missing)
     save_npz(tmp_path / "m.npz", "model", 1, {}, {})
     with zipfile.ZipFile(tmp_path / "m.npz") as archive:
         assert any(b'"unknown"' in archive.read(name) for name in archive.namelist())

@@ -70,7 +70,7 @@ def test_other_damage_is_named(change: Callable[[Path], object], says: str, fold
 
 
 def test_a_list_of_another_format_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("koopman_control.common.contents.FORMAT_VERSION", 99)
+    monkeypatch.setattr("koopman_control.common.files.FORMAT_VERSION", 99)
     with pytest.raises(FileFormatError, match="format version is"):
         check_contents(folder)
 
@@ -78,7 +78,7 @@ def test_a_list_of_another_format_is_refused(folder: Path, monkeypatch: pytest.M
 def test_a_list_never_leads_out_of_its_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("koopman_control.common.contents._signature", lambda contents: "signed")
+    monkeypatch.setattr("koopman_control.common.files._signature", lambda contents: "signed")
     listed = json.loads((folder / "contents.json").read_text("utf-8")) | {"sha256": "signed"}
     listed["contents"]["files"] = {"../secret": {"size": 0, "sha256": ""}}
     (folder / "contents.json").write_text(json.dumps(listed))

@@ -1,11 +1,7 @@
 import numpy as np
 import pytest
 
-from koopman_control.evaluation import (
-    bootstrap_interval,
-    interquartile_mean,
-    paired_difference,
-)
+from koopman_control.evaluation import bootstrap_interval, interquartile_mean, paired_difference
 
 
 def test_interquartile_mean_is_the_mean_of_the_middle_half() -> None:

@@ -1,13 +1,7 @@
 import numpy as np
 import pytest
 
-from koopman_control.trajectories import (
-    PRBS,
-    HeldUniform,
-    Multisine,
-    OrnsteinUhlenbeck,
-    Signal,
-)
+from koopman_control.trajectories import PRBS, HeldUniform, Multisine, OrnsteinUhlenbeck, Signal
 
 LOW, HIGH = np.array([-2.0, 0.0]), np.array([2.0, 1.0])
 SIGNALS = [

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.signal import dlti
 
-from koopman_control.common.border import checked
-from koopman_control.common.optional import optional_package
+from koopman_control.common.border import checked, optional_package
 from koopman_control.identification.exchange.onnx_export import to_onnx
 from koopman_control.identification.model.input_lift import require_plain_inputs
 

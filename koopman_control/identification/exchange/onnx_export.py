@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.common.border import checked
+from koopman_control.common.border import checked, optional_package
 from koopman_control.common.files import PathLike, write_bytes_atomically
-from koopman_control.common.optional import optional_package
 from koopman_control.features import FeatureMap
 from koopman_control.identification.model.folding import folded
 from koopman_control.identification.model.input_lift import require_plain_inputs

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from koopman_control.common.archive import load_npz, refusing, save_npz
-from koopman_control.common.files import PathLike
+from koopman_control.common.files import PathLike, load_npz, refusing, save_npz
 from koopman_control.features.coordinates import Coordinates
 from koopman_control.features.store import describe_features, rebuild_features
 

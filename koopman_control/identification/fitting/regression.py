@@ -15,12 +15,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap
-from koopman_control.identification.data.snapshots import (
-    Chunk,
-    Run,
-    chunks_of,
-    stacked,
-)
+from koopman_control.identification.data.snapshots import Chunk, Run, chunks_of, stacked
 from koopman_control.identification.fitting.frame import Frame
 from koopman_control.identification.least_squares.accumulation import (
     ROWS_PER_COLUMN,

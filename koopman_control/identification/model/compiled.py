@@ -71,7 +71,7 @@ class CompiledRollOut:
     def __init__(
         self, step_map: OneStepMap, features: CoveredFeatures, inputs: CoveredFeatures
     ) -> None:
-        from koopman_control.identification.model import loops  # imports numba
+        from koopman_control.identification.model import loops
 
         self._parts = step_map, features, inputs
         self._loops, self._constants = loops, _constants(step_map, features, inputs)

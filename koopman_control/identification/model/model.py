@@ -241,8 +241,6 @@ class LiftedModel(Predictor):
     @checked
     def report(self, data: Trajectory | Sequence[Trajectory], horizon: int = 50) -> ModelReport:
         """Say how good this model is on data it was not fitted on; see `diagnostics.report`."""
-        from koopman_control.identification.analysis.diagnostics import (
-            report,  # it needs this module
-        )
+        from koopman_control.identification.analysis.diagnostics import report
 
         return report(self, data, horizon)

@@ -8,10 +8,10 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
+from koopman_control.common.arrays import Index
 from koopman_control.mpc.compilation.canonical import Canonical, entry_name
 from koopman_control.mpc.compilation.checks import check_statement
 from koopman_control.mpc.compilation.dependence import parameter_maps
-from koopman_control.common.arrays import Index
 from koopman_control.mpc.compilation.maps import AffineQP, QuadraticMap, Recovery
 
 SHOWN = 3  # entries that the name of a row without origin lists

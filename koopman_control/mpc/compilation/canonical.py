@@ -15,9 +15,8 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, Index
 from koopman_control.mpc.compilation.checks import constraint_name
-from koopman_control.common.arrays import Index
 
 SOLVER = "OSQP"  # the standard form asked of CVXPY; must not change between calls
 

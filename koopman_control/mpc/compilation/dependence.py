@@ -14,9 +14,8 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, Index
 from koopman_control.mpc.compilation.canonical import Canonical
-from koopman_control.common.arrays import Index
 from koopman_control.mpc.compilation.maps import AffineMap
 
 Maps = dict[str, AffineMap]

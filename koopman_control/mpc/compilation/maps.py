@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from koopman_control.common.arrays import Array, Index
 
 
-
 @dataclass(frozen=True)
 class AffineMap:
     """An affine function theta -> constant + matrix theta, with shapes (k,) and (k, t)."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.arrays import Array, Index, finite_array
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.common.arrays import Index
 from koopman_control.mpc.compilation.maps import AffineMap, QuadraticMap, Recovery
 from koopman_control.mpc.solvers import Residuals, Solution, make_solver, residuals
 

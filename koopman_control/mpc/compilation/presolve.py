@@ -14,11 +14,10 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, Index
 from koopman_control.common.border import checked
 from koopman_control.mpc.compilation.affine import affine_qp
 from koopman_control.mpc.compilation.elimination import without_defined_variables
-from koopman_control.common.arrays import Index
 from koopman_control.mpc.compilation.maps import AffineMap, AffineQP, Recovery
 from koopman_control.mpc.compilation.parametric import ParametricQP, Stated
 

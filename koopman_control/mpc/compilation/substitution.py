@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array
-from koopman_control.common.arrays import Index
+from koopman_control.common.arrays import Array, Index
 from koopman_control.mpc.compilation.maps import AffineMap
 from koopman_control.mpc.compilation.parametric import ParametricQP
 

@@ -12,9 +12,8 @@ from functools import reduce
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array, product
+from koopman_control.common.arrays import Array, Index, product
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.common.arrays import Index
 from koopman_control.mpc.compilation.maps import AffineMap
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.compilation.substitution import with_inputs

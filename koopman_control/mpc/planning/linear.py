@@ -15,16 +15,10 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, all_finite
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.planning.guesses import shifted
 from koopman_control.mpc.planning.condense import Condenser
+from koopman_control.mpc.planning.guesses import shifted
 from koopman_control.mpc.planning.merit import Merit
-from koopman_control.mpc.planning.plan import (
-    NOT_FINITE,
-    Plan,
-    Predicted,
-    Situation,
-    Times,
-)
+from koopman_control.mpc.planning.plan import NOT_FINITE, Plan, Predicted, Situation, Times
 from koopman_control.mpc.planning.prepared import PreparedProgram, Vectors
 from koopman_control.mpc.planning.response import Response
 from koopman_control.mpc.planning.scenarios import Scenarios

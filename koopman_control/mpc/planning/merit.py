@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, Index
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.common.arrays import Index
 from koopman_control.mpc.planning.condense import Condenser, Instance
 from koopman_control.mpc.solvers import DaqpSolver
 

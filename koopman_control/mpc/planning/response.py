@@ -16,9 +16,8 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array, product
+from koopman_control.common.arrays import Array, Index, product
 from koopman_control.identification.model.rollouts import linear_response
-from koopman_control.common.arrays import Index
 from koopman_control.mpc.compilation.maps import AffineMap
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.inputs import columns_of

@@ -8,8 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from koopman_control.common.arrays import Array, positive_int
-from koopman_control.common.arrays import Index
+from koopman_control.common.arrays import Array, Index, positive_int
 from koopman_control.mpc.planning.guesses import shifted, switching, within_bounds
 from koopman_control.mpc.planning.plan import Situation
 from koopman_control.mpc.planning.scenarios import Scenarios

@@ -11,8 +11,7 @@ import cvxpy as cp
 import numpy as np
 from cvxpy.settings import USER_LIMIT
 
-from koopman_control.common.arrays import Array
-from koopman_control.common.arrays import Index
+from koopman_control.common.arrays import Array, Index
 from koopman_control.mpc.inputs import columns_of
 from koopman_control.mpc.planning.guesses import shifted
 from koopman_control.mpc.planning.plan import Plan, Predicted, Situation

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, Index
 from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.common.arrays import Index
 
 ROUNDING = 1e-9  # sides that cross by less meet
 

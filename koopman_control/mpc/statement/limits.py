@@ -15,8 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from cvxpy.constraints.nonpos import Inequality
 
-from koopman_control.common.arrays import Array
-from koopman_control.common.arrays import Index
+from koopman_control.common.arrays import Array, Index
 from koopman_control.mpc.statement.settings import Mask
 
 

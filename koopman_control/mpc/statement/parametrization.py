@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.arrays import Array, Index, positive_int
 from koopman_control.common.border import CheckedFields, checked
-from koopman_control.common.arrays import Index
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import dlsim
 
-from koopman_control.common import optional
+from koopman_control.common import border as optional
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.identification.exchange.interop import to_control, to_dlti, to_onnx
