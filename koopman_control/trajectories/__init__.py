@@ -1,8 +1,7 @@
 """What was measured: trajectories, how to collect them, how to keep them."""
 
 from koopman_control.trajectories.collect import CollectionFailed, CollectionInterrupted, collect
-from koopman_control.trajectories.coverage import coverage
-from koopman_control.trajectories.coverage_report import Coverage
+from koopman_control.trajectories.coverage import Coverage, coverage
 from koopman_control.trajectories.environments import (
     Environment,
     open_environment,
@@ -15,8 +14,7 @@ from koopman_control.trajectories.excitation import (
     OrnsteinUhlenbeck,
     Signal,
 )
-from koopman_control.trajectories.log_report import LogReport
-from koopman_control.trajectories.logs import from_table, split_at_gaps
+from koopman_control.trajectories.logs import LogReport, from_table, split_at_gaps
 from koopman_control.trajectories.store import load_trajectories, save_trajectories
 from koopman_control.trajectories.trajectory import Trajectory, check_trajectories, total_steps
 

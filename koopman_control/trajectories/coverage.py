@@ -1,21 +1,252 @@
-"""What data can tell, said before fitting: how the inputs were excited, where the states have been.
+"""What data can tell, said before fitting: how inputs were excited, where the states have been.
 
-A model knows nothing about an input that never moved, about two inputs that always moved together,
-or about a region nobody visited; one-step errors do not show it.
+The figures come first (persistency of excitation, levels, correlations, ranges), then sentences
+about them: what is wrong, and what to do about it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from koopman_control.common import Array, positive_int
 from koopman_control.common.border import checked
-from koopman_control.trajectories.coverage_findings import findings_of
-from koopman_control.trajectories.coverage_report import Coverage, InputCoverage, StateCoverage
-from koopman_control.trajectories.hankel import excitation_order
 from koopman_control.trajectories.trajectory import Trajectory, check_trajectories
+
+VISIBLE = 1e-5  # relative to the largest singular value; float32 rounding stays below
+
+
+def excitation_order(pieces: Sequence[Array], longest: int) -> int:
+    """Count the largest window L whose Hankel matrix has full row rank m L.
+
+    Columns of the Hankel matrix are all windows of L consecutive inputs, none across the end of a
+    piece. An input of order L tells L impulse-response coefficients apart (Willems et al. 2005, "A
+    note on persistency of excitation"). Patterns below 1e-5 of the strongest do not count: slow
+    sines look like fewer, as they do to a regression.
+
+    Args:
+        pieces: Inputs of each run, shape (T_i, m).
+        longest: Largest L tried.
+
+    Returns:
+        Between 0 (an input that is zero, or inputs that move together) and `longest`.
+    """
+    low, high = 0, longest  # full rank at L implies full rank below
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _full_rank(pieces, middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _full_rank(pieces: Sequence[Array], L: int) -> bool:
+    windows = [
+        np.lib.stride_tricks.sliding_window_view(piece, L, axis=0).reshape(-1, L * piece.shape[1])
+        for piece in pieces
+        if len(piece) >= L
+    ]
+    if not windows or sum(map(len, windows)) < windows[0].shape[1]:
+        return False
+    scale = np.abs(np.concatenate(pieces)).max(axis=0)
+    if not scale.all():
+        return False
+    H = np.concatenate(windows) / np.repeat(scale, L)
+    sigma = np.linalg.svd(np.linalg.qr(H, mode="r"), compute_uv=False)
+    return bool(sigma[-1] > VISIBLE * sigma[0])
+
+
+@dataclass(frozen=True)
+class InputCoverage:
+    """How one input was excited.
+
+    Args:
+        name: Its name.
+        low: Lowest value.
+        high: Highest value.
+        share_of_box: Part of the action box between them, or None if the box is unknown.
+        constant: Whether it never moves.
+        hold: Median number of steps that a value is held.
+        order: Order of persistent excitation: independent patterns in windows of the signal, at
+            most the order asked for. A constant has 1, a sum of k sines 2 k, noise all.
+        followed: Name of the state that it is most correlated with.
+        correlation: That correlation, -1 ... 1; near +-1 the input is (nearly) a function of the
+            state, as under feedback, and the two effects cannot be told apart.
+    """
+
+    name: str
+    low: float
+    high: float
+    share_of_box: float | None
+    constant: bool
+    hold: float
+    order: int
+    followed: str
+    correlation: float
+
+
+@dataclass(frozen=True)
+class StateCoverage:
+    """Where one observation column has been.
+
+    Args:
+        name: Its name.
+        low: Lowest value.
+        high: Highest value.
+        mean: Mean.
+        std: Standard deviation.
+        empty: Intervals of the range (between the bounds where known) without a single sample.
+        at_limits: Share of samples on a known bound.
+    """
+
+    name: str
+    low: float
+    high: float
+    mean: float
+    std: float
+    empty: tuple[tuple[float, float], ...]
+    at_limits: float
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Excitation and coverage of data; print it for a table and what follows from it.
+
+    Args:
+        n_runs: Number of trajectories.
+        n_steps: Steps in all.
+        shortest: Steps of the shortest trajectory.
+        inputs: One entry per action column.
+        states: One entry per observation column.
+        order: Longest window for which order is counted.
+        joint_order: Order up to which all inputs together are excited, below that of each where
+            they move together.
+        duplicates: Steps that repeat another one in every number.
+        findings: What is wrong or unusual, in plain words; empty if nothing is.
+    """
+
+    n_runs: int
+    n_steps: int
+    shortest: int
+    inputs: tuple[InputCoverage, ...]
+    states: tuple[StateCoverage, ...]
+    order: int
+    joint_order: int
+    duplicates: int
+    findings: tuple[str, ...]
+
+    def _names(self) -> list[str]:
+        return [u.name for u in self.inputs] + [x.name for x in self.states]
+
+    def __str__(self) -> str:
+        """Tabulate, and say what follows."""
+        width = 2 + max(len(name) for name in self._names())
+        lines = [
+            f"{self.n_runs} trajectories, {self.n_steps} steps (shortest {self.shortest})",
+            f"{'input':{width}}{'low':>10}{'high':>10}{'of box':>8}{'hold':>7}{'order':>7}"
+            "  most correlated with",
+        ]
+        for u in self.inputs:
+            box = "?" if u.share_of_box is None else f"{u.share_of_box:.0%}"
+            order = f"{u.order}+" if u.order == self.order else f"{u.order}"
+            lines.append(
+                f"{u.name:{width}}{u.low:>10.3g}{u.high:>10.3g}{box:>8}{u.hold:>7.3g}{order:>7}"
+                f"  {u.followed} ({u.correlation:+.2f})"
+            )
+        lines.append(
+            f"{'state':{width}}{'low':>10}{'high':>10}{'mean':>10}{'std':>10}{'at limits':>11}"
+            "  never visited"
+        )
+        for x in self.states:
+            empty = ", ".join(f"{a:.3g} ... {b:.3g}" for a, b in x.empty) or "-"
+            lines.append(
+                f"{x.name:{width}}{x.low:>10.3g}{x.high:>10.3g}{x.mean:>10.3g}{x.std:>10.3g}"
+                f"{x.at_limits:>11.1%}  {empty}"
+            )
+        verdict = self.findings or ("nothing unusual: every input is excited, every state moves",)
+        return "\n".join([*lines, *(f"- {finding}" for finding in verdict)])
+
+
+POOR_ORDER = 3  # one sine with an offset
+SMALL_SHARE = 0.5
+CLOSE = 0.95
+MANY_AT_LIMITS = 0.1
+
+
+def findings_of(
+    inputs: Sequence[InputCoverage],
+    states: Sequence[StateCoverage],
+    joint_order: int,
+    duplicates: int,
+    n_steps: int,
+    shortest: int,
+    n_runs: int,
+) -> tuple[str, ...]:
+    """Say what is unusual, most serious first; an empty tuple if nothing is."""
+    found = [sentence for u in inputs for sentence in _about_input(u)]
+    least = min(u.order for u in inputs)
+    if joint_order < least:
+        found.append(
+            f"the inputs move together: each alone is excited to order {least} or more, all "
+            f"together to {joint_order}; excite them independently"
+        )
+    found += [sentence for x in states for sentence in _about_state(x)]
+    if duplicates:
+        found.append(
+            f"{duplicates} of {n_steps} steps repeat another one in every number; if a log was "
+            "read twice, drop the copies: they spoil cross-validation"
+        )
+    if shortest == 1 and n_runs > 1:
+        found.append(
+            "some trajectories are one step long: they enter the fit, but say nothing about "
+            "errors several steps ahead"
+        )
+    return tuple(found)
+
+
+def _about_input(u: InputCoverage) -> list[str]:
+    if u.constant:
+        return [
+            f"{u.name} never moves (always {u.low:.3g}), so nothing is known about its effect: "
+            "excite it, or leave it out of the actions"
+        ]
+    found = []
+    if u.order <= POOR_ORDER:
+        found.append(
+            f"{u.name} is excited to order {u.order} only (a sine or a few steps): use a richer "
+            "signal, for example HeldUniform or Multisine"
+        )
+    if u.share_of_box is not None and u.share_of_box < SMALL_SHARE:
+        found.append(
+            f"{u.name} uses {u.share_of_box:.0%} of its range: a controller that uses all of it "
+            "will extrapolate"
+        )
+    if abs(u.correlation) > CLOSE:
+        found.append(
+            f"{u.name} is nearly a function of {u.followed} (correlation {u.correlation:+.2f}), as "
+            "under feedback: add an excitation, or their effects cannot be told apart"
+        )
+    return found
+
+
+def _about_state(x: StateCoverage) -> list[str]:
+    if x.low == x.high:
+        return [f"{x.name} never moves (always {x.low:.3g}): leave it out of the states"]
+    found = []
+    if x.at_limits > MANY_AT_LIMITS:
+        found.append(
+            f"{x.name} sits on a known limit in {x.at_limits:.0%} of the samples: these are left "
+            "out of a fit; excite more gently, or begin elsewhere"
+        )
+    inner = [(a, b) for a, b in x.empty if a > x.low and b < x.high]
+    if inner:
+        where = ", ".join(f"{a:.3g} ... {b:.3g}" for a, b in inner)
+        found.append(f"{x.name} has never been in {where}, though on both sides of it")
+    return found
+
 
 SAME = 1e-12  # relative
 AT_LIMIT = 1e-6  # relative; observations have often passed through float32

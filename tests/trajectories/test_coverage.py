@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from koopman_control.trajectories import Coverage, Multisine, Trajectory, coverage
-from koopman_control.trajectories.hankel import excitation_order
+from koopman_control.trajectories.coverage import excitation_order
 
 RNG = np.random.default_rng(0)
 STEPS = np.arange(200)
