@@ -1,9 +1,8 @@
 """Features: from observations to the numbers a linear model can work with."""
 
-from koopman_control.features.angles import Angle
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.composition import FeatureChain, FeatureUnion
-from koopman_control.features.coordinates import Coordinates
+from koopman_control.features.coordinates import Angle, Coordinates
 from koopman_control.features.fourier import FourierFeatures
 from koopman_control.features.function import FunctionFeatures
 from koopman_control.features.polynomial import PolynomialFeatures

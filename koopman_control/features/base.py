@@ -1,8 +1,4 @@
-"""What every feature map offers: fit on states, then a pure map with a Jacobian.
-
-A feature map turns e numbers into h nonlinear ones. The constant and the numbers themselves are not
-its business: the lifted model always carries them beside the features (psi = [1, x, features]).
-"""
+"""What every feature map offers: fit on states, then a pure map with a Jacobian."""
 
 from __future__ import annotations
 
@@ -11,12 +7,42 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from koopman_control.common.arrays import Array, finite_array, seed_number
 from koopman_control.common.border import check_fields, checked
 from koopman_control.features.coordinates import Coordinates
+
+ROUNDING = 1e-12  # relative; the computed deviation of equal numbers is seldom exactly zero
+
+
+def constant_columns(X: Array) -> NDArray[np.bool_]:
+    """Say which columns of X, shape (T, e), hold one value throughout, shape (e,)."""
+    highest, lowest = X.max(axis=0), X.min(axis=0)
+    still: NDArray[np.bool_] = highest - lowest <= ROUNDING * np.maximum(abs(highest), abs(lowest))
+    return still
+
+
+def spread(X: Array) -> Array:
+    """Return the standard deviation of every column of X, and 1 for columns that never move.
+
+    Raises:
+        ValueError: If numbers are so large or small that their squares overflow or vanish.
+    """
+    still = constant_columns(X)
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = np.where(still, 1.0, X.std(axis=0))
+    lost = np.flatnonzero(~np.isfinite(deviation) | (deviation == 0.0))
+    if len(lost):
+        i = int(lost[0])
+        raise ValueError(
+            f"column {i} of the data reaches {np.abs(X[:, i]).max():.0e}, whose square no number "
+            "holds; expected 1e-150 to 1e150: take another unit, or drop rows that are wrong"
+        )
+    return deviation
 
 
 class FeatureMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -111,3 +137,36 @@ def _targets(y: Any, n_points: int) -> Array:
     if not rows.ndim or len(rows) != n_points or not rows.size:
         raise ValueError(f"y has shape {rows.shape}; expected one row for each of {n_points} in X")
     return rows.reshape(n_points, -1)
+
+
+DISTANCE = 100_003  # between the seeds of successive draws
+
+
+def seed_names(features: FeatureMap) -> list[str]:
+    """Name the settings that seed a feature map, also those of the maps it is made of."""
+    names = features.get_params(deep=True)
+    return sorted(name for name in names if name.split("__")[-1] == "random_state")
+
+
+def redrawn(features: FeatureMap, k: int) -> FeatureMap:
+    """Return an unfitted copy with other seeds, the same for the same k.
+
+    Raises:
+        ValueError: If nothing about the features is random.
+    """
+    names, settings = seed_names(features), features.get_params(deep=True)
+    if not names:
+        raise ValueError(
+            f"features holds {features!r}, which draws nothing at random, so no two draws differ; "
+            "expected features with a random_state for n_draws > 1"
+        )
+    copy: FeatureMap = clone(features)
+    copy.set_params(**{name: _seed(settings[name]) + DISTANCE * k for name in names})
+    return copy
+
+
+def _seed(given: object) -> int:
+    """Return the seed meant by a `random_state`; None counts as 0."""
+    if given is None or isinstance(given, int):
+        return given or 0
+    return int(check_random_state(clone(given, safe=False)).randint(2**31 - 1))

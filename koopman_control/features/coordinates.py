@@ -1,13 +1,6 @@
 """Coordinates: which numbers of an observation the model describes, and how angles are read.
 
-Sensors often report an angle as (cos, sin). Two numbers for one degree of freedom let a model leave
-the circle; so the pair becomes one angle in the state, and features see its cosine and sine again.
-An angle reported in radians, in turns past each other or jumping at pi, is treated alike.
-
-Where the observation does not tell all (no speeds, say), the state also remembers the last few
-samples and inputs: a delay embedding, `EDMDc(memory=k)`. Samples are remembered as steps from one
-to the next, which is the same by a linear map but lets features see a slow speed as clearly as a
-large position, and an angle's step is an ordinary number.
+An angle is a pair of columns (cosine, sine), or one column in radians.
 """
 
 from __future__ import annotations
@@ -15,21 +8,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from operator import index
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import check_fields, checked
-from koopman_control.features.angles import (
-    Angle,
-    Column,
-    angle_columns,
-    check_angles,
-    read,
-    whole_turns,
-)
+
+Angle = int | tuple[int, int]  # a column in radians, or (cosine column, sine column)
+Column = int | tuple[int] | tuple[int, int]  # a plain column, or an angle
+
+OFF_CIRCLE = 0.5  # generous, for noisy sensors
+ON_CIRCLE = 1e-3  # two columns this near the circle in every row are no two angles
+
+
+def angle_columns(angle: Any) -> tuple[int] | tuple[int, int]:
+    """Return the one or two columns of an angle; raises where it names neither."""
+    try:
+        return (index(angle),)
+    except TypeError:
+        cosine, sine = angle
+        return (index(cosine), index(sine))
+
+
+def read(observation: Array, column: Column) -> Array:
+    """Read a plain column, or an angle in [-pi, pi], from observations (..., p) to (...)."""
+    if not isinstance(column, tuple):
+        return observation[..., column]
+    if len(column) == 1:
+        angle: Array = observation[..., column[0]]
+        return angle - whole_turns(angle)
+    return np.arctan2(observation[..., column[1]], observation[..., column[0]])
+
+
+def whole_turns(angle: Array) -> Array:
+    """Return the whole turns in an angle, in radians."""
+    return 2.0 * np.pi * np.round(angle / (2.0 * np.pi))
+
+
+def check_angles(observation: Array, columns: Sequence[Column]) -> None:
+    """Raise a ValueError if columns of observations (T, p) are no angles of the kind named."""
+    singles = [e[0] for e in columns if isinstance(e, tuple) and len(e) == 1]
+    for a, b in combinations(singles, 2):
+        radius = np.hypot(observation[:, a], observation[:, b])
+        moves = np.ptp(observation[:, a]) > ON_CIRCLE
+        if moves and (np.abs(radius - 1.0) < ON_CIRCLE).all():
+            raise ValueError(
+                f"angles names columns {a} and {b} as radians, but they are the cosine and "
+                f"sine of one angle; write the pair: [({a}, {b})]"
+            )
+    for cosine, sine in (e for e in columns if isinstance(e, tuple) and len(e) == 2):
+        radius = np.hypot(observation[:, cosine], observation[:, sine])
+        row = int(np.argmax(np.abs(radius - 1.0)))
+        if abs(radius[row] - 1.0) > OFF_CIRCLE:
+            raise ValueError(
+                f"angles names columns ({cosine}, {sine}), but in row {row} they lie "
+                f"{radius[row]:.3g} from zero; expected a cosine and a sine, 1 from zero"
+            )
 
 
 @dataclass(frozen=True)

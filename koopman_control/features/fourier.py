@@ -12,8 +12,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
-from koopman_control.features.base import FeatureMap
-from koopman_control.features.scaling import spread
+from koopman_control.features.base import FeatureMap, spread
 
 
 class FourierFeatures(FeatureMap):

@@ -8,8 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from koopman_control.common.arrays import Array, finite_array
-from koopman_control.features.base import FeatureMap
-from koopman_control.features.scaling import spread
+from koopman_control.features.base import FeatureMap, spread
 
 Differences = Literal["central", "complex"]
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
-from koopman_control.features.base import FeatureMap
-from koopman_control.features.scaling import spread
+from koopman_control.features.base import FeatureMap, spread
 
 MOST_FEATURES = 20_000
 

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
-from koopman_control.features.base import FeatureMap
+from koopman_control.features.base import FeatureMap, spread
 from koopman_control.features.coordinates import Coordinates
-from koopman_control.features.scaling import spread
 
 Recurrence = Literal["cyclic", "sparse"]
 

@@ -1,23 +1,59 @@
-"""Sampled features: hidden layers whose weights are drawn from the data, not trained.
-
-A pair of data points (x1, x2) becomes one neuron that is -1/2 at x1 and +1/2 at x2 (for tanh):
-w = s1 (x2 - x1) / |x2 - x1|^2, b = -<w, x1> - s2. Pairs between which the target changes fast are
-drawn more often ("SWIM", Bolager et al. 2023, arXiv 2306.16830). Deeper layers draw their pairs
-in the same way from what the layer before makes of the data.
-"""
+"""Sampled features: hidden layers whose weights are drawn from the data, not trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import expit
 from sklearn.utils import check_random_state
 
 from koopman_control.common.arrays import Array, positive_float, positive_int, product
-from koopman_control.features.activations import ACTIVATIONS, Activation, ActivationName
-from koopman_control.features.base import FeatureMap
-from koopman_control.features.scaling import spread
+from koopman_control.features.base import FeatureMap, spread
+
+ActivationName = Literal["tanh", "relu", "sine", "softplus"]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation g.
+
+    Args:
+        value: Replaces the entries of an array h by g(h), and returns it.
+        slope: Returns g'(h) as a new array.
+        steepness: What <w, x> + b gains from x1 to x2.
+        offset: Minus <w, x1> + b.
+    """
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+    steepness: float
+    offset: float
+
+
+def _tanh_slope(h: Array) -> Array:
+    t: Array = np.tanh(h)
+    return 1.0 - t * t
+
+
+def _sigmoid(h: Array) -> Array:
+    s: Array = expit(h)
+    return s
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "tanh": Activation(lambda h: np.tanh(h, out=h), _tanh_slope, np.log(3.0), np.log(3.0) / 2.0),
+    "relu": Activation(
+        lambda h: np.maximum(h, 0.0, out=h), lambda h: (h > 0.0).astype(np.float64), 1.0, 0.0
+    ),
+    "sine": Activation(lambda h: np.sin(h, out=h), np.cos, np.pi / 3.0, np.pi / 6.0),
+    "softplus": Activation(
+        lambda h: np.logaddexp(h, 0.0, out=h), _sigmoid, 2.0 * np.log(3.0), np.log(3.0)
+    ),
+}
+
 
 Sampling = Literal["pairs", "uniform", "gaussian"]
 

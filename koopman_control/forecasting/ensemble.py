@@ -10,7 +10,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap
-from koopman_control.features.draws import redrawn
+from koopman_control.features.base import redrawn
 from koopman_control.forecasting.frame import Frame
 from koopman_control.forecasting.intervals import Calibration
 from koopman_control.forecasting.onestep import Lift, StepMap

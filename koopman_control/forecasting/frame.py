@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.features.scaling import spread
+from koopman_control.features.base import spread
 from koopman_control.forecasting.memory import Memory, memory_of
 from koopman_control.forecasting.series import Series
 from koopman_control.identification.data.snapshots import Run

@@ -13,7 +13,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap
-from koopman_control.features.scaling import spread
+from koopman_control.features.base import spread
 from koopman_control.forecasting.frame import Frame
 from koopman_control.identification.data.snapshots import Run, chunks_of
 from koopman_control.identification.least_squares.accumulation import (

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from koopman_control.common.arrays import Array, positive_int, seed_number
 from koopman_control.common.border import check_fields, checked
 from koopman_control.features import FeatureMap, SampledFeatures
-from koopman_control.features.draws import redrawn
+from koopman_control.features.base import redrawn
 from koopman_control.forecasting.ensemble import Ensemble
 from koopman_control.forecasting.frame import Frame
 from koopman_control.forecasting.intervals import Forecast, sizes

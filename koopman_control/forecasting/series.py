@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, real_array
-from koopman_control.features.scaling import constant_columns
+from koopman_control.features.base import constant_columns
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 SHOWN = 5  # rows listed in a message

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, clone
 from koopman_control.common.arrays import Array
 from koopman_control.common.border import checked
 from koopman_control.features import Angle, FeatureMap
-from koopman_control.features.draws import redrawn
+from koopman_control.features.base import redrawn
 from koopman_control.identification.errors import prediction_score
 from koopman_control.identification.fitting.averaging import averaged
 from koopman_control.identification.fitting.finishing import (

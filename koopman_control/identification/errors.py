@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
+from koopman_control.features.base import spread
 from koopman_control.features.coordinates import Coordinates
-from koopman_control.features.scaling import spread
 from koopman_control.identification.data.snapshots import Run, runs_of
 from koopman_control.identification.model.model import LiftedModel
 from koopman_control.identification.model.rollouts import Rollout

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from koopman_control.features import SampledFeatures
-from koopman_control.features.activations import ACTIVATIONS, ActivationName
+from koopman_control.features.sampled import ACTIVATIONS, ActivationName
 
 
 def neurons(activation: ActivationName, scale: float = 1.0) -> tuple[float, float]:

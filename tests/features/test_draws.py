@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from koopman_control.features import FeatureUnion, PolynomialFeatures, SampledFeatures
-from koopman_control.features.draws import redrawn
+from koopman_control.features.base import redrawn
 
 X = np.random.default_rng(0).normal(size=(50, 2))
 

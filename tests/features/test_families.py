@@ -21,7 +21,7 @@ from koopman_control.features import (
     RecurrentFeatures,
     SampledFeatures,
 )
-from koopman_control.features.activations import ACTIVATIONS
+from koopman_control.features.sampled import ACTIVATIONS
 from koopman_control.features.store import describe_features, rebuild_features
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.trajectories import Trajectory

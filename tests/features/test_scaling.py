@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from koopman_control.features.scaling import constant_columns, spread
+from koopman_control.features.base import constant_columns, spread
 
 
 def test_a_column_that_never_moves_is_constant_in_spite_of_rounding() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from examples.paper.common.forecasters import Settings
 from koopman_control.common import Array
 from koopman_control.features import FeatureMap, SampledFeatures
-from koopman_control.features.scaling import spread
+from koopman_control.features.base import spread
 from koopman_control.identification import RFactor
 
 DAY = 24  # rows

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.features.scaling import spread
+from koopman_control.features.base import spread
 from koopman_control.trajectories import Trajectory
 
 N_FEATURES = 20

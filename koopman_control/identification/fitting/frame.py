@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, FeatureMap
-from koopman_control.features.scaling import constant_columns, spread
+from koopman_control.features.base import constant_columns, spread
 from koopman_control.identification.data.snapshots import Run, Snapshots, stack
 from koopman_control.identification.ground import known_ground
 from koopman_control.identification.model.input_lift import InputLift

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.features.scaling import spread
+from koopman_control.features.base import spread
 from koopman_control.identification.data.snapshots import Run, at_limit
 from koopman_control.identification.fitting.frame import Frame
 from koopman_control.identification.fitting.regression import Regression

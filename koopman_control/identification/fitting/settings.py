@@ -10,7 +10,7 @@ import numpy as np
 from koopman_control.common.arrays import positive_float, positive_int
 from koopman_control.common.border import check_fields
 from koopman_control.features import FeatureMap, SampledFeatures
-from koopman_control.features.draws import redrawn
+from koopman_control.features.base import redrawn
 from koopman_control.identification.least_squares.penalties import path_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
-from koopman_control.features.scaling import constant_columns, spread
+from koopman_control.features.base import constant_columns, spread
 from koopman_control.identification.data.snapshots import Run, at_limit, runs_of, split_into_folds
 from koopman_control.identification.errors import (
     Windows,
