@@ -1,18 +1,16 @@
-"""From what users have (arrays, frames, trajectories) to checked series.
-
-A row of a series holds the outputs at one time; the inputs beside it act from then to the next row.
-"""
+"""From what users have (arrays, frames, trajectories) to checked series; gaps filled by choice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, real_array
+from koopman_control.common.border import checked
 from koopman_control.features.base import constant_columns
 from koopman_control.trajectories import Trajectory, check_trajectories
 
@@ -213,3 +211,41 @@ def rows_named(rows: NDArray[np.intp]) -> str:
         return f"row {rows[0]}"
     more = ", ..." if len(rows) > SHOWN else ""
     return f"{len(rows)} rows ({', '.join(str(row) for row in rows[:SHOWN])}{more})"
+
+
+Filling = Literal["linear", "previous"]
+
+
+@checked
+def fill_gaps(series: ArrayLike, how: Filling = "linear") -> Array:
+    """Fill NaN and infinities column by column.
+
+    Args:
+        series: Rows of numbers, shape (T, p) or (T,).
+        how: "linear" draws a line from the value before to the value after; "previous" repeats the
+            value before. Gaps at an end repeat the nearest value.
+
+    Returns:
+        A filled copy of the same shape.
+
+    Raises:
+        ValueError: If a column holds no number at all.
+
+    Example:
+        >>> fill_gaps([1.0, np.nan, 3.0])
+        array([1., 2., 3.])
+    """
+    given = real_array("series", series)
+    rows = real_array("series", given[:, None] if given.ndim == 1 else given, ndim=2)
+    filled = rows.copy()
+    index = np.arange(len(rows))
+    for j in range(rows.shape[1]):
+        known = np.flatnonzero(np.isfinite(rows[:, j]))
+        if not len(known):
+            raise ValueError(f"series has no number in column {j}; leave the column out")
+        if how == "linear":
+            filled[:, j] = np.interp(index, known, rows[known, j])
+        else:
+            before = np.searchsorted(known, index, side="right") - 1
+            filled[:, j] = rows[known[np.maximum(before, 0)], j]
+    return filled.reshape(given.shape)

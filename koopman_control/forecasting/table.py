@@ -20,8 +20,7 @@ from koopman_control.common import (
     positive_int,
 )
 from koopman_control.common.border import CheckedFields, checked, shown
-from koopman_control.forecasting.gaps import Filling, fill_gaps
-from koopman_control.forecasting.series import refuse_gaps, rows_named
+from koopman_control.forecasting.series import Filling, fill_gaps, refuse_gaps, rows_named
 
 Dates = NDArray[np.datetime64]
 DATE_NAMES = ("date", "datetime", "time", "timestamp")
