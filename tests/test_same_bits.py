@@ -20,7 +20,7 @@ from koopman_control import (
     collect,
     evaluate,
 )
-from koopman_control.identification.fitting import regression
+from koopman_control.identification import regression
 
 ENV = "koopman_envs/VanDerPol-v0"
 

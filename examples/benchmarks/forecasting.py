@@ -19,7 +19,7 @@ from koopman_control.common import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.forecasting import SampledRNN
 from koopman_control.forecasting.onestep import BLOCK
-from koopman_control.identification.least_squares.threads import single_threaded_blas
+from koopman_control.identification.least_squares import single_threaded_blas
 
 STARTS, STEPS, REPEATS = 1_000, 100, 7
 SIZES = ((3, 500), (3, 2000), (64, 500), (64, 2000))  # outputs, features

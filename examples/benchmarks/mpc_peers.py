@@ -16,7 +16,7 @@ from cvxpy.atoms.sum_squares import sum_squares
 
 from examples.benchmarks.mpc_subjects import LiftedPlant
 from koopman_control.common.arrays import Array
-from koopman_control.identification.model.rollouts import linear_response
+from koopman_control.identification.rollouts import linear_response
 
 Solve = Callable[[Array, Array, Array], Array]
 

@@ -15,7 +15,7 @@ import numpy as np
 from koopman_control.common.arrays import Array
 from koopman_control.features.base import spread
 from koopman_control.forecasting.series import Series
-from koopman_control.identification.data.snapshots import Run
+from koopman_control.identification.snapshots import Run
 
 RECURRENT_GAIN = 0.5  # spectral norm of the recurrent weights; below 1 every start is forgotten
 FORGOTTEN = 20.0  # time constants' worth of leaking within the memory; at this gain e^-10 is left

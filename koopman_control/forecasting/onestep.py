@@ -16,15 +16,17 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap
 from koopman_control.features.base import spread
 from koopman_control.forecasting.memory import Frame
-from koopman_control.identification.data.snapshots import Run, chunks_of
 from koopman_control.identification.errors import Windows, windows_of
-from koopman_control.identification.least_squares.accumulation import (
+from koopman_control.identification.least_squares import (
     ROWS_PER_COLUMN,
     Accumulator,
+    RFactor,
+    RidgeSolver,
+    fold_in_parallel,
+    n_workers,
     whitening,
 )
-from koopman_control.identification.least_squares.factor import RFactor, RidgeSolver
-from koopman_control.identification.least_squares.threads import fold_in_parallel, n_workers
+from koopman_control.identification.snapshots import Run, chunks_of
 
 CHUNK = 4096  # snapshot pairs whose features are held in memory at once
 SAMPLE = 20_000  # snapshot pairs that features are placed by

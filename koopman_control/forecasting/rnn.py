@@ -21,12 +21,11 @@ from koopman_control.forecasting.intervals import Calibration, Forecast, sizes
 from koopman_control.forecasting.memory import Frame
 from koopman_control.forecasting.onestep import STRENGTHS, Lift, RollingOrigins, StepMap, time_folds
 from koopman_control.forecasting.series import Series, checked_histories, checked_series
-from koopman_control.identification.data.snapshots import Run
+from koopman_control.identification.crossvalidation import Choice
+from koopman_control.identification.edmdc import feature_maps, regularizations
 from koopman_control.identification.errors import Windows, bounded_score, rms_per_step, windows_of
-from koopman_control.identification.fitting.selection import Choice
-from koopman_control.identification.fitting.settings import feature_maps, regularizations
-from koopman_control.identification.least_squares.accumulation import Accumulator
-from koopman_control.identification.least_squares.threads import single_threaded_blas
+from koopman_control.identification.least_squares import Accumulator, single_threaded_blas
+from koopman_control.identification.snapshots import Run
 
 CALIBRATION_WINDOWS = 200
 

@@ -17,9 +17,9 @@ from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
 from koopman_control.features.base import spread
 from koopman_control.features.coordinates import Coordinates
-from koopman_control.identification.data.snapshots import Run, runs_of
-from koopman_control.identification.model.model import LiftedModel
-from koopman_control.identification.model.rollouts import Rollout
+from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.rollouts import Rollout
+from koopman_control.identification.snapshots import Run, runs_of
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 MAX_WINDOWS = 64

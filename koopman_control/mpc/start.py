@@ -8,7 +8,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.model.rollouts import linear_response
+from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc.inputs import Forecast
 
 

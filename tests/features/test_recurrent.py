@@ -7,7 +7,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, FeatureUnion, RecurrentFeatures, SampledFeatures
 from koopman_control.features.recurrent import Recurrence, samples_of
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.model.relift import Embedding
+from koopman_control.identification.rollouts import Embedding
 from koopman_control.trajectories import Trajectory
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.ground import distances, known_ground
+from koopman_control.identification.snapshots import distances, known_ground
 from koopman_control.trajectories import Trajectory
 
 

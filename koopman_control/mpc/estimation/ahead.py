@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.model.rollouts import lifted
+from koopman_control.identification.rollouts import lifted
 from koopman_control.mpc.estimation.base import Estimate
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification.least_squares.factor import triangular
+from koopman_control.identification.least_squares import triangular
 
 
 def predicted_root(root: Array, F: Array, noise_root: Array) -> Array:

@@ -17,7 +17,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array, Index, product
-from koopman_control.identification.model.rollouts import linear_response
+from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc.compilation.maps import AffineMap
 from koopman_control.mpc.compilation.parametric import ParametricQP
 from koopman_control.mpc.inputs import columns_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from koopman_control.common.arrays import Array, Index
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.model.compiled import Feedback, compiled_roll_out
+from koopman_control.identification.compiled_rollouts import Feedback, compiled_roll_out
 from koopman_control.mpc.regulator import Regulator, finished_by_feedback
 from koopman_control.mpc.start import Start
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array, Index
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.model.input_lift import require_plain_inputs
-from koopman_control.identification.model.rollouts import linear_response
+from koopman_control.identification.rollouts import linear_response, require_plain_inputs
 from koopman_control.mpc.planning.rolling import Rolling
 from koopman_control.mpc.regulator import Regulator
 from koopman_control.mpc.start import Start

@@ -6,8 +6,7 @@ import pytest
 
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, prediction_error
-from koopman_control.identification.analysis.diagnostics import report
-from koopman_control.identification.analysis.verdict import Coverage, verdict
+from koopman_control.identification.report import Coverage, report, verdict
 from koopman_control.trajectories import Trajectory, coverage
 
 MakeModel = Callable[..., LiftedModel]

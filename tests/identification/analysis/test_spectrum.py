@@ -7,8 +7,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.analysis.residuals import pseudospectrum
-from koopman_control.identification.analysis.spectrum import spectrum
+from koopman_control.identification.spectrum import pseudospectrum, spectrum
 from koopman_control.trajectories import Trajectory
 
 MakeModel = Callable[..., LiftedModel]

@@ -6,12 +6,12 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, adapt
-from koopman_control.identification.analysis.uncertainty import (
+from koopman_control.identification.model import conformal_quantiles
+from koopman_control.identification.uncertainty import (
     bootstrap_models,
     error_quantiles,
     predict_ensemble,
 )
-from koopman_control.identification.quantiles import conformal_quantiles
 from koopman_control.trajectories import Trajectory
 
 FEATURES = SampledFeatures(5, sampling="gaussian", random_state=0)

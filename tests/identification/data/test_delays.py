@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from koopman_control.features import SampledFeatures
-from koopman_control.identification.data.delays import estimate_input_delay, with_input_delay
+from koopman_control.identification.delays import estimate_input_delay, with_input_delay
 from koopman_control.identification.edmdc import EDMDc
 from koopman_control.trajectories import HeldUniform, Trajectory
 

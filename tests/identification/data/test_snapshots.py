@@ -1,8 +1,8 @@
 import numpy as np
 
 from koopman_control.features import Coordinates
-from koopman_control.identification.data.snapshots import Run, at_limit, split_into_folds, stack
 from koopman_control.identification.errors import bounded_score, rms_per_step, windows_of
+from koopman_control.identification.snapshots import Run, at_limit, split_into_folds, stack
 
 FREE = np.array([[-np.inf], [np.inf]])
 

@@ -10,7 +10,7 @@ from scipy.signal import dlsim
 from koopman_control.common import border as optional
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.exchange.interop import to_control, to_dlti, to_onnx
+from koopman_control.identification.interop import to_control, to_dlti, to_onnx
 from koopman_control.trajectories import Trajectory
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 
 from koopman_control.features import FeatureUnion, PolynomialFeatures, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.fitting.averaging import averaged
+from koopman_control.identification.crossvalidation import averaged
 from koopman_control.trajectories import Trajectory, collect
 
 ENV = "koopman_envs/VanDerPol-v0"

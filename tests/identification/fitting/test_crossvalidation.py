@@ -5,10 +5,10 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification.data.snapshots import split_into_folds
+from koopman_control.identification.crossvalidation import CrossValidation
 from koopman_control.identification.edmdc import EDMDc
 from koopman_control.identification.errors import scaled_errors, windows_of
-from koopman_control.identification.fitting.crossvalidation import CrossValidation
+from koopman_control.identification.snapshots import split_into_folds
 from koopman_control.trajectories import Trajectory
 
 

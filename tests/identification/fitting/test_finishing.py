@@ -7,9 +7,8 @@ import pytest
 
 from koopman_control.features import FourierFeatures, SampledFeatures
 from koopman_control.identification import EDMDc, correct_for_noise, refine_over_horizon, stabilized
-from koopman_control.identification.model.structure import core_of
-from koopman_control.identification.refinement.nearest_stable import spectral_radius
-from koopman_control.identification.refinement.stability import diverges
+from koopman_control.identification.stability import diverges, spectral_radius
+from koopman_control.identification.structure import core_of
 from koopman_control.trajectories import Trajectory
 
 

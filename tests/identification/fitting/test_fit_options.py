@@ -9,7 +9,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, RFactor, prediction_error
-from koopman_control.identification.data.snapshots import runs_of
+from koopman_control.identification.snapshots import runs_of
 from koopman_control.trajectories import Trajectory
 
 FEATURES = SampledFeatures(20, random_state=0)

@@ -7,8 +7,8 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, prediction_error
-from koopman_control.identification.data.snapshots import runs_of
 from koopman_control.identification.errors import scaled_errors, windows_of
+from koopman_control.identification.snapshots import runs_of
 from koopman_control.trajectories import Trajectory
 
 FEW = SampledFeatures(3, random_state=0)

@@ -6,7 +6,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import EDMDc
-from koopman_control.identification.fitting.preparation import batches
+from koopman_control.identification.preparation import batches
 from koopman_control.trajectories import Trajectory, total_steps
 
 

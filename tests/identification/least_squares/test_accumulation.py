@@ -6,10 +6,9 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
 from koopman_control.identification import RFactor
-from koopman_control.identification.data.snapshots import Chunk, runs_of
-from koopman_control.identification.fitting.frame import Frame
-from koopman_control.identification.fitting.regression import Regression
-from koopman_control.identification.least_squares.accumulation import Accumulator, whitening
+from koopman_control.identification.least_squares import Accumulator, whitening
+from koopman_control.identification.regression import Frame, Regression
+from koopman_control.identification.snapshots import Chunk, runs_of
 from koopman_control.trajectories import Trajectory
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import RFactor
-from koopman_control.identification.least_squares.factor import RidgeSolver
+from koopman_control.identification.least_squares import RidgeSolver
 
 
 def problem(n_rows: int = 60, k: int = 8, q: int = 3) -> tuple[Array, Array]:

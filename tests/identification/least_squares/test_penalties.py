@@ -9,8 +9,7 @@ from sklearn.linear_model import ElasticNet
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import RFactor
-from koopman_control.identification.least_squares.penalties import Penalty, path_of, solver_for
-from koopman_control.identification.least_squares.sparse import SparseSolver
+from koopman_control.identification.penalties import Penalty, SparseSolver, path_of, solver_for
 
 SHARE = {"lasso": 1.0, "elasticnet": 0.5}  # of the absolute values in the penalty
 

@@ -3,7 +3,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import RFactor
-from koopman_control.identification.least_squares.recursive import RecursiveLeastSquares
+from koopman_control.identification.online import RecursiveLeastSquares
 
 
 def samples(n: int = 300, k: int = 8, q: int = 3) -> tuple[Array, Array]:

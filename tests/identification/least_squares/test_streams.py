@@ -8,7 +8,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import RFactor
-from koopman_control.identification.least_squares.accumulation import Accumulator, whitening
+from koopman_control.identification.least_squares import Accumulator, whitening
 
 K, Q = 12, 5
 EPS = 2.0**-52

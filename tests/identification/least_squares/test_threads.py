@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from koopman_control.identification.least_squares.threads import (
+from koopman_control.identification.least_squares import (
     fold_in_parallel,
     n_workers,
     single_threaded_blas,

@@ -18,15 +18,19 @@ from koopman_control.features import (
 )
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.identification import model as room
-from koopman_control.identification.model.compiled import (
+from koopman_control.identification.compiled_rollouts import (
     CompiledRollOut,
     Feedback,
     compiled_roll_out,
 )
-from koopman_control.identification.model.folding import folded
-from koopman_control.identification.model.input_lift import LiftedInputMap
-from koopman_control.identification.model.relift import OneStepMap, StepMap
-from koopman_control.identification.model.rollouts import relifted, relifted_sensitivity
+from koopman_control.identification.rollouts import (
+    LiftedInputMap,
+    OneStepMap,
+    StepMap,
+    folded,
+    relifted,
+    relifted_sensitivity,
+)
 from koopman_control.trajectories import Trajectory
 
 numba = pytest.importorskip("numba", reason="compiled roll-outs need the extra 'fast'")
@@ -182,7 +186,7 @@ def test_predictions_that_explode_are_not_finite_in_either(n_inputs: int, stoppi
 
 @pytest.mark.usefixtures("loops")
 def test_hyperbolic_tangents_are_exact_to_the_last_bits() -> None:
-    from koopman_control.identification.model.feature_loops import tanh_in_place
+    from koopman_control.identification.kernels import tanh_in_place
 
     x = np.concatenate([np.linspace(-30.0, 30.0, 20001), np.logspace(-12, 1, 500), [np.inf]])
     y = x.copy()
@@ -226,7 +230,9 @@ def test_without_the_compiler_everything_is_left_to_the_arrays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     step_map = model().one_step
-    monkeypatch.setattr("koopman_control.identification.model.compiled.find_spec", lambda _: None)
+    monkeypatch.setattr(
+        "koopman_control.identification.compiled_rollouts.find_spec", lambda _: None
+    )
     assert compiled_roll_out(step_map) is None
 
 

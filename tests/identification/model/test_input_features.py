@@ -20,7 +20,7 @@ from koopman_control.identification import (
     stabilized,
     to_dlti,
 )
-from koopman_control.identification.fitting.frame import Coupling
+from koopman_control.identification.regression import Coupling
 from koopman_control.trajectories import Trajectory
 
 Plant = Callable[[Array, Array], Array]

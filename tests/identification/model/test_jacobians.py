@@ -9,8 +9,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.model.folding import folded
-from koopman_control.identification.model.rollouts import lifted, linear_response
+from koopman_control.identification.rollouts import folded, lifted, linear_response
 
 H_FEATURES = 6
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification.model import rollouts
+from koopman_control.identification import rollouts
 
 
 def system(n: int = 12, m: int = 2, d: int = 2) -> tuple[Array, Array, Array, Array]:

@@ -3,7 +3,7 @@ import pytest
 
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, prediction_error
-from koopman_control.identification.refinement.adaptation import OnlineModel, adapt
+from koopman_control.identification.online import OnlineModel, adapt
 from koopman_control.trajectories import Trajectory
 
 FEW = SampledFeatures(5, random_state=0)

@@ -6,10 +6,14 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, FeatureMap, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, prediction_error
-from koopman_control.identification.data.snapshots import runs_of
 from koopman_control.identification.errors import state_scale
-from koopman_control.identification.refinement.condensed import CondensedData, window_factor
-from koopman_control.identification.refinement.horizon import Refinement, refine_over_horizon
+from koopman_control.identification.horizon import (
+    CondensedData,
+    Refinement,
+    refine_over_horizon,
+    window_factor,
+)
+from koopman_control.identification.snapshots import runs_of
 from koopman_control.trajectories import Trajectory
 
 FEW = SampledFeatures(12, steepness=0.5, random_state=0)

@@ -8,7 +8,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import ROLLOUTS, EDMDc, LiftedModel
-from koopman_control.identification.refinement.reduction import reduced
+from koopman_control.identification.reduction import reduced
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import Trajectory
 
@@ -149,7 +149,7 @@ def test_of_many_states_evenly_spread_ones_are_enough(
     model: LiftedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = reduced(model, 12, oscillator_data()).bound.max()
-    monkeypatch.setattr("koopman_control.identification.refinement.reduction.MAX_STATES", 50)
+    monkeypatch.setattr("koopman_control.identification.reduction.MAX_STATES", 50)
     few = reduced(model, 12, oscillator_data())
     assert few.bound.max() < 2.0 * whole
     assert worst_difference(model, few.model, 50).max() < 2.0 * whole

@@ -4,7 +4,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, RFactor, prediction_error
-from koopman_control.identification.refinement.robust import InstrumentFactor, correct_for_noise
+from koopman_control.identification.noise import InstrumentFactor, correct_for_noise
 from koopman_control.trajectories import Trajectory
 
 FEW = SampledFeatures(4, steepness=0.2, random_state=0)

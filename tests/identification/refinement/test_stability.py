@@ -7,10 +7,11 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.identification.refinement.nearest_stable import nearest_stable, spectral_radius
-from koopman_control.identification.refinement.stability import (
+from koopman_control.identification.stability import (
     diverges,
+    nearest_stable,
     one_step_error,
+    spectral_radius,
     stabilized,
     stabilized_if_needed,
 )

@@ -1,1 +1,0 @@
-"""What a fitted model is worth: eigenvalues, residuals, uncertainty, a verdict in words."""

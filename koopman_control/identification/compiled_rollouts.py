@@ -1,0 +1,276 @@
+"""The re-lifted roll-out and its sensitivities as compiled loops, for the control loop.
+
+Here a model becomes plain arrays: neurons side by side, then monomials; `kernels` holds the loops.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koopman_control.common.arrays import Array
+from koopman_control.features import (
+    FeatureMap,
+    FeatureUnion,
+    FourierFeatures,
+    PolynomialFeatures,
+    SampledFeatures,
+)
+from koopman_control.identification.rollouts import LiftedInputMap, OneStepMap, StepMap
+
+ACTIVATION_CODES = {"tanh": 0, "relu": 1, "sine": 2, "softplus": 3}
+
+
+class Features(NamedTuple):
+    """Everything of a feature map of e inputs that the loops read; v = n + e + p values.
+
+    Args:
+        weights: Of the neurons, shape (e, n).
+        biases: Shape (n,).
+        codes: Activation of each layer of neurons.
+        ends: Place after the last neuron of each layer.
+        center: What standardising takes off the inputs, shape (e,).
+        scale: What it divides them by, shape (e,).
+        parents: Place of each monomial's first factor among the values, shape (p,).
+        factors: Place of its second factor, shape (p,).
+    """
+
+    weights: Array
+    biases: Array
+    codes: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    center: Array
+    scale: Array
+    parents: NDArray[np.int64]
+    factors: NDArray[np.int64]
+
+
+class Point(NamedTuple):
+    """A feature map at a point: room that the loops fill.
+
+    Args:
+        inputs: Shape (e,).
+        values: Shape (v,).
+        slopes: Of the neurons' activations, shape (n,).
+        adjoint: Derivative of something to the values, shape (v,).
+        gradient: Derivative of it to the inputs, shape (e,).
+    """
+
+    inputs: Array
+    values: Array
+    slopes: Array
+    adjoint: Array
+    gradient: Array
+
+
+class CoveredFeatures:
+    """A feature map that the loops can evaluate.
+
+    Args:
+        maps: Sampled layers, Fourier waves, and at most one polynomial.
+        n_inputs: Number of inputs e.
+
+    Attributes:
+        arrays: What the loops read.
+    """
+
+    def __init__(self, maps: list[FeatureMap], n_inputs: int) -> None:
+        layers = [_layer(item) for item in maps if not isinstance(item, PolynomialFeatures)]
+        weights = np.concatenate([np.empty((0, n_inputs)), *(W for W, _, _ in layers)])
+        ends = np.cumsum([len(b) for _, b, _ in layers], dtype=np.int64)
+        n, none = len(weights), np.empty(0, dtype=np.int64)
+        center, scale, parents, factors = np.zeros(n_inputs), np.ones(n_inputs), none, none
+        self._places, places_of_layers = none, np.split(np.arange(n), ends[:-1])
+        for item in maps:
+            if isinstance(item, PolynomialFeatures):
+                center, scale = item.center_, item.scale_
+                parents, factors = n + item.parents_, n + item.factors_
+                places = n + n_inputs + np.arange(len(parents))
+            else:
+                places = places_of_layers.pop(0)
+            self._places = np.concatenate([self._places, places])
+        self.arrays = Features(
+            weights=np.ascontiguousarray(weights.T),
+            biases=np.concatenate([np.empty(0), *(b for _, b, _ in layers)]),
+            codes=np.array([code for _, _, code in layers], dtype=np.int64),
+            ends=ends,
+            center=center,
+            scale=scale,
+            parents=parents,
+            factors=factors,
+        )
+
+    def in_values(self, coefficients: Array) -> Array:
+        """Turn coefficients of [1, inputs, features], in rows, into those of [1, values]."""
+        f, (e, n) = self.arrays, self.arrays.weights.shape
+        inputs = coefficients[1 : 1 + e]
+        out = np.zeros((1 + n + e + len(f.parents), *coefficients.shape[1:]))
+        out[0] = coefficients[0] + np.tensordot(f.center, inputs, 1)
+        out[1 + n : 1 + n + e] = (inputs.T * f.scale).T
+        out[1 + self._places] = coefficients[1 + e :]
+        return out
+
+
+def covered_features(features: FeatureMap) -> CoveredFeatures | None:
+    """Return a fitted map as the loops need it, or None if it is of a kind they do not cover."""
+    maps = _side_by_side(features)
+    polynomials = sum(isinstance(item, PolynomialFeatures) for item in maps)
+    if polynomials > 1 or not all(map(_is_covered, maps)):
+        return None
+    return CoveredFeatures(maps, int(features.n_features_in_))
+
+
+def _side_by_side(features: FeatureMap) -> list[FeatureMap]:
+    if not isinstance(features, FeatureUnion):
+        return [features]
+    return [item for part in features.maps_ for item in _side_by_side(part)]
+
+
+def _is_covered(features: FeatureMap) -> bool:
+    if isinstance(features, SampledFeatures):
+        return features.n_layers == 1
+    return isinstance(features, FourierFeatures | PolynomialFeatures)
+
+
+def _layer(features: FeatureMap) -> tuple[Array, Array, int]:
+    """Return weights (h, e), biases (h,) and activation of neurons."""
+    if isinstance(features, SampledFeatures):
+        code = ACTIVATION_CODES[features.activation]
+        return features.weights_, features.biases_, code
+    assert isinstance(features, FourierFeatures)
+    W, phases = features.frequencies_, features.phases_.copy()
+    phases[: len(W)] += 0.5 * np.pi  # a cosine is a sine a quarter ahead
+    return np.concatenate([W, W[: len(phases) - len(W)]]), phases, ACTIVATION_CODES["sine"]
+
+
+class Constants(NamedTuple):
+    """Everything of a one-step map that the loops read; r runs over (1 + q) d rates.
+
+    Args:
+        plain: States that are feature inputs themselves.
+        angles: States that are angles.
+        features: Of the feature inputs, with v values.
+        inputs: Of the inputs, with q values: what enters.
+        constant: Rates where all values are zero, shape (r,).
+        coefficients: Rates per value, shape (r, v).
+        low: Lower limits, shape (d,).
+        high: Upper limits, shape (d,).
+        saturating: States the plant holds at their limit.
+    """
+
+    plain: np.ndarray
+    angles: np.ndarray
+    features: Features
+    inputs: Features
+    constant: Array
+    coefficients: Array
+    low: Array
+    high: Array
+    saturating: np.ndarray
+
+
+class Feedback(NamedTuple):
+    """A regulator u - K (x - target) inside a box that takes plans over; see `mpc.regulator`."""
+
+    target: Array
+    u: Array
+    K: Array
+    box: Array
+
+
+class CompiledRollOut:
+    """Compiled loops over the steps of a re-lifted roll-out.
+
+    Compiling takes some seconds; it happens here, and once per installation.
+
+    Args:
+        step_map: A map that `compiled_roll_out` found suitable.
+        features: Its features.
+        inputs: The features of its inputs.
+    """
+
+    def __init__(
+        self, step_map: OneStepMap, features: CoveredFeatures, inputs: CoveredFeatures
+    ) -> None:
+        from koopman_control.identification import kernels as loops
+
+        self._parts = step_map, features, inputs
+        self._loops, self._constants = loops, _constants(step_map, features, inputs)
+        d, m = step_map.constant.shape[1], len(inputs.arrays.center)
+        rest, plan = np.zeros(d), np.zeros((1, 1, m))
+        regulator = Feedback(rest, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
+        states = self.finished(rest, plan.copy(), np.zeros(1, dtype=np.int64), regulator)
+        self.sensitivity(rest, states, plan)
+
+    def __reduce__(self) -> tuple[type[CompiledRollOut], tuple[Any, ...]]:
+        """Copy to other processes what is compiled there again."""
+        return CompiledRollOut, self._parts
+
+    def predicted(self, x0: Array, U: Array) -> Array:
+        """Predict states (S, H, d) from x0 (d,) under inputs U (S, H, m)."""
+        m, d = U.shape[2], len(x0)
+        nobody = Feedback(x0, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
+        never = np.full(len(U), U.shape[1])
+        return self.finished(x0, np.ascontiguousarray(U), never, nobody)
+
+    def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Feedback) -> Array:
+        """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on.
+
+        Plans are changed in place, and contiguous.
+        """
+        X = np.empty((*plans.shape[:2], len(x0)))
+        # One memory layout, since others would be compiled anew, in the loop.
+        regulator = Feedback(*map(np.ascontiguousarray, regulator))
+        x0 = np.ascontiguousarray(x0)
+        self._loops.roll_out(self._constants, x0, plans, heads, regulator, X)
+        return X
+
+    def sensitivity(self, x0: Array, X: Array, U: Array) -> Array:
+        """Differentiate predicted states X (S, H, d) to U; returns shape (S, H, d, H m)."""
+        S, H, m = U.shape
+        Gamma = np.zeros((S, H, X.shape[2], H * m))
+        x0, U, X = (np.ascontiguousarray(part) for part in (x0, U, X))
+        self._loops.sensitivity(self._constants, x0, X, U, Gamma)
+        return Gamma
+
+
+def compiled_roll_out(step_map: StepMap) -> CompiledRollOut | None:
+    """Compile a map's roll-out, if numba is there and the map is of a kind that is covered.
+
+    Covered are unions of `SampledFeatures` of one layer, `FourierFeatures` and a polynomial, also
+    as features of the inputs, there without states that stop at a limit.
+    """
+    lift = step_map.lift if isinstance(step_map, LiftedInputMap) else None
+    inner = step_map.inner if isinstance(step_map, LiftedInputMap) else step_map
+    if not isinstance(inner, OneStepMap) or find_spec("numba") is None:
+        return None
+    features = covered_features(inner.features)
+    plain = CoveredFeatures([], len(inner.constant) - 1)
+    inputs = plain if lift is None else covered_features(lift.features)
+    if features is None or inputs is None or (lift is not None and inner.saturating.any()):
+        return None
+    return CompiledRollOut(inner, features, inputs)
+
+
+def _constants(
+    step_map: OneStepMap, features: CoveredFeatures, inputs: CoveredFeatures
+) -> Constants:
+    d, embedding = step_map.constant.shape[1], step_map.embedding
+    constant = step_map.constant.reshape(1, -1)
+    rates = features.in_values(np.concatenate([constant, step_map.linear, step_map.nonlinear]))
+    by_input = inputs.in_values(rates.reshape(len(rates), -1, d).swapaxes(0, 1))
+    table = by_input.swapaxes(1, 2).reshape(-1, len(rates))  # from (1 + q, 1 + v, d)
+    return Constants(
+        plain=embedding.plain,
+        angles=embedding.angles,
+        features=features.arrays,
+        inputs=inputs.arrays,
+        constant=np.ascontiguousarray(table[:, 0]),
+        coefficients=np.ascontiguousarray(table[:, 1:]),
+        low=np.ascontiguousarray(step_map.limits[0]),
+        high=np.ascontiguousarray(step_map.limits[1]),
+        saturating=np.flatnonzero(step_map.saturating),
+    )

@@ -1,0 +1,302 @@
+"""Cross-validation of regularisation and features on multi-step errors of left-out runs.
+
+Candidates are fitted on folds, the best is chosen, draws of it may be averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from koopman_control.common.arrays import Array
+from koopman_control.features import FeatureMap, FeatureUnion
+from koopman_control.identification.errors import (
+    Windows,
+    bounded_score,
+    rms_per_step,
+    scaled_errors,
+    state_scale,
+    windows_of,
+)
+from koopman_control.identification.least_squares import Accumulator
+from koopman_control.identification.model import LEVEL, LiftedModel, conformal_quantiles
+from koopman_control.identification.penalties import Penalty, Solver, solver_for
+from koopman_control.identification.preparation import fitted_candidates, warn_of_idle_inputs
+from koopman_control.identification.regression import Frame, Regression, with_saturating_states
+from koopman_control.identification.rollouts import Rollout
+from koopman_control.identification.snapshots import Run, split_into_folds
+
+
+class CrossValidation:
+    """Solvers that each leave one fold out, from one pass over the data.
+
+    Args:
+        regression: The candidate.
+        folds: Runs by fold, at least two folds, or one beside `always`; a single fold alone can
+            be fitted but not judged.
+        horizon: Longest prediction judged, in steps.
+        always: Runs that every solver sees and that are not judged.
+        penalty: What regularises.
+    """
+
+    def __init__(
+        self,
+        regression: Regression,
+        folds: Sequence[Sequence[Run]],
+        horizon: int,
+        always: Sequence[Run] = (),
+        penalty: Penalty = "ridge",
+    ) -> None:
+        self.regression = regression
+        self._penalty: Penalty = penalty
+        self._fixed = 1 if always else 0
+        self._sums = regression.sums([*([always] if always else []), *folds])
+        self.factor = Accumulator.merged(self._sums)
+        self.runs = [run for fold in folds for run in fold]
+        self._folds, self._horizon = folds, horizon
+
+    def put_in(self, frame: Frame) -> None:
+        """Replace the frame by one that differs only in which states saturate."""
+        self.regression = replace(self.regression, frame=frame)
+
+    def total(self) -> Accumulator:
+        """Return the sums over all data, ready for more."""
+        whole = self._sums[0]
+        for part in self._sums[1:]:
+            whole.absorb(part)
+        self._sums = [whole]
+        return whole
+
+    def errors(self, regularization: float | Array, rollout: Rollout) -> Array:
+        """Return the scaled errors on all left-out windows, shape (W, horizon, d)."""
+        return np.concatenate(
+            [
+                scaled_errors(
+                    self.regression.model(self._coefficients(solver, regularization, rollout)),
+                    windows,
+                    self.scale,
+                    rollout,
+                )
+                for solver, windows in zip(self._solvers, self._windows, strict=True)
+            ]
+        )
+
+    def _coefficients(
+        self, solver: Solver, regularization: float | Array, rollout: Rollout
+    ) -> Array:
+        """Solve for all targets, or, to lift again at each step, only for the states' own."""
+        if rollout != "relifted":
+            return solver.solve(regularization)
+        K = np.zeros((self.regression.n_regressors, self.regression.n_targets))
+        targets = self.regression.state_targets
+        if isinstance(regularization, np.ndarray):
+            regularization = regularization[targets]
+        K[:, targets] = solver.solve(regularization, targets)
+        return K
+
+    def score(self, regularization: float | Array, rollout: Rollout) -> float:
+        """Return the bounded multi-step error, 0 (perfect) to 1 (no better than the mean)."""
+        return bounded_score(self.errors(regularization, rollout))
+
+    def per_state(self, common: float, strengths: Sequence[float], rollout: Rollout) -> Array:
+        """Choose a regularisation for each state after the other, starting from the common one.
+
+        Returns:
+            Strength per target, shape (q,); the features' targets keep the common one.
+        """
+        chosen = np.full(self.regression.n_targets, common)
+        best = self.score(chosen, rollout)
+        for column in self.regression.state_targets:
+            for value in strengths:
+                trial = chosen.copy()
+                trial[column] = value
+                score = self.score(trial, rollout)
+                if score < best:
+                    best, chosen = score, trial
+        return chosen
+
+    @cached_property
+    def _solvers(self) -> list[Solver]:
+        """A solver per fold that has seen all the others."""
+        first, sums = self._fixed, self._sums
+        return [
+            solver_for(self._penalty, Accumulator.merged([*sums[:i], *sums[i + 1 :]]))
+            for i in range(first, len(sums))
+        ]
+
+    @cached_property
+    def _windows(self) -> list[Windows]:
+        return [windows_of(fold, self._horizon) for fold in self._folds]
+
+    @cached_property
+    def scale(self) -> Array:
+        """What errors are divided by, shape (d,)."""
+        return state_scale(self.runs, self.regression.frame.coordinates)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One candidate of the cross-validation: features, regularisation and held-out score."""
+
+    features: FeatureMap
+    regularization: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What cross-validation chose.
+
+    Args:
+        trial: The best candidate, its data accumulated.
+        strength: Regularisation, one for all targets or one for each, shape (q,).
+        choices: All candidates, best first.
+        errors: Left-out errors of the best by roll-out, shape (W, horizon, d) in standard
+            deviations; empty where nothing was judged.
+    """
+
+    trial: CrossValidation
+    strength: float | Array
+    choices: list[Choice]
+    errors: dict[Rollout, Array]
+
+    @property
+    def error_per_step(self) -> dict[str, Array]:
+        """Root mean square of the left-out errors 1 ... horizon steps ahead, by roll-out."""
+        return {rollout: rms_per_step(errors) for rollout, errors in self.errors.items()}
+
+    def scores(self) -> list[dict[str, Any]]:
+        """Describe all judged candidates, best first, as plain data."""
+        maps = {id(choice.features): choice.features for choice in self.choices}
+        described = {key: " ".join(repr(features).split()) for key, features in maps.items()}
+        return [
+            {
+                "features": described[id(choice.features)],
+                "regularization": choice.regularization,
+                "score": choice.score,
+            }
+            for choice in (self.choices if self.errors else ())
+        ]
+
+    def error_quantiles(self, level: float = LEVEL) -> dict[Rollout, Array]:
+        """Bound the left-out errors in the units of the states, by roll-out, shape (horizon, d)."""
+        levels = np.array([level])
+        return {
+            rollout: conformal_quantiles(np.abs(errors), levels)[0]
+            * self.trial.scale[: errors.shape[2]]
+            for rollout, errors in self.errors.items()
+        }
+
+
+def trials_of(
+    frame: Frame,
+    runs: Sequence[Run],
+    features: Sequence[FeatureMap],
+    n_folds: int,
+    horizon: int,
+    penalty: Penalty,
+    action_names: Sequence[str] | None,
+) -> list[CrossValidation]:
+    """Accumulate the data once for every candidate."""
+    folds = split_into_folds(runs, n_folds) if n_folds else [list(runs)]
+    if n_folds and len(folds) < 2:
+        raise ValueError("data holds a single step; expected at least two, to leave some out")
+    trials = [
+        CrossValidation(regression, folds, horizon, penalty=penalty)
+        for regression in fitted_candidates(frame, runs, features)
+    ]
+    frame = with_saturating_states(trials[0].regression, trials[0].factor, runs)
+    for trial in trials:
+        trial.put_in(frame)
+    warn_of_idle_inputs(frame, action_names)
+    return trials
+
+
+def alone(trial: CrossValidation, strength: float) -> Selection:
+    """Take the only candidate; it need not be judged."""
+    choice = Choice(trial.regression.features, strength, float("nan"))
+    return Selection(trial, strength, [choice], {})
+
+
+def best_of(
+    trials: Sequence[CrossValidation],
+    strengths: Sequence[float],
+    rollout: Rollout,
+    per_state: bool,
+) -> Selection:
+    """Judge all candidates by the left-out errors of a roll-out."""
+    judged = [
+        (trial, Choice(trial.regression.features, value, trial.score(value, rollout)))
+        for trial in trials
+        for value in strengths
+    ]
+    judged.sort(key=lambda pair: pair[1].score)
+    trial, best = judged[0]
+    strength: float | Array = best.regularization
+    if per_state:
+        strength = trial.per_state(best.regularization, strengths, rollout)
+    kinds: tuple[Rollout, ...] = (trial.regression.frame.coupling, "relifted")
+    errors = {kind: trial.errors(strength, kind) for kind in kinds}
+    return Selection(trial, strength, [choice for _, choice in judged], errors)
+
+
+def averaged(models: Sequence[LiftedModel]) -> LiftedModel:
+    """Combine models of one data set into one whose linear roll-out is the mean of theirs.
+
+    The lifted states stand side by side, z = (z_1, ..., z_K), each with its own dynamics, and the
+    read-out takes the mean of what they say.
+
+    Args:
+        models: Linear models (no N) fitted to the same data, so with the same states and scales.
+
+    Returns:
+        A model with the lifted states of all.
+
+    Raises:
+        ValueError: If there is no model, one has input couplings, or they differ in states or
+            scales.
+    """
+    if not models:
+        raise ValueError("models is empty; expected at least one model")
+    first = models[0]
+    for i, model in enumerate(models):
+        if model.N is not None or model.reduction is not None:
+            raise ValueError(
+                f"models[{i}] has input couplings N or is reduced; only plain linear models can be "
+                'averaged: fit with coupling="linear"'
+            )
+        if model.coordinates != first.coordinates or not np.array_equal(model.scale, first.scale):
+            raise ValueError(
+                f"models[{i}] has other states or scales than models[0]; fit both to the same data"
+            )
+    features = FeatureUnion([model.features for model in models])
+    features.maps_ = [model.features for model in models]
+    features.n_features_in_ = len(first.center)
+    return replace(
+        first,
+        A=scipy.linalg.block_diag(*[model.A for model in models]),
+        B=np.vstack([model.B for model in models]),
+        C=np.hstack([model.C for model in models]) / len(models),
+        features=features,
+        reduction=_side_by_side(models),
+        summary={**first.summary, "n_draws": len(models)},
+    )
+
+
+def _side_by_side(models: Sequence[LiftedModel]) -> Array:
+    """Map [1, inputs, all features, angles] to the lifted states of all models in turn."""
+    common = 1 + len(models[0].center)
+    n_angles = int(models[0].coordinates.is_angle.sum())
+    sizes = [model.features._n_features_out for model in models]
+    full = common + sum(sizes) + n_angles
+    blocks, start = [], common
+    for size in sizes:
+        columns = [*range(common), *range(start, start + size), *range(full - n_angles, full)]
+        blocks.append(np.eye(full)[columns])
+        start += size
+    return np.vstack(blocks)

@@ -1,1 +1,0 @@
-"""What a fit learns from: snapshots of trajectories, and how late their inputs act."""

@@ -1,1 +1,0 @@
-"""Models to and from elsewhere: files, other packages, matrices fitted by others."""

@@ -1,1 +1,0 @@
-"""From settings and data to a model: features, regularisation, saturation, averaging."""

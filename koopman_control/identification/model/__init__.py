@@ -1,1 +1,0 @@
-"""The lifted model: its matrices, its roll-outs, and the same in compiled loops."""

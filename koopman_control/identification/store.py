@@ -1,0 +1,100 @@
+"""Lifted models on disk: one checked .npz with the arrays, and everything else as settings."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from koopman_control.common.files import PathLike, load_npz, refusing, save_npz
+from koopman_control.features.coordinates import Coordinates
+from koopman_control.features.store import describe_features, rebuild_features
+
+if TYPE_CHECKING:
+    from koopman_control.identification.model import LiftedModel
+
+KIND = "lifted-model"
+FORMAT_VERSION = 3
+FEATURE = "features/"  # prefix of the feature map's own arrays
+INPUT = "input_features/"  # prefix of the arrays of the inputs' feature map
+QUANTILES = "error_quantiles/"  # prefix of the roll-outs' error quantiles
+_ARRAYS = ("A", "B", "C", "center", "scale", "limits", "saturating")
+_OPTIONAL = ("N", "action_bounds", "reduction", "ground")
+
+Model = TypeVar("Model")
+
+
+def write_model(path: PathLike, model: LiftedModel) -> None:
+    """Write a model to a .npz file, replacing what was there."""
+    feature_settings, feature_arrays = describe_features(model.features)
+    arrays = {name: getattr(model, name) for name in _ARRAYS}
+    arrays |= {name: a for name in _OPTIONAL if (a := getattr(model, name)) is not None}
+    arrays |= {FEATURE + name: value for name, value in feature_arrays.items()}
+    input_settings = None
+    if model.input_features is not None:
+        input_settings, input_arrays = describe_features(model.input_features)
+        arrays |= {INPUT + name: value for name, value in input_arrays.items()}
+    arrays |= {QUANTILES + rollout: bounds for rollout, bounds in model.error_quantiles.items()}
+    settings = {
+        "n_observations": model.coordinates.n_observations,
+        "columns": model.coordinates.columns,
+        "memory": model.coordinates.memory,
+        "n_inputs": model.coordinates.n_inputs,
+        "features": feature_settings,
+        "input_features": input_settings,
+        "dt": model.dt,
+        "state_names": model.state_names,
+        "error_level": model.error_level,
+        "summary": {key: _to_json(value) for key, value in model.summary.items()},
+    }
+    save_npz(path, KIND, FORMAT_VERSION, arrays, settings)
+
+
+def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
+    """Read what `write_model` wrote and pass it to `make` as keywords."""
+    arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
+    with refusing(f"{path} does not hold a whole lifted model; make it again"):
+        return make(
+            **{name: arrays[name] for name in _ARRAYS},
+            **{name: arrays.get(name) for name in _OPTIONAL},
+            coordinates=_coordinates(settings, len(arrays["C"])),
+            features=rebuild_features(settings["features"], _under(FEATURE, arrays)),
+            input_features=None
+            if settings["input_features"] is None
+            else rebuild_features(settings["input_features"], _under(INPUT, arrays)),
+            error_quantiles=_under(QUANTILES, arrays),
+            error_level=settings["error_level"],
+            dt=settings["dt"],
+            state_names=tuple(settings["state_names"]),
+            summary={key: _from_json(value) for key, value in settings["summary"].items()},
+        )
+
+
+def _coordinates(settings: Mapping[str, Any], n_states: int) -> Coordinates:
+    """Rebuild the coordinates, once they are known to be no more than the states there are."""
+    n_observations, memory, n_inputs = (
+        operator.index(settings[name]) for name in ("n_observations", "memory", "n_inputs")
+    )
+    columns = tuple(tuple(c) if isinstance(c, list) else c for c in settings["columns"])
+    if not 0 <= memory <= n_states or (memory and not 0 <= n_inputs <= n_states):
+        raise ValueError(f"memory is {memory} and n_inputs {n_inputs} for {n_states} states")
+    return Coordinates(n_observations, columns, memory, n_inputs)
+
+
+def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+
+
+def _to_json(value: Any) -> Any:
+    """Turn a fact about a fit into what strict JSON can hold; it knows no infinity."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float) and not math.isfinite(plain):
+        return {"float": str(plain)}
+    return plain
+
+
+def _from_json(value: Any) -> Any:
+    return float(value["float"]) if isinstance(value, Mapping) and "float" in value else value
