@@ -13,7 +13,7 @@ from koopman_control.benchmark.own_data import own_learning
 from koopman_control.benchmark.trained import Trained
 from koopman_control.common import Array
 from koopman_control.features import Coordinates
-from koopman_control.mpc.statement.targets import NothingAskedError, TargetRows
+from koopman_control.mpc.targets import NothingAskedError, TargetRows
 from koopman_control.tasks import Task
 from koopman_control.trajectories import Trajectory, total_steps
 

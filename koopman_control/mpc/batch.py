@@ -8,14 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc.loop import Loop
 from koopman_control.mpc.planning.plan import Plan, Situation
-from koopman_control.mpc.planning.quadratic import QuadraticPlanning
-from koopman_control.mpc.start import Start
-from koopman_control.mpc.statement.targets import TargetRows
-from koopman_control.mpc.statement.terms import Parameters
-from koopman_control.mpc.statement.weights import Weights
-from koopman_control.mpc.step import Rung
+from koopman_control.mpc.planning.planner import QuadraticPlanning
+from koopman_control.mpc.problem import Parameters
+from koopman_control.mpc.state import Start
+from koopman_control.mpc.step import Loop, Rung
+from koopman_control.mpc.targets import TargetRows
+from koopman_control.mpc.weights import Weights
 
 Mask = NDArray[np.bool_]
 

@@ -3,34 +3,360 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from time import perf_counter
+from typing import Any, Literal, NamedTuple, Self
 
+import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, positive_int, seed_number
+from koopman_control.common.arrays import Array, finite_array, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc.attempt import Attempt, attempt
-from koopman_control.mpc.estimation import History, Observer
-from koopman_control.mpc.inputs import InputLayout
+from koopman_control.mpc.batch import BatchMPC
+from koopman_control.mpc.compile.canonical import check_statement
+from koopman_control.mpc.compile.presolve import compile_qp
+from koopman_control.mpc.compile.program import ParametricQP
+from koopman_control.mpc.estimation import Estimator, History, Observer
+from koopman_control.mpc.inputs import Blocks, InputLayout, Knots
+from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.planning.plan import Situation
-from koopman_control.mpc.planning.scenarios import Scenarios, checked_models
-from koopman_control.mpc.planning.search import Effort
+from koopman_control.mpc.planning.planner import (
+    TIGHT,
+    CvxpyPlanning,
+    Planning,
+    QuadraticPlanning,
+    solved_about,
+)
+from koopman_control.mpc.planning.prediction import Response, Scenarios, checked_models, response_of
+from koopman_control.mpc.planning.search import Effort, Search
+from koopman_control.mpc.planning.sequential import SequentialPlanner
+from koopman_control.mpc.problem import Build, Parameters, Term, TrackingProblem
 from koopman_control.mpc.solvers import SolverName
-from koopman_control.mpc.stated import Stated
-from koopman_control.mpc.statement.parametrization import Blocks, Knots
-from koopman_control.mpc.statement.pull_back import pull_back
-from koopman_control.mpc.statement.settings import seconds_until, stage_rows
-from koopman_control.mpc.statement.targets import Target, TargetRows
-from koopman_control.mpc.statement.terminal import with_terminal
-from koopman_control.mpc.statement.terminal_set import with_terminal_set
-from koopman_control.mpc.statement.terms import Parameters
-from koopman_control.mpc.statement.tightening import tightened
-from koopman_control.mpc.statement.tube import Tube
-from koopman_control.mpc.statement.weights import Bounds, Costs, weights_for
-from koopman_control.mpc.step import Step
+from koopman_control.mpc.state import Sight, Start
+from koopman_control.mpc.step import (
+    Attempt,
+    Explanation,
+    Loop,
+    Step,
+    attempt,
+    program_of,
+    reached,
+    sizes_of,
+)
+from koopman_control.mpc.targets import Target, TargetRows
+from koopman_control.mpc.terminal import with_terminal, with_terminal_set
+from koopman_control.mpc.tightening import Tube, pull_back, tightened
+from koopman_control.mpc.weights import (
+    Bounds,
+    Costs,
+    Weights,
+    common_box,
+    seconds_until,
+    stage_rows,
+    weights_for,
+)
+
+
+class Situating(NamedTuple):
+    """Collects the situation of a step; holds the targets and the user's own parameters."""
+
+    reference: TargetRows
+    input_reference: TargetRows
+    parameters: Parameters
+
+    def __call__(self, y: Array, start: Start, loop: Loop) -> Situation:
+        """Collect what a plan depends on, from an observation y (p,) and a start in a loop."""
+        step, previous = loop.step, loop.previous
+        reference, inputs = self.reference(y, step), self.input_reference(y, step)
+        own = self.parameters.theta()
+        theta = np.concatenate([reference.ravel(), inputs.ravel(), previous, own])
+        return Situation(start, reference, inputs, theta)
+
+
+TIMES = 20  # Python specialises code that has run eight times; some of it runs in every other step
+LONGEST = 0.05  # seconds; where a step takes long, its overhead does not count
+
+
+def rehearse(act: Callable[[Array], Array], observation: Array) -> None:
+    """Act on an observation (p,) again and again, for a short while."""
+    end = perf_counter() + LONGEST
+    with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
+        for _ in range(TIMES):
+            act(observation)
+            if perf_counter() > end:
+                return
+
+
+NOTHING = 1e-9  # a price of inputs, relative to the largest one
+# What depends on all terms. It is left out of copies to which another term is added.
+COMPILED = {"_stated", "qp", "_planning"}
+
+
+class Compiled(ABC):
+    """The part of `KoopmanMPC` that turns its settings into what is solved at every step."""
+
+    model: LiftedModel
+    rollout: Rollout
+    horizon: int
+    solver: SolverName | Literal["cvxpy"]
+    inputs: Blocks | Knots | None
+    seed: int
+    parameters: Parameters
+    last: Step | None
+    _held: Array | None
+    _layout: InputLayout
+    _scenarios: Scenarios
+    _reference: TargetRows
+    _input_reference: TargetRows
+    _weights: Weights
+    _effort: Effort
+    _gain: Array
+    _safe: Array
+    _estimators: tuple[Estimator, ...]
+    _delay: int
+    _sight: Sight
+    _terms: tuple[Term, ...]
+    _loop: Loop
+    _situated: Situating
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy what is needed to act, compiled; the rest is made again when asked for."""
+        kept = {k: v for k, v in vars(self).items() if k not in COMPILED}
+        return kept | {"_planning": self._planning}
+
+    @cached_property
+    def _stated(self) -> TrackingProblem:
+        d = self.model.coordinates.n_outputs
+        n = len(self._scenarios.models)
+        return TrackingProblem(self._weights, self._terms, self.parameters, d, n)
+
+    @cached_property
+    def qp(self) -> ParametricQP:
+        """The compiled problem in u, y and what else could not be eliminated."""
+        stated = self._stated
+        return compile_qp(stated.stated, stated.parameters, (stated.u, stated.y))
+
+    def _with(self, term: Term, parameters: dict[str, Any]) -> Self:
+        """Add a term to a copy, which is compiled by its first step or `reset`, after all terms."""
+        more = object.__new__(type(self))
+        vars(more).update({k: v for k, v in vars(self).items() if k not in COMPILED})
+        more.parameters = self.parameters.with_more(parameters)
+        more._terms = (*self._terms, term)
+        more._assemble()
+        if more._solver_name is None:
+            more.reset()
+        else:  # whatever is wrong has to be said here, not in the loop
+            stated = more._stated
+            check_statement(stated.stated, stated.parameters, (stated.u, stated.y))
+            compile_qp(stated.latest, stated.latest.parameters())
+        return more
+
+    def _assemble(self) -> None:
+        """Set up what is carried from step to step."""
+        w, N, models = self._weights, self.horizon, self._scenarios.models
+        self._loop = Loop(w, self._safe)
+        self._situated = Situating(self._reference, self._input_reference, self.parameters)
+        self._sight = Sight(
+            models, self.rollout, self._estimators, self._layout, self._delay, N, self._safe
+        )
+        self.last = None
+
+    @cached_property
+    def _planning(self) -> Planning:
+        """What is solved at every step; compiled when it is first needed."""
+        w, N, scenarios = self._weights, self.horizon, self._scenarios
+        name = self._solver_name
+        if name is None:
+            rounds, controlled = self._effort.iterations, self._layout.controlled
+            return CvxpyPlanning(self._stated, scenarios, self._held, rounds, controlled)
+        box = common_box(w.input_bounds, self.rollout)
+        search = Search(scenarios, self._effort, self._gain, box, w.rate_bounds, self.seed)
+        l1, l2 = w.slack_weight.max(axis=1)
+        how = self._held, name, search, (l1, l2), self._response
+        planning = QuadraticPlanning(scenarios, N, self.qp, *how)
+        planning.reset()
+        planning.rehearse()
+        return planning
+
+    @cached_property
+    def _response(self) -> Response | None:
+        """What inputs lead to in a linear roll-out, whatever terms are added."""
+        if self.rollout != "linear":
+            return None
+        w, free = self._weights, self._held is None
+        prices = np.linalg.eigvalsh(w.R + w.S)  # of every direction, at every step
+        costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
+        return response_of(self._scenarios, self.horizon, self._layout.controlled, free, costly)
+
+    @property
+    def _solver_name(self) -> SolverName | None:
+        """Name of the compiled program's solver; None where CVXPY solves the statement itself."""
+        through_cvxpy = not self._stated.stated.is_qp()
+        return None if self.solver == "cvxpy" or through_cvxpy else self.solver
+
+    def reset(self) -> None:
+        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
+        if "_planning" not in vars(self):
+            self._rehearse()
+        self._loop.restart()
+        self._sight.restart()
+        self._planning.reset()
+        self._planning.rehearse()
+        self.last = None
+
+    def _rehearse(self) -> None:
+        """Compile, and warm up all that a step runs through, but for functions of the user."""
+        if not isinstance(self._planning, QuadraticPlanning) or self.rollout != "linear":
+            return
+        asked = self._situated
+        targets = self._reference.at_rest(), self._input_reference.at_rest()
+        self._situated = Situating(*targets, self.parameters)
+        rehearse(self.act, np.zeros(self.model.coordinates.n_observations))
+        self._situated = asked
+
+    @abstractmethod
+    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
+        """Return the action for an observation."""
+
+
+class Stated(Compiled):
+    """The part of `KoopmanMPC` that states its problem, extends it and explains it."""
+
+    @checked
+    def constrain(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
+        """Return a controller with further constraints; this one stays as it is.
+
+        With several models, they hold for the predicted states of each. Several calls in a row
+        compile once, at `reset` or in the first step.
+
+        Args:
+            build: Function of the predicted states y, shape (N, d), rows after 1 ... N steps; the
+                inputs u, shape (N, m); and the parameters p, as attributes. It returns CVXPY
+                constraints, one or a list.
+            parameters: Names and first values of parameters in them; `parameters` sets others
+                later. A `cvxpy.Parameter` with a value declares a sign.
+
+        Raises:
+            ValueError: If a constraint is not convex or not affine in the parameters.
+
+        Example:
+            >>> mpc = mpc.constrain(  # doctest: +SKIP
+            ...     lambda y, u, p: [y[:, 0] <= p.ceiling, cp.sum(u) <= 3.0], ceiling=0.4
+            ... )
+            >>> mpc.parameters["ceiling"] = 0.3  # doctest: +SKIP
+        """
+        return self._with(Term("constrain", build), parameters)
+
+    @checked
+    def penalize(self, build: Build, **parameters: ArrayLike | cp.Parameter) -> Self:
+        """Return a controller with a further cost; this one stays as it is.
+
+        With several models, it is the mean over their predicted states.
+
+        Args:
+            build: Function as in `constrain` that returns one convex CVXPY expression, a number.
+            parameters: As in `constrain`.
+
+        Raises:
+            ValueError: If the cost is not convex or not affine in the parameters.
+
+        Example:
+            >>> mpc = mpc.penalize(  # doctest: +SKIP
+            ...     lambda y, u, p: p.price @ u[:, 0], price=np.ones(30)
+            ... )
+        """
+        return self._with(Term("penalize", build), parameters)
+
+    @checked
+    def batch(self, n_copies: int) -> BatchMPC:
+        """Return a controller of n copies of the plant at once, with the settings of this one.
+
+        Only for linear roll-outs, and states that are observed: without memory, estimator, delay
+        and measured inputs.
+
+        Raises:
+            ValueError: If this controller is another.
+
+        Example:
+            >>> many = mpc.batch(1000)  # doctest: +SKIP
+            >>> actions = many.act(observations)  # doctest: +SKIP
+        """
+        plain = type(self._estimators[0]) is History and not self.model.coordinates.memory
+        plain &= not self._delay and not len(self._layout.measured)
+        plain &= self.rollout == "linear"
+        if not (plain and isinstance(self._planning, QuadraticPlanning)):
+            raise ValueError(
+                "batch needs a quadratic program on a linear roll-out, without memory, estimator, "
+                "input delay and measured inputs; give each copy a controller of its own"
+            )
+        n = positive_int("n_copies", n_copies)
+        targets, w = (self._reference, self._input_reference), self._weights
+        return BatchMPC(self.model, self._planning, targets, self.parameters, w, self._safe, n)
+
+    @property
+    def problem(self) -> cp.Problem:
+        """The CVXPY problem."""
+        return self._stated.problem
+
+    @checked
+    def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
+        """Solve the convex program about a guess through CVXPY itself, slowly; for checking.
+
+        Args:
+            observation: Shape (p,).
+            guess: Plan to linearise about, shape (N, m).
+
+        Returns:
+            Inputs of shape (N, m) and the optimal cost.
+        """
+        y = finite_array("observation", observation, shape=(self.model.coordinates.n_observations,))
+        U = finite_array("guess", guess, shape=self._stated.u.shape)
+        at = self._situation(y)
+        plan = solved_about(self._stated, self._scenarios, at, U, self.problem, **TIGHT)
+        return plan.U, plan.outcome.cost
+
+    def explain(self) -> Explanation:
+        """Say what became of the problem and what the latest step did; print the result."""
+        stated, program = self._stated, None
+        inputs = "every step is free" if self.inputs is None else str(self.inputs)
+        if isinstance(self._planning, QuadraticPlanning):
+            planner = self._planning.planners[0]
+            program = program_of(planner.condenser, self._sensitivity(planner))
+            if isinstance(planner, LinearPlanner) and planner.response.prestabilised:
+                inputs += ", beside feedback that holds the unstable model"
+        active: tuple[str, ...] = ()
+        broken: tuple[str, ...] = ()
+        last = self.last
+        if last is not None and last.situation is not None and last.planned:
+            stated.assign(last.situation.theta)
+            stated.u.value, stated.y.value = last.inputs, last.outputs
+            active, broken = reached(stated.limits)
+        return Explanation(
+            model=f"{len(self.model.A)} lifted states, {self.rollout} roll-out, N = {self.horizon}",
+            statement=sizes_of(stated.stated),
+            program=program,
+            inputs=inputs,
+            solver=self.solver if program else "CVXPY",
+            active=active,
+            broken=broken,
+            rungs={str(rung): count for rung, count in self._loop.rungs.items()},
+        )
+
+    def _sensitivity(self, planner: LinearPlanner | SequentialPlanner) -> Array:
+        """Sensitivity of the outputs to what is planned, at the target for nonlinear roll-outs."""
+        if isinstance(planner, LinearPlanner):
+            return planner.response.Gamma
+        known = self._layout.nothing(self.horizon) if len(self._layout.measured) else None
+        at = Start(self._reference.rest, forecast=known)
+        return self._scenarios.linearized(at, np.zeros(self._stated.u.shape))[1]
+
+    def _situation(self, y: Array) -> Situation:
+        """Collect what a plan would depend on if y were observed next."""
+        return self._situated(y, self._sight.start_at(y), self._loop)
 
 
 class KoopmanMPC(Stated):

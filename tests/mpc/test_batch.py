@@ -9,8 +9,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import Knots, KoopmanMPC
-from koopman_control.mpc.planning.prepared import Vectors
-from koopman_control.mpc.planning.unbounded import Unbounded
+from koopman_control.mpc.planning.linear import Unbounded, Vectors
 
 Make = Callable[..., LiftedModel]
 N, COPIES = 10, 5

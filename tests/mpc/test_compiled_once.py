@@ -24,7 +24,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.extend([problem] if variables else [])
         return compile_qp(problem, parameters, variables)
 
-    monkeypatch.setattr("koopman_control.mpc.compiled.compile_qp", noted)
+    monkeypatch.setattr("koopman_control.mpc.controller.compile_qp", noted)
     return seen
 
 

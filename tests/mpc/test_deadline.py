@@ -8,8 +8,9 @@ import pytest
 
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, controller
-from koopman_control.mpc.planning import linear, search, sequential, through_cvxpy
-from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.planning import linear, search, sequential
+from koopman_control.mpc.planning import planner as through_cvxpy
+from koopman_control.mpc.planning.prediction import Scenarios
 from koopman_control.mpc.solvers import DaqpSolver, Solution, auto
 
 Make = Callable[..., LiftedModel]

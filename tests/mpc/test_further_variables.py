@@ -14,8 +14,7 @@ from cvxpy.atoms.sum_squares import sum_squares
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc import compile_qp
-from koopman_control.mpc.planning.condense import Condenser
-from koopman_control.mpc.planning.merit import Merit
+from koopman_control.mpc.planning.condense import Condenser, Merit
 from koopman_control.mpc.solvers import DaqpSolver
 
 N, P, M = 5, 2, 2

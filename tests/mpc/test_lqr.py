@@ -11,7 +11,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.regulator import riccati
+from koopman_control.mpc.terminal import riccati
 from koopman_control.trajectories import Trajectory
 
 Make = Callable[..., LiftedModel]

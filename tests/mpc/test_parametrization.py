@@ -10,8 +10,8 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import Blocks, Knots, KoopmanMPC
-from koopman_control.mpc.planning.guesses import within_bounds
-from koopman_control.mpc.planning.quadratic import QuadraticPlanning
+from koopman_control.mpc.inputs import within_bounds
+from koopman_control.mpc.planning.planner import QuadraticPlanning
 from koopman_control.mpc.planning.sequential import SequentialPlanner
 
 Make = Callable[..., LiftedModel]

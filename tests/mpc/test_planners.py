@@ -9,9 +9,9 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.planning.guesses import switching, within_bounds
+from koopman_control.mpc.inputs import switching, within_bounds
 from koopman_control.mpc.planning.plan import Plan, Situation
-from koopman_control.mpc.planning.quadratic import QuadraticPlanning
+from koopman_control.mpc.planning.planner import QuadraticPlanning
 from koopman_control.mpc.planning.sequential import SequentialPlanner
 
 Make = Callable[..., LiftedModel]

@@ -10,7 +10,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import Knots, KoopmanMPC
 from koopman_control.mpc.planning.linear import LinearPlanner
-from koopman_control.mpc.planning.quadratic import QuadraticPlanning
+from koopman_control.mpc.planning.planner import QuadraticPlanning
 
 Make = Callable[..., LiftedModel]
 N = 6

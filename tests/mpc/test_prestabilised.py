@@ -11,7 +11,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import Blocks, KoopmanMPC, OffsetFree
-from koopman_control.mpc.planning.response import stabilising_gain
+from koopman_control.mpc.planning.prediction import stabilising_gain
 
 cp: Any = cvxpy  # its functions are not declared for type checkers
 Make = Callable[..., LiftedModel]

@@ -10,11 +10,9 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, ParametricQP, compile_qp
-from koopman_control.mpc.planning.condense import Condenser
-from koopman_control.mpc.planning.merit import Merit
-from koopman_control.mpc.statement.problem import TrackingProblem
-from koopman_control.mpc.statement.terms import Parameters
-from koopman_control.mpc.statement.weights import Weights
+from koopman_control.mpc.planning.condense import Condenser, Merit
+from koopman_control.mpc.problem import Parameters, TrackingProblem
+from koopman_control.mpc.weights import Weights
 
 N, P, M = 5, 3, 2
 

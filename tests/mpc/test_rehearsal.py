@@ -7,7 +7,7 @@ import numpy as np
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.rehearsal import TIMES, rehearse
+from koopman_control.mpc.controller import TIMES, rehearse
 
 Make = Callable[..., LiftedModel]
 

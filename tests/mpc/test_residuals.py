@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.compilation.dense import DenseQP
 from koopman_control.mpc.solvers import DaqpSolver, make_solver, residuals
+from koopman_control.mpc.solvers.base import DenseQP
 
 
 @st.composite

@@ -10,8 +10,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.regulator import riccati
-from koopman_control.mpc.statement.invariance import largest_invariant_set
+from koopman_control.mpc.terminal import largest_invariant_set, riccati
 
 cp: Any = cvxpy  # its functions are not declared for type checkers
 Make = Callable[..., LiftedModel]
@@ -192,7 +191,7 @@ def test_a_single_row_is_a_set_and_too_many_are_none(monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(
         largest_invariant_set(np.array([[0.5]]), np.array([[2.0], [1.0]])), [[2.0]]
     )
-    monkeypatch.setattr("koopman_control.mpc.statement.invariance.MOST_ROWS", 5)
+    monkeypatch.setattr("koopman_control.mpc.terminal.MOST_ROWS", 5)
     turning = 0.99 * np.array([[0.8, 0.6], [-0.6, 0.8]])
     with pytest.raises(ValueError, match="more than 200 steps or 5 rows"):
         largest_invariant_set(turning, both_signs(np.array([[1.0, 0.0]])))

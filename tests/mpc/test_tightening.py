@@ -11,7 +11,7 @@ from scipy.stats import norm
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, error_quantiles
 from koopman_control.mpc import KoopmanMPC, Tube, tube_margins
-from koopman_control.mpc.regulator import riccati
+from koopman_control.mpc.terminal import riccati
 from koopman_control.trajectories import Trajectory
 
 Make = Callable[..., LiftedModel]

@@ -10,14 +10,11 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, positive_float, positive_int
 from koopman_control.common.border import CheckedFields
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.estimation.base import Estimate, Estimator
-from koopman_control.mpc.estimation.noise import covariance
-from koopman_control.mpc.estimation.observers import lifted_noise
-from koopman_control.mpc.estimation.start import Sensor
-from koopman_control.mpc.estimation.steady import filter_covariance
+from koopman_control.mpc.estimation.base import Estimate, Estimator, Sensor, covariance
+from koopman_control.mpc.estimation.kalman import filter_covariance, lifted_noise
 from koopman_control.mpc.solvers import make_solver
-from koopman_control.mpc.statement.settings import box
+from koopman_control.mpc.solvers.base import DenseQP
+from koopman_control.mpc.weights import box
 
 SMALL = 1e-14  # share of the largest variance below which a direction is known exactly
 

@@ -1,7 +1,4 @@
-"""The planner of linear roll-outs: one convex program per step, prepared as far as it can be.
-
-What a plan leads to is computed only if somebody asks for it; the next step does not need it.
-"""
+"""The planner of linear roll-outs: one convex program per step, prepared as far as it can be."""
 
 from __future__ import annotations
 
@@ -9,22 +6,165 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from koopman_control.common.arrays import Array, all_finite
-from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.planning.condense import Condenser
-from koopman_control.mpc.planning.guesses import shifted
-from koopman_control.mpc.planning.merit import Merit
+from koopman_control.common.arrays import Array, all_finite, product
+from koopman_control.mpc.compile.program import AffineMap
+from koopman_control.mpc.inputs import shifted
+from koopman_control.mpc.planning.condense import Condenser, Merit
 from koopman_control.mpc.planning.plan import NOT_FINITE, Plan, Predicted, Situation, Times
-from koopman_control.mpc.planning.prepared import PreparedProgram, Vectors
-from koopman_control.mpc.planning.response import Response
-from koopman_control.mpc.planning.scenarios import Scenarios
-from koopman_control.mpc.planning.unbounded import Unbounded
+from koopman_control.mpc.planning.prediction import Response, Scenarios
 from koopman_control.mpc.solvers import TIME_LIMIT, Solution, Solver
-from koopman_control.mpc.start import Start
+from koopman_control.mpc.solvers.base import DenseQP
+from koopman_control.mpc.state import Start
+
+
+class Vectors(NamedTuple):
+    """Linear cost and sides of a program, or of many along a first axis."""
+
+    f: Array
+    lower: Array
+    upper: Array
+
+
+class PreparedProgram:
+    """Fills in the lifted state and theta.
+
+    Args:
+        condenser: The compiled problem.
+        Phi: Outputs per lifted state, shape (N p, n).
+        Gamma: Outputs per input, shape (N p, N m).
+
+    Attributes:
+        H: Quadratic cost.
+        A: Rows.
+    """
+
+    def __init__(self, condenser: Condenser, Phi: Array, Gamma: Array) -> None:
+        fixed = condenser.fixed(Gamma)
+        self.H, self.A, self._n = fixed.H, fixed.A, len(fixed.H)
+        self._weights = fixed.linear_weight, fixed.quadratic_weight
+        q_v, q_y, lower, upper = condenser.vectors
+        f = q_v + q_y.times(fixed.Gamma.T)
+        first_on_y = self._n + condenser.first_on_y
+        together = _moving_together(lower, upper, first_on_y)
+        # What moves is one vector: f, both sides of rows that theta moves, both sides of rows on y.
+        self._first = first_on_y - len(together)
+        resting = np.zeros((len(together), len(Phi)))
+        self._by_free = np.vstack([fixed.by_free, resting, -fixed.on_y.toarray()])
+        self._to_moved = (self._by_free @ Phi).T
+        self._by_theta = np.vstack([f.matrix.toarray(), together])
+        self._f = f.constant if f.constant.any() else None
+        self._sides = np.stack([lower.constant, upper.constant])
+        self._others = _Others(lower, upper, slice(self._first, first_on_y), together)
+
+    def moved(self, z: Array) -> Array:
+        """Return what lifted states (n,) or (S, n) add to what moves, shape (k,) or (S, k)."""
+        return product(z, self._to_moved)
+
+    def vectors(self, moved: Array, theta: Array, shift: Array | None = None) -> Vectors:
+        """Fill in what z moved, and theta; of one program, or of S along a first axis.
+
+        `shift`, shape (N p,), adds to what z predicts. `moved` is changed in place.
+        """
+        if shift is not None:
+            moved += product(shift, self._by_free.T)
+        by_theta = moved[..., : len(self._by_theta)]
+        by_theta += product(theta, self._by_theta.T)
+        f, rows = moved[..., : self._n], moved[..., self._n :]
+        if self._f is not None:
+            f += self._f
+        sides = self._sides.copy() if f.ndim == 1 else np.tile(self._sides[:, None], (len(f), 1))
+        moving = sides[..., self._first :]
+        moving += rows
+        lower, upper = sides
+        self._others(theta, lower, upper)
+        return Vectors(f, lower, upper)
+
+    def __call__(self, at: Vectors) -> DenseQP:
+        """Complete the vectors of one program."""
+        return DenseQP(self.H, at.f, self.A, at.lower, at.upper, *self._weights)
+
+
+def _moving_together(lower: AffineMap, upper: AffineMap, end: int) -> Array:
+    """How theta moves the last rows before `end`, shape (r, t), as far as both sides move alike.
+
+    A side at infinity moves like any other.
+    """
+    any_moves = _moving(lower) | _moving(upper)
+    rows = slice(int(np.argmax(np.append(any_moves[:end], True))), end)  # mostly few
+    L, U = lower.matrix[rows].toarray(), upper.matrix[rows].toarray()
+    L, U = (
+        np.where(np.isinf(side.constant[rows, None]), other, own)
+        for side, own, other in ((lower, L, U), (upper, U, L))
+    )
+    alike = (L == U).all(axis=1) & L.any(axis=1)
+    last = int(np.argmin(np.append(alike[::-1], False)))
+    return np.asarray(L[len(L) - last :])
+
+
+def _moving(side: AffineMap) -> NDArray[np.bool_]:
+    """Which rows of a side theta moves."""
+    return np.diff(side.matrix.indptr) > 0
+
+
+class _Others:
+    """Adds how theta moves the sides that are not moved together; mostly there are none."""
+
+    def __init__(self, lower: AffineMap, upper: AffineMap, rows: slice, together: Array) -> None:
+        self._parts = []
+        for side in (lower, upper):
+            kept = np.flatnonzero(_moving(side) & np.isfinite(side.constant))
+            matrix = side.matrix[kept].toarray()
+            inside = (kept >= rows.start) & (kept < rows.stop)
+            matrix[inside] -= together[kept[inside] - rows.start]
+            moving = matrix.any(axis=1)
+            self._parts.append((kept[moving], matrix[moving]))
+        self._none = not any(len(moving) for moving, _ in self._parts)
+
+    def __call__(self, theta: Array, lower: Array, upper: Array) -> None:
+        """Move lower and upper sides (..., r) in place."""
+        if self._none:
+            return
+        for side, (moving, matrix) in zip((lower, upper), self._parts, strict=True):
+            side[..., moving] += product(theta, matrix.T)
+
+
+SINGULAR = 1e-9  # smallest diagonal entry of the factor relative to the largest, squared
+
+
+class Unbounded:
+    """Minima of v'Hv/2 + f'v for many f, and whether [v; A v] keeps within its sides there.
+
+    Where it does, no bound and no row exerts a force, so this is the program's exact solution.
+
+    Args:
+        H: Shape (n, n); where it is singular, nothing is said to keep within its sides.
+        A: Shape (r, n).
+    """
+
+    def __init__(self, H: Array, A: Array) -> None:
+        self._by_f: Array | None = None
+        try:
+            factor: Any = cho_factor(H)
+        except (LinAlgError, ValueError):  # not definite, or not finite
+            return
+        diagonal = np.diagonal(factor[0])
+        if diagonal.min() ** 2 > SINGULAR * diagonal.max() ** 2:
+            self._by_f = -cho_solve(factor, np.vstack([np.eye(len(H)), A]).T)
+
+    def __call__(self, at: Vectors) -> tuple[Array, NDArray[np.bool_]]:
+        """Return minima (S, n) and for which of S programs they are solutions, shape (S,)."""
+        if self._by_f is None:
+            return at.f, np.zeros(len(at.f), dtype=bool)
+        with np.errstate(all="ignore"):  # what is not finite is within no sides
+            values = at.f @ self._by_f
+        inside = (values >= at.lower) & (values <= at.upper)
+        return values[:, : at.f.shape[1]], np.asarray(inside.all(axis=1))
 
 
 class LinearPlanner:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.start import Start
+from koopman_control.mpc.state import Start
 
 NOT_FINITE = "prediction or plan not finite"
 

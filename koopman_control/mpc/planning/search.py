@@ -9,10 +9,10 @@ from time import perf_counter
 import numpy as np
 
 from koopman_control.common.arrays import Array, Index, positive_int
-from koopman_control.mpc.planning.guesses import shifted, switching, within_bounds
+from koopman_control.mpc.inputs import shifted, switching, within_bounds
 from koopman_control.mpc.planning.plan import Situation
-from koopman_control.mpc.planning.scenarios import Scenarios
-from koopman_control.mpc.regulator import Regulator
+from koopman_control.mpc.planning.prediction import Scenarios
+from koopman_control.mpc.terminal import Regulator
 
 FEW = 4  # guesses between two looks at the clock
 SHARE = 0.3  # of the time left that may go into guesses

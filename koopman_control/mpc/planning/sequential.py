@@ -14,10 +14,9 @@ from time import perf_counter
 import numpy as np
 
 from koopman_control.common.arrays import Array, all_finite
-from koopman_control.mpc.planning.condense import Condenser, Instance
-from koopman_control.mpc.planning.merit import Merit
+from koopman_control.mpc.planning.condense import Condenser, Instance, Merit
 from koopman_control.mpc.planning.plan import NOT_FINITE, Plan, Predicted, Situation, Times
-from koopman_control.mpc.planning.scenarios import Scenarios
+from koopman_control.mpc.planning.prediction import Scenarios
 from koopman_control.mpc.solvers import TIME_LIMIT, Solution, Solver
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])

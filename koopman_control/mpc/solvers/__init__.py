@@ -4,11 +4,10 @@ from typing import Literal
 
 from koopman_control.common.border import require
 from koopman_control.mpc.solvers.auto import AutoSolver
-from koopman_control.mpc.solvers.base import TIME_LIMIT, Solution, Solver
-from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
+from koopman_control.mpc.solvers.base import TIME_LIMIT, Residuals, Solution, Solver, residuals
+from koopman_control.mpc.solvers.daqp import DaqpSolver
 from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
-from koopman_control.mpc.solvers.osqp_solver import OsqpSolver
-from koopman_control.mpc.solvers.residuals import Residuals, residuals
+from koopman_control.mpc.solvers.osqp import OsqpSolver
 
 SolverName = Literal["auto", "daqp", "osqp", "piqp", "clarabel"]
 SOLVERS: dict[str, type[AutoSolver | DaqpSolver | OsqpSolver | PiqpSolver | ClarabelSolver]] = {

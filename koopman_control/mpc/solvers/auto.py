@@ -9,11 +9,16 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, Solution, Solver
-from koopman_control.mpc.solvers.daqp_solver import DaqpSolver
+from koopman_control.mpc.solvers.base import (
+    TIME_LIMIT,
+    UNBOUNDED,
+    DenseQP,
+    Solution,
+    Solver,
+    residuals,
+)
+from koopman_control.mpc.solvers.daqp import DaqpSolver
 from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
-from koopman_control.mpc.solvers.residuals import residuals
 
 LARGEST = 250  # variables that DAQP is given
 DELICATE = 1e7  # condition number of H from which on answers are checked

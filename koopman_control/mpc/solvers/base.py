@@ -1,12 +1,65 @@
-"""What all solvers have in common."""
+"""The dense program that solvers are given, what all of them have in common, and their check."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
-from koopman_control.common.arrays import Array
-from koopman_control.mpc.compilation.dense import DenseQP
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from koopman_control.common.arrays import Array, Index
+
+
+class DenseQP(NamedTuple):
+    """min v'Hv/2 + f'v + penalties, lower <= [v; A v] <= upper; the first n sides bound v itself.
+
+    Rows of A with finite weights are soft, as in `ParametricQP`.
+    """
+
+    H: Array
+    f: Array
+    A: Array
+    lower: Array
+    upper: Array
+    linear_weight: Array
+    quadratic_weight: Array
+
+    @property
+    def soft(self) -> NDArray[np.bool_]:
+        """Which rows of A may be violated at a price, shape (r,)."""
+        return np.isfinite(self.linear_weight)
+
+    @property
+    def cost_size(self) -> float:
+        """Size of H's diagonal or of f, whichever is larger; of prices where both are zero."""
+        diagonal = np.abs(np.diagonal(self.H)).mean()
+        own = float(max(diagonal, np.abs(self.f).max(initial=0.0)))
+        return own or float(self.linear_weight[self.soft].max(initial=0.0)) or 1.0
+
+    def divided(self, size: float) -> DenseQP:
+        """Divide the cost by a positive number; the solution stays."""
+        return self._replace(
+            H=self.H / size,
+            f=self.f / size,
+            linear_weight=self.linear_weight / size,
+            quadratic_weight=self.quadratic_weight / size,
+        )
+
+    def violation(self, v: Array) -> Array:
+        """How far rows of A lie beyond their sides at v (n,), shape (r,)."""
+        rows, n = self.A @ v, len(self.f)
+        return np.maximum(0.0, np.maximum(rows - self.upper[n:], self.lower[n:] - rows))
+
+    def cost(self, v: Array) -> float:
+        """Cost at v (n,), penalties of soft rows included."""
+        over = self.violation(v)[self.soft]
+        penalty = self.linear_weight[self.soft] + 0.5 * self.quadratic_weight[self.soft] * over
+        return float((0.5 * (self.H @ v) + self.f) @ v + penalty @ over)
+
 
 UNBOUNDED = 1e30
 TIME_LIMIT = "time limit"  # the status
@@ -58,3 +111,110 @@ class ColdSolver:
 
     def forget(self) -> None:
         """There is nothing to drop."""
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Largest violations of the optimality conditions; all zero at a solution only.
+
+    Args:
+        stationarity: Of H v + f + [I A'] multipliers = 0.
+        primal: Of the hard sides.
+        complementarity: How far the multipliers are from being the prices of the sides: zero where
+            a row is inside, of the right sign on a side, at a soft row's weight beyond it.
+    """
+
+    stationarity: float
+    primal: float
+    complementarity: float
+
+
+def residuals(qp: DenseQP, v: Array, multipliers: Array) -> Residuals:
+    """Measure a point v (n,) with multipliers (n + r,).
+
+    Complementarity says that the point's rows minimise the penalties beside a step along the
+    multipliers: rows = prox(rows + multipliers), where prox takes a value beyond a side back to it
+    as far as the penalty pays.
+    """
+    n = len(v)
+    rows = np.concatenate([v, qp.A @ v])
+    hard = np.full(n, np.inf)
+    linear = np.append(hard, qp.linear_weight)
+    quadratic = np.append(hard, qp.quadratic_weight)
+    moved = rows + multipliers
+    above = np.maximum(moved - qp.upper - linear, 0.0) / (1.0 + quadratic)
+    below = np.maximum(qp.lower - moved - linear, 0.0) / (1.0 + quadratic)
+    priced = np.clip(moved, qp.lower, qp.upper) + above - below
+    beyond = np.maximum(rows - qp.upper, qp.lower - rows)[~np.isfinite(linear)]
+    slope = qp.H @ v + qp.f + multipliers[:n] + qp.A.T @ multipliers[n:]
+    return Residuals(
+        stationarity=float(np.abs(slope).max(initial=0.0)),
+        primal=float(beyond.max(initial=0.0)),
+        complementarity=float(np.abs(rows - priced).max(initial=0.0)),
+    )
+
+
+ROUNDING = 1e-9  # sides that cross by less meet
+
+
+@dataclass(frozen=True)
+class WithSlacks:
+    """min x'Px/2 + q'x, lower <= rows x <= upper, equivalent to a program with soft rows.
+
+    Args:
+        qp: The program.
+    """
+
+    qp: DenseQP
+
+    @cached_property
+    def _size(self) -> float:
+        """Size of the cost, by which it is divided."""
+        return float(np.abs(np.diagonal(self.qp.H)).mean()) or 1.0
+
+    @cached_property
+    def _scaled(self) -> DenseQP:
+        return self.qp.divided(self._size)
+
+    @cached_property
+    def _soft(self) -> Index:
+        return np.flatnonzero(self.qp.soft)
+
+    def matrices(self) -> tuple[Any, Any]:
+        """Cost matrix, upper triangle, and rows, both sparse.
+
+        Every entry of H and A is stored, zero or not, so that the pattern stays when values change.
+        """
+        qp, soft, n, k = self._scaled, self._soft, len(self.qp.f), len(self._soft)
+        weights = sp.diags(qp.quadratic_weight[soft])
+        P = sp.block_diag([_full(qp.H, upper=True), weights])
+        choose = sp.csc_matrix((np.ones(k), (soft, np.arange(k))), (len(qp.A), k))
+        rows = [
+            sp.hstack([sp.identity(n), sp.csc_matrix((n, k))]),
+            sp.hstack([_full(qp.A), -choose]),
+            sp.hstack([_full(qp.A[soft]), sp.identity(k)]),
+            sp.hstack([sp.csc_matrix((k, n)), sp.identity(k)]),
+        ]
+        return sp.csc_matrix(P), sp.csc_matrix(sp.vstack(rows))
+
+    def vectors(self) -> tuple[Array, Array, Array]:
+        """Linear cost, lower and upper sides that go with `matrices`."""
+        qp, soft, n, k = self._scaled, self._soft, len(self.qp.f), len(self._soft)
+        side_low = np.where(qp.soft, -np.inf, qp.lower[n:])
+        lower = np.concatenate([qp.lower[:n], side_low, qp.lower[n:][soft], np.zeros(k)])
+        upper = np.concatenate([qp.upper, np.full(2 * k, np.inf)])
+        upper = np.where(upper >= lower - ROUNDING, np.maximum(lower, upper), upper)
+        return np.append(qp.f, qp.linear_weight[soft]), lower, upper
+
+    def multipliers(self, y: Array) -> Array:
+        """Multipliers of bounds and rows, shape (n + r,), from those of `matrices`' rows."""
+        n, k = len(self.qp.f), len(self._soft)
+        own = self._size * y[: n + len(self.qp.A)]
+        own[n + self._soft] += self._size * y[len(own) : len(own) + k]
+        return np.asarray(own)
+
+
+def _full(M: Any, upper: bool = False) -> Any:
+    """Sparse matrix with every entry of M stored, or every entry of its upper triangle."""
+    i, j = np.triu_indices(len(M)) if upper else np.indices(M.shape).reshape(2, M.size)
+    return sp.csc_matrix((M[i, j], (i, j)), M.shape)

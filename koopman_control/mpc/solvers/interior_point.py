@@ -13,9 +13,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common import optional_package
-from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, ColdSolver, Solution
-from koopman_control.mpc.solvers.slacks import WithSlacks
+from koopman_control.mpc.solvers.base import (
+    TIME_LIMIT,
+    UNBOUNDED,
+    ColdSolver,
+    DenseQP,
+    Solution,
+    WithSlacks,
+)
 
 
 class ClarabelSolver(ColdSolver):

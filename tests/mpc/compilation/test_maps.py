@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.compilation.maps import AffineMap, AffineQP, QuadraticMap, Recovery
+from koopman_control.mpc.compile.program import AffineMap, AffineQP, QuadraticMap, Recovery
 
 THETA = np.array([1.0, 2.0, 3.0])
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from koopman_control.mpc import ParametricQP, compile_qp
-from koopman_control.mpc.compilation import dependence
-from koopman_control.mpc.compilation.canonical import Canonical
-from koopman_control.mpc.compilation.maps import AffineMap
+from koopman_control.mpc.compile import canonical as dependence
+from koopman_control.mpc.compile.canonical import Canonical
+from koopman_control.mpc.compile.program import AffineMap
 
 atoms: Any = cp
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from koopman_control.mpc import ParametricQP, compile_qp
-from koopman_control.mpc.compilation.softening import softened
+from koopman_control.mpc.compile.soften import softened
 
 atoms: Any = cp
 

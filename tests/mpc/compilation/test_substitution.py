@@ -9,7 +9,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc import ParametricQP, compile_qp
-from koopman_control.mpc.compilation.substitution import with_inputs
+from koopman_control.mpc.compile.eliminate import with_inputs
 
 atoms: Any = cp
 INF = np.inf

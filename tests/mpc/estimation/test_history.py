@@ -5,7 +5,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
 from koopman_control.mpc import KalmanObserver, KoopmanMPC
-from koopman_control.mpc.estimation.history import History
+from koopman_control.mpc.estimation.base import History
 from koopman_control.trajectories import Trajectory
 
 A = np.array([[1.0, 0.1], [-0.2, 0.97]])

@@ -11,8 +11,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc import KalmanObserver, KoopmanMPC, MovingHorizonEstimator
 from koopman_control.mpc.estimation import Estimate, Estimator
-from koopman_control.mpc.estimation.roots import corrected_root, predicted_root
-from koopman_control.mpc.estimation.steady import steady_gain
+from koopman_control.mpc.estimation.kalman import corrected_root, predicted_root, steady_gain
 
 Make = Callable[..., LiftedModel]
 F, G = np.array([[1.0, 0.1], [-0.2, 0.95]]), np.array([[0.005], [0.1]])

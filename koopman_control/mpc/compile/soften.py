@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Index
-from koopman_control.mpc.compilation.parametric import ParametricQP
-from koopman_control.mpc.statement.settings import Mask
+from koopman_control.mpc.compile.program import ParametricQP
+from koopman_control.mpc.weights import Mask
 
 
 def softened(qp: ParametricQP, linear: float, quadratic: float) -> ParametricQP | None:

@@ -9,8 +9,7 @@ import daqp
 import numpy as np
 
 from koopman_control.common.arrays import Array, all_finite
-from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, Solution
+from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, DenseQP, Solution
 
 SINGULAR = 1e9  # condition number of H from which on it counts as singular
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, Index, all_finite, finite_array
-from koopman_control.mpc.statement.settings import stage_rows, widened
+from koopman_control.mpc.weights import stage_rows, widened
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
 

@@ -8,9 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 import osqp
 
-from koopman_control.mpc.compilation.dense import DenseQP
-from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, Solution
-from koopman_control.mpc.solvers.slacks import WithSlacks
+from koopman_control.mpc.solvers.base import (
+    SHORTEST,
+    TIME_LIMIT,
+    UNBOUNDED,
+    DenseQP,
+    Solution,
+    WithSlacks,
+)
 
 
 class OsqpSolver:

@@ -16,10 +16,9 @@ import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array, Index
 from koopman_control.common.border import checked
-from koopman_control.mpc.compilation.affine import affine_qp
-from koopman_control.mpc.compilation.elimination import without_defined_variables
-from koopman_control.mpc.compilation.maps import AffineMap, AffineQP, Recovery
-from koopman_control.mpc.compilation.parametric import ParametricQP, Stated
+from koopman_control.mpc.compile.canonical import affine_qp
+from koopman_control.mpc.compile.eliminate import without_defined_variables
+from koopman_control.mpc.compile.program import AffineMap, AffineQP, ParametricQP, Recovery, Stated
 
 SAME = 1e-12  # entries of rows that differ by less are equal
 

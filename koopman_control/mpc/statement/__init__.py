@@ -1,1 +1,0 @@
-"""The control problem: its settings, checked, and its statement in CVXPY."""

@@ -1,0 +1,311 @@
+"""What follows after the horizon: a regulator at the target, its cost, and the set it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import linprog
+
+from koopman_control.common.arrays import Array, Index, finite_array
+from koopman_control.identification import LiftedModel
+from koopman_control.mpc.inputs import InputLayout
+from koopman_control.mpc.state import Start
+from koopman_control.mpc.targets import TargetRows
+from koopman_control.mpc.weights import Weights, weight_matrix, widened
+
+STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
+
+
+@dataclass(frozen=True)
+class Regulator:
+    """u - K (x - target) inside a box: target (d,), u (m,), K (m, d), box (2, m)."""
+
+    target: Array
+    u: Array
+    K: Array
+    box: Array
+
+    def inputs(self, model: LiftedModel, x: Array) -> Array:
+        """Return the inputs (S, m) at states (S, d)."""
+        deviation = model.coordinates.wrap(x - self.target)
+        u = self.u - deviation @ self.K.T
+        return np.asarray(np.minimum(np.maximum(u, self.box[0]), self.box[1]))
+
+
+def riccati(
+    model: LiftedModel, x: Array, u: Array, Q: Array, R: Array, controlled: Index | None = None
+) -> tuple[Array, Array]:
+    """Compute the regulator at a target state and input by the Riccati recursion.
+
+    Args:
+        model: The model; its re-lifted one-step map is linearised.
+        x: Target state, shape (d,).
+        u: Target input, shape (m,).
+        Q: State weight, shape (d, d).
+        R: Weight of the controlled inputs, shape (m, m) where all are.
+        controlled: Indices of the inputs that are controlled; None: all.
+
+    Returns:
+        Gain K of shape (m, d), for u - K (x - target), and cost P - Q of all steps after the
+        state's own, shape (d, d). Both are zero where the recursion does not stay finite (a target
+        that cannot be held).
+    """
+    F, G = (J[0] for J in model.one_step.jacobians(x[None], u[None]))
+    G = G if controlled is None else G[:, controlled]
+    P, K = Q.copy(), np.zeros((len(R), len(Q)))
+    with np.errstate(all="ignore"):
+        for _ in range(STEPS):
+            M = R + G.T @ P @ G
+            if not np.isfinite(M).all() or np.linalg.cond(M) > 1e15:
+                return np.zeros_like(K), np.zeros_like(P)
+            K = np.linalg.solve(M, G.T @ P @ F)
+            P_next = Q + F.T @ P @ (F - G @ K)
+            P_next = 0.5 * (P_next + P_next.T)
+            settled = np.abs(P_next - P).max() <= 1e-14 * np.abs(P).max()
+            P = P_next
+            if settled:
+                break
+    return K, P - Q
+
+
+def finished_by_feedback(
+    model: LiftedModel,
+    start: Start,
+    plans: Array,
+    heads: Index,
+    regulator: Regulator,
+) -> tuple[Array, Array]:
+    """Let the regulator take plans over, plan s after heads[s] steps; rolled out on the model.
+
+    Open-loop guesses rarely stay near an unstable target once they reach it; these do.
+
+    Args:
+        model: The model, rolled out re-lifted.
+        start: What they start from.
+        plans: Plans, shape (S, N, m); changed in place.
+        heads: Number of steps kept of each plan, shape (S,).
+        regulator: Takes over.
+
+    Returns:
+        The plans, shape (S, N, m), and the outputs they lead through, shape (S, N, d).
+    """
+    d, forecast = len(start.x), start.forecast
+    X = np.empty((*plans.shape[:2], d))
+    x = np.broadcast_to(start.x, (len(plans), d))
+    first, taken_over = heads.min(), (heads <= np.arange(plans.shape[1])[:, None])[..., None]
+    for k in range(plans.shape[1]):
+        if k >= first:
+            np.copyto(plans[:, k], regulator.inputs(model, x), where=taken_over[k])
+        u = plans[:, k] if forecast is None else forecast.joined(plans[:, k], k)
+        x = X[:, k] = model.one_step.step(x, u)
+    return plans, start.outputs(X)
+
+
+def with_terminal(
+    weights: Weights,
+    terminal: ArrayLike | Literal["riccati"],
+    model: LiftedModel,
+    reference: TargetRows,
+    input_reference: TargetRows,
+    layout: InputLayout,
+) -> tuple[Weights, Array]:
+    """Set the terminal weight.
+
+    Args:
+        weights: All other weights; those of the last step are the regulator's.
+        terminal: A number, a diagonal (d,), a matrix (d, d), or "riccati".
+        model: The model.
+        reference: Target of the state; the regulator's is where it comes to rest.
+        input_reference: Target of the controlled inputs, likewise.
+        layout: Which inputs are controlled.
+
+    Returns:
+        The weights, and the gain of the regulator at the target, shape (c, d).
+    """
+    inputs, w = layout.nothing(1).joined(input_reference.rest, 0), weights
+    late = w.Q[-1], w.R[-1] + w.S[-1]
+    gain, to_come = riccati(model, reference.rest, inputs, *late, layout.controlled)
+    if not isinstance(terminal, str):
+        d = model.coordinates.n_outputs
+        to_come = widened(weight_matrix("terminal", terminal, d), model.n_states, axes=2)
+    return replace(w, terminal=to_come), gain
+
+
+MOST_STEPS = 200
+MOST_ROWS = 500
+SAME = 1e-9  # relative to sides of 1; a row that cuts off less is implied
+
+
+class NoSetError(ValueError):
+    """There is no such set, or none of a usable size."""
+
+
+def require_stable(Phi: Array) -> None:
+    """Check that a closed loop e+ = Phi e settles.
+
+    Raises:
+        NoSetError: If it does not.
+    """
+    radius = float(np.abs(np.linalg.eigvals(Phi)).max())
+    if radius >= 1.0 - SAME:
+        raise NoSetError(f"the regulator leaves a spectral radius of {radius:.4f}, not below 1")
+
+
+def largest_invariant_set(Phi: Array, rows: Array) -> Array:
+    """Find all e with rows Phi^k e <= 1 for every k >= 0 (Gilbert & Tan, IEEE TAC 36, 1991).
+
+    Args:
+        Phi: Stable closed loop e+ = Phi e, shape (d, d).
+        rows: Constraints rows e <= 1, shape (k, d).
+
+    Returns:
+        Rows H of the set H e <= 1 without redundant ones, shape (r, d).
+
+    Raises:
+        NoSetError: If the set needs too many steps or rows.
+    """
+    kept = later = _without_implied(rows)
+    for _ in range(MOST_STEPS):
+        later = later @ Phi
+        fresh = np.array([row for row in later if not _implied(row, kept)])
+        if not len(fresh):
+            return _without_implied(kept)
+        kept = np.concatenate([kept, fresh])
+        if len(kept) > MOST_ROWS:
+            break
+    raise NoSetError(f"the set needs more than {MOST_STEPS} steps or {MOST_ROWS} rows")
+
+
+def _without_implied(rows: Array) -> Array:
+    """Drop rows that the others imply, one by one."""
+    kept = list(rows[np.abs(rows).max(axis=1) > SAME])
+    i = 0
+    while i < len(kept):
+        others = kept[:i] + kept[i + 1 :]
+        if _implied(kept[i], np.array(others).reshape(-1, rows.shape[1])):
+            kept = others
+        else:
+            i += 1
+    return np.array(kept).reshape(-1, rows.shape[1])
+
+
+def _implied(row: Array, rows: Array) -> bool:
+    """Whether row e <= 1 wherever rows e <= 1."""
+    if np.abs(row).max() <= SAME:
+        return True
+    if not len(rows):
+        return False
+    most = linprog(-row, rows, np.ones(len(rows)), bounds=(None, None), method="highs")
+    return most.fun is not None and most.fun >= -1.0 - SAME
+
+
+Rows = tuple[Array, Array, Array]
+
+
+def with_terminal_set(
+    weights: Weights,
+    given: Any,
+    model: LiftedModel,
+    reference: TargetRows,
+    input_reference: TargetRows,
+    gain: Array,
+    layout: InputLayout,
+) -> Weights:
+    """Bound the last state by a polytope.
+
+    Args:
+        weights: All bounds, those of the last step are kept in the set.
+        given: None, (H, h) or "invariant", as for `KoopmanMPC`.
+        model: The model.
+        reference: Target of the state, where the regulator leads.
+        input_reference: Target of the controlled inputs.
+        gain: The regulator's gain, shape (c, d).
+        layout: Which inputs are controlled.
+
+    Raises:
+        ValueError: If the set has the wrong shape, or there is none.
+    """
+    if given is None:
+        return weights
+    if isinstance(given, str):
+        if not (reference.constant and input_reference.constant):
+            raise ValueError(
+                'terminal_set="invariant" belongs to one target; expected a constant reference '
+                "and input_reference, or a polytope (H, h)"
+            )
+        rows = _invariant(weights, model, reference.rest, input_reference.rest, gain, layout)
+    else:
+        rows = _given(given, model.coordinates.n_outputs, weights)
+    N, (G_y, G_u, g) = len(weights.Q), weights.polytope
+    late = np.full((N, len(rows[2])), np.inf)
+    late[-1] = rows[2]
+    both = np.vstack([G_y, rows[0]]), np.vstack([G_u, rows[1]]), np.hstack([g, late])
+    return replace(weights, polytope=both)
+
+
+def _given(given: Any, d: int, weights: Weights) -> Rows:
+    h = finite_array("terminal_set's h", given[1], ndim=1)
+    H = finite_array("terminal_set's H", given[0], shape=(len(h), d))
+    return widened(H, weights.Q.shape[1]), np.zeros((len(h), weights.R.shape[1])), h
+
+
+def _invariant(
+    w: Weights,
+    model: LiftedModel,
+    x: Array,
+    u: Array,
+    K: Array,
+    layout: InputLayout,
+) -> Rows:
+    """Rows on the last state and, where rates are bounded, on the last input before it."""
+    inputs = layout.nothing(1).joined(u, 0)
+    F, G = (J[0] for J in model.one_step.jacobians(x[None], inputs[None]))
+    Phi = F - G[:, layout.controlled] @ K
+    off = model.one_step.step(x[None], inputs[None])[0] - x
+    try:
+        require_stable(Phi)
+        settled = x + np.linalg.solve(np.eye(len(x)) - Phi, off)
+        held = u - K @ (settled - x)
+        rows, room = _stage_rows(w, Phi, K, settled, held)
+        H = largest_invariant_set(Phi, rows / room[:, None])
+    except NoSetError as error:
+        raise ValueError(
+            f'terminal_set="invariant" does not exist: {error}; choose Q and R of a regulator that '
+            "settles within the bounds, or give a polytope (H, h)"
+        ) from None
+    rated = np.flatnonzero(np.isfinite(w.rate_bounds))  # from the last input to the regulator's
+    change, limit = K[rated], w.rate_bounds[rated]
+    by_input = np.eye(len(K))[rated]
+    offset = change @ settled + held[rated]
+    return (
+        np.vstack([H, change, -change]),
+        np.vstack([np.zeros((len(H), len(K))), by_input, -by_input]),
+        np.concatenate([1.0 + H @ settled, limit + offset, limit - offset]),
+    )
+
+
+def _stage_rows(w: Weights, Phi: Array, K: Array, x: Array, u: Array) -> tuple[Array, Array]:
+    """All bounds as rows e <= room, with room > 0, on deviations e from where the loop settles.
+
+    The input is u - K e, its next change -K (Phi - I) e, the next state x + Phi e.
+    """
+    d, (G_y, G_u, g) = len(x), w.polytope
+    sides = (
+        (np.eye(d), w.output_bounds[:, -1] - x),
+        (-K, w.input_bounds[:, -1] - u),
+        (-K @ (Phi - np.eye(d)), np.stack([-w.rate_bounds, w.rate_bounds])),
+    )
+    rows = [part for row, _ in sides for part in (row, -row)] + [G_y @ Phi - G_u @ K]
+    rooms = [part for _, (low, high) in sides for part in (high, -low)]
+    rooms.append(g[-1] - G_y @ x - G_u @ u)
+    row, room = np.concatenate(rows), np.concatenate(rooms)
+    bounded = np.isfinite(room)
+    if np.any(room[bounded] <= 0.0):
+        raise NoSetError(
+            f"the regulator settles at state {x.tolist()} under input {u.tolist()}, on or beyond a "
+            "bound"
+        )
+    return row[bounded], room[bounded]
