@@ -22,7 +22,7 @@ from koopman_control.cli_folder import CHECKPOINT, kept_on_failure, run_folder
 from koopman_control.cli_forecast import forecast
 from koopman_control.common.arrays import LARGEST_SEED
 from koopman_control.evaluation import metrics_json
-from koopman_control.evaluation.wording import fallbacks
+from koopman_control.evaluation.summary import fallbacks
 from koopman_control.tasks import TASKS, Task
 from koopman_control.tasks.run import Run, run_task, save_learned
 from koopman_control.trajectories import open_environment, require_continuous

@@ -24,7 +24,7 @@ from koopman_control.benchmark.subjects import SUBJECTS
 from koopman_control.benchmark.summary import differences, scores_by_subject
 from koopman_control.benchmark.tables import tables, text
 from koopman_control.common import write_text_atomically
-from koopman_control.evaluation.page import picture, render
+from koopman_control.evaluation.report import picture, render
 
 if TYPE_CHECKING:  # matplotlib is loaded where figures are drawn
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ from koopman_control.benchmark.plan import Key
 from koopman_control.common.border import checked
 from koopman_control.common.files import FileFormatError, FileNotWritableError, PathLike
 from koopman_control.evaluation import package_versions
-from koopman_control.evaluation.metrics import plain
+from koopman_control.evaluation.report import plain
 
 FORMAT = 1
 

@@ -1,10 +1,11 @@
 """Closed-loop episodes, statistics, figures and the report."""
 
-from koopman_control.evaluation.backtest import Backtest, backtest
 from koopman_control.evaluation.baselines import RandomPolicy, ZeroPolicy
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
-from koopman_control.evaluation.evaluate import evaluate
+from koopman_control.evaluation.evaluate import Evaluation, evaluate
 from koopman_control.evaluation.forecasts import (
+    Backtest,
+    backtest,
     continuous_ranked_probability_score,
     mean_squared_error,
     spectrum_distance,
@@ -12,9 +13,7 @@ from koopman_control.evaluation.forecasts import (
     valid_prediction_time,
 )
 from koopman_control.evaluation.learn import Learned, Round, learn
-from koopman_control.evaluation.metrics import metrics_json, package_versions
-from koopman_control.evaluation.report import write_report
-from koopman_control.evaluation.result import Evaluation
+from koopman_control.evaluation.report import metrics_json, package_versions, write_report
 from koopman_control.evaluation.statistics import (
     PairedDifference,
     bootstrap_interval,

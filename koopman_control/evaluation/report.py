@@ -1,15 +1,20 @@
-"""The report of a run: a self-contained HTML page, the metrics as JSON, the figures as PNG.
+"""The report of a run: a self-contained HTML page, the metrics as strict JSON, figures as PNG."""
 
-The page needs nothing but itself (images are embedded, no script, no network), reads on a phone
-and prints on paper.
-"""
-
+import base64
+import io
+import json
+import math
+import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jinja2
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from koopman_control.common.border import checked
@@ -17,14 +22,122 @@ from koopman_control.common.files import (
     PathLike,
     ensure_writable_folder,
     list_contents,
+    write_bytes_atomically,
     write_text_atomically,
 )
-from koopman_control.evaluation.metrics import metrics_json, plain
-from koopman_control.evaluation.page import Picture, picture, render
-from koopman_control.evaluation.wording import controller_rows, error_table, facts, flatten, verdict
+from koopman_control.evaluation.summary import (
+    controller_rows,
+    duration,
+    error_table,
+    facts,
+    flatten,
+    number,
+    verdict,
+)
 
-if TYPE_CHECKING:  # matplotlib is loaded where figures are drawn
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_PACKAGES = (
+    "koopman-control",
+    "numpy",
+    "scipy",
+    "cvxpy",
+    "clarabel",
+    "osqp",
+    "daqp",
+    "scikit-learn",
+    "numba",
+    "gymnasium",
+    "mujoco",
+)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages a result depends on, where installed."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into what JSON knows: NumPy to Python, NaN and infinity to None.
+
+    Anything else that JSON lacks (a dataclass, a path, a type) becomes its text, so that settings
+    can be stored as they are.
+    """
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | range | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+@checked
+def metrics_json(metrics: Mapping[str, Any]) -> str:
+    """Return the metrics as strict JSON text: no NaN, keys in the order given."""
+    return json.dumps(plain(metrics), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+_DPI = 130
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a page embeds it: its name, its title, how to read it, and the PNG as base64."""
+
+    name: str
+    title: str
+    caption: str
+    data: str
+
+
+def picture(folder: Path, name: str, figure: "Figure", caption: str) -> Picture:
+    """Write a figure as PNG into a folder and prepare it for a page.
+
+    Args:
+        folder: Where to; must exist.
+        name: Name of the file, without ending.
+        figure: The figure; its title becomes the picture's.
+        caption: How to read it.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"optimize": True})
+    data = buffer.getvalue()
+    write_bytes_atomically(folder / f"{name}.png", data)
+    return Picture(
+        name=name,
+        title=" ".join(figure.get_suptitle().split()) or name.replace("_", " "),
+        caption=caption,
+        data=base64.b64encode(data).decode("ascii"),
+    )
+
+
+def render(source: str, **values: Any) -> str:
+    """Fill in a template; every value it names must be given, the style sheet is `css`.
+
+    Args:
+        source: Text of the Jinja template.
+        values: What it names.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"number": number, "duration": duration}
+    # Markup keeps the style sheet, which is our own file, from being escaped.
+    css = Markup(resources.files(__package__).joinpath("page.css").read_text("utf-8"))
+    return environment.from_string(source).render(css=css, **values)
+
 
 # How to read each figure (its finding is its title), in the order of the page.
 CAPTIONS = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from koopman_control.evaluation import backtest
-from koopman_control.evaluation.backtest import _simple
+from koopman_control.evaluation.forecasts import _simple
 from koopman_control.evaluation.plots import forecast_figure
 from koopman_control.forecasting import TimeTable
 

@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from koopman_control import EDMDc, HeldUniform, KoopmanMPC, SampledFeatures, collect, evaluate
 from koopman_control.common.arrays import Array
-from koopman_control.evaluation import lockstep
+from koopman_control.evaluation import episode as lockstep
 
 PLANT = "koopman_envs/VanDerPol-v0"
 

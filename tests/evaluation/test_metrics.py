@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopman_control.evaluation.metrics import metrics_json, package_versions, plain
+from koopman_control.evaluation.report import metrics_json, package_versions, plain
 
 
 def test_numpy_becomes_plain_python() -> None:
@@ -25,7 +25,7 @@ def test_metrics_json_is_strict_and_keeps_the_order_of_the_keys() -> None:
 
 
 def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "koopman_control.evaluation.metrics"
+    module = "koopman_control.evaluation.report"
     monkeypatch.setattr(f"{module}._PACKAGES", ("numpy", "no-such-package"))
     assert set(package_versions()) == {"python", "numpy"}
 

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from koopman_control.evaluation.wording import (
+from koopman_control.evaluation.summary import (
     controller_rows,
     duration,
     error_table,

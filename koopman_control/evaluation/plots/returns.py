@@ -1,16 +1,17 @@
-"""The distribution of the returns beside those of other controllers."""
+"""Returns beside those of others, the learning curve that led there, and time per step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array
 from koopman_control.evaluation.plots import style
 from koopman_control.evaluation.statistics import bootstrap_interval
-from koopman_control.evaluation.wording import number
+from koopman_control.evaluation.summary import duration, number, percent
 
 
 def return_distribution(
@@ -108,3 +109,150 @@ def _return_finding(own: Array) -> str:
         f"Mean return {number(float(own.mean()))} (95 % interval {number(low)} to {number(high)}), "
         f"worst of {own.size} {number(float(own.min()))}"
     )
+
+
+def learning_curve(
+    steps: ArrayLike,
+    returns: Sequence[ArrayLike] | None = None,
+    errors: Mapping[str, ArrayLike] | None = None,
+    references: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw what each round of learning brought.
+
+    Args:
+        steps: Environment steps used up to each round, shape (rounds,).
+        returns: Per round the return of one episode or of several; an empty entry is a gap.
+        errors: Name (a roll-out kind, say) to held-out prediction error per round, in standard
+            deviations of the output.
+        references: Name to mean return of other controllers.
+
+    Returns:
+        One panel for each of `returns` and `errors` that is given.
+    """
+    x = np.asarray(steps, dtype=np.float64)
+    if not returns and not errors:
+        raise ValueError("learning_curve got neither returns nor errors; give at least one")
+    figure = style.new_figure(height=3.6)
+    panels = list(figure.subplots(1, bool(returns) + bool(errors), squeeze=False)[0])
+    findings = []
+    if returns:
+        findings.append(_learning_returns(panels[0], x, returns, references or {}))
+    if errors:
+        findings.append(_learning_errors(panels[-1], x, errors))
+    for panel in panels:
+        panel.set_xlim(0, 1.06 * max(x[-1], 1.0))
+        style.count_ticks(panel.xaxis)
+    style.set_title(figure, f"{findings[0]} after {number(x[-1])} environment steps")
+    if len(findings) > 1:
+        panels[-1].set_title(findings[1], fontsize=10, color=style.INK, loc="left")
+    return figure
+
+
+def _learning_returns(
+    axes: Axes, steps: Array, returns: Sequence[ArrayLike], references: Mapping[str, float]
+) -> str:
+    rounds = [np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in returns]
+    known = [(step, values) for step, values in zip(steps, rounds, strict=True) if values.size]
+    x = np.array([step for step, _ in known])
+    means = np.array([values.mean() for _, values in known])
+    for step, values in known:
+        if values.size > 1:
+            axes.plot(np.full(values.size, step), values, ".", color=style.BLUE, alpha=0.35, ms=5)
+    axes.plot(x, means, "o-", color=style.BLUE, lw=1.8, ms=5)
+    for value, label in _joined_labels(references):
+        axes.axhline(value, color=style.GREY, lw=1, ls="--")
+        axes.annotate(
+            label, (0, value), (4, 3), xycoords=("axes fraction", "data"),
+            textcoords="offset points", fontsize=8.5, color=style.GREY,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
+    style.plain_axes(axes, "environment steps used", "return of an episode")
+    if any(values.size > 1 for _, values in known):
+        axes.set_title("small dots: single episodes", fontsize=10, color=style.INK, loc="left")
+    style.count_ticks(axes.yaxis)
+    if means.size == 1:
+        return f"Mean return {number(means[0])}"
+    return f"Mean return goes from {number(means[0])} to {number(means[-1])}"
+
+
+def _joined_labels(references: Mapping[str, float]) -> list[tuple[float, str]]:
+    """Give references too close to be told apart one label together; the first sets its height."""
+    close = 0.06 * max(np.ptp([*references.values(), 0.0]), 1e-12)
+    groups: list[tuple[float, list[str]]] = []
+    for name, value in references.items():
+        label = f"{name} {number(value)}"
+        for height, labels in groups:
+            if abs(height - value) < close:
+                labels.append(label)
+                break
+        else:
+            groups.append((value, [label]))
+    return [(height, ", ".join(labels)) for height, labels in groups]
+
+
+def _learning_errors(axes: Axes, steps: Array, errors: Mapping[str, ArrayLike]) -> str:
+    last = {}
+    for position, (name, values) in enumerate(errors.items()):
+        colour, line = style.rollout_style(name, position)
+        y = np.asarray(values, dtype=np.float64)
+        axes.plot(steps, y, marker="o", ms=4, lw=1.8, color=colour, ls=line, label=name)
+        last[name] = float(y[-1])
+    axes.set_yscale("log")
+    style.plain_axes(axes, "environment steps used", "held-out prediction error (σ)")
+    axes.legend(frameon=False, fontsize=9)
+    best = min(last, key=lambda name: last[name])
+    return f"Held-out error of {best} {number(last[best])} σ"
+
+
+def step_time_histogram(act_seconds: ArrayLike, dt: float | None = None) -> Figure:
+    """Draw how long the controller took per step.
+
+    Args:
+        act_seconds: Wall time of each step in seconds, shape (n,).
+        dt: Time step in seconds, the deadline of a real-time controller.
+
+    Returns:
+        A histogram over logarithmic time with median, 99th percentile, maximum and deadline.
+    """
+    micros = np.maximum(np.asarray(act_seconds, dtype=np.float64).ravel() * 1e6, 1e-3)
+    p50, p99, longest = (float(q) for q in np.quantile(micros, [0.5, 0.99, 1.0]))
+    figure = style.new_figure(height=3.2)
+    axes = figure.subplots()
+    low, high = micros.min() / 1.3, longest * 1.3
+    weights = np.full(micros.size, 100.0 / micros.size)
+    axes.hist(
+        micros, np.geomspace(low, high, 61).tolist(), weights=weights, color=style.BLUE, alpha=0.8
+    )
+    axes.set_xscale("log")
+    axes.set_ylim(0.0, 1.28 * axes.get_ylim()[1])
+    for value, label, height in (
+        (p50, "median", 0.98),
+        (p99, "99 %", 0.88),
+        (longest, "slowest", 0.78),
+    ):
+        _mark(axes, value, label, height, style.INK, left=False)
+    if dt is not None:
+        _mark(axes, dt * 1e6, "time step", 0.98, style.VERMILLION, left=dt * 1e6 < longest)
+        high = max(high, dt * 1e6 * 2.2)
+    axes.set_xlim(low, high * 1.6)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    style.plain_axes(axes, "time per act(), logarithmic", "share of steps (%)")
+    style.set_title(figure, _time_finding(p50, p99, dt))
+    return figure
+
+
+def _mark(axes: Axes, micros: float, label: str, height: float, colour: str, left: bool) -> None:
+    axes.axvline(
+        micros, ymax=height, color=colour, lw=1.2, ls="--" if colour == style.VERMILLION else "-"
+    )
+    axes.annotate(
+        f"{label} {duration(micros)}", (micros, height), (-3 if left else 3, -1),
+        xycoords=("data", "axes fraction"), textcoords="offset points", va="top",
+        ha="right" if left else "left", fontsize=8.5, color=colour,
+    )  # fmt: skip
+
+
+def _time_finding(p50: float, p99: float, dt: float | None) -> str:
+    text = f"Half the steps take under {duration(p50)}, 99 % under {duration(p99)}"
+    return text if dt is None else f"{text} ({percent(p99 / (dt * 1e6))} of the time step)"
