@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,11 +21,44 @@ from koopman_control.evaluation import (
     action_bounds,
     evaluate,
 )
-from koopman_control.identification import LiftedModel
+from koopman_control.identification import LiftedModel, pseudospectrum, spectrum
 from koopman_control.tasks.references import normalised_score, reference_returns
-from koopman_control.tasks.spectral import spectral_figures
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import Trajectory, save_trajectories, total_steps
+
+LARGEST = 300  # lifted states whose spectrum is analysed within about a second
+GRID, DIRECTIONS = 25, 30  # points along a side, and combined lifted directions
+MARGIN = 0.1  # shown around the eigenvalues that the data confirm
+
+
+def spectral_figures(model: LiftedModel, data: Sequence[Trajectory]) -> dict[str, Any]:
+    """Draw eigenvalues with their residuals on data, and the pseudospectrum around the true ones.
+
+    Args:
+        model: The model.
+        data: Trajectories that no fit has seen.
+
+    Returns:
+        Figures by name; none for a model so large that they would take long.
+    """
+    from koopman_control.evaluation import plots
+
+    if model.n_lifted > LARGEST:
+        return {}
+    found = spectrum(model, data)
+    true = found.eigenvalues[~found.spurious()]
+    left, right = true.real.min(initial=1.0) - MARGIN, true.real.max(initial=1.0) + MARGIN
+    reach = np.abs(true.imag).max(initial=0.0) + MARGIN
+    real, imaginary = np.linspace(left, right, GRID), np.linspace(-reach, reach, GRID)
+    points = real + 1j * imaginary[:, None]
+    residuals = pseudospectrum(model, data, points, n_directions=DIRECTIONS)
+    return {
+        "eigenvalue_residuals": plots.eigenvalue_residuals(
+            found.eigenvalues, np.asarray(found.residuals)
+        ),
+        "pseudospectrum": plots.pseudospectrum(real, imaginary, residuals, true),
+    }
+
 
 Progress = Callable[[str, int], None]  # what is going on, and how many units of it are done
 

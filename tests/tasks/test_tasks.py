@@ -10,8 +10,7 @@ from koopman_control.evaluation import evaluate, paired_difference
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import LiftedModel
 from koopman_control.tasks import TASKS, Task, normalised_score, reference_returns
-from koopman_control.tasks.run import run_task
-from koopman_control.tasks.spectral import spectral_figures
+from koopman_control.tasks.run import run_task, spectral_figures
 from koopman_control.trajectories import (
     Trajectory,
     open_environment,
@@ -124,7 +123,7 @@ def test_a_bilinear_task_is_judged_beside_a_linear_twin(tmp_path: Path) -> None:
 
 
 def test_of_a_large_model_no_spectral_figures_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("koopman_control.tasks.spectral.LARGEST", 2)
+    monkeypatch.setattr("koopman_control.tasks.run.LARGEST", 2)
     model = LiftedModel.from_arrays([[0.5]], [[1.0]])
     assert spectral_figures(model, [Trajectory(np.ones((3, 1)), np.ones((2, 1)))]) == {}
 
