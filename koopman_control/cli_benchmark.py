@@ -21,7 +21,7 @@ from koopman_control.benchmark import (
     run_benchmark,
     write_results,
 )
-from koopman_control.benchmark.execution import Record
+from koopman_control.benchmark.run import Record
 from koopman_control.cli_errors import did_you_mean, one_sentence
 from koopman_control.tasks import TASKS
 

@@ -24,7 +24,7 @@ from koopman_control.benchmark import (
     run_benchmark,
     write_results,
 )
-from koopman_control.benchmark.fingerprints import fingerprint
+from koopman_control.benchmark.variants import fingerprint
 from koopman_control.tasks import TASKS, Task
 
 GUESSES = ("n_guesses", "first_guesses")

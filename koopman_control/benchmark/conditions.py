@@ -1,14 +1,279 @@
-"""Under which conditions controllers learn and are judged: changes of a task, by name."""
+"""Under which conditions controllers learn and are judged: changes of a task, by name.
+
+Less data, noise, a delay, a plant off its parameters, positions only; and what an engineer with
+noisy sensors changes in a task.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
 
-from koopman_control.benchmark.changes import Budget, changed, delayed, noisy
-from koopman_control.benchmark.partial import without_speeds
+import numpy as np
+
+from koopman_control.benchmark.variants import (
+    NoMeaning,
+    OneStepLate,
+    VariedTask,
+    varied,
+    with_arguments,
+)
+from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
+from koopman_control.common import Array
 from koopman_control.common.border import CheckedFields
+from koopman_control.features import Coordinates
+from koopman_control.mpc import KalmanObserver
 from koopman_control.tasks import Task
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What remains of a task.
+
+    Args:
+        hidden: Observation columns that read zero.
+        states: Observation columns that are modelled.
+        kept: States of the task that remain, whose weights, targets and bounds are kept.
+        changes: Settings of the task that need to differ otherwise.
+        memory: Past steps that stand for what is hidden.
+    """
+
+    hidden: tuple[int, ...]
+    states: tuple[int, ...]
+    kept: tuple[int, ...]
+    changes: tuple[tuple[str, Any], ...] = ()
+    memory: int = 1
+
+
+PARTIAL: dict[str, Partial] = {
+    "Pendulum-v1": Partial((2,), (0, 1), (0,)),
+    "InvertedPendulum-v5": Partial((2, 3), (0, 1), (0, 1)),
+    # The cart's place takes the part of the target speed that brings it home.
+    "InvertedDoublePendulum-v5": Partial(
+        (5, 6, 7), (0,), (), (("Q", (1.0, 10.0, 10.0)), ("reference", 0.0))
+    ),
+    "Reacher-v5": Partial((6, 7), (), (0, 1)),
+    "Swimmer-v5": Partial((3, 4, 5, 6, 7), (1, 2), (0, 1)),
+    "koopman_envs/BilinearMotor-v0": Partial((0,), (1,), (1,), memory=2),
+    "koopman_envs/CartPoleSwingUp-v0": Partial((1, 4), (0, 2, 3), (0, 2)),
+    "koopman_envs/CSTR-v0": Partial((0,), (1,), (1,), memory=2),
+    "koopman_envs/Duffing-v0": Partial((1,), (0,), (0,)),
+    "koopman_envs/PlanarQuadrotor-v0": Partial((3, 4, 5), (0, 1, 2), (0, 1, 2)),
+    "koopman_envs/QuadrupleTank-v0": Partial((2, 3), (0, 1), (0, 1), memory=2),
+    "koopman_envs/TwoLinkArm-v0": Partial((2, 3), (0, 1, 4, 5), (0, 1, 4, 5)),
+    "koopman_envs/VanDerPol-v0": Partial((1,), (0,), (0,)),
+}
+WHY_NOT = {
+    "MountainCarContinuous-v0": "its target is made from the observed speed",
+    "LunarLanderContinuous-v3": "its target is made from the observed speeds",
+    "koopman_envs/Lorenz-v0": "it has no speeds: its three states are of one kind",
+    "koopman_envs/KortewegDeVries-v0": "it has no speeds: its states are heights",
+}
+
+
+@dataclass(frozen=True)
+class PartOf:
+    """A function of the observation that returns some entries of a target."""
+
+    target: Callable[[Array], Any]
+    kept: tuple[int, ...]
+
+    def __call__(self, observation: Array) -> Array:
+        """Return the entries that remain."""
+        return np.asarray(self.target(observation), dtype=np.float64)[..., list(self.kept)]
+
+
+def without_speeds(task: Task) -> Task:
+    """Hide what is no position, and let the model remember.
+
+    Raises:
+        NoMeaning: The task cannot be stated without.
+    """
+    part = PARTIAL.get(task.env_id)
+    if part is None:
+        raise NoMeaning(WHY_NOT.get(task.env_id, "it has no list of what to hide"))
+    changes: dict[str, Any] = {
+        "states": part.states,
+        "memory": part.memory,
+        "state_names": None,
+        "Q": tuple(task.Q[i] for i in part.kept),
+        "reference": _kept(task.reference, part.kept),
+        "mpc": _kept_bounds(task, part.kept),
+    }
+    return varied(task, wrap=Hidden(part.hidden), **(changes | dict(part.changes)))
+
+
+def _kept(target: Any, kept: tuple[int, ...]) -> Any:
+    if callable(target):
+        return PartOf(target, kept)
+    return target if np.ndim(target) == 0 else np.asarray(target)[..., list(kept)]
+
+
+def _kept_bounds(task: Task, kept: tuple[int, ...]) -> dict[str, Any]:
+    settings = dict(task.mpc)
+    if "output_bounds" in settings:
+        low, high = settings["output_bounds"]
+        settings["output_bounds"] = tuple([end[i] for i in kept] for end in (low, high))
+    return settings
+
+
+PROCESS = 0.003  # noise of a step, in spreads of the states: the models are better than the sensors
+GUESSES = 8  # times as many
+LEAST = 1e-9  # noise of a state that is measured exactly
+
+
+def noise_of_states(task: Task) -> Array:
+    """Standard deviation of the noise on each present state (d,) of a noisy task.
+
+    Cosine and sine of an angle carry the noise of the angle.
+    """
+    with closing(task.environment()) as env:
+        levels = np.zeros(env.observation_space.shape or ())
+        own: Any = getattr(env.unwrapped, "noise", None)
+        if own is not None:
+            levels[: len(own)] = own
+    if isinstance(task, VariedTask) and isinstance(task.wrap, Noise):
+        levels = task.wrap.levels(task.env_id)
+    columns = Coordinates.of(len(levels), task.states, task.angles).columns
+    return np.array([np.mean(levels[np.atleast_1d(entry)]) for entry in columns])
+
+
+def filtered(task: Task) -> Task:
+    """Let an extended Kalman filter tell the state, and search among more random plans.
+
+    Noise makes each step begin elsewhere than the plan before foresaw. About an unstable target
+    that plan, moved on, falls over within its horizon: most steps need a new one. A pendulum whose
+    model was learned without noise scored 0.81 under noise, 0.87 with the filter alone, and 1.005
+    with eight times the guesses; learned with noise, 0.69 became 0.92, but 0.72 on another seed
+    stayed: there the model is at fault.
+    """
+    noise = np.maximum(noise_of_states(task), LEAST)
+    settings = {**task.mpc, "estimator": KalmanObserver(tuple(noise.tolist()), PROCESS)}
+    if "n_guesses" in settings:
+        settings["n_guesses"] *= GUESSES
+    return replace(task, mpc=settings)
+
+
+def lifted_once(task: Task) -> Task:
+    """Lift the measurement once and roll out linearly.
+
+    A re-lifted roll-out repeats a one-step map, whose increments are small beside the noise; the
+    linear one is judged, and its strength chosen, by what it says over the whole horizon.
+    """
+    return replace(task, rollout="linear", coupling="linear")
+
+
+def leaning(observation: Array) -> tuple[float, ...]:
+    """Target of (angle, angle, rate, rate): leaning the way the cart is to be pushed, home."""
+    lean = 0.1 * float(observation[0]) + 0.2 * float(observation[5])
+    return -float(np.clip(lean, -0.1, 0.1)), 0.0, 0.0, 0.0
+
+
+def without_cart(task: Task) -> Task:
+    """Model the poles alone, and bring the cart home by leaning them.
+
+    How poles fall does not depend on how fast their cart goes. In data of falling poles the rates
+    follow from that speed, so noise on the rates makes least squares credit the speed with part of
+    their effect (-0.26 instead of 0.03 per step); the controller then runs away with the cart.
+    """
+    return replace(
+        task,
+        states=(6, 7),
+        Q=(10.0, 10.0, 0.1, 0.1),
+        reference=leaning,
+        state_names=("angle (rad)", "second angle (rad)", "rate (rad/s)", "second rate (rad/s)"),
+    )
+
+
+# Nothing tried helped the cart-pole (0.75, filtered 0.76) or, for certain, the arm (linear: 0.75
+# and -0.04 on two learning seeds). A filter of the lifted state made linear roll-outs worse: the
+# lander fell from 0.81 to 0.40, Duffing from 0.87 to -0.14.
+AGAINST_NOISE: Mapping[str, Callable[[Task], Task]] = {
+    "Pendulum-v1": filtered,
+    "InvertedDoublePendulum-v5": without_cart,
+    "koopman_envs/Duffing-v0": lifted_once,
+}
+
+
+NOISE = 0.01
+OURS = "koopman_envs/"
+
+# Flags of contact, targets and the like stay exact, as the targets of our own environments do.
+NOISY = {"LunarLanderContinuous-v3": tuple(range(6)), "Reacher-v5": (0, 1, 2, 3, 6, 7, 8, 9)}
+
+# One parameter of each plant and the factor it changes by.
+CHANGED: dict[str, tuple[str, float]] = {
+    "koopman_envs/BilinearMotor-v0": ("load", 1.2),
+    "koopman_envs/CartPoleSwingUp-v0": ("pole_mass", 1.2),
+    "koopman_envs/CSTR-v0": ("transfer", 0.8),
+    "koopman_envs/Duffing-v0": ("hardening", 1.2),
+    "koopman_envs/KortewegDeVries-v0": ("dispersion", 1.2),
+    "koopman_envs/Lorenz-v0": ("prandtl", 1.2),
+    "koopman_envs/PlanarQuadrotor-v0": ("mass", 1.2),
+    "koopman_envs/QuadrupleTank-v0": ("outlet_left", 1.2),
+    "koopman_envs/TwoLinkArm-v0": ("mass_2", 1.2),
+    "koopman_envs/VanDerPol-v0": ("damping", 1.2),
+}
+MASSES = ("model.body_mass", "model.body_inertia")
+SCALED: dict[str, Scaled] = {
+    "Pendulum-v1": Scaled(("m",), 1.2),
+    "MountainCarContinuous-v0": Scaled(("power",), 0.8),
+    "InvertedPendulum-v5": Scaled(MASSES, 1.2),
+    "InvertedDoublePendulum-v5": Scaled(MASSES, 1.2),
+    "Reacher-v5": Scaled(MASSES, 1.2),
+    "Swimmer-v5": Scaled(MASSES, 1.2),
+}
+GRAVITY = {"LunarLanderContinuous-v3": -8.0}  # instead of -10; -12 is not allowed
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The task with another budget of environment steps."""
+
+    factor: float
+
+    def __call__(self, task: Task) -> Task:
+        """Multiply the steps, those of the excitation and all."""
+        return replace(
+            task,
+            n_steps=round(self.factor * task.n_steps),
+            first_steps=round(self.factor * task.first_steps),
+        )
+
+
+def noisy(task: Task) -> Task:
+    """Add noise of 1 % to what is observed, and do what helps against it."""
+    if task.env_id.startswith(OURS):
+        noisy = with_arguments(task, observation_noise=NOISE)
+    else:
+        noisy = varied(task, wrap=Noise(NOISE, NOISY.get(task.env_id)))
+    return AGAINST_NOISE[task.env_id](noisy) if task.env_id in AGAINST_NOISE else noisy
+
+
+def delayed(task: Task) -> Task:
+    """Let actions act one step later; the fit moves them, and the plan begins where they act."""
+    aware = {"estimator_class": OneStepLate, "mpc": {**task.mpc, "input_delay": 1}}
+    if task.env_id.startswith(OURS):
+        return varied(with_arguments(task, actuator_delay=1), **aware)
+    return varied(task, wrap=Delay, **aware)
+
+
+def changed(task: Task) -> Task:
+    """Change one parameter of the plant by 20 %.
+
+    Raises:
+        NoMeaning: It is not known which.
+    """
+    if task.env_id in CHANGED:
+        return with_arguments(task, mismatch=dict([CHANGED[task.env_id]]))
+    if task.env_id in GRAVITY:
+        return with_arguments(task, gravity=GRAVITY[task.env_id])
+    if task.env_id in SCALED:
+        return varied(task, wrap=SCALED[task.env_id])
+    raise NoMeaning("none of its parameters is known")
+
 
 Change = Callable[[Task], Task]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 
 from koopman_control.benchmark.conditions import CONDITIONS, Condition, unchanged
-from koopman_control.benchmark.no_meaning import NoMeaning
 from koopman_control.benchmark.subjects import SUBJECTS, Subject
+from koopman_control.benchmark.variants import NoMeaning
 from koopman_control.common.arrays import positive_int, seed_number
 from koopman_control.common.border import CheckedFields, check_fields, checked
 from koopman_control.tasks import TASKS, Task

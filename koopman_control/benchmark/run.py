@@ -2,16 +2,233 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
+from threadpoolctl import threadpool_limits
 
-from koopman_control.benchmark.execution import Record, carry_out
-from koopman_control.benchmark.fingerprints import fingerprint
-from koopman_control.benchmark.plan import Key, Plan
-from koopman_control.benchmark.store import RunFile
-from koopman_control.common import PathLike, ensure_writable_folder, positive_int
+from koopman_control.benchmark.baselines import Trained
+from koopman_control.benchmark.conditions import Condition
+from koopman_control.benchmark.plan import Job, Key, Part, Plan
+from koopman_control.benchmark.variants import fingerprint
+from koopman_control.common import ensure_writable_folder, positive_int
 from koopman_control.common.border import checked
+from koopman_control.common.files import FileFormatError, FileNotWritableError, PathLike
+from koopman_control.evaluation import evaluate, package_versions
+from koopman_control.evaluation.report import plain
+from koopman_control.tasks import Task, reference_returns
+
+Record = dict[str, Any]  # one run: a line of the file of results
+
+
+def carry_out(job: Job, seeds: Sequence[int]) -> list[Record]:
+    """Learn and judge.
+
+    A run that fails gives a record with its `error` instead of figures.
+
+    Args:
+        job: What to do.
+        seeds: Reset seeds of the evaluation.
+
+    Returns:
+        One record per run of the job. What depends on the clock is under `times`.
+    """
+    records: list[Record] = []
+    trained: dict[str, Trained] = {}  # by subject
+    with threadpool_limits(limits=1):
+        for part in job.parts:
+            try:
+                found = _found(job.task, part, seeds, trained)
+            except Exception as error:  # no controller's mistake may end the benchmark
+                found = {"error": f"{type(error).__name__}: {error}"}
+            records.append(_named(job.task, part) | found)
+    return records
+
+
+def _named(task: Task, part: Part) -> Record:
+    """Begin a record with what it belongs to, and the version of a peer."""
+    record = asdict(part.key) | {"settings": fingerprint(task)}
+    if part.subject.needs is not None:
+        package = part.subject.needs[0]
+        record["peer"] = f"{package} {version(package.replace('_', '-'))}"
+    return record
+
+
+def _found(task: Task, part: Part, seeds: Sequence[int], trained: dict[str, Trained]) -> Record:
+    """Judge one run; what a subject has learned is kept for its other conditions."""
+    key, subject, condition = part
+    if subject.train is None:
+        return _stored(task, seeds)
+    if key.subject not in trained:
+        trained[key.subject] = subject.train(condition.learning(task), key.seed)
+    return _judged(task, trained[key.subject], condition, seeds)
+
+
+def _judged(task: Task, trained: Trained, condition: Condition, seeds: Sequence[int]) -> Record:
+    started = time.perf_counter()
+    with closing(condition.judging(task).environment()) as env:
+        found = evaluate(trained.controller, env, seeds)
+    return {
+        "returns": found.returns.tolist(),
+        "steps": int(found.lengths.sum()),
+        "violations": dict(found.violations),
+        "fallbacks": round(found.fallback_share * int(found.lengths.sum())),
+        "data_steps": trained.data_steps,
+        "rounds": [{k: v for k, v in r.items() if k != "fit_seconds"} for r in trained.rounds],
+        "times": {
+            "learn_seconds": trained.seconds,
+            "fit_seconds": sum(r.get("fit_seconds", 0.0) for r in trained.rounds),
+            "judge_seconds": time.perf_counter() - started,
+            "act_us": found.act_us,
+        },
+    }
+
+
+def _stored(task: Task, seeds: Sequence[int]) -> Record:
+    found = reference_returns(task.env_id, seeds)
+    if found is None:
+        return {"error": f"no reference is stored for all of the seeds {seeds[0]} ... {seeds[-1]}"}
+    return {"returns": found[1].tolist(), "name": found[0]}
+
+
+FORMAT = 1
+
+
+class RunFile:
+    """Results that grow by whole lines, and from which an interrupted benchmark goes on.
+
+    A line that was cut off in the middle is dropped. Of two records of the same run the later one
+    counts. The file is bound to the package versions and to the evaluation seeds.
+
+    Args:
+        path: The file; made with its first line if it is not there.
+        settings: What all runs share; a file that was begun with other settings is refused.
+
+    Raises:
+        ValueError: It was begun with other settings or other package versions.
+        FileFormatError: It is no such file.
+        FileNotWritableError: It cannot be written.
+    """
+
+    @checked
+    def __init__(self, path: PathLike, settings: Mapping[str, Any]) -> None:
+        self._path = Path(path)
+        self._records: dict[Key, Record] = {}
+        header = {
+            "format": FORMAT,
+            "settings": dict(settings),
+            "versions": package_versions(),
+            "machine": machine(),
+        }
+        lines = _whole_lines(self._path) if self._path.is_file() else []
+        if not lines:
+            self.header = header
+            self._append([header])
+            return
+        self.header = lines[0]
+        _require_same(self._path, lines[0], header)
+        for record in lines[1:]:
+            self._records[_key(record)] = record
+
+    def records(self) -> dict[Key, Record]:
+        """Return what is known, in the order of the keys."""
+        return dict(sorted(self._records.items()))
+
+    @checked
+    def add(self, records: Iterable[Record]) -> None:
+        """Append records in one write and wait until they are on the disk.
+
+        Raises:
+            ValueError: A record does not say which run it is of.
+        """
+        lines = [plain(record) for record in records]
+        try:
+            keys = [_key(line) for line in lines]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"records holds one without a right {error}; expected task, subject, condition and "
+                "seed in each"
+            ) from None
+        self._append(lines)
+        self._records |= dict(zip(keys, lines, strict=True))
+
+    def _append(self, lines: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        try:
+            with open(self._path, "ab") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FileNotWritableError(
+                f"cannot write {self._path}: {error.strerror or error}; make room, or choose "
+                "another folder"
+            ) from error
+
+
+def machine() -> dict[str, Any]:
+    """Describe what step times depend on."""
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():  # where platform.processor() is empty
+        for line in info.read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the lines that are complete, and cut off the rest."""
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    try:
+        lines = [json.loads(line) for line in whole.splitlines()]
+        if lines and lines[0]["format"] != FORMAT:
+            raise ValueError("another format")
+        [_key(line) for line in lines[1:]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(
+            f"{path} is no file of benchmark results, or it is damaged; choose another folder"
+        ) from error
+    return lines
+
+
+def _require_same(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    for part in ("settings", "versions"):
+        if old[part] != new[part]:
+            names = sorted({*old[part], *new[part]})
+            changed = [
+                f"{name} {old[part].get(name)} (now {new[part].get(name)})"
+                for name in names
+                if old[part].get(name) != new[part].get(name)
+            ]
+            raise ValueError(
+                f"{path} was begun with {', '.join(changed)}; results of both cannot be mixed: "
+                "choose another folder, or restore what it was begun with"
+            )
+
+
+def _key(record: Record) -> Key:
+    return Key(record["task"], record["subject"], record["condition"], int(record["seed"]))
+
 
 RUNS = "control.jsonl"  # one line per run, in the folder of results
 

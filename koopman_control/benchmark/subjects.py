@@ -7,13 +7,16 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from koopman_control.benchmark.deep_rl import Algorithm, DeepRL
-from koopman_control.benchmark.linear import linear
-from koopman_control.benchmark.own_data import own_learning
-from koopman_control.benchmark.pykoop_features import pykoop_features
-from koopman_control.benchmark.regulator import lqr
-from koopman_control.benchmark.trained import Trained
-from koopman_control.benchmark.varied import varied
+from koopman_control.benchmark.baselines import (
+    Algorithm,
+    DeepRL,
+    Trained,
+    linear,
+    lqr,
+    own_learning,
+    pykoop_features,
+)
+from koopman_control.benchmark.variants import varied
 from koopman_control.common import optional_package
 from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.evaluation import RandomPolicy, ZeroPolicy, action_bounds

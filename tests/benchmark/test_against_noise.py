@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from koopman_control.benchmark import CONDITIONS
-from koopman_control.benchmark.against_noise import (
+from koopman_control.benchmark.conditions import (
     AGAINST_NOISE,
+    NOISE,
     filtered,
     leaning,
     noise_of_states,
 )
-from koopman_control.benchmark.changes import NOISE
-from koopman_control.benchmark.varied import unfiltered, with_arguments
+from koopman_control.benchmark.variants import unfiltered, with_arguments
 from koopman_control.mpc import KalmanObserver
 from koopman_control.tasks import TASKS
 from tests.benchmark.tiny import tiny_task

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from koopman_control.benchmark import CONDITIONS, NoMeaning
-from koopman_control.benchmark.partial import PARTIAL
-from koopman_control.benchmark.varied import varied
+from koopman_control.benchmark.conditions import PARTIAL
+from koopman_control.benchmark.variants import varied
 from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
 from koopman_control.evaluation import ZeroPolicy, action_bounds, run_episode
 from koopman_control.features import Coordinates

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from koopman_control.benchmark.fingerprints import fingerprint
-from koopman_control.benchmark.varied import varied
+from koopman_control.benchmark.variants import fingerprint, varied
 from koopman_control.tasks import TASKS, Task
 
 TASK = TASKS["Pendulum-v1"]

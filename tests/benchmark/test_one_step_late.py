@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 
 from koopman_control.benchmark import CONDITIONS
-from koopman_control.benchmark.one_step_late import OneStepLate
+from koopman_control.benchmark.variants import OneStepLate
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, with_input_delay
 from koopman_control.trajectories import Trajectory

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from koopman_control.benchmark import CONDITIONS, SUBJECTS, open_runs, write_results
-from koopman_control.benchmark.cells import Cell, cells_of
-from koopman_control.benchmark.figures import learning_curves, paired_differences
-from koopman_control.benchmark.page import curves, verdict, write_page
+from koopman_control.benchmark.page import (
+    curves,
+    learning_curves,
+    paired_differences,
+    verdict,
+    write_page,
+)
 from koopman_control.benchmark.plan import Key
-from koopman_control.benchmark.statistics import Estimate
-from koopman_control.benchmark.summary import markdown, summarised
-from koopman_control.benchmark.tables import tables
+from koopman_control.benchmark.statistics import Cell, Estimate, cells_of
+from koopman_control.benchmark.summary import markdown, summarised, tables
 from koopman_control.evaluation import PairedDifference
 from koopman_control.evaluation.plots import style
 from koopman_control.tasks import reference_returns

@@ -6,10 +6,12 @@ from math import inf
 import numpy as np
 import pytest
 
-from koopman_control.benchmark import SUBJECTS, own_data, pykoop_features
-from koopman_control.benchmark.linear import linear
-from koopman_control.benchmark.plain_columns import in_plain_columns
+from koopman_control.benchmark import SUBJECTS
+from koopman_control.benchmark import baselines as own_data
+from koopman_control.benchmark import baselines as pykoop_features
+from koopman_control.benchmark.baselines import linear
 from koopman_control.benchmark.subjects import Subject, koopman, no_action
+from koopman_control.benchmark.variants import in_plain_columns
 from koopman_control.evaluation import evaluate
 from koopman_control.tasks import TASKS
 from koopman_control.trajectories import Trajectory

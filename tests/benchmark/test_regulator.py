@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from koopman_control.benchmark.regulator import DETECTABLE, LocalRegulator, lqr
+from koopman_control.benchmark.baselines import DETECTABLE, LocalRegulator, lqr
 from koopman_control.benchmark.subjects import no_action
 from koopman_control.common import Array
 from koopman_control.evaluation import evaluate

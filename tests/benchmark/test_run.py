@@ -23,8 +23,8 @@ from koopman_control.benchmark import (
     run_benchmark,
     write_results,
 )
+from koopman_control.benchmark.baselines import Trained
 from koopman_control.benchmark.subjects import no_action
-from koopman_control.benchmark.trained import Trained
 from koopman_control.tasks import Task, reference_returns
 from tests.benchmark.tiny import ENV, tiny_plan, tiny_task
 

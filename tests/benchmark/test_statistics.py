@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from koopman_control.benchmark.cells import Cell
 from koopman_control.benchmark.statistics import (
+    Cell,
     iqm_of_returns,
     mean_of_runs,
     over_tasks,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from koopman_control.benchmark import Key, RunFile
-from koopman_control.benchmark.store import machine
+from koopman_control.benchmark.run import machine
 from koopman_control.common.files import FileFormatError
 
 SETTINGS = {"episodes": 3}
@@ -57,7 +57,7 @@ def test_a_processor_that_the_system_does_not_describe_is_what_python_calls_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = tmp_path / "cpuinfo"
-    monkeypatch.setattr("koopman_control.benchmark.store.Path", lambda _: told)
+    monkeypatch.setattr("koopman_control.benchmark.run.Path", lambda _: told)
     assert machine()["processor"] == platform.processor()
     told.write_text("processor : 0\n")
     assert machine()["processor"] == platform.processor()
@@ -76,7 +76,7 @@ def test_other_package_versions_are_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "runs.jsonl"
-    module = "koopman_control.benchmark.store.package_versions"
+    module = "koopman_control.benchmark.run.package_versions"
     monkeypatch.setattr(module, lambda: {"numpy": "1.0"})
     RunFile(path, SETTINGS)
     monkeypatch.setattr(module, lambda: {"numpy": "2.0"})
