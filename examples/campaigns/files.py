@@ -37,7 +37,7 @@ from koopman_control import (
     load_trajectories,
     save_trajectories,
 )
-from koopman_control.cli_forecast import Fill, read_table
+from koopman_control.cli.forecast import Fill, read_table
 from koopman_control.features import RecurrentFeatures
 
 MEMORY = 1 << 30  # bytes that the process may ask for beyond what it has

@@ -22,7 +22,7 @@ from koopman_control.benchmark import (
     write_results,
 )
 from koopman_control.benchmark.run import Record
-from koopman_control.cli_errors import did_you_mean, one_sentence
+from koopman_control.cli.errors import did_you_mean, one_sentence
 from koopman_control.tasks import TASKS
 
 T = TypeVar("T")

@@ -1,7 +1,4 @@
-"""The command line: `run` does the whole job for an environment, `tasks` lists the ready ones.
-
-`benchmark` and `forecast` have files of their own.
-"""
+"""The commands `run`, which does the whole job for an environment, and `tasks`."""
 
 from __future__ import annotations
 
@@ -16,10 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from koopman_control.cli_benchmark import benchmark
-from koopman_control.cli_errors import did_you_mean, one_sentence
-from koopman_control.cli_folder import CHECKPOINT, kept_on_failure, run_folder
-from koopman_control.cli_forecast import forecast
+from koopman_control.cli.benchmark import benchmark
+from koopman_control.cli.errors import (
+    CHECKPOINT,
+    did_you_mean,
+    kept_on_failure,
+    one_sentence,
+    run_folder,
+)
+from koopman_control.cli.forecast import forecast
 from koopman_control.common.arrays import LARGEST_SEED
 from koopman_control.evaluation import metrics_json
 from koopman_control.evaluation.summary import fallbacks

@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from koopman_control.cli_errors import new_folder, one_sentence
+from koopman_control.cli.errors import new_folder, one_sentence
 from koopman_control.common import (
     list_contents,
     optional_package,

@@ -157,7 +157,7 @@ def test_a_missing_package_is_named_with_its_remedy(
 
 def test_a_model_fitted_by_pykoop_becomes_one_of_ours() -> None:
     pytest.importorskip("pykoop", reason="needs pip install pykoop")
-    path = Path(__file__).parents[3] / "examples" / "pykoop_model.py"
+    path = Path(__file__).parents[2] / "examples" / "pykoop_model.py"
     spec = importlib.util.spec_from_file_location("pykoop_model", path)
     assert spec is not None and spec.loader is not None
     example = importlib.util.module_from_spec(spec)

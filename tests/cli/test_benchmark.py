@@ -37,7 +37,7 @@ def test_ctrl_c_leaves_the_results_so_far_and_says_how_to_go_on(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("koopman_control.cli_benchmark.run_benchmark", interrupted)
+    monkeypatch.setattr("koopman_control.cli.benchmark.run_benchmark", interrupted)
     result = call(*SMALL, "--out", tmp_path)
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr

@@ -216,7 +216,7 @@ def test_ctrl_c_saves_what_was_collected(
     def interrupted(*_: Any, **__: Any) -> None:
         raise CollectionInterrupted(data)
 
-    monkeypatch.setattr("koopman_control.cli.run_task", interrupted)
+    monkeypatch.setattr("koopman_control.cli.run.run_task", interrupted)
     result = call("run", ENV, "--output", tmp_path)
     assert result.exit_code == 130
     path = only_folder(tmp_path) / "trajectories.npz"
