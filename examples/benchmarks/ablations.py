@@ -63,7 +63,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("runs/ablations"),
 ) -> None:
     """Learn and judge the tasks as they are, and without each part."""
-    chosen = {name: TASKS[name] for name in tasks or TASKS}
+    chosen = {task.name: task for task in (TASKS[name] for name in tasks or TASKS)}
     plans = [plan(chosen, {n: SUBJECTS[n] for n in ("koopman", "random")}, seeds, episodes)]
     for name, (summary, variation) in ABLATIONS.items():
         touched = {n: task for n, task in chosen.items() if differs(task, variation)}

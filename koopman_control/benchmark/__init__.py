@@ -6,14 +6,14 @@ from koopman_control.benchmark.page import write_results
 from koopman_control.benchmark.plan import Key, Plan
 from koopman_control.benchmark.run import RunFile, missing, open_runs, run_benchmark
 from koopman_control.benchmark.subjects import SUBJECTS, Subject, Variation
-from koopman_control.benchmark.variants import NoMeaning
+from koopman_control.benchmark.variants import NotApplicableError
 
 __all__ = [
     "CONDITIONS",
     "SUBJECTS",
     "Condition",
     "Key",
-    "NoMeaning",
+    "NotApplicableError",
     "Plan",
     "RunFile",
     "Subject",

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import block_diag, solve_discrete_are
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
-from koopman_control.benchmark.variants import fingerprint, in_plain_columns, unfiltered
+from koopman_control.benchmark.variants import fingerprint, without_angles, without_estimator
 from koopman_control.common import Array, optional_package
 from koopman_control.common.border import CheckedFields, at_least
 from koopman_control.common.protocols import Controller
@@ -50,8 +50,8 @@ class Trained(CheckedFields):
 _latest: dict[tuple[str, int], Learned] = {}
 
 
-def own_learning(task: Task, seed: int) -> Learned:
-    """Learn the task, or remember the latest learning of this process if it was the same."""
+def shared_learning(task: Task, seed: int) -> Learned:
+    """Learn the task, or return the latest learning of this process if it was the same."""
     key = (fingerprint(task), seed)
     if key not in _latest:
         _latest.clear()
@@ -61,9 +61,9 @@ def own_learning(task: Task, seed: int) -> Learned:
 
 def linear(task: Task, seed: int) -> Trained:
     """Fit to the data of the task's own controller, plan by one convex program per step."""
-    data = own_learning(task, seed).data
+    data = shared_learning(task, seed).data
     started = time.perf_counter()
-    plain = unfiltered(task)
+    plain = without_estimator(task)
     twin = replace(plain, rollout="linear", coupling="linear", input_features=None)
     controller = twin.controller(twin.estimator(seed).fit(data).model_)
     return Trained(controller, total_steps(data), time.perf_counter() - started)
@@ -176,7 +176,7 @@ def _gain(A: Array, B: Array, Q: Array, R: Array, horizon: int) -> Array:
 
 def lqr(task: Task, seed: int) -> Trained:
     """Regulate by an affine model, from the data of the task's own controller."""
-    data = own_learning(task, seed).data
+    data = shared_learning(task, seed).data
     started = time.perf_counter()
     controller = LocalRegulator(task, data)
     return Trained(controller, total_steps(data), time.perf_counter() - started)
@@ -189,10 +189,10 @@ FOLDS, JUDGED = 3, 10  # folds; steps ahead that the choice is judged by
 
 def pykoop_features(task: Task, seed: int) -> Trained:
     """Fit to the data of the task's own controller, as pykoop's documentation advises."""
-    data = own_learning(task, seed).data
+    data = shared_learning(task, seed).data
     started = time.perf_counter()
     n_observations = data[0].observations.shape[1]
-    columns = in_plain_columns(unfiltered(task), n_observations)
+    columns = without_angles(without_estimator(task), n_observations)
     plain = replace(columns, rollout="linear", memory=0)
     model = fitted(plain, data, seed)
     return Trained(plain.controller(model), total_steps(data), time.perf_counter() - started)
@@ -202,7 +202,7 @@ def fitted(task: Task, data: Sequence[Trajectory], seed: int) -> LiftedModel:
     """Fit a pipeline of pykoop on standardised states and import it.
 
     Args:
-        task: A task in plain columns.
+        task: A task without angles.
         data: Runs.
         seed: Of the centres of the radial functions.
 

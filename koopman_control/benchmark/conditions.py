@@ -13,13 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from koopman_control.benchmark.variants import (
-    NoMeaning,
-    OneStepLate,
-    VariedTask,
-    varied,
-    with_arguments,
-)
+from koopman_control.benchmark.variants import NotApplicableError
 from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
 from koopman_control.common import Array
 from koopman_control.common.border import CheckedFields
@@ -29,8 +23,8 @@ from koopman_control.tasks import Task
 
 
 @dataclass(frozen=True)
-class Partial:
-    """What remains of a task.
+class PartialObservation:
+    """What remains of a task whose speeds are hidden.
 
     Args:
         hidden: Observation columns that read zero.
@@ -47,76 +41,70 @@ class Partial:
     memory: int = 1
 
 
-PARTIAL: dict[str, Partial] = {
-    "Pendulum-v1": Partial((2,), (0, 1), (0,)),
-    "InvertedPendulum-v5": Partial((2, 3), (0, 1), (0, 1)),
+PARTIAL_OBSERVATIONS: dict[str, PartialObservation] = {
+    "Pendulum": PartialObservation((2,), (0, 1), (0,)),
+    "InvertedPendulum": PartialObservation((2, 3), (0, 1), (0, 1)),
     # The cart's place takes the part of the target speed that brings it home.
-    "InvertedDoublePendulum-v5": Partial(
+    "InvertedDoublePendulum": PartialObservation(
         (5, 6, 7), (0,), (), (("Q", (1.0, 10.0, 10.0)), ("reference", 0.0))
     ),
-    "Reacher-v5": Partial((6, 7), (), (0, 1)),
-    "Swimmer-v5": Partial((3, 4, 5, 6, 7), (1, 2), (0, 1)),
-    "koopman_envs/BilinearMotor-v0": Partial((0,), (1,), (1,), memory=2),
-    "koopman_envs/CartPoleSwingUp-v0": Partial((1, 4), (0, 2, 3), (0, 2)),
-    "koopman_envs/CSTR-v0": Partial((0,), (1,), (1,), memory=2),
-    "koopman_envs/Duffing-v0": Partial((1,), (0,), (0,)),
-    "koopman_envs/PlanarQuadrotor-v0": Partial((3, 4, 5), (0, 1, 2), (0, 1, 2)),
-    "koopman_envs/QuadrupleTank-v0": Partial((2, 3), (0, 1), (0, 1), memory=2),
-    "koopman_envs/TwoLinkArm-v0": Partial((2, 3), (0, 1, 4, 5), (0, 1, 4, 5)),
-    "koopman_envs/VanDerPol-v0": Partial((1,), (0,), (0,)),
+    "Reacher": PartialObservation((6, 7), (), (0, 1)),
+    "Swimmer": PartialObservation((3, 4, 5, 6, 7), (1, 2), (0, 1)),
+    "BilinearMotor": PartialObservation((0,), (1,), (1,), memory=2),
+    "CartPoleSwingUp": PartialObservation((1, 4), (0, 2, 3), (0, 2)),
+    "CSTR": PartialObservation((0,), (1,), (1,), memory=2),
+    "Duffing": PartialObservation((1,), (0,), (0,)),
+    "PlanarQuadrotor": PartialObservation((3, 4, 5), (0, 1, 2), (0, 1, 2)),
+    "QuadrupleTank": PartialObservation((2, 3), (0, 1), (0, 1), memory=2),
+    "TwoLinkArm": PartialObservation((2, 3), (0, 1, 4, 5), (0, 1, 4, 5)),
+    "VanDerPol": PartialObservation((1,), (0,), (0,)),
 }
-WHY_NOT = {
-    "MountainCarContinuous-v0": "its target is made from the observed speed",
-    "LunarLanderContinuous-v3": "its target is made from the observed speeds",
-    "koopman_envs/Lorenz-v0": "it has no speeds: its three states are of one kind",
-    "koopman_envs/KortewegDeVries-v0": "it has no speeds: its states are heights",
+NO_SPEEDS = {
+    "MountainCarContinuous": "its target is made from the observed speed",
+    "LunarLanderContinuous": "its target is made from the observed speeds",
+    "Lorenz": "it has no speeds: its three states are of one kind",
+    "KortewegDeVries": "it has no speeds: its states are heights",
 }
 
 
 @dataclass(frozen=True)
-class PartOf:
-    """A function of the observation that returns some entries of a target."""
+class ReferenceEntries:
+    """A function of the observation that returns some entries of a reference."""
 
-    target: Callable[[Array], Any]
-    kept: tuple[int, ...]
+    reference: Callable[[Array], Any]
+    entries: tuple[int, ...]
 
     def __call__(self, observation: Array) -> Array:
-        """Return the entries that remain."""
-        return np.asarray(self.target(observation), dtype=np.float64)[..., list(self.kept)]
+        """Return the entries."""
+        return np.asarray(self.reference(observation), dtype=np.float64)[..., list(self.entries)]
 
 
 def without_speeds(task: Task) -> Task:
     """Hide what is no position, and let the model remember.
 
     Raises:
-        NoMeaning: The task cannot be stated without.
+        NotApplicableError: The task cannot be stated without.
     """
-    part = PARTIAL.get(task.env_id)
+    part = PARTIAL_OBSERVATIONS.get(task.name)
     if part is None:
-        raise NoMeaning(WHY_NOT.get(task.env_id, "it has no list of what to hide"))
+        raise NotApplicableError(NO_SPEEDS.get(task.name, "it has no list of what to hide"))
+    reference: Any = task.reference
+    if callable(reference):
+        reference = ReferenceEntries(reference, part.kept)
+    elif np.ndim(reference):
+        reference = np.asarray(reference)[..., list(part.kept)]
+    mpc = dict(task.mpc)
+    if "output_bounds" in mpc:
+        mpc["output_bounds"] = tuple([end[i] for i in part.kept] for end in mpc["output_bounds"])
     changes: dict[str, Any] = {
         "states": part.states,
         "memory": part.memory,
         "state_names": None,
         "Q": tuple(task.Q[i] for i in part.kept),
-        "reference": _kept(task.reference, part.kept),
-        "mpc": _kept_bounds(task, part.kept),
+        "reference": reference,
+        "mpc": mpc,
     }
-    return varied(task, wrap=Hidden(part.hidden), **(changes | dict(part.changes)))
-
-
-def _kept(target: Any, kept: tuple[int, ...]) -> Any:
-    if callable(target):
-        return PartOf(target, kept)
-    return target if np.ndim(target) == 0 else np.asarray(target)[..., list(kept)]
-
-
-def _kept_bounds(task: Task, kept: tuple[int, ...]) -> dict[str, Any]:
-    settings = dict(task.mpc)
-    if "output_bounds" in settings:
-        low, high = settings["output_bounds"]
-        settings["output_bounds"] = tuple([end[i] for i in kept] for end in (low, high))
-    return settings
+    return replace(task, wrap=Hidden(part.hidden), **(changes | dict(part.changes)))
 
 
 PROCESS = 0.003  # noise of a step, in spreads of the states: the models are better than the sensors
@@ -134,13 +122,13 @@ def noise_of_states(task: Task) -> Array:
         own: Any = getattr(env.unwrapped, "noise", None)
         if own is not None:
             levels[: len(own)] = own
-    if isinstance(task, VariedTask) and isinstance(task.wrap, Noise):
+    if isinstance(task.wrap, Noise):
         levels = task.wrap.levels(task.env_id)
     columns = Coordinates.of(len(levels), task.states, task.angles).columns
     return np.array([np.mean(levels[np.atleast_1d(entry)]) for entry in columns])
 
 
-def filtered(task: Task) -> Task:
+def with_kalman_filter(task: Task) -> Task:
     """Let an extended Kalman filter tell the state, and search among more random plans.
 
     Noise makes each step begin elsewhere than the plan before foresaw. About an unstable target
@@ -156,7 +144,7 @@ def filtered(task: Task) -> Task:
     return replace(task, mpc=settings)
 
 
-def lifted_once(task: Task) -> Task:
+def with_linear_rollout(task: Task) -> Task:
     """Lift the measurement once and roll out linearly.
 
     A re-lifted roll-out repeats a one-step map, whose increments are small beside the noise; the
@@ -165,7 +153,7 @@ def lifted_once(task: Task) -> Task:
     return replace(task, rollout="linear", coupling="linear")
 
 
-def leaning(observation: Array) -> tuple[float, ...]:
+def pole_reference(observation: Array) -> tuple[float, ...]:
     """Target of (angle, angle, rate, rate): leaning the way the cart is to be pushed, home."""
     lean = 0.1 * float(observation[0]) + 0.2 * float(observation[5])
     return -float(np.clip(lean, -0.1, 0.1)), 0.0, 0.0, 0.0
@@ -182,7 +170,7 @@ def without_cart(task: Task) -> Task:
         task,
         states=(6, 7),
         Q=(10.0, 10.0, 0.1, 0.1),
-        reference=leaning,
+        reference=pole_reference,
         state_names=("angle (rad)", "second angle (rad)", "rate (rad/s)", "second rate (rad/s)"),
     )
 
@@ -191,9 +179,9 @@ def without_cart(task: Task) -> Task:
 # and -0.04 on two learning seeds). A filter of the lifted state made linear roll-outs worse: the
 # lander fell from 0.81 to 0.40, Duffing from 0.87 to -0.14.
 AGAINST_NOISE: Mapping[str, Callable[[Task], Task]] = {
-    "Pendulum-v1": filtered,
-    "InvertedDoublePendulum-v5": without_cart,
-    "koopman_envs/Duffing-v0": lifted_once,
+    "Pendulum": with_kalman_filter,
+    "InvertedDoublePendulum": without_cart,
+    "Duffing": with_linear_rollout,
 }
 
 
@@ -246,41 +234,45 @@ class Budget:
 def noisy(task: Task) -> Task:
     """Add noise of 1 % to what is observed, and do what helps against it."""
     if task.env_id.startswith(OURS):
-        noisy = with_arguments(task, observation_noise=NOISE)
+        noisy = _with_arguments(task, observation_noise=NOISE)
     else:
-        noisy = varied(task, wrap=Noise(NOISE, NOISY.get(task.env_id)))
-    return AGAINST_NOISE[task.env_id](noisy) if task.env_id in AGAINST_NOISE else noisy
+        noisy = replace(task, wrap=Noise(NOISE, NOISY.get(task.env_id)))
+    return AGAINST_NOISE.get(task.name, unchanged)(noisy)
 
 
 def delayed(task: Task) -> Task:
     """Let actions act one step later; the fit moves them, and the plan begins where they act."""
-    aware = {"estimator_class": OneStepLate, "mpc": {**task.mpc, "input_delay": 1}}
+    aware = replace(task, fit={**task.fit, "input_delay": 1}, mpc={**task.mpc, "input_delay": 1})
     if task.env_id.startswith(OURS):
-        return varied(with_arguments(task, actuator_delay=1), **aware)
-    return varied(task, wrap=Delay, **aware)
+        return _with_arguments(aware, actuator_delay=1)
+    return replace(aware, wrap=Delay)
 
 
 def changed(task: Task) -> Task:
     """Change one parameter of the plant by 20 %.
 
     Raises:
-        NoMeaning: It is not known which.
+        NotApplicableError: It is not known which.
     """
     if task.env_id in CHANGED:
-        return with_arguments(task, mismatch=dict([CHANGED[task.env_id]]))
+        return _with_arguments(task, mismatch=dict([CHANGED[task.env_id]]))
     if task.env_id in GRAVITY:
-        return with_arguments(task, gravity=GRAVITY[task.env_id])
+        return _with_arguments(task, gravity=GRAVITY[task.env_id])
     if task.env_id in SCALED:
-        return varied(task, wrap=SCALED[task.env_id])
-    raise NoMeaning("none of its parameters is known")
-
-
-Change = Callable[[Task], Task]
+        return replace(task, wrap=SCALED[task.env_id])
+    raise NotApplicableError("none of its parameters is known")
 
 
 def unchanged(task: Task) -> Task:
     """Return the task as it is."""
     return task
+
+
+def _with_arguments(task: Task, **arguments: Any) -> Task:
+    return replace(task, env_arguments={**task.env_arguments, **arguments})
+
+
+Change = Callable[[Task], Task]
 
 
 @dataclass(frozen=True)
@@ -289,7 +281,7 @@ class Condition(CheckedFields):
 
     Args:
         summary: What is done, in one line.
-        learning: The task to learn; raises `NoMeaning` where there is none.
+        learning: The task to learn; raises `NotApplicableError` where there is none.
         judging: The task to be judged on, likewise.
     """
 

@@ -24,7 +24,6 @@ from koopman_control.benchmark.statistics import (
     mean_of_runs,
     over_tasks,
     performance_profile,
-    short,
 )
 from koopman_control.benchmark.subjects import SUBJECTS
 from koopman_control.benchmark.summary import (
@@ -98,7 +97,7 @@ def learning_curves(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
             handles[name] = _curve(axes, curve, *subject_style(name, names))
         axes.set(ylim=(LOWEST, 1.1), xlim=(0, None))
         axes.axhline(1.0, color=style.GREY, lw=0.8, ls="--")
-        style.plain_axes(axes, title=short(task))
+        style.plain_axes(axes, title=task)
         style.count_ticks(axes.xaxis, 3)
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
@@ -129,7 +128,7 @@ def paired_differences(differences: Mapping[str, Mapping[str, PairedDifference]]
         style.count_ticks(axes.xaxis, 3)
     for axes in panels[len(differences) :]:
         axes.set_visible(False)
-    panels[0].set_yticks(range(len(tasks)), [short(task) for task in tasks])
+    panels[0].set_yticks(range(len(tasks)), [task for task in tasks])
     panels[0].set_ylim(len(tasks) - 0.5, -0.5)
     figure.supxlabel("difference of scores, paired by learning seed", fontsize=9.5, color=style.INK)
     style.set_title(figure, _difference_finding(differences))
@@ -326,8 +325,8 @@ def write_results(folder: PathLike, plan: Plan, runs: RunFile) -> str:
 
 def valid(plan: Plan, runs: RunFile) -> dict[Key, Record]:
     """Return the records of tasks that are still what they were then."""
-    tasks = TASKS | dict(plan.tasks)
-    current = {env_id: fingerprint(task) for env_id, task in tasks.items()}
+    tasks = {**TASKS, **plan.tasks}
+    current = {name: fingerprint(task) for name, task in tasks.items()}
     return {
         key: record
         for key, record in runs.records().items()

@@ -12,7 +12,7 @@ import gymnasium as gym
 
 from koopman_control.benchmark.conditions import CONDITIONS, Condition, unchanged
 from koopman_control.benchmark.subjects import SUBJECTS, Subject
-from koopman_control.benchmark.variants import NoMeaning
+from koopman_control.benchmark.variants import NotApplicableError
 from koopman_control.common.arrays import positive_int, seed_number
 from koopman_control.common.border import CheckedFields, check_fields, checked
 from koopman_control.tasks import TASKS, Task
@@ -23,7 +23,7 @@ class Key(CheckedFields):
     """Names one run.
 
     Args:
-        task: Gymnasium id.
+        task: Name of the task.
         subject: Name of what is judged.
         condition: Name of the condition.
         seed: Learning seed.
@@ -66,7 +66,7 @@ class Plan:
     """The whole benchmark.
 
     Args:
-        tasks: By Gymnasium id.
+        tasks: By name.
         subjects: By name.
         conditions: By name.
         seeds: Learning seeds.
@@ -96,18 +96,18 @@ class Plan:
             raise ValueError("seeds is empty; expected at least one learning seed")
         for subject in self.subjects.values():
             subject.require()
-        for env_id, task in self.tasks.items():
+        for task_name, task in self.tasks.items():
             try:
                 with closing(task.environment()):
                     pass
             except (ImportError, gym.error.DependencyNotInstalled) as error:
-                self.left_out[(env_id,)] = str(error)
+                self.left_out[(task_name,)] = str(error)
                 continue
             for name, condition in self.conditions.items():
                 try:
                     condition.judging(task), condition.learning(task)
-                except NoMeaning as reason:
-                    self.left_out[(env_id, name)] = str(reason)
+                except NotApplicableError as reason:
+                    self.left_out[(task_name, name)] = str(reason)
 
     @property
     def evaluation_seeds(self) -> range:
@@ -117,12 +117,12 @@ class Plan:
     def keys(self) -> list[Key]:
         """Return all runs: one learning seed after another, what is cheap first."""
         keys = [
-            Key(env_id, name, condition, seed)
-            for env_id in self.tasks
+            Key(task, name, condition, seed)
+            for task in self.tasks
             for name, subject in self.subjects.items()
             for condition in self.conditions
             for seed in (self.seeds if subject.learns else self.seeds[:1])
-            if (env_id,) not in self.left_out and (env_id, condition) not in self.left_out
+            if (task,) not in self.left_out and (task, condition) not in self.left_out
             if self._differs(subject, condition)
         ]
         order = list(self.conditions)
@@ -144,7 +144,7 @@ class Plan:
             if not all(map(contains, tables, (key.task, key.subject, key.condition))):
                 raise ValueError(f"keys holds {key}; expected what the plan's keys() returns")
             subject, condition = self.subjects[key.subject], self.conditions[key.condition]
-            shared = "own data" if subject.own_data else key.subject
+            shared = "shared data" if subject.shares_data else key.subject
             part = Part(key, subject, condition)
             together.setdefault((key.task, shared, condition.learning, key.seed), []).append(part)
         return [Job(self.tasks[name], tuple(parts)) for (name, *_), parts in together.items()]

@@ -56,7 +56,7 @@ def carry_out(job: Job, seeds: Sequence[int]) -> list[Record]:
 
 def _named(task: Task, part: Part) -> Record:
     """Begin a record with what it belongs to, and the version of a peer."""
-    record = asdict(part.key) | {"settings": fingerprint(task)}
+    record = asdict(part.key) | {"env_id": task.env_id, "settings": fingerprint(task)}
     if part.subject.needs is not None:
         package = part.subject.needs[0]
         record["peer"] = f"{package} {version(package.replace('_', '-'))}"
@@ -249,7 +249,7 @@ def missing(plan: Plan, runs: RunFile) -> list[Key]:
     A record does not count if it holds an error, or if the task has been changed since.
     """
     known = runs.records()
-    current = {env_id: fingerprint(task) for env_id, task in plan.tasks.items()}
+    current = {name: fingerprint(task) for name, task in plan.tasks.items()}
     return [key for key in plan.keys() if not _counts(known.get(key), current[key.task])]
 
 

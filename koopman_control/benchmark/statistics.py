@@ -24,11 +24,6 @@ from koopman_control.tasks.references import random_returns
 OWN = "koopman"  # the subject that others are compared with
 
 
-def short(task: str) -> str:
-    """Return the name of a task without its namespace and version."""
-    return task.rpartition("/")[2].rpartition("-v")[0]
-
-
 Name = tuple[str, str, str]  # task, subject, condition
 
 
@@ -41,12 +36,14 @@ class Cell:
         records: One per learning seed, in their order; runs that failed are not among them.
         failed: Learning seeds of runs that failed, with the random policy's returns (n,) or None.
         evaluation_seeds: The n reset seeds.
+        env_id: Environment of the task, for which returns of the reference are stored.
     """
 
     name: Name
     records: tuple[Record, ...]
     failed: Mapping[int, Array | None]
     evaluation_seeds: Sequence[int]
+    env_id: str
 
     @cached_property
     def returns(self) -> dict[int, Array]:
@@ -75,7 +72,7 @@ class Cell:
     def scores(self) -> dict[int, float] | None:
         """Score per learning seed: 0 as random actions, 1 as the reference; None without one."""
         scores = {
-            seed: normalised_score(self.name[0], returns, self.evaluation_seeds)
+            seed: normalised_score(self.env_id, returns, self.evaluation_seeds)
             for seed, returns in self.returns.items()
         }
         known = {seed: score for seed, score in scores.items() if score is not None}
@@ -90,22 +87,18 @@ def cells_of(records: Mapping[Key, Record], evaluation_seeds: Sequence[int]) -> 
         grouped.setdefault((key.task, key.subject, key.condition), []).append(record)
     cells = {}
     for name, found in grouped.items():
-        seeds = [int(r["seed"]) for r in found if "error" in r]
-        floor = _floor(records, name[0], evaluation_seeds) if seeds else None
+        seeds, env_id = [int(r["seed"]) for r in found if "error" in r], found[0]["env_id"]
+        floor = None  # returns (n,) of random actions: those of the run, or else those stored
+        if seeds:
+            random = records.get(Key(name[0], "random", "nominal", 0), {}).get("returns")
+            stored = random_returns(env_id, evaluation_seeds)
+            floor = stored if random is None else np.array(random, dtype=np.float64)
         failed = dict.fromkeys(seeds, floor)
         good = tuple(r for r in found if "error" not in r)
-        cell = Cell(name, good, failed, evaluation_seeds)
+        cell = Cell(name, good, failed, evaluation_seeds, env_id)
         if cell.returns:
             cells[name] = cell
     return cells
-
-
-def _floor(records: Mapping[Key, Record], task: str, seeds: Sequence[int]) -> Array | None:
-    """Returns (n,) of random actions: those of the run, or else those stored; None without any."""
-    random = records.get(Key(task, "random", "nominal", 0), {})
-    if "returns" in random:
-        return np.array(random["returns"], dtype=np.float64)
-    return random_returns(task, seeds)
 
 
 RESAMPLES = 2000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from koopman_control.benchmark.baselines import (
@@ -13,10 +13,9 @@ from koopman_control.benchmark.baselines import (
     Trained,
     linear,
     lqr,
-    own_learning,
     pykoop_features,
+    shared_learning,
 )
-from koopman_control.benchmark.variants import varied
 from koopman_control.common import optional_package
 from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.evaluation import RandomPolicy, ZeroPolicy, action_bounds
@@ -36,8 +35,8 @@ class Subject(CheckedFields):
             the true-model reference.
         learns: Whether the learning seed matters; else there is one run instead of one per seed.
         needs: (package, extra) that it cannot do without.
-        own_data: Whether it learns from the data of the task's own controller; such subjects share
-            one process, and the data.
+        shares_data: Whether it learns from the data of the task's own controller; such subjects
+            share one process, and the data.
         effort: Rough cost beside the task's own controller, to run what is cheap first.
     """
 
@@ -45,7 +44,7 @@ class Subject(CheckedFields):
     train: Train | None
     learns: bool = True
     needs: tuple[str, str] | None = None
-    own_data: bool = False
+    shares_data: bool = False
     effort: float = 1.0
 
     def __post_init__(self) -> None:
@@ -61,7 +60,7 @@ class Subject(CheckedFields):
 
 def koopman(task: Task, seed: int) -> Trained:
     """Learn the task's own controller."""
-    learned = own_learning(task, seed)
+    learned = shared_learning(task, seed)
     rounds = [asdict(r) for r in learned.rounds]
     return Trained(learned.controller, total_steps(learned.data), learned.seconds, rounds)
 
@@ -92,7 +91,7 @@ class Variation(CheckedFields):
     @checked
     def task(self, task: Task) -> Task:
         """Return the changed task."""
-        return varied(task, **{k: v(task) if callable(v) else v for k, v in self.changes.items()})
+        return replace(task, **{k: v(task) if callable(v) else v for k, v in self.changes.items()})
 
     @checked
     def __call__(self, task: Task, seed: int) -> Trained:
@@ -103,9 +102,9 @@ class Variation(CheckedFields):
 DEEP_RL: dict[Algorithm, str] = {"sac": "stable_baselines3", "tqc": "sb3_contrib"}
 
 SUBJECTS: dict[str, Subject] = {
-    "koopman": Subject("the task's own Koopman MPC", koopman, own_data=True),
-    "lqr": Subject("a regulator on a local linear fit, from the same data", lqr, own_data=True),
-    "linear": Subject("Koopman MPC with the linear roll-out, same data", linear, own_data=True),
+    "koopman": Subject("the task's own Koopman MPC", koopman, shares_data=True),
+    "lqr": Subject("a regulator on a local linear fit, from the same data", lqr, shares_data=True),
+    "linear": Subject("Koopman MPC with the linear roll-out, same data", linear, shares_data=True),
     "pykoop": Subject(
         "pykoop's thin-plate features in the linear MPC, same data",
         pykoop_features,

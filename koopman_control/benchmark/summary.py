@@ -17,7 +17,6 @@ from koopman_control.benchmark.statistics import (
     mean_of_runs,
     over_tasks,
     score_difference,
-    short,
 )
 from koopman_control.common import Array
 from koopman_control.evaluation import PairedDifference
@@ -216,7 +215,7 @@ def scores_table(
     rows: dict[str, list[str]] = {}
     for entries in known.values():
         for entry in entries:
-            rows.setdefault(short(entry[0]), []).append(_score(cells.get(entry)))
+            rows.setdefault(entry[0], []).append(_score(cells.get(entry)))
     by_subject = scores_by_subject(cells)
     overall = [by_subject.get(entries[0][1:]) for entries in known.values()]
     rows[ALL] = [NOTHING if scores is None else text(over_tasks(scores)) for scores in overall]
@@ -227,7 +226,7 @@ def figures_table(cells: Mapping[Name, Cell]) -> Table:
     """Lay out returns, violations and times of our controller, a row per task."""
     own = [cell for (_, s, c), cell in cells.items() if (s, c) == (OWN, "nominal")]
     rows = {
-        short(cell.name[0]): row(cell, cells.get((cell.name[0], "reference", "nominal")))[1:]
+        cell.name[0]: row(cell, cells.get((cell.name[0], "reference", "nominal")))[1:]
         for cell in own
     }
     return Table(

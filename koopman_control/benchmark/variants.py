@@ -1,31 +1,25 @@
-"""Tasks off their settings: another environment, another fit, inputs one step late, no angles."""
+"""Tasks restated: their fingerprint, without the estimator of their own, without angles."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
-from functools import cache
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from koopman_control.common import Array
 from koopman_control.features import Coordinates
-from koopman_control.identification import EDMDc, with_input_delay
 from koopman_control.tasks import Task
-from koopman_control.trajectories import Trajectory
-from koopman_control.trajectories.environments import Environment
 
 
-class NoMeaning(Exception):
-    """A condition has no clear meaning for a task; the message is the reason."""
+class NotApplicableError(Exception):
+    """A condition cannot be applied to a task; the message is the reason."""
 
 
-WORDING = ("summary", "state_names")
+LABELS = ("name", "summary", "state_names")  # what results do not depend on
 
 
 def fingerprint(task: Task) -> str:
@@ -39,127 +33,49 @@ def fingerprint(task: Task) -> str:
     settings = {
         name: value
         for name, value in task.settings().items()
-        if (name in necessary or value != unset[name]) and name not in WORDING
+        if (name in necessary or value != unset[name]) and name not in LABELS
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _as_it_is(env: Environment) -> Environment:
-    return env
-
-
-@dataclass(frozen=True)
-class VariedTask(Task):
-    """A task with more that can be changed.
-
-    Args:
-        wrap: From environment to environment.
-        fit: Settings of `EDMDc` that differ from the task's.
-        estimator_class: What to fit with instead.
-    """
-
-    wrap: Callable[[Environment], Environment] = _as_it_is
-    fit: Mapping[str, Any] = field(default_factory=dict)
-    estimator_class: type[EDMDc] = EDMDc
-
-    def environment(self) -> Environment:
-        """Make the environment and wrap it."""
-        return self.wrap(super().environment())
-
-    def estimator(self, seed: int = 0) -> EDMDc:
-        """Return the unfitted estimator with the settings that differ."""
-        return self.estimator_class(**(super().estimator(seed).get_params(deep=False) | self.fit))
-
-
-def varied(task: Task, **changes: Any) -> VariedTask:
-    """Return the task with some settings changed, `wrap` and `fit` among them if need be."""
-    settings = {f.name: getattr(task, f.name) for f in fields(task)}
-    kind: Any = type(task)
-    new: VariedTask = _varied_kind(kind)(**(settings | changes))
-    return new
-
-
-@cache
-def _varied_kind(kind: Any) -> Any:
-    """Return the class of varied tasks that learn as those of class `kind` do."""
-    if issubclass(kind, VariedTask):
-        return kind
-    if kind is Task:
-        return VariedTask
-    return make_dataclass(f"Varied{kind.__name__}", (), bases=(VariedTask, kind), frozen=True)
-
-
-def with_arguments(task: Task, **arguments: Any) -> Task:
-    """Return the task with further arguments of its environment."""
-    return replace(task, env_arguments={**task.env_arguments, **arguments})
-
-
-def unfiltered(task: Task) -> Task:
-    """Return the task without its estimator, which was chosen for its own roll-out."""
+def without_estimator(task: Task) -> Task:
+    """Return the task without its state estimator, which was chosen for its own roll-out."""
     return replace(task, mpc={k: v for k, v in task.mpc.items() if k != "estimator"})
-
-
-Data = Trajectory | Sequence[Trajectory]
-
-
-class OneStepLate(EDMDc):
-    """`EDMDc` on data with every input moved to the step it acts in."""
-
-    def fit(self, data: Data, y: None = None, sample_weight: Any = None) -> OneStepLate:
-        """Fit a model without the delay."""
-        # A plain EDMDc, as one of several draws clones itself and would move the inputs again.
-        plain = EDMDc(**self.get_params(deep=False)).fit(_moved(data), y, sample_weight)
-        self.__dict__.update(plain.__dict__)
-        return self
-
-    def score(self, data: Data, y: None = None) -> float:
-        """Score as `EDMDc` does."""
-        return super().score(_moved(data), y)
-
-    def score_left_out(self, seen: Sequence[Trajectory], judged: Sequence[Trajectory]) -> float:
-        """Score as `EDMDc` does."""
-        return super().score_left_out(_moved(seen), _moved(judged))
-
-
-def _moved(data: Data) -> list[Trajectory]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # runs of a single step tell nothing here
-        return with_input_delay(data, 1)
 
 
 Read = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
-class Widened:
-    """Values of states (..., d) as values of plain columns; pickles where a closure would not.
+class ColumnMap:
+    """Turns values of states (..., d) into values of observation columns; can be pickled.
 
     Args:
-        columns: For each plain column, in order: the state, and how to read it.
+        columns: For each column, in order: the state, and how to read it.
     """
 
     columns: tuple[tuple[int, Read], ...]
 
     def __call__(self, values: Array) -> Array:
-        """Read every plain column, (..., d) to (..., e)."""
+        """Read every column, (..., d) to (..., e)."""
         return np.stack([read(values[..., i]) for i, read in self.columns], axis=-1)
 
 
 @dataclass(frozen=True)
-class WidenedTarget:
-    """A function of the observation that returns targets of plain columns."""
+class ColumnReference:
+    """A function of the observation that returns the reference of columns."""
 
-    target: Callable[[Array], Any]
-    widened: Widened
+    reference: Callable[[Array], Any]
+    columns: ColumnMap
 
     def __call__(self, observation: Array) -> Array | None:
-        """Widen what the target's function returns."""
-        value = self.target(observation)
-        return None if value is None else self.widened(np.asarray(value, dtype=np.float64))
+        """Turn the reference of the states into that of the columns."""
+        value = self.reference(observation)
+        return None if value is None else self.columns(np.asarray(value, dtype=np.float64))
 
 
-def in_plain_columns(task: Task, n_observations: int) -> Task:
-    """Restate a task on plain columns.
+def without_angles(task: Task, n_observations: int) -> Task:
+    """Restate a task on columns of the observation: an angle becomes its cosine and its sine.
 
     A deviation of angle a costs 2 (1 - cos a) instead of a^2, which is the same near the target.
 
@@ -178,30 +94,28 @@ def in_plain_columns(task: Task, n_observations: int) -> Task:
         reads: tuple[Read, ...] = (np.cos, np.sin) if len(pair) == 2 else (np.array,)
         found += [(column, i, read) for column, read in zip(pair, reads, strict=True)]
     found.sort(key=lambda item: item[0])
-    widened = Widened(tuple((i, read) for _, i, read in found))
+    columns = ColumnMap(tuple((i, read) for _, i, read in found))
+    reference: Any = task.reference
+    if callable(reference):
+        reference = ColumnReference(reference, columns)
+    else:
+        rows = np.asarray(reference, dtype=np.float64)
+        reference = columns(np.broadcast_to(rows, (len(entries),)) if rows.ndim == 0 else rows)
     mpc = dict(task.mpc)
     if "output_bounds" in mpc:
-        mpc["output_bounds"] = _bounds(mpc["output_bounds"], widened)
+        low, high = (np.asarray(end, dtype=np.float64) for end in mpc["output_bounds"])
+        as_is = np.array([read is np.array for _, read in columns.columns])
+        states = [i for i, _ in columns.columns]
+        mpc["output_bounds"] = (
+            np.where(as_is, low[states], -np.inf),
+            np.where(as_is, high[states], np.inf),
+        )
     return replace(
         task,
-        Q=tuple(float(task.Q[i]) for i, _ in widened.columns),
+        Q=tuple(float(task.Q[i]) for i, _ in columns.columns),
         states=tuple(column for column, _, _ in found),
         angles=(),
         state_names=None,
-        reference=_reference(task, len(entries), widened),
+        reference=reference,
         mpc=mpc,
     )
-
-
-def _reference(task: Task, d: int, widened: Widened) -> Any:
-    if callable(task.reference):
-        return WidenedTarget(task.reference, widened)
-    rows: Array = np.asarray(task.reference, dtype=np.float64)
-    return widened(np.broadcast_to(rows, (d,)) if rows.ndim == 0 else rows)
-
-
-def _bounds(bounds: tuple[ArrayLike, ArrayLike], widened: Widened) -> tuple[Array, Array]:
-    low, high = (np.asarray(end, dtype=np.float64) for end in bounds)
-    plain = np.array([read is np.array for _, read in widened.columns])
-    states = [i for i, _ in widened.columns]
-    return np.where(plain, low[states], -np.inf), np.where(plain, high[states], np.inf)

@@ -1,5 +1,22 @@
-"""The command line: one file for each command."""
+"""The command line: one file for each command.
 
-from koopman_control.cli.run import app
+A command imports what it needs when it is called, so that asking for help costs next to nothing.
+"""
+
+import typer
+
+from koopman_control.cli import benchmark, forecast, render, run, tasks
 
 __all__ = ["app"]
+
+app = typer.Typer(
+    help="Real-time convex model-predictive control learned from data, without gradients.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(run.run)
+app.command()(tasks.tasks)
+app.command()(render.render)
+app.command()(benchmark.benchmark)
+app.command()(forecast.forecast)

@@ -4,53 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from koopman_control.benchmark import (
-    CONDITIONS,
-    SUBJECTS,
-    Plan,
-    RunFile,
-    missing,
-    open_runs,
-    run_benchmark,
-    write_results,
-)
-from koopman_control.benchmark.run import Record
-from koopman_control.cli.errors import did_you_mean, one_sentence
-from koopman_control.tasks import TASKS
+from koopman_control.cli.errors import one_sentence
+
+if TYPE_CHECKING:
+    from koopman_control.benchmark import Plan, RunFile
+    from koopman_control.benchmark.run import Record
 
 T = TypeVar("T")
 
 
-def _listed(table: Mapping[str, object]) -> str:
-    return "; ".join(f"{name}: {getattr(item, 'summary', '')}" for name, item in table.items())
+def _list(asked: bool) -> None:
+    """Print what can be run, and under which conditions, and end."""
+    if asked:
+        from koopman_control.benchmark import CONDITIONS, SUBJECTS
+
+        for title, table in (("Subjects", SUBJECTS), ("Conditions", CONDITIONS)):
+            typer.echo(f"{title}:")
+            for name, item in table.items():
+                typer.echo(f"  {name:10}  {item.summary}")
+        raise typer.Exit
 
 
 def benchmark(
     tasks: Annotated[
-        list[str] | None, typer.Argument(help="Gymnasium ids; all ready tasks if none.")
+        list[str] | None, typer.Argument(help="Tasks, or their Gymnasium ids; all if none.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Learning seeds, from 0 on: the runs.")] = 10,
     episodes: Annotated[
         int, typer.Option(min=1, help="Evaluation episodes of each run, seeds 1000, 1001, ...")
     ] = 100,
     subjects: Annotated[
-        str, typer.Option(help=f"What to run, separated by commas. {_listed(SUBJECTS)}.")
+        str, typer.Option(help="What to run, separated by commas; --list tells what there is.")
     ] = "koopman,random,zero,reference",
     conditions: Annotated[
-        str, typer.Option(help=f"Under which conditions, by commas. {_listed(CONDITIONS)}.")
+        str, typer.Option(help="Under which conditions, by commas; --list tells which there are.")
     ] = "nominal",
     jobs: Annotated[int, typer.Option(min=1, help="Processes, one run in each.")] = 2,
     out: Annotated[Path, typer.Option(help="Folder of the results; goes on with those there.")] = (
         Path("runs/benchmark")
     ),
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    listing: Annotated[
+        bool,
+        typer.Option("--list", callback=_list, is_eager=True, help="List subjects and conditions."),
+    ] = False,
 ) -> None:
     """Learn and judge tasks with several learning seeds, beside baselines.
 
@@ -66,8 +67,12 @@ def benchmark(
     `koopman-control benchmark --jobs 8`.
     """
     with one_sentence(debug):
+        from koopman_control.benchmark import CONDITIONS, SUBJECTS, Plan, open_runs, write_results
+        from koopman_control.tasks import TASKS
+
+        chosen = [TASKS[name] for name in tasks or TASKS]
         plan = Plan(
-            _chosen("tasks", TASKS, tasks or list(TASKS)),
+            {task.name: task for task in chosen},
             _chosen("--subjects", SUBJECTS, subjects.split(",")),
             _chosen("--conditions", CONDITIONS, conditions.split(",")),
             range(seeds),
@@ -88,6 +93,8 @@ def benchmark(
 
 def _chosen(name: str, table: Mapping[str, T], names: list[str]) -> dict[str, T]:
     """Pick entries by name, in the order given."""
+    from koopman_control.common.border import did_you_mean
+
     if unknown := [given for given in names if given not in table]:
         raise ValueError(
             f"{name} got {unknown[0]!r}; there are {', '.join(table)}."
@@ -98,6 +105,11 @@ def _chosen(name: str, table: Mapping[str, T], names: list[str]) -> dict[str, T]
 
 def _run(plan: Plan, runs: RunFile, jobs: int) -> None:
     """Do what is missing, with a bar and a line per run on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from koopman_control.benchmark import missing, run_benchmark
+
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -119,7 +131,8 @@ def _described(record: Record) -> str:
     name = "{task}, {subject}, {condition}, learning seed {seed}: ".format(**record)
     if "error" in record:
         return f"{name}failed: {record['error']}"
-    mean = f"{name}mean {np.mean(record['returns']):.2f}, worst {min(record['returns']):.2f}"
+    returns = record["returns"]
+    mean = f"{name}mean {sum(returns) / len(returns):.2f}, worst {min(returns):.2f}"
     if "times" not in record:
         return mean
     times = record["times"]

@@ -5,18 +5,14 @@ And the folder of a run: made anew or gone on in.
 
 from __future__ import annotations
 
-import difflib
 import shutil
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import gymnasium as gym
 import typer
-
-from koopman_control.common import ensure_writable_folder
-from koopman_control.trajectories import CollectionFailed, CollectionInterrupted, save_trajectories
 
 INTERRUPTED = 130  # exit status of a program stopped by Ctrl-C
 
@@ -24,6 +20,8 @@ INTERRUPTED = 130  # exit status of a program stopped by Ctrl-C
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Make a folder for results, which goes again if nothing is written to it."""
+    from koopman_control.common import ensure_writable_folder
+
     folder = ensure_writable_folder(path)
     try:
         yield folder
@@ -32,50 +30,41 @@ def new_folder(path: Path) -> Iterator[Path]:
             folder.rmdir()  # it refuses where there is something
 
 
-def did_you_mean(given: str, names: Iterable[str]) -> str:
-    """Return " Did you mean NAME?" for the name nearest to what was given, or nothing.
-
-    Capital letters and what stands before a slash may be left out.
-    """
-    known = {spelt: name for name in names for spelt in (name.lower(), _short(name).lower())}
-    nearest = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.6)
-    return f" Did you mean {known[nearest[0]]}?" if nearest else ""
-
-
-def _short(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
 @contextmanager
 def one_sentence(debug: bool) -> Iterator[None]:
     """Turn errors into one sentence and a non-zero exit status; with `debug`, let them through."""
     try:
         yield
-    except CollectionInterrupted as stop:
-        typer.echo(str(stop), err=True)
+    except KeyboardInterrupt as stop:
+        typer.echo(str(stop) or "Interrupted.", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except KeyboardInterrupt:
-        typer.echo("Interrupted.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, TypeError, OSError, gym.error.Error, ImportError) as error:
-        if debug:
+    except Exception as error:
+        if debug or not isinstance(error, _expected()):
             raise
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
 
 
+def _expected() -> tuple[type[Exception], ...]:
+    """Kinds of errors that tell what is wrong; Gymnasium's if it was imported at all."""
+    own = (ValueError, TypeError, OSError, ImportError)
+    gymnasium = sys.modules.get("gymnasium.error")
+    return own if gymnasium is None else (*own, gymnasium.Error)
+
+
 CHECKPOINT = "checkpoint"  # what an interrupted run goes on from
 
 
-def run_folder(output: Path, env_id: str, resume: Path | None) -> Path:
+def run_folder(output: Path, name: str, resume: Path | None) -> Path:
     """Make the folder of a run, or find that of an interrupted one.
 
     Raises:
         ValueError: There is nothing to go on from.
         FolderNotWritableError: The folder cannot be written to.
     """
+    from koopman_control.common import ensure_writable_folder
+
     if resume is None:
-        name = env_id.rpartition("/")[2]
         return ensure_writable_folder(output / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     if not (resume / CHECKPOINT).is_dir():
         raise ValueError(
@@ -86,8 +75,14 @@ def run_folder(output: Path, env_id: str, resume: Path | None) -> Path:
 
 
 @contextmanager
-def kept_on_failure(folder: Path, env_id: str) -> Iterator[None]:
+def kept_on_failure(folder: Path, name: str) -> Iterator[None]:
     """Save the data of an interrupted collection; say what is saved, and how to go on."""
+    from koopman_control.trajectories import (
+        CollectionFailed,
+        CollectionInterrupted,
+        save_trajectories,
+    )
+
     try:
         yield
     except (CollectionInterrupted, CollectionFailed) as stop:
@@ -95,16 +90,16 @@ def kept_on_failure(folder: Path, env_id: str) -> Iterator[None]:
             path = folder / "trajectories.npz"
             save_trajectories(path, stop.trajectories)
             typer.echo(f"What was collected so far is saved in {path}.", err=True)
-        _say_how_to_go_on(folder, env_id)
+        _say_how_to_go_on(folder, name)
         raise
     except (KeyboardInterrupt, OSError):
         kept = sorted(path.name for path in folder.glob("*.*"))
         typer.echo(f"Saved in {folder}: {', '.join(kept) or 'no result yet'}.", err=True)
-        _say_how_to_go_on(folder, env_id)
+        _say_how_to_go_on(folder, name)
         raise
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)  # the results hold all of it
 
 
-def _say_how_to_go_on(folder: Path, env_id: str) -> None:
+def _say_how_to_go_on(folder: Path, name: str) -> None:
     if (folder / CHECKPOINT).is_dir():
-        typer.echo(f"Go on with: koopman-control run {env_id} --resume {folder}", err=True)
+        typer.echo(f"Go on with: koopman-control run {name} --resume {folder}", err=True)

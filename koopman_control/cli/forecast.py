@@ -7,22 +7,15 @@ import io
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from koopman_control.cli.errors import new_folder, one_sentence
-from koopman_control.common import (
-    list_contents,
-    optional_package,
-    refusing,
-    write_atomically,
-    write_text_atomically,
-)
-from koopman_control.evaluation import Backtest, backtest, metrics_json, package_versions
-from koopman_control.evaluation.plots import forecast_figure
-from koopman_control.forecasting import TimeTable, time_table
+
+if TYPE_CHECKING:
+    from koopman_control.evaluation import Backtest
+    from koopman_control.forecasting import TimeTable
 
 
 class Fill(StrEnum):
@@ -61,6 +54,9 @@ def forecast(
     intervals), scores.json and forecast.png to OUTPUT/<file>-<time>/.
     """
     with one_sentence(debug):
+        from koopman_control.common import list_contents, write_text_atomically
+        from koopman_control.evaluation import backtest, metrics_json, package_versions
+
         table = read_table(data, [*target, *(beside or [])], date, fill)
         name = f"{data.name.partition('.')[0]}-{time.strftime('%Y%m%d-%H%M%S')}"
         with new_folder(output / name) as folder:
@@ -86,6 +82,9 @@ def forecast(
 
 def read_table(path: Path, columns: list[str], date: str | None, fill: Fill | None) -> TimeTable:
     """Read columns of a CSV file; whatever is wrong with it is one sentence."""
+    from koopman_control.common import optional_package, refusing
+    from koopman_control.forecasting import time_table
+
     pandas = optional_package("pandas", "forecast")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
@@ -99,6 +98,8 @@ def read_table(path: Path, columns: list[str], date: str | None, fill: Fill | No
 
 def _csv(table: TimeTable, result: Backtest, level: float) -> str:
     """Write one row per date: every target with its bounds; an unknown bound stays empty."""
+    import numpy as np
+
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     names = result.scores["targets"]
@@ -112,6 +113,9 @@ def _csv(table: TimeTable, result: Backtest, level: float) -> str:
 
 
 def _draw(path: Path, table: TimeTable, result: Backtest, level: float) -> None:
+    from koopman_control.common import write_atomically
+    from koopman_control.evaluation.plots import forecast_figure
+
     ahead = result.ahead
     low, high = ahead.interval(level)
     H = len(low)

@@ -1,69 +1,31 @@
-"""The commands `run`, which does the whole job for an environment, and `tasks`."""
+"""The command `run`, which does the whole job for a task: learn, judge, report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import gymnasium as gym
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from koopman_control.cli.benchmark import benchmark
-from koopman_control.cli.errors import (
-    CHECKPOINT,
-    did_you_mean,
-    kept_on_failure,
-    one_sentence,
-    run_folder,
-)
-from koopman_control.cli.forecast import forecast
-from koopman_control.common.arrays import LARGEST_SEED
-from koopman_control.evaluation import metrics_json
-from koopman_control.evaluation.summary import fallbacks
-from koopman_control.tasks import TASKS, Task
-from koopman_control.tasks.run import Run, run_task, save_learned
-from koopman_control.trajectories import open_environment, require_continuous
+from koopman_control.cli.errors import CHECKPOINT, kept_on_failure, one_sentence, run_folder
 
-app = typer.Typer(
-    help="Real-time convex model-predictive control learned from data, without gradients.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
 
-app.command()(benchmark)
-app.command()(forecast)
+    from koopman_control.tasks import Task
+    from koopman_control.tasks.run import Run
 
 
-@app.callback()
-def main() -> None:
-    """Real-time convex model-predictive control learned from data, without gradients."""
-
-
-@app.command()
-def tasks() -> None:
-    """List the environments with a ready task, one line each."""
-    width = max(len(name) for name in TASKS)
-    for name, task in TASKS.items():
-        typer.echo(f"{name:{width}}  {task.summary} ({task.n_steps} environment steps)")
-
-
-@app.command()
 def run(
-    env_id: Annotated[str, typer.Argument(help="Gymnasium id, such as Pendulum-v1; see `tasks`.")],
+    task: Annotated[
+        str, typer.Argument(help="A task, such as Pendulum, or its Gymnasium id; see `tasks`.")
+    ],
     episodes: Annotated[int, typer.Option(min=1, help="Evaluation episodes.")] = 100,
-    seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="First evaluation seed; others follow.")
-    ] = 1000,
-    learning_seed: Annotated[
-        int,
-        typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything random in learning."),
-    ] = 0,
+    seed: Annotated[int, typer.Option(help="First evaluation seed; others follow.")] = 1000,
+    learning_seed: Annotated[int, typer.Option(help="Seed of everything random in learning.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes for the evaluation.")] = 2,
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path(
         "runs"
@@ -87,47 +49,65 @@ def run(
     interrupted or killed goes on with --resume, and ends with the same model to the last bit.
     """
     with one_sentence(debug):
-        task = _task_for(env_id)
-        folder = run_folder(output, env_id, resume)
-        with kept_on_failure(folder, env_id):
-            with _bars(task.n_steps, episodes) as progress:
+        from koopman_control.common.arrays import seed_number
+        from koopman_control.evaluation import metrics_json
+        from koopman_control.tasks.run import run_task
+        from koopman_control.tasks.saved import save_learned
+
+        seed_number("--seed", seed)
+        seed_number("--learning-seed", learning_seed)
+        chosen = _found(task)
+        folder = run_folder(output, chosen.name, resume)
+        with kept_on_failure(folder, task):
+            with _bars(chosen.n_steps, episodes) as progress:
                 result = run_task(
-                    task,
+                    chosen,
                     episodes=episodes,
                     first_seed=seed,
                     learning_seed=learning_seed,
                     workers=workers,
                     progress=progress,
-                    on_learned=lambda learned: save_learned(
-                        learned, folder, {"task": env_id, "learning_seed": learning_seed}
-                    ),
+                    on_learned=lambda learned: save_learned(chosen, learned, learning_seed, folder),
                     checkpoint=folder / CHECKPOINT,
                 )
             report = result.write(folder)
         if json:
             typer.echo(metrics_json(result.metrics()), nl=False)
         else:
+            from rich.console import Console
+
             Console().print(_table(result))
             typer.echo(f"Report: {report}")
 
 
-def _task_for(env_id: str) -> Task:
-    """Find the ready task; say what is wrong with the environment if it cannot have one."""
-    if env_id in TASKS:
-        return TASKS[env_id]
-    hint = did_you_mean(env_id, [*gym.registry, *TASKS])
+def _found(name: str) -> Task:
+    """Find the task; say what is wrong with an environment that has none."""
+    import gymnasium as gym
+
+    from koopman_control.common.border import did_you_mean
+    from koopman_control.tasks import TASKS, UnknownTaskError
+    from koopman_control.trajectories import open_environment, require_continuous
+
+    env_ids = [entry.env_id for entry in TASKS.listed() if entry.env_id is not None]
     try:
-        env = open_environment(env_id)
+        return TASKS[name]
+    except UnknownTaskError:
+        if name in env_ids:  # which has several
+            raise
+    hint = did_you_mean(name, [*gym.registry, *TASKS, *env_ids])
+    try:
+        env = open_environment(name)
     except ValueError as error:
         raise ValueError(
-            f"Gymnasium cannot make {env_id!r}: there is no such environment.{hint}"
+            f"there is no task {name!r}, and Gymnasium cannot make {name!r}: there is no such "
+            f"environment.{hint}"
         ) from error
     except (gym.error.Error, ImportError) as error:
-        raise ValueError(f"Gymnasium cannot make {env_id!r}: {error}") from error
+        raise ValueError(f"Gymnasium cannot make {name!r}: {error}") from error
     require_continuous(env)
     env.close()
     raise ValueError(
-        f"there is no ready task for {env_id}; there are tasks for {', '.join(TASKS)}. "
+        f"there is no ready task for {name}; there are tasks for {', '.join(env_ids)}. "
         "To write one, see 'Your own task' in the README: a koopman_control.Task of some ten lines"
     )
 
@@ -135,6 +115,9 @@ def _task_for(env_id: str) -> Task:
 @contextmanager
 def _bars(n_steps: int, episodes: int) -> Iterator[_Bars]:
     """Show progress on standard error, so that standard output stays clean."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -163,6 +146,10 @@ class _Bars:
 
 def _table(result: Run) -> Table:
     """Lay the figures of a run out as one table."""
+    from rich.table import Table
+
+    from koopman_control.evaluation.summary import fallbacks
+
     e, m = result.evaluation, result.metrics()
     low, high = e.ci95
     table = Table(title=f"{result.task.env_id}: {result.task.summary}", show_header=False)

@@ -1,12 +1,23 @@
 """The boundary: one layer that checks what comes in, and packages that only some functions need."""
 
+import difflib
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
 from koopman_envs.border import CheckedFields, at_least, check_fields, checked, require, shown
 from koopman_envs.kinds import EXAMPLES
 
-__all__ = ["CheckedFields", "at_least", "check_fields", "checked", "require", "shown"]
+__all__ = [
+    "CheckedFields",
+    "at_least",
+    "check_fields",
+    "checked",
+    "did_you_mean",
+    "optional_package",
+    "require",
+    "shown",
+]
 
 # What to give instead, by the name of a class.
 EXAMPLES |= {
@@ -37,3 +48,15 @@ def optional_package(name: str, extra: str) -> Any:
             f"this needs the package {name.partition('.')[0]}, which is not installed: "
             f"pip install 'koopman-control[{extra}]'"
         ) from error
+
+
+def did_you_mean(given: str, names: Iterable[str]) -> str:
+    """Return " Did you mean NAME?" for the name nearest to what was given, or nothing.
+
+    Capital letters and what stands before a slash may be left out.
+    """
+    known = {
+        spelt: name for name in names for spelt in (name.lower(), name.rpartition("/")[2].lower())
+    }
+    nearest = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.6)
+    return f" Did you mean {known[nearest[0]]}?" if nearest else ""

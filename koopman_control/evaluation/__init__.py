@@ -1,6 +1,5 @@
 """Closed-loop episodes, statistics, figures and the report."""
 
-from koopman_control.evaluation.baselines import RandomPolicy, ZeroPolicy
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
 from koopman_control.evaluation.evaluate import Evaluation, evaluate
 from koopman_control.evaluation.forecasts import (
@@ -13,6 +12,7 @@ from koopman_control.evaluation.forecasts import (
     valid_prediction_time,
 )
 from koopman_control.evaluation.learn import Learned, Round, learn
+from koopman_control.evaluation.policies import RandomPolicy, ZeroPolicy
 from koopman_control.evaluation.report import metrics_json, package_versions, write_report
 from koopman_control.evaluation.statistics import (
     PairedDifference,

@@ -305,7 +305,7 @@ def _summary(
         },
         episodes=tuple(kept),
         action_bounds=action_bounds(env),
-        dt=_time_step(env),
+        dt=time_step(env),
     )
 
 
@@ -322,7 +322,8 @@ def _name(env: Environment | VectorEnvironment) -> str:
     return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
 
 
-def _time_step(env: Environment | VectorEnvironment) -> float | None:
+def time_step(env: Environment | VectorEnvironment) -> float | None:
+    """Return the time between two steps in seconds; None where the environment does not say."""
     copies = getattr(env.unwrapped, "envs", [env])
     dt = getattr(copies[0].unwrapped, "dt", None)
     known = isinstance(dt, int | float | np.number) and not isinstance(dt, bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from koopman_control.evaluation import (
 from koopman_control.identification import LiftedModel, pseudospectrum, spectrum
 from koopman_control.tasks.references import normalised_score, reference_returns
 from koopman_control.tasks.task import Task
-from koopman_control.trajectories import Trajectory, save_trajectories, total_steps
+from koopman_control.trajectories import Trajectory, total_steps
 
 LARGEST = 300  # lifted states whose spectrum is analysed within about a second
 GRID, DIRECTIONS = 25, 30  # points along a side, and combined lifted directions
@@ -247,12 +247,6 @@ def run_task(
         zero = evaluate(ZeroPolicy(box), env, seeds)
     reference = None if task.env_arguments else reference_returns(task.env_id, seeds)
     return Run(task, learned, result, random, zero, reference, errors, linear, learning_seed)
-
-
-def save_learned(learned: Learned, folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write model.npz and trajectories.npz, with the settings that made them, into a folder."""
-    learned.model.save(folder / "model.npz")
-    save_trajectories(folder / "trajectories.npz", learned.data, settings)
 
 
 def _errors_per_rollout(task: Task, learned: Learned) -> tuple[dict[str, Array], LiftedModel]:

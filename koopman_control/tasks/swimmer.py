@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from koopman_control.common import Array, PathLike
 from koopman_control.evaluation import Learned
 from koopman_control.evaluation.learn import carrying
 from koopman_control.identification import LiftedModel
-from koopman_control.tasks.task import Task
+from koopman_control.mpc import KoopmanMPC
+from koopman_control.tasks.task import OnStep, Task
 from koopman_control.trajectories import HeldUniform, Trajectory, collect, total_steps
 
 STEPS, SECONDS_PER_STEP = 1000, 0.04
@@ -43,15 +44,11 @@ class SwimmingTask(Task):
     """Learns how the joints move, then which wave swims best: `first_steps`, then the others."""
 
     def learn(
-        self,
-        seed: int = 0,
-        on_step: Callable[[int], None] | None = None,
-        checkpoint: PathLike | None = None,
+        self, seed: int = 0, on_step: OnStep | None = None, checkpoint: PathLike | None = None
     ) -> Learned:
         """Learn a model and a wave; every step of the trials counts among the `n_steps`."""
         start = time.perf_counter()
-        n_first = min(self.first_steps, self.n_steps)
-        joints = super(SwimmingTask, replace(self, n_steps=n_first)).learn(
+        joints = super(SwimmingTask, replace(self, n_steps=self._first())).learn(
             seed, on_step, checkpoint
         )
         data = list(joints.data)
@@ -61,33 +58,48 @@ class SwimmingTask(Task):
         seconds = time.perf_counter() - start
         return replace(joints, controller=controller, data=data, seconds=seconds)
 
+    def restored(self, model: LiftedModel, data: Sequence[Trajectory], seed: int = 0) -> KoopmanMPC:
+        """Return the controller of the fastest wave; the trials are drawn again, not swum."""
+        search, trial, steps = WaveSearch(seed), list[Trajectory](), 0
+        for run in data:
+            steps += len(run)
+            if steps > self._first():
+                trial.append(run)
+            if total_steps(trial) >= TRIAL or (trial and steps == self.n_steps):
+                search.draw()
+                search.note(trial)
+                trial = []
+        return self._swimming(search.fastest()).controller(model)
+
     def _searched(
         self,
         model: LiftedModel,
         data: list[Trajectory],
         seed: int,
-        on_step: Callable[[int], None] | None,
+        on_step: OnStep | None,
         checkpoint: PathLike | None,
     ) -> Array:
         """Return the fastest wave of the trials, which are appended to the data."""
-        rng = np.random.default_rng(seed)
-        waves: list[Array] = []
-        speeds: list[float] = []
+        search = WaveSearch(seed)
         with closing(self.environment()) as env:
             while left := self.n_steps - total_steps(data):
-                name = f"trial-{len(waves)}"
-                waves.append(next_wave(np.array(waves), np.array(speeds), rng))
+                name = f"trial-{len(search.waves)}"
+                wave, reset_seed = search.draw()
+                done = total_steps(data)
                 trial = collect(
                     env,
-                    self._swimming(waves[-1]).controller(model),
+                    self._swimming(wave).controller(model),
                     n_steps=min(TRIAL, left),
-                    seed=int(rng.integers(2**31)),
-                    on_step=_counting_from(total_steps(data), on_step),
+                    seed=reset_seed,
+                    on_step=_counting_from(done, on_step),
                     checkpoint=None if checkpoint is None else Path(checkpoint) / name,
                 )
                 data.extend(trial)
-                speeds.append(float(np.mean([run.rewards for run in trial])))
-        return waves[int(np.argmax(speeds))] if waves else (LOWEST + HIGHEST) / 2.0
+                search.note(trial)
+        return search.fastest()
+
+    def _first(self) -> int:
+        return min(self.first_steps, self.n_steps)
 
     def _swimming(self, wave: Array) -> Task:
         # A model of the angles alone is given those alone; they come before the rates.
@@ -103,8 +115,34 @@ def next_wave(waves: Array, speeds: Array, rng: np.random.Generator) -> Array:
     return near.clip(LOWEST, HIGHEST)
 
 
-def _counting_from(done: int, on_step: Callable[[int], None] | None) -> Callable[[int], None]:
-    return lambda steps: None if on_step is None else on_step(done + steps)
+class WaveSearch:
+    """Waves tried so far, how fast they were, and the next one.
+
+    Args:
+        seed: Of the draws.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.waves: list[Array] = []
+        self._speeds: list[float] = []
+        self._rng = np.random.default_rng(seed)
+
+    def draw(self) -> tuple[Array, int]:
+        """Return the next wave and the reset seed of its trial."""
+        self.waves.append(next_wave(np.array(self.waves), np.array(self._speeds), self._rng))
+        return self.waves[-1], int(self._rng.integers(2**31))
+
+    def note(self, trial: Sequence[Trajectory]) -> None:
+        """Take in how fast the wave drawn last was."""
+        self._speeds.append(float(np.mean([run.rewards for run in trial])))
+
+    def fastest(self) -> Array:
+        """Return the fastest wave; one in the middle of all if none was tried."""
+        return self.waves[int(np.argmax(self._speeds))] if self.waves else (LOWEST + HIGHEST) / 2.0
+
+
+def _counting_from(done: int, on_step: OnStep | None) -> OnStep | None:
+    return None if on_step is None else lambda steps: on_step(done + steps)
 
 
 # Swimming pays only over a whole stroke of some 40 steps; so the controller tracks a travelling

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,8 +15,12 @@ from koopman_control.features import Angle, FeatureMap, FeatureUnion, SampledFea
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
 from koopman_control.identification.regression import Coupling
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.trajectories import HeldUniform, Signal, open_environment
+from koopman_control.tasks.interim_delay import InputDelayedEDMDc
+from koopman_control.tasks.registry import default_name
+from koopman_control.trajectories import HeldUniform, Signal, Trajectory, open_environment
 from koopman_control.trajectories.environments import Environment
+
+OnStep = Callable[[int], None]  # called with the number of environment steps so far
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,12 @@ class Task(CheckedFields):
             never does.
         state_names: Labels of the states with their units, for the figures; None: the model's own.
         mpc: Further settings of `KoopmanMPC`.
+        fit: Settings of `EDMDc` beside, or instead of, those that follow from the above.
         env_arguments: For `gymnasium.make`: options of the environment, a plant off its nominal
             parameters, noise. The stored references are for none.
+        wrap: Puts wrappers around the environment, such as noise or a delay; None: none.
+        name: What the task goes by, as an environment may have several; default the id of the
+            environment without namespace and version.
 
     Example:
         >>> task = Task("Pendulum-v1", "Swing up", Q=(1, 0.1), R=0.001, horizon=60, n_steps=600,
@@ -93,11 +101,16 @@ class Task(CheckedFields):
     until: Callable[[Array], bool] | None = None
     state_names: tuple[str, ...] | None = None
     mpc: Mapping[str, Any] = field(default_factory=dict)
+    fit: Mapping[str, Any] = field(default_factory=dict)
     env_arguments: Mapping[str, Any] = field(default_factory=dict)
+    wrap: Callable[[Environment], Environment] | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
-        """Check the ranges of numbers, too."""
+        """Check the ranges of numbers, too, and find a name."""
         super().__post_init__()
+        if not self.name:
+            object.__setattr__(self, "name", default_name(self.env_id))
         for name in ("horizon", "n_steps", "first_steps", "n_draws"):
             positive_int(name, getattr(self, name))
         positive_int("n_rounds", self.n_rounds, minimum=0)
@@ -118,9 +131,14 @@ class Task(CheckedFields):
         """Describe all settings as plain data; functions go by their names."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
-    def environment(self) -> Environment:
-        """Make the environment, to be closed by the caller; `evaluate` takes it as it is."""
-        return open_environment(self.env_id, self.env_arguments)
+    def environment(self, **arguments: Any) -> Environment:
+        """Make the environment, to be closed by the caller; `evaluate` takes it as it is.
+
+        Args:
+            **arguments: For `gymnasium.make` beside the task's own, such as a `render_mode`.
+        """
+        env = open_environment(self.env_id, {**self.env_arguments, **arguments})
+        return env if self.wrap is None else self.wrap(env)
 
     @checked
     def estimator(self, seed: int = 0) -> EDMDc:
@@ -132,17 +150,21 @@ class Task(CheckedFields):
             for s in self.steepness
         ]
         beside = self.beside
-        return EDMDc(
-            sampled if beside is None else [FeatureUnion([s, beside]) for s in sampled],
-            coupling=self.coupling,
-            input_features=self.input_features,
-            rollout=self.rollout,
-            horizon=self.prediction or self.horizon,
-            n_draws=self.n_draws,
-            states=self.states,
-            angles=self.angles,
-            memory=self.memory,
-        )
+        settings: dict[str, Any] = {
+            "features": sampled if beside is None else [FeatureUnion([s, beside]) for s in sampled],
+            "coupling": self.coupling,
+            "input_features": self.input_features,
+            "rollout": self.rollout,
+            "horizon": self.prediction or self.horizon,
+            "n_draws": self.n_draws,
+            "states": self.states,
+            "angles": self.angles,
+            "memory": self.memory,
+        }
+        settings |= self.fit
+        # INTERIM, until EDMDc takes it: then `return EDMDc(**settings)`.
+        delayed = bool(settings.pop("input_delay", 0))
+        return (InputDelayedEDMDc if delayed else EDMDc)(**settings)
 
     @checked
     def controller(self, model: LiftedModel) -> KoopmanMPC:
@@ -159,11 +181,19 @@ class Task(CheckedFields):
         )
 
     @checked
+    def restored(self, model: LiftedModel, data: Sequence[Trajectory], seed: int = 0) -> KoopmanMPC:
+        """Return the controller that `learn` ended with, from what a run saves of it.
+
+        Args:
+            model: The model learned.
+            data: The data collected, in its order.
+            seed: Seed of the learning.
+        """
+        return self.controller(model)
+
+    @checked
     def learn(
-        self,
-        seed: int = 0,
-        on_step: Callable[[int], None] | None = None,
-        checkpoint: PathLike | None = None,
+        self, seed: int = 0, on_step: OnStep | None = None, checkpoint: PathLike | None = None
     ) -> Learned:
         """Learn a controller with this task's budget; see `koopman_control.learn`."""
         with closing(self.environment()) as env:

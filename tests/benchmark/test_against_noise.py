@@ -10,11 +10,12 @@ from koopman_control.benchmark import CONDITIONS
 from koopman_control.benchmark.conditions import (
     AGAINST_NOISE,
     NOISE,
-    filtered,
-    leaning,
     noise_of_states,
+    noisy,
+    pole_reference,
+    with_kalman_filter,
 )
-from koopman_control.benchmark.variants import unfiltered, with_arguments
+from koopman_control.benchmark.variants import without_estimator
 from koopman_control.mpc import KalmanObserver
 from koopman_control.tasks import TASKS
 from tests.benchmark.tiny import tiny_task
@@ -31,7 +32,7 @@ def test_a_filter_expects_the_noise_of_an_angle_read_as_cosine_and_sine() -> Non
 
 
 def test_a_filter_expects_the_noise_of_the_states_and_not_of_the_goal() -> None:
-    task = with_arguments(tiny_task(), observation_noise=NOISE)
+    task = noisy(tiny_task())
     with closing(task.environment()) as env:
         space = env.observation_space
         half = 0.5 * (space.high - space.low)  # type: ignore[attr-defined]
@@ -41,13 +42,13 @@ def test_a_filter_expects_the_noise_of_the_states_and_not_of_the_goal() -> None:
 def test_states_without_noise_are_taken_as_exact() -> None:
     np.testing.assert_array_equal(noise_of_states(TASKS["Pendulum-v1"]), [0.0, 0.0])
     np.testing.assert_array_equal(
-        filtered(tiny_task()).mpc["estimator"].measurement_noise, [1e-9, 1e-9]
+        with_kalman_filter(tiny_task()).mpc["estimator"].measurement_noise, [1e-9, 1e-9]
     )
 
 
 def test_a_filtered_task_is_learned_and_searches_among_more_plans() -> None:
     settings = {"rollout": "relifted", "coupling": "bilinear", "mpc": {"n_guesses": 2}}
-    task = filtered(with_arguments(tiny_task(**settings), observation_noise=NOISE))
+    task = with_kalman_filter(noisy(tiny_task(**settings)))
     assert task.mpc["n_guesses"] == 16
     learned = task.learn(0)
     action = learned.controller.act(learned.data[0].observations[0])
@@ -58,22 +59,22 @@ def test_a_filtered_task_is_learned_and_searches_among_more_plans() -> None:
 
 def test_other_roll_outs_do_without_a_filter_chosen_for_the_task_s_own() -> None:
     task = replace(tiny_task(), mpc={"n_guesses": 0})
-    assert unfiltered(filtered(task)) == task
+    assert without_estimator(with_kalman_filter(task)) == task
 
 
 def test_poles_lean_against_where_the_cart_is_and_goes_but_never_far() -> None:
     observation = np.zeros(9)
     observation[[0, 5]] = 0.2, 0.1
-    np.testing.assert_allclose(leaning(observation), [-0.04, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(pole_reference(observation), [-0.04, 0.0, 0.0, 0.0])
     observation[[0, 5]] = -1.0, -3.0
-    np.testing.assert_allclose(leaning(observation), [0.1, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(pole_reference(observation), [0.1, 0.0, 0.0, 0.0])
 
 
-@pytest.mark.parametrize("env_id", AGAINST_NOISE)
+@pytest.mark.parametrize("name", AGAINST_NOISE)
 def test_what_is_done_against_noise_changes_the_plan_and_not_what_it_is_judged_on(
-    env_id: str,
+    name: str,
 ) -> None:
-    task = CONDITIONS["noise"].learning(TASKS[env_id])
-    assert task.n_steps == TASKS[env_id].n_steps
-    assert task.settings() != TASKS[env_id].settings()
-    assert CONDITIONS["noise"].judging(TASKS[env_id]).env_arguments == task.env_arguments
+    task = CONDITIONS["noise"].learning(TASKS[name])
+    assert task.n_steps == TASKS[name].n_steps
+    assert task.settings() != TASKS[name].settings()
+    assert CONDITIONS["noise"].judging(TASKS[name]).env_arguments == task.env_arguments

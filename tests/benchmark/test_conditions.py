@@ -8,9 +8,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from koopman_control.benchmark import CONDITIONS, NoMeaning
-from koopman_control.benchmark.conditions import PARTIAL
-from koopman_control.benchmark.variants import varied
+from koopman_control.benchmark import CONDITIONS, NotApplicableError
+from koopman_control.benchmark.conditions import PARTIAL_OBSERVATIONS
 from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
 from koopman_control.evaluation import ZeroPolicy, action_bounds, run_episode
 from koopman_control.features import Coordinates
@@ -27,13 +26,13 @@ def observed(env: gym.Env[Any, Any], actions: Any, seed: int = 0) -> np.ndarray[
 
 
 @pytest.mark.parametrize("condition", CHANGING)
-@pytest.mark.parametrize("env_id", TASKS)
-def test_every_cell_has_an_environment_or_a_reason(env_id: str, condition: str) -> None:
-    task = TASKS[env_id]
+@pytest.mark.parametrize("name", TASKS)
+def test_every_cell_has_an_environment_or_a_reason(name: str, condition: str) -> None:
+    task = TASKS[name]
     try:
         judged = CONDITIONS[condition].judging(task)
         learned = CONDITIONS[condition].learning(task)
-    except NoMeaning as reason:
+    except NotApplicableError as reason:
         assert len(str(reason)) > 10
         return
     with closing(judged.environment()) as env, closing(task.environment()) as plain:
@@ -45,15 +44,15 @@ def test_every_cell_has_an_environment_or_a_reason(env_id: str, condition: str) 
     assert learned.settings() == learned.settings()
 
 
-@pytest.mark.parametrize("env_id", PARTIAL)
-def test_no_hidden_column_is_modelled_and_targets_fit_what_remains(env_id: str) -> None:
-    task = CONDITIONS["hidden"].learning(TASKS[env_id])
+@pytest.mark.parametrize("name", PARTIAL_OBSERVATIONS)
+def test_no_hidden_column_is_modelled_and_targets_fit_what_remains(name: str) -> None:
+    task = CONDITIONS["hidden"].learning(TASKS[name])
     with closing(task.environment()) as env:
         observation = env.reset(seed=3)[0]
     columns = Coordinates.of(len(observation), task.states, task.angles).columns
     modelled = {c for entry in columns for c in np.atleast_1d(entry)}
-    assert not modelled & set(PARTIAL[env_id].hidden)
-    assert not observation[list(PARTIAL[env_id].hidden)].any()
+    assert not modelled & set(PARTIAL_OBSERVATIONS[name].hidden)
+    assert not observation[list(PARTIAL_OBSERVATIONS[name].hidden)].any()
     target = task.reference(observation) if callable(task.reference) else task.reference
     assert np.ndim(target) == 0 or np.shape(target)[-1] == len(task.Q)
 
@@ -108,7 +107,7 @@ def test_a_changed_plant_moves_differently_under_the_same_actions() -> None:
 
 
 def test_a_plant_of_which_no_parameter_is_known_cannot_be_changed() -> None:
-    with pytest.raises(NoMeaning, match="none of its parameters is known"):
+    with pytest.raises(NotApplicableError, match="none of its parameters is known"):
         CONDITIONS["changed"].judging(replace(tiny_task(), env_id="Other-v0"))
 
 
@@ -133,18 +132,18 @@ def test_a_controller_learns_without_speeds_by_remembering() -> None:
     assert np.isfinite(learned.controller.act(learned.data[0].observations[0])).all()
 
 
-def test_settings_tell_varied_tasks_apart() -> None:
+def test_settings_tell_wrapped_tasks_apart() -> None:
     task = TASKS["Pendulum-v1"]
     settings = [
-        varied(task, wrap=wrap).settings()
+        replace(task, wrap=wrap).settings()
         for wrap in (Noise(0.01), Noise(0.02), Hidden((2,)), Delay, Scaled(("m",), 1.2))
     ]
     assert all(a != b for i, a in enumerate(settings) for b in settings[:i])
 
 
-def test_a_varied_task_passes_settings_on_to_the_fit_and_keeps_its_environment() -> None:
+def test_a_task_passes_settings_on_to_the_fit_and_keeps_its_environment() -> None:
     noisy = CONDITIONS["noise"].learning(TASKS["Pendulum-v1"])
-    task = varied(noisy, fit={"limits": None})
+    task = replace(noisy, fit={"limits": None})
     assert task.estimator().limits is None
     assert TASKS["Pendulum-v1"].estimator().limits == "data"
     assert task.wrap == Noise(0.01)

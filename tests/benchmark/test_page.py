@@ -32,6 +32,7 @@ def record(key: Key, below: float, data_steps: int = 600) -> dict[str, Any]:
     assert stored is not None
     return {
         "task": key.task,
+        "env_id": key.task,
         "subject": key.subject,
         "condition": key.condition,
         "seed": key.seed,
@@ -157,6 +158,7 @@ def test_a_task_without_a_reference_has_returns_and_no_score(
             ({"seed": 0, "returns": [1.0, 2.0, 3.0, 4.0], "data_steps": 9},),
             {},
             SEEDS,
+            "Other-v0",
         )
         for subject in ("koopman", "lqr")
     }
@@ -166,8 +168,8 @@ def test_a_task_without_a_reference_has_returns_and_no_score(
     assert other["score"] is None
     assert set(found["differences"]["nominal"]["lqr"]) == set(ENVS)
     scores, *_ = tables(cells | unknown)
-    assert set(scores.rows["Other"]) == {"–"}
-    assert "–" not in scores.rows["Pendulum"]
+    assert set(scores.rows["Other-v0"]) == {"–"}
+    assert "–" not in scores.rows["Pendulum-v1"]
 
 
 def test_with_nothing_but_references_the_page_says_that_we_have_no_score_yet(

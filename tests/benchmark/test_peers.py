@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 from koopman_control.benchmark import SUBJECTS
-from koopman_control.benchmark import baselines as own_data
-from koopman_control.benchmark import baselines as pykoop_features
-from koopman_control.benchmark.baselines import linear
+from koopman_control.benchmark.baselines import (
+    _searched,
+    fitted,
+    linear,
+    pykoop_features,
+    shared_learning,
+)
 from koopman_control.benchmark.subjects import Subject, koopman, no_action
-from koopman_control.benchmark.variants import in_plain_columns
+from koopman_control.benchmark.variants import without_angles
 from koopman_control.evaluation import evaluate
 from koopman_control.tasks import TASKS
 from koopman_control.trajectories import Trajectory
@@ -20,7 +24,7 @@ from tests.benchmark.tiny import tiny_task
 
 def test_angles_become_cosine_and_sine_with_their_weight_target_and_no_bounds() -> None:
     task = replace(TASKS["koopman_envs/CartPoleSwingUp-v0"])
-    plain = in_plain_columns(task, 6)
+    plain = without_angles(task, 6)
     assert plain.states == (0, 1, 2, 3, 4)
     assert plain.angles == ()
     assert plain.Q == (0.5, 0.01, 0.5, 0.5, 0.002)
@@ -33,16 +37,16 @@ def test_angles_become_cosine_and_sine_with_their_weight_target_and_no_bounds() 
 
 
 def test_a_number_as_target_of_an_angle_becomes_a_point_on_the_circle() -> None:
-    plain = in_plain_columns(TASKS["Pendulum-v1"], 3)
+    plain = without_angles(TASKS["Pendulum-v1"], 3)
     assert plain.Q == (1.0, 1.0, 0.1)
     assert np.asarray(plain.reference).tolist() == [1.0, 0.0, 0.0]
 
 
 def test_subjects_at_equal_data_share_one_learning() -> None:
     task = tiny_task()
-    first = own_data.own_learning(task, 4)
-    assert own_data.own_learning(tiny_task(), 4) is first
-    assert own_data.own_learning(task, 5) is not first
+    first = shared_learning(task, 4)
+    assert shared_learning(tiny_task(), 4) is first
+    assert shared_learning(task, 5) is not first
     assert linear(task, 4).data_steps == task.n_steps
 
 
@@ -57,15 +61,13 @@ def test_the_linear_baseline_of_a_linear_task_is_the_task_itself() -> None:
 
 def test_pykoop_models_predict_what_pykoop_predicts() -> None:
     pytest.importorskip("pykoop")
-    task = in_plain_columns(tiny_task(), 3)
-    data = own_data.own_learning(tiny_task(), 0).data
-    model = pykoop_features.fitted(task, data, 0)
+    task = without_angles(tiny_task(), 3)
+    data = shared_learning(tiny_task(), 0).data
+    model = fitted(task, data, 0)
     states = [run.observations[:, :2] for run in data]
     center = np.concatenate(states).mean(axis=0)
     scale = np.concatenate(states).std(axis=0)
-    pipeline = pykoop_features._searched(
-        [(x - center) / scale for x in states], [run.actions for run in data], 0
-    )
+    pipeline = _searched([(x - center) / scale for x in states], [run.actions for run in data], 0)
     U = data[1].actions[:10]
     theirs = pipeline.predict_trajectory(
         ((states[1][:1] - center) / scale),
@@ -79,8 +81,8 @@ def test_pykoop_models_predict_what_pykoop_predicts() -> None:
 
 def test_pykoop_features_learn_from_the_data_of_the_task() -> None:
     pytest.importorskip("pykoop")
-    trained = pykoop_features.pykoop_features(tiny_task(), 0)
-    data = own_data.own_learning(tiny_task(), 0).data
+    trained = pykoop_features(tiny_task(), 0)
+    data = shared_learning(tiny_task(), 0).data
     assert trained.data_steps == 240
     trained.controller.reset()
     bounds = np.asarray(data[0].action_bounds)
@@ -94,9 +96,9 @@ def test_a_single_run_is_fitted_by_pykoop_without_a_choice() -> None:
     U, x = rng.uniform(-1.0, 1.0, (150, 1)), [np.zeros(2)]
     for u in U:
         x.append(np.array([0.9 * x[-1][0] + 0.1 * x[-1][1], 0.8 * x[-1][1] + 0.5 * u[0]]))
-    task = in_plain_columns(tiny_task(), 3)
+    task = without_angles(tiny_task(), 3)
     run = Trajectory(np.column_stack([x, np.zeros(151)]), U)
-    model = pykoop_features.fitted(task, [run], 0)
+    model = fitted(task, [run], 0)
     ahead = model.predict(x[100], U[100:105], rollout="linear")
     np.testing.assert_allclose(ahead, x[101:106], atol=1e-3)
 

@@ -26,7 +26,7 @@ def cell(returns: dict[int, Any], data_steps: int = 600) -> Cell:
         {"seed": seed, "returns": list(row), "data_steps": data_steps}
         for seed, row in returns.items()
     )
-    return Cell((ENV, "s", "nominal"), records, {}, SEEDS)
+    return Cell((ENV, "s", "nominal"), records, {}, SEEDS, ENV)
 
 
 def test_the_interquartile_mean_is_over_all_episodes_of_all_runs() -> None:
@@ -91,13 +91,14 @@ def test_a_subject_that_does_not_learn_meets_every_learning_seed() -> None:
 
 def test_without_shared_seeds_or_scores_there_is_no_difference() -> None:
     assert score_difference(cell({0: BEST}), cell({1: BEST})) is None
-    unknown = Cell(("Nothing-v0", "s", "nominal"), ({"seed": 0, "returns": [1.0] * 4},), {}, SEEDS)
+    record = {"seed": 0, "returns": [1.0] * 4}
+    unknown = Cell(("Nothing", "s", "nominal"), (record,), {}, SEEDS, "Nothing-v0")
     assert score_difference(cell({0: BEST}), unknown) is None
 
 
 def test_a_subject_whose_runs_all_failed_is_compared_as_random_actions() -> None:
     ours, floor = cell({0: BEST, 1: BEST}), BEST - 1000.0
-    failed = Cell((ENV, "t", "nominal"), (), {0: floor, 1: floor}, SEEDS)
+    failed = Cell((ENV, "t", "nominal"), (), {0: floor, 1: floor}, SEEDS, ENV)
     difference = score_difference(ours, failed)
     one = score_difference(ours, cell({0: floor, 1: floor}))
     assert difference is not None and difference == one

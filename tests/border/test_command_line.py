@@ -11,6 +11,7 @@ from koopman_control.cli import app
 
 ENV = "koopman_envs/VanDerPol-v0"
 RUN, BENCHMARK = ("run", ENV), ("benchmark", ENV)
+RENDER = ("render", "folder")
 FORECAST = ("forecast", "table.csv", "--target", "T", "--horizon", "3")
 COUNTS = ("0", "-1", "1.5", "many", "")
 SEEDS = ("-1", "1.5", "many", "4294967296")
@@ -24,6 +25,7 @@ TYPED = [
     (RUN, "--learning-seed", SEEDS),
     (RUN, "--output", ("file", "file/within")),
     (RUN, "--resume", ("nowhere", "file", "folder")),
+    (RENDER, "--seed", SEEDS),
     (BENCHMARK, "--seeds", COUNTS),
     (BENCHMARK, "--episodes", COUNTS),
     (BENCHMARK, "--jobs", COUNTS),
@@ -109,7 +111,7 @@ def test_every_option_is_in_the_table() -> None:
     ("typed", "says"),
     [
         ("runn", "No such command 'runn'"),
-        ("run", "Missing argument 'env_id'"),
+        ("run", "Missing argument 'task'"),
         (f"run {ENV} more", "unexpected extra argument"),
         (f"run {ENV} --episode 3", "No such option: --episode (Possible options: --episodes)"),
         (f"run {ENV} --episodes", "'--episodes' requires an argument"),
@@ -118,8 +120,13 @@ def test_every_option_is_in_the_table() -> None:
         ("run nowhere/Nothing-v0", "Gymnasium cannot make 'nowhere/Nothing-v0'"),
         ("run nowhere:Nothing-v0", "Gymnasium cannot make 'nowhere:Nothing-v0'"),
         ("run CartPole-v1", "discrete actions are not supported"),
+        ("run pendulm", "Did you mean Pendulum?"),
+        ("render", "Missing argument 'folder'"),
+        ("render nowhere", "there is no saved run in nowhere: it has no model.npz"),
+        ("render folder", "there is no saved run in folder: it has no model.npz"),
+        ("render file", "there is no saved run in file"),
         ("tasks more", "unexpected extra argument"),
-        ("benchmark Pendulm-v1", "tasks got 'Pendulm-v1'; there are"),
+        ("benchmark Pendulm-v1", "there is no task 'Pendulm-v1'; there are"),
         ("benchmark Pendulm-v1", "Did you mean Pendulum-v1?"),
         ("benchmark --subjects koopmn", "Did you mean koopman?"),
         ("benchmark --conditions nominl", "Did you mean nominal?"),

@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 from koopman_control import LiftedModel, load_trajectories
 from koopman_control.cli import app
 from koopman_control.common import FileNotWritableError, check_contents
-from koopman_control.tasks import TASKS
+from koopman_control.tasks import TASKS, Task
+from koopman_control.tasks.registry import TaskRegistry
 from koopman_control.trajectories import CollectionInterrupted, collect
 from koopman_control.trajectories.store import load_with_settings
 
@@ -27,6 +28,12 @@ KEYS = {
 
 def call(*arguments: str | Path | int) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def registry_of(task: Task) -> TaskRegistry:
+    registry = TaskRegistry([], "no such group")
+    registry.register(task)
+    return registry
 
 
 def only_folder(parent: Path) -> Path:
@@ -64,7 +71,7 @@ def test_a_run_folder_holds_report_model_data_and_figures(finished: tuple[Result
     folder = finished[1]
     assert check_contents(folder)["learning_seed"] == 0
     _, made_by = load_with_settings(folder / "trajectories.npz")
-    assert made_by == {"task": ENV, "learning_seed": 0}
+    assert made_by == {"task": "VanDerPol", "learning_seed": 0}
     page = (folder / "report.html").read_text("utf-8")
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("http://www.w3.org", "")
@@ -105,7 +112,9 @@ def test_other_learning_seeds_and_evaluation_seeds_can_be_chosen(tmp_path: Path)
 
 def test_tasks_are_listed_one_a_line() -> None:
     lines = call("tasks").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(TASKS)
+    assert [line.split()[:2] for line in lines] == [
+        [name, task.env_id] for name, task in TASKS.items()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +172,7 @@ def test_an_interrupted_run_goes_on_and_leaves_no_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = replace(TASKS[ENV], n_steps=300, first_steps=250, n_features=(5,), n_draws=1)
-    monkeypatch.setitem(TASKS, ENV, quick)
+    monkeypatch.setattr("koopman_control.tasks.TASKS", registry_of(quick))
     whole = call("run", ENV, "--episodes", 1, "--workers", 1, "--output", tmp_path / "whole")
     assert whole.exit_code == 0, whole.output
     with monkeypatch.context() as patched:
@@ -197,7 +206,8 @@ def test_a_full_disk_after_learning_says_what_is_saved(
     def full(*_: Any, **__: Any) -> None:
         raise FileNotWritableError("cannot write report.html: No space left on device")
 
-    monkeypatch.setitem(TASKS, ENV, replace(TASKS[ENV], n_steps=200, first_steps=200, n_rounds=0))
+    quick = replace(TASKS[ENV], n_steps=200, first_steps=200, n_rounds=0)
+    monkeypatch.setattr("koopman_control.tasks.TASKS", registry_of(quick))
     monkeypatch.setattr("koopman_control.tasks.run.evaluate", full)
     result = call("run", ENV, "--output", tmp_path)
     assert result.exit_code == 1
@@ -216,7 +226,7 @@ def test_ctrl_c_saves_what_was_collected(
     def interrupted(*_: Any, **__: Any) -> None:
         raise CollectionInterrupted(data)
 
-    monkeypatch.setattr("koopman_control.cli.run.run_task", interrupted)
+    monkeypatch.setattr("koopman_control.tasks.run.run_task", interrupted)
     result = call("run", ENV, "--output", tmp_path)
     assert result.exit_code == 130
     path = only_folder(tmp_path) / "trajectories.npz"

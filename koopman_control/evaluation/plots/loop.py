@@ -133,10 +133,9 @@ def plan(
         input_names: Names of the m inputs.
 
     Returns:
-        One panel per signal, inputs last; now is at zero.
+        One panel per signal, inputs last; of more than 12 signals the first states. Now is at zero.
     """
-    panels = step.outputs.shape[1] + step.inputs.shape[1]
-    figure = style.new_figure(height=1.1 + 1.6 * panels)
+    figure = style.new_figure(height=1.1 + 1.6 * (_shown_states(step) + step.inputs.shape[1]))
     draw_plan(figure, step, past_states, past_inputs, dt, state_names, input_names)
     return figure
 
@@ -151,15 +150,15 @@ def draw_plan(
     input_names: Sequence[str] | None = None,
 ) -> None:
     """Draw into an empty figure; arguments as for `plan`."""
-    d, m = step.outputs.shape[1], step.inputs.shape[1]
-    panels = figure.subplots(d + m, 1, sharex=True, squeeze=False)[:, 0]
+    d, m, shown = step.outputs.shape[1], step.inputs.shape[1], _shown_states(step)
+    panels = figure.subplots(shown + m, 1, sharex=True, squeeze=False)[:, 0]
     X, U = _rows(past_states, d), _rows(past_inputs, m)
-    for i, name in enumerate(signal_names(state_names, "state", d)):
+    for i, name in enumerate(signal_names(state_names, "state", d)[:shown]):
         _state(panels[i], step, X[:, i], i, dt or 1.0)
         style.plain_axes(panels[i], ylabel=name)
     for j, name in enumerate(signal_names(input_names, "input", m)):
-        _input(panels[d + j], step, U[:, j], j, dt or 1.0)
-        style.plain_axes(panels[d + j], ylabel=name)
+        _input(panels[shown + j], step, U[:, j], j, dt or 1.0)
+        style.plain_axes(panels[shown + j], ylabel=name)
     for axes in panels:
         axes.axvline(0.0, color=style.GREY, lw=0.8)
         axes.margins(x=0.01)
@@ -170,6 +169,11 @@ def draw_plan(
         named |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     style.legend_below(figure, list(named.values()), list(named))
     style.set_title(figure, _finding(step))
+
+
+def _shown_states(step: Step) -> int:
+    d, m = step.outputs.shape[1], step.inputs.shape[1]
+    return int(min(d, max(1, _MOST_PANELS - m)))
 
 
 def _state(axes: Axes, step: Step, past: Array, i: int, unit: float) -> None:
@@ -235,9 +239,10 @@ class LivePlot:
         dt: Time step in seconds; the axis counts steps if None.
         state_names: Names of the d states.
         input_names: Names of the m inputs.
+        figure: Where to draw; None: in a window of its own.
 
     Attributes:
-        figure: The figure in the window.
+        figure: The figure drawn into.
 
     Example:
         >>> live = LivePlot()  # doctest: +SKIP
@@ -251,12 +256,15 @@ class LivePlot:
         dt: float | None = None,
         state_names: Sequence[str] | None = None,
         input_names: Sequence[str] | None = None,
+        figure: Figure | None = None,
     ) -> None:
-        # A window is global state by nature, so it comes from pyplot, and only when asked for.
-        from matplotlib import pyplot
+        if figure is None:
+            # A window is global state by nature, so it comes from pyplot, and only when asked for.
+            from matplotlib import pyplot
 
-        pyplot.ion()
-        self.figure = pyplot.figure(figsize=(8.0, 6.0), layout="constrained")
+            pyplot.ion()
+            figure = pyplot.figure(figsize=(8.0, 6.0), layout="constrained")
+        self.figure = figure
         self._shown, self._dt = shown, dt
         self._names = state_names, input_names
         self._states: list[Array] = []
@@ -268,14 +276,17 @@ class LivePlot:
         Raises:
             ValueError: If it took none since its episode began.
         """
-        step = mpc.last
-        if step is None:
-            raise ValueError("the controller took no step yet; call its act first")
+        step = self._last(mpc)
         self.figure.clear()
         past = self._past(self._states), self._past(self._inputs)
         draw_plan(self.figure, step, *past, self._dt, *self._names)
         self.figure.canvas.draw_idle()
         self.figure.canvas.flush_events()
+        self.remember(mpc)
+
+    def remember(self, mpc: KoopmanMPC) -> None:
+        """Note the step that the controller took last without drawing it."""
+        step = self._last(mpc)
         unknown = np.full(step.outputs.shape[1], np.nan)
         self._states.append(unknown if step.situation is None else step.situation.start.x)
         self._inputs.append(step.inputs[0])
@@ -285,6 +296,11 @@ class LivePlot:
         from matplotlib import pyplot
 
         pyplot.close(self.figure)
+
+    def _last(self, mpc: KoopmanMPC) -> Step:
+        if mpc.last is None:
+            raise ValueError("the controller took no step yet; call its act first")
+        return mpc.last
 
     def _past(self, rows: list[Array]) -> Array | None:
         return np.array(rows[-self._shown :]) if rows else None

@@ -6,7 +6,7 @@ Subject summary: text
 Subject train: none
 Subject learns: true
 Subject needs: none texts
-Subject own_data: true
+Subject shares_data: true
 Subject effort: zero fraction
 Variation.__call__ seed: zero
 Trained data_steps: zero

@@ -17,6 +17,10 @@ Task input_reference: zero minus fraction
 Task noise: none
 Task until: none
 Task state_names: none texts empty
+Task wrap: none
+Task name: text
+Task.restored data: empty
+Task.restored seed: zero
 Task.estimator seed: zero
 Task.learn seed: zero
 Task.learn on_step: none

@@ -54,7 +54,9 @@ ROWS = [
     Row(
         "Subject",
         bench.Subject,
-        fields(summary="zero", train=nothing, learns=False, needs=None, own_data=False, effort=1.0),
+        fields(
+            summary="zero", train=nothing, learns=False, needs=None, shares_data=False, effort=1.0
+        ),
     ),
     Row("Variation", bench.Variation, fields(changes={"n_draws": 1})),
     Row("Variation.task", bench.Variation({"n_draws": 1}).task, lambda: {"task": parts.task()}),

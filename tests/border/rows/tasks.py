@@ -42,12 +42,25 @@ ROWS = [
                 "until",
                 "state_names",
                 "mpc",
+                "fit",
                 "env_arguments",
+                "wrap",
+                "name",
             )
         },
     ),
     Row("Task.estimator", parts.task().estimator, fields(seed=0)),
     Row("Task.controller", parts.task(Q=(1.0, 0.1)).controller, lambda: dict(model=model())),
+    Row(
+        "Task.restored",
+        parts.task(Q=(1.0, 0.1)).restored,
+        lambda: dict(model=model(), data=parts.runs(), seed=0),
+    ),
+    Row(
+        "register_task",
+        tasks.register_task,
+        lambda: dict(task=parts.task(name=f"T{len(tasks.TASKS)}")),
+    ),
     Row("Task.learn", parts.task().learn, lambda: dict(seed=0, on_step=None, checkpoint=None)),
     Row(
         "normalised_score",

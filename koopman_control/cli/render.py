@@ -1,0 +1,94 @@
+"""The command `render`: an episode of a saved run as moving pictures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from koopman_control.cli.errors import one_sentence
+
+if TYPE_CHECKING:
+    from koopman_control.evaluation.animation import Film
+    from koopman_control.mpc import KoopmanMPC
+    from koopman_control.tasks import Task
+    from koopman_control.trajectories.environments import Environment
+
+
+def render(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/Pendulum-...")],
+    seed: Annotated[int, typer.Option(help="Reset seed of the episode.")] = 1000,
+    gif: Annotated[bool, typer.Option("--gif", help="Write a GIF only.")] = False,
+    mp4: Annotated[bool, typer.Option("--mp4", help="Write an MP4 only.")] = False,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+) -> None:
+    """Replay an episode of a saved run and write it to FOLDER as animated GIF and as MP4.
+
+    Builds the run's controller again from its model and data. The environment draws itself; where
+    it cannot, the measured states, the inputs and the plan ahead are drawn. The GIF has at most
+    1 MB; for the MP4, ffmpeg is needed (pip install 'koopman-control[video]').
+    """
+    with one_sentence(debug):
+        from koopman_control.common.arrays import seed_number
+        from koopman_control.evaluation.animation import write_gif, write_mp4
+        from koopman_control.tasks.saved import load_learned
+
+        seed_number("--seed", seed)
+        task, controller = load_learned(folder)
+        film = _filmed(task, controller, seed)
+        told = f"return {film.episode.episode_return:.2f} in {film.episode.length} steps"
+        typer.echo(f"{task.name}, seed {seed}: {told}.")
+        both = gif == mp4
+        if gif or both:
+            path = folder / f"episode-{seed}.gif"
+            typer.echo(f"GIF: {path} ({write_gif(path, film) / 1e6:.2f} MB)")
+        if mp4 or both:
+            path = folder / f"episode-{seed}.mp4"
+            try:
+                write_mp4(path, film)
+            except ImportError as error:
+                if not both:
+                    raise
+                typer.echo(f"No MP4: {error}", err=True)
+            else:
+                typer.echo(f"MP4: {path}")
+
+
+def _filmed(task: Task, controller: KoopmanMPC, seed: int) -> Film:
+    """Run the episode with a bar on standard error."""
+    from contextlib import closing
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from koopman_control.evaluation.animation import film_episode
+
+    with closing(_environment(task)) as env:
+        steps = None if env.spec is None else env.spec.max_episode_steps
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            bar = progress.add_task("Filming", total=steps)
+            return film_episode(controller, env, seed, lambda: progress.update(bar, advance=1))
+
+
+def _environment(task: Task) -> Environment:
+    """Make the environment so that it draws itself if it can; say so if it cannot."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # which draws without a display
+    plain = task.environment()
+    if "rgb_array" not in plain.metadata.get("render_modes", ()):
+        typer.echo(f"{task.env_id} draws no pictures; its plans are drawn.", err=True)
+        return plain
+    env = task.environment(render_mode="rgb_array")
+    try:
+        env.reset(seed=0)
+        env.render()
+    except Exception as error:  # whatever a display, a driver or a missing package brings about
+        env.close()
+        reason = " ".join(str(error).split()) or type(error).__name__
+        typer.echo(f"{task.env_id} cannot be drawn here ({reason}); its plans are.", err=True)
+        return plain
+    plain.close()
+    return env

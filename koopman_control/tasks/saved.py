@@ -1,0 +1,59 @@
+"""What a run keeps of learning, model.npz and trajectories.npz, and the controller back from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from koopman_control.common import FileFormatError, PathLike
+from koopman_control.common.border import checked
+from koopman_control.evaluation import Learned
+from koopman_control.identification import LiftedModel
+from koopman_control.mpc import KoopmanMPC
+from koopman_control.tasks.registry import TASKS
+from koopman_control.tasks.task import Task
+from koopman_control.trajectories import save_trajectories
+from koopman_control.trajectories.store import load_with_settings
+
+MODEL, DATA = "model.npz", "trajectories.npz"
+
+
+@checked
+def save_learned(task: Task, learned: Learned, learning_seed: int, folder: PathLike) -> None:
+    """Write model.npz and trajectories.npz, with the settings that made them, into a folder."""
+    learned.model.save(Path(folder) / MODEL)
+    made_by = {"task": task.name, "learning_seed": learning_seed}
+    save_trajectories(Path(folder) / DATA, learned.data, made_by)
+
+
+@checked
+def load_learned(folder: PathLike, task: Task | None = None) -> tuple[Task, KoopmanMPC]:
+    """Build the controller of a saved run again.
+
+    Args:
+        folder: A folder that `koopman-control run` or `save_learned` has written.
+        task: The task that was run; None: the one of `TASKS` that the folder names.
+
+    Returns:
+        The task and its controller on the saved model.
+
+    Raises:
+        FileNotFoundError: There is no saved run in the folder.
+        FileFormatError: A file is damaged, or does not say what it was made by.
+        UnknownTaskError: No task goes by the name that the folder holds.
+    """
+    where = Path(folder)
+    for name in (MODEL, DATA):
+        if not (where / name).is_file():
+            raise FileNotFoundError(
+                f"there is no saved run in {where}: it has no {name}; give a folder that "
+                "`koopman-control run` has made"
+            )
+    data, made_by = load_with_settings(where / DATA)
+    if not isinstance(made_by.get("task"), str):
+        raise FileFormatError(
+            f"{where / DATA} does not say of which task it is; give a folder of a run that has "
+            "ended learning"
+        )
+    chosen = TASKS[made_by["task"]] if task is None else task
+    model = LiftedModel.load(where / MODEL)
+    return chosen, chosen.restored(model, data, int(made_by.get("learning_seed", 0)))
