@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from koopman_control.evaluation.animation import Film
     from koopman_control.mpc import KoopmanMPC
     from koopman_control.tasks import Task
-    from koopman_control.trajectories.environments import Environment
 
 
 def render(
@@ -64,31 +61,13 @@ def _filmed(task: Task, controller: KoopmanMPC, seed: int) -> Film:
     from rich.console import Console
     from rich.progress import Progress
 
-    from koopman_control.evaluation.animation import film_episode
+    from koopman_control.evaluation.animation import drawing_environment, film_episode
 
-    with closing(_environment(task)) as env:
+    made, obstacle = drawing_environment(task.environment)
+    if obstacle is not None:
+        typer.echo(f"{task.env_id} {obstacle}; its plans are drawn.", err=True)
+    with closing(made) as env:
         steps = None if env.spec is None else env.spec.max_episode_steps
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("Filming", total=steps)
             return film_episode(controller, env, seed, lambda: progress.update(bar, advance=1))
-
-
-def _environment(task: Task) -> Environment:
-    """Make the environment so that it draws itself if it can; say so if it cannot."""
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # which draws without a display
-    plain = task.environment()
-    if "rgb_array" not in plain.metadata.get("render_modes", ()):
-        typer.echo(f"{task.env_id} draws no pictures; its plans are drawn.", err=True)
-        return plain
-    env = task.environment(render_mode="rgb_array")
-    try:
-        env.reset(seed=0)
-        env.render()
-    except Exception as error:  # whatever a display, a driver or a missing package brings about
-        env.close()
-        reason = " ".join(str(error).split()) or type(error).__name__
-        typer.echo(f"{task.env_id} cannot be drawn here ({reason}); its plans are.", err=True)
-        return plain
-    plain.close()
-    return env

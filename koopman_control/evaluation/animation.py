@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,32 @@ class Film:
     frames: list[Frame]
     seconds: float
     episode: Episode
+
+
+def drawing_environment(make: Callable[..., Environment]) -> tuple[Environment, str | None]:
+    """Make an environment so that it draws itself, or as it is where it cannot.
+
+    Args:
+        make: Makes it; takes arguments of `gymnasium.make`, as `Task.environment` does.
+
+    Returns:
+        The environment, to be closed by the caller, and why it cannot draw itself, or None.
+    """
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # which draws without a display
+    plain = make()
+    if "rgb_array" not in plain.metadata.get("render_modes", ()):
+        return plain, "draws no pictures"
+    env = make(render_mode="rgb_array")
+    try:
+        env.reset(seed=0)
+        env.render()
+    except Exception as error:  # whatever a display, a driver or a missing package brings about
+        env.close()
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return plain, f"cannot be drawn here ({reason})"
+    plain.close()
+    return env, None
 
 
 class _Filmed(gym.Wrapper[Any, Any, Any, Any]):

@@ -1,0 +1,42 @@
+"""The animations of the documentation: an episode of each task, as its controller runs it.
+
+    python -m examples.animations                   # all tasks, to docs/assets/tasks/<name>.gif
+    python -m examples.animations Pendulum Duffing
+
+Each is learned anew from learning seed 0, which takes seconds.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from koopman_control.evaluation.animation import drawing_environment, film_episode, write_gif
+from koopman_control.tasks import TASKS
+
+MOST_BYTES = 500_000
+
+
+def main(
+    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks; all if none.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the GIFs.")] = Path("docs/assets/tasks"),
+    seed: Annotated[int, typer.Option(help="Reset seed of the episode.")] = 1000,
+) -> None:
+    """Learn, film and write."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in tasks or TASKS:
+        task = TASKS[name]
+        controller = task.learn(0).controller
+        made, obstacle = drawing_environment(task.environment)
+        with closing(made) as env:
+            film = film_episode(controller, env, seed)
+        size = write_gif(out / f"{task.name}.gif", film, MOST_BYTES)
+        told = f"return {film.episode.episode_return:.2f}, {size / 1e3:.0f} kB"
+        print(f"{task.name}: {told}" + (f"; {obstacle}" if obstacle else ""), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
