@@ -15,7 +15,11 @@ from koopman_control.identification.compiled_rollouts import Constants, Features
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract"}, "forceinline": True}
+OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract"},
+    "forceinline": True,
+}
 
 
 def compiled(loop: Loop) -> Loop:
@@ -24,9 +28,10 @@ def compiled(loop: Loop) -> Loop:
     Where neither can be written, every process compiles for itself.
     """
     try:
-        return njit(cache=True, **OPTIONS)(loop)
+        fast: Loop = njit(cache=True, **OPTIONS)(loop)
     except RuntimeError:  # numba: "no locator available"
-        return njit(**OPTIONS)(loop)
+        fast = njit(**OPTIONS)(loop)
+    return fast
 
 
 @compiled
