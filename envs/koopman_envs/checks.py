@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_envs.border import at_least, require, shown
+from koopman_control.common.border import at_least, require, shown
 from koopman_envs.integration import Components, Rates
 
 Array = NDArray[np.float64]

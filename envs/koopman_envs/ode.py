@@ -14,8 +14,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from koopman_control.common.border import at_least, checked, shown
 from koopman_envs import checks
-from koopman_envs.border import at_least, checked, shown
 from koopman_envs.drawing import Canvas, Window
 from koopman_envs.plant import Plant
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_envs.border import checked
+from koopman_control.common.border import checked
 from koopman_envs.drawing import BLUE, GREEN, INK, ORANGE, Canvas
 from koopman_envs.integration import Components, components, stacked
 from koopman_envs.ode import ODEEnv

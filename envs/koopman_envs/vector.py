@@ -10,8 +10,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from koopman_control.common.border import at_least, checked, shown
 from koopman_envs import checks
-from koopman_envs.border import at_least, checked, shown
 from koopman_envs.copies import Copies
 from koopman_envs.ode import ODEEnv
 

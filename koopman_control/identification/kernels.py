@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
@@ -12,8 +14,24 @@ from koopman_control.identification.compiled_rollouts import Constants, Features
 
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
 
+Loop = TypeVar("Loop", bound=Callable[..., Any])
+OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract"},
+    "forceinline": True,
+}
 
-compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"}, forceinline=True)
+
+def compiled(loop: Loop) -> Loop:
+    """Compile a loop, and keep it beside this file or in the user's cache for the next process.
+
+    Where neither can be written, every process compiles for itself.
+    """
+    try:
+        fast: Loop = njit(cache=True, **OPTIONS)(loop)
+    except RuntimeError:  # numba: "no locator available"
+        fast = njit(**OPTIONS)(loop)
+    return fast
 
 
 @compiled

@@ -1,14 +1,6 @@
 """Tasks: environments with everything needed to learn and judge a controller for them."""
 
-from koopman_control.tasks.references import normalised_score, reference_returns
-from koopman_control.tasks.registry import TASKS, UnknownTaskError, register_task
-from koopman_control.tasks.task import Task
+import lazy_loader
 
-__all__ = [
-    "TASKS",
-    "Task",
-    "UnknownTaskError",
-    "normalised_score",
-    "reference_returns",
-    "register_task",
-]
+# What there is stands in __init__.pyi; a name is imported when it is first asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ import pytest
 from typing_extensions import TypeAliasType, TypeVar
 
 from koopman_control.common.border import checked
-from koopman_envs.kinds import fits, in_words
+from koopman_control.common.kinds import fits, in_words
 
 
 @checked

@@ -22,11 +22,17 @@ WORDS = {
     NDArray[np.datetime64]: "an array of dates",
     NDArray[np.bool_]: "an array of True and False",
 }
-# What to give instead, by the name of a class; other packages add theirs.
+# What to give instead, by the name of a class: by name, since classes import this.
 EXAMPLES = {
     "Callable": "a function",
     "Env": "a gymnasium.Env",
     "Mapping": "a mapping such as a dict",
+    "Controller": "an object with reset() and act(observation)",
+    "EDMDc": "an EDMDc(...)",
+    "FeatureMap": "a feature map such as SampledFeatures(100)",
+    "LiftedModel": "a LiftedModel, such as EDMDc(...).fit(data).model_",
+    "Signal": "an input signal such as HeldUniform(5)",
+    "Trajectory": "a Trajectory(observations, actions)",
 }
 
 
