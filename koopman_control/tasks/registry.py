@@ -54,42 +54,42 @@ class Entry:
     summary: str | None = None
 
 
-# File, Gymnasium id and budget of environment steps; summary: as the task itself says, which a test
-# sees to. In alphabetical order.
+# File, name, Gymnasium id, budget of environment steps; summary: as the task itself says, which a
+# test sees to. In alphabetical order.
 _READY = """
-bilinear_motor koopman_envs/BilinearMotor-v0 600
+bilinear_motor BilinearMotor koopman_envs/BilinearMotor-v0 600
     bring a loaded motor to a speed by its field current, within a speed limit
-cart_pole_swing_up koopman_envs/CartPoleSwingUp-v0 1000
+cart_pole_swing_up CartPoleSwingUp koopman_envs/CartPoleSwingUp-v0 1000
     swing a pole up on a cart and hold it
-cstr koopman_envs/CSTR-v0 1000
+cstr CSTR koopman_envs/CSTR-v0 1000
     hold an exothermic reactor at an unstable temperature, below 370 K
-duffing koopman_envs/Duffing-v0 600
+duffing Duffing koopman_envs/Duffing-v0 600
     bring a mass to any place of a double well, its ridge included
-inverted_double_pendulum InvertedDoublePendulum-v5 1500
+inverted_double_pendulum InvertedDoublePendulum InvertedDoublePendulum-v5 1500
     balance two linked poles on a cart
-inverted_pendulum InvertedPendulum-v5 100
+inverted_pendulum InvertedPendulum InvertedPendulum-v5 100
     balance a pole on a cart
-korteweg_de_vries koopman_envs/KortewegDeVries-v0 2000
+korteweg_de_vries KortewegDeVries koopman_envs/KortewegDeVries-v0 2000
     calm waves on a ring, with the linear roll-out
-lorenz koopman_envs/Lorenz-v0 600
+lorenz Lorenz koopman_envs/Lorenz-v0 600
     calm chaos down at one of its two unstable fixed points
-lunar_lander LunarLanderContinuous-v3 1000
+lunar_lander LunarLanderContinuous LunarLanderContinuous-v3 1000
     set a lander down on its pad with little fuel
-mountain_car MountainCarContinuous-v0 500
+mountain_car MountainCarContinuous MountainCarContinuous-v0 500
     rock a car with a weak engine up a hill, with little effort
-pendulum Pendulum-v1 600
+pendulum Pendulum Pendulum-v1 600
     swing a torque-limited pendulum up and hold it
-planar_quadrotor koopman_envs/PlanarQuadrotor-v0 1000
+planar_quadrotor PlanarQuadrotor koopman_envs/PlanarQuadrotor-v0 1000
     fly a planar quadrotor to waypoints inside a box
-quadruple_tank koopman_envs/QuadrupleTank-v0 600
+quadruple_tank QuadrupleTank koopman_envs/QuadrupleTank-v0 600
     bring two tanks to their levels by two pumps that act crosswise
-reacher Reacher-v5 800
+reacher Reacher Reacher-v5 800
     bring the tip of a two-link arm to a point
-swimmer Swimmer-v5 10000
+swimmer Swimmer Swimmer-v5 10000
     swim forward by a wave through two joints
-two_link_arm koopman_envs/TwoLinkArm-v0 1000
+two_link_arm TwoLinkArm koopman_envs/TwoLinkArm-v0 1000
     reach goals with the hand of a two-link arm
-van_der_pol koopman_envs/VanDerPol-v0 2000
+van_der_pol VanDerPol koopman_envs/VanDerPol-v0 2000
     drive a forced Van der Pol oscillator to set-points, with the linear roll-out
 """
 
@@ -98,17 +98,9 @@ def _ready() -> Iterator[Entry]:
     """Read the table above; a task's name in its file is that of the file in capitals."""
     lines = _READY.strip().splitlines()
     for facts, summary in zip(lines[::2], lines[1::2], strict=True):
-        file, env_id, n_steps = facts.split()
+        file, name, env_id, n_steps = facts.split()
         target = f"koopman_control.tasks.{file}:{file.upper()}"
-        name = default_name(env_id)
         yield Entry(name, target, OURS, env_id, int(n_steps), summary.strip())
-
-
-def default_name(env_id: str) -> str:
-    """Return a Gymnasium id without its module, its namespace and its version."""
-    short = env_id.rpartition(":")[2].rpartition("/")[2]
-    stem, _, version = short.rpartition("-v")
-    return stem if stem and version.isdigit() else short
 
 
 class TaskRegistry(Mapping[str, "Task"]):

@@ -16,7 +16,6 @@ from koopman_control.identification import EDMDc, LiftedModel, Rollout
 from koopman_control.identification.regression import Coupling
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.tasks.interim_delay import InputDelayedEDMDc
-from koopman_control.tasks.registry import default_name
 from koopman_control.trajectories import HeldUniform, Signal, Trajectory, open_environment
 from koopman_control.trajectories.environments import Environment
 
@@ -110,7 +109,9 @@ class Task(CheckedFields):
         """Check the ranges of numbers, too, and find a name."""
         super().__post_init__()
         if not self.name:
-            object.__setattr__(self, "name", default_name(self.env_id))
+            short = self.env_id.rpartition(":")[2].rpartition("/")[2]
+            stem, _, version = short.rpartition("-v")
+            object.__setattr__(self, "name", stem if stem and version.isdigit() else short)
         for name in ("horizon", "n_steps", "first_steps", "n_draws"):
             positive_int(name, getattr(self, name))
         positive_int("n_rounds", self.n_rounds, minimum=0)
@@ -189,6 +190,7 @@ class Task(CheckedFields):
             data: The data collected, in its order.
             seed: Seed of the learning.
         """
+        seed_number("seed", seed)
         return self.controller(model)
 
     @checked

@@ -121,6 +121,7 @@ def plan(
     dt: float | None = None,
     state_names: Sequence[str] | None = None,
     input_names: Sequence[str] | None = None,
+    figure: Figure | None = None,
 ) -> Figure:
     """Draw predicted states and planned inputs with targets and bounds, after what happened so far.
 
@@ -131,26 +132,15 @@ def plan(
         dt: Time step in seconds; the axis counts steps if None.
         state_names: Names of the d states.
         input_names: Names of the m inputs.
+        figure: Empty figure to draw into; None: a new one.
 
     Returns:
         One panel per signal, inputs last; of more than 12 signals the first states. Now is at zero.
     """
-    figure = style.new_figure(height=1.1 + 1.6 * (_shown_states(step) + step.inputs.shape[1]))
-    draw_plan(figure, step, past_states, past_inputs, dt, state_names, input_names)
-    return figure
-
-
-def draw_plan(
-    figure: Figure,
-    step: Step,
-    past_states: ArrayLike | None = None,
-    past_inputs: ArrayLike | None = None,
-    dt: float | None = None,
-    state_names: Sequence[str] | None = None,
-    input_names: Sequence[str] | None = None,
-) -> None:
-    """Draw into an empty figure; arguments as for `plan`."""
-    d, m, shown = step.outputs.shape[1], step.inputs.shape[1], _shown_states(step)
+    d, m = step.outputs.shape[1], step.inputs.shape[1]
+    shown = min(d, max(1, _MOST_PANELS - m))
+    if figure is None:
+        figure = style.new_figure(height=1.1 + 1.6 * (shown + m))
     panels = figure.subplots(shown + m, 1, sharex=True, squeeze=False)[:, 0]
     X, U = _rows(past_states, d), _rows(past_inputs, m)
     for i, name in enumerate(signal_names(state_names, "state", d)[:shown]):
@@ -169,11 +159,7 @@ def draw_plan(
         named |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     style.legend_below(figure, list(named.values()), list(named))
     style.set_title(figure, _finding(step))
-
-
-def _shown_states(step: Step) -> int:
-    d, m = step.outputs.shape[1], step.inputs.shape[1]
-    return int(min(d, max(1, _MOST_PANELS - m)))
+    return figure
 
 
 def _state(axes: Axes, step: Step, past: Array, i: int, unit: float) -> None:
@@ -279,7 +265,7 @@ class LivePlot:
         step = self._last(mpc)
         self.figure.clear()
         past = self._past(self._states), self._past(self._inputs)
-        draw_plan(self.figure, step, *past, self._dt, *self._names)
+        plan(step, *past, self._dt, *self._names, self.figure)
         self.figure.canvas.draw_idle()
         self.figure.canvas.flush_events()
         self.remember(mpc)
