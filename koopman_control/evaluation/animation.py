@@ -73,7 +73,8 @@ def drawing_environment(make: Callable[..., Environment]) -> tuple[Environment, 
     env = make(render_mode="rgb_array")
     try:
         env.reset(seed=0)
-        env.render()
+        if np.ptp(np.asarray(env.render())) == 0:  # MuJoCo's second picture by EGL in a process
+            raise RuntimeError("its picture is of one colour")
     except Exception as error:  # whatever a display, a driver or a missing package brings about
         env.close()
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -214,7 +215,8 @@ def write_gif(path: PathLike, film: Film, most_bytes: int = MOST_BYTES) -> int:
         if colours > FEWEST_COLOURS:
             colours //= 2
         elif width > NARROWEST:
-            width = max(NARROWEST, round(0.85 * width))
+            share = (most_bytes / len(data)) ** 0.5  # bytes go with the area
+            width = max(NARROWEST, round(min(0.9, share) * width))
         elif len(frames) > 2:
             frames, seconds = frames[::2], 2.0 * seconds
         else:

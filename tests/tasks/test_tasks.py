@@ -231,3 +231,29 @@ def test_set_points_are_reached_about_as_well_as_with_the_true_model_and_within_
     assert score is not None
     assert score > 0.98
     assert result.violations["total"] == 0.0
+
+
+def test_the_list_of_ready_tasks_says_what_the_tasks_say() -> None:
+    entries = [entry for entry in TASKS.listed() if entry.package == "koopman-control"]
+    assert len(entries) >= 17
+    for entry in entries:
+        task = TASKS[entry.name]
+        said = (entry.name, entry.env_id, entry.n_steps, entry.summary)
+        assert said == (task.name, task.env_id, task.n_steps, task.summary)
+        assert TASKS[task.env_id] is task
+
+
+@pytest.mark.parametrize(
+    ("env_id", "name"),
+    [
+        ("koopman_envs/CSTR-v0", "CSTR"),
+        ("Pendulum-v1", "Pendulum"),
+        ("package.module:space/Plant-v12", "Plant"),
+        ("Plant", "Plant"),
+        ("Plant-variant", "Plant-variant"),
+    ],
+)
+def test_a_task_is_named_as_its_environment_unless_told_otherwise(env_id: str, name: str) -> None:
+    task = replace(TASKS["Pendulum"], env_id=env_id, name="")
+    assert task.name == name
+    assert replace(task, name="Other").name == "Other"
