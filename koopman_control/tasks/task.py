@@ -12,8 +12,7 @@ from koopman_control.common.arrays import finite_array, positive_int, seed_numbe
 from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, FeatureMap, FeatureUnion, SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.identification.regression import Coupling
+from koopman_control.identification import Coupling, EDMDc, LiftedModel, Rollout
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import HeldUniform, Signal, open_environment
 from koopman_control.trajectories.environments import Environment

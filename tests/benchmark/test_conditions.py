@@ -14,6 +14,7 @@ from koopman_control.benchmark.variants import varied
 from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
 from koopman_control.evaluation import ZeroPolicy, action_bounds, run_episode
 from koopman_control.features import Coordinates
+from koopman_control.identification import LeastSquares
 from koopman_control.tasks import TASKS
 from tests.benchmark.tiny import tiny_task
 
@@ -144,7 +145,7 @@ def test_settings_tell_varied_tasks_apart() -> None:
 
 def test_a_varied_task_passes_settings_on_to_the_fit_and_keeps_its_environment() -> None:
     noisy = CONDITIONS["noise"].learning(TASKS["Pendulum-v1"])
-    task = varied(noisy, fit={"limits": None})
+    task = varied(noisy, fit={"least_squares": LeastSquares(limits=None)})
     assert task.estimator().limits is None
     assert TASKS["Pendulum-v1"].estimator().limits == "data"
     assert task.wrap == Noise(0.01)
