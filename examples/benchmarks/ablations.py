@@ -25,6 +25,7 @@ from koopman_control.benchmark import (
     write_results,
 )
 from koopman_control.benchmark.variants import fingerprint
+from koopman_control.identification import LeastSquares
 from koopman_control.tasks import TASKS, Task
 
 GUESSES = ("n_guesses", "first_guesses")
@@ -38,7 +39,7 @@ def one_guess(task: Task) -> dict[str, object]:
 ABLATIONS: dict[str, tuple[str, Variation]] = {
     "no censoring": (
         "samples on a limit are fitted like all others",
-        Variation({"fit": {"limits": None}}),
+        Variation({"fit": {"least_squares": LeastSquares(limits=None)}}),
     ),
     "one guess": ("no random plans beside the shifted one", Variation({"mpc": one_guess})),
     "one draw": ("a single draw of the features", Variation({"n_draws": 1})),

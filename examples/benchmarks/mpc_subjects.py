@@ -9,7 +9,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel
+from koopman_control.identification import EDMDc, LiftedModel, Signals
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import Trajectory
 
@@ -107,13 +107,15 @@ class LiftedPlant:
             B=self.B,
             C=np.eye(n + 1)[1 : 1 + p],
             N=None,
-            coordinates=Coordinates.of(p),
+            signals=Signals(
+                coordinates=Coordinates.of(p),
+                center=np.zeros(p),
+                scale=np.ones(p),
+                limits=np.tile([[-np.inf], [np.inf]], p),
+                saturating=np.zeros(p, dtype=bool),
+                action_bounds=np.tile([[-1.0], [1.0]], self.m),
+            ),
             features=self.features,
-            center=np.zeros(p),
-            scale=np.ones(p),
-            limits=np.tile([[-np.inf], [np.inf]], p),
-            saturating=np.zeros(p, dtype=bool),
-            action_bounds=np.tile([[-1.0], [1.0]], self.m),
         )
 
     def controller(self, **settings: Any) -> KoopmanMPC:

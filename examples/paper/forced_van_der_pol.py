@@ -37,6 +37,7 @@ from examples.paper.common.results import COLORS, report, versions
 from koopman_control import EDMDc, LiftedModel, SampledFeatures, Trajectory
 from koopman_control.common import Array
 from koopman_control.features import FeatureMap, RadialFeatures
+from koopman_control.identification import Corrections
 
 N_TEST, N_STEPS, HALF_PERIOD = 100, 300, 15
 N_FEATURES, RIDGE = 99, 1e-10
@@ -89,8 +90,9 @@ def models(
 
 
 def fitted(features: FeatureMap, data: list[Trajectory]) -> LiftedModel:
-    settings: Any = {"rollout": "linear", "regularization": RIDGE, "n_folds": 0, "stability": None}
-    return EDMDc(features, **settings).fit(data).model_
+    free = Corrections(stability=None)
+    settings: Any = {"rollout": "linear", "regularization": RIDGE, "n_folds": 0}
+    return EDMDc(features, corrections=free, **settings).fit(data).model_
 
 
 def judged(

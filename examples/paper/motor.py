@@ -39,6 +39,7 @@ from koopman_control import EDMDc, LiftedModel, SampledFeatures
 from koopman_control.common import Array
 from koopman_control.features import FeatureMap, RadialFeatures
 from koopman_control.forecasting import SampledRNN
+from koopman_control.identification import Corrections
 
 Predictor = LiftedModel | SampledRNN
 
@@ -90,8 +91,10 @@ def models(X: Array, U: Array, seed: int, baselines: bool) -> dict[str, tuple[Pr
 
 
 def fitted(features: FeatureMap, speeds: Array, U: Array) -> LiftedModel:
-    settings: Any = {"rollout": "linear", "regularization": RIDGE, "n_folds": 0, "stability": None}
-    return EDMDc(features, memory=1, **settings).fit(trajectories(speeds, U)).model_
+    free = Corrections(stability=None)
+    settings: Any = {"rollout": "linear", "regularization": RIDGE, "n_folds": 0}
+    fit = EDMDc(features, memory=1, corrections=free, **settings)
+    return fit.fit(trajectories(speeds, U)).model_
 
 
 def recurrent(X: Array, U: Array, seed: int) -> SampledRNN:

@@ -12,8 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 from koopman_control.common import Array, finite_array, positive_float, positive_int, real_array
 from koopman_control.common.border import checked
 from koopman_control.features import SampledFeatures
-from koopman_control.forecasting import Forecast, SampledRNN
-from koopman_control.forecasting.table import DAY, TimeTable
+from koopman_control.forecasting import DAY, Forecast, SampledRNN, TimeTable
 
 MARGIN = 0.1  # in standard deviations of the truth, around its range
 PSEUDO_COUNT = 1e-5  # added to every bin

@@ -1,6 +1,6 @@
 """Features: from observations to the numbers a linear model can work with."""
 
-from koopman_control.features.base import FeatureMap
+from koopman_control.features.base import FeatureMap, Monomials, Neurons
 from koopman_control.features.composition import FeatureChain, FeatureUnion
 from koopman_control.features.coordinates import Angle, Coordinates
 from koopman_control.features.fourier import FourierFeatures
@@ -8,6 +8,7 @@ from koopman_control.features.function import FunctionFeatures
 from koopman_control.features.polynomial import PolynomialFeatures
 from koopman_control.features.radial import RadialFeatures
 from koopman_control.features.recurrent import RecurrentFeatures
+from koopman_control.features.registry import families, register_features
 from koopman_control.features.sampled import SampledFeatures
 
 __all__ = [
@@ -18,8 +19,12 @@ __all__ = [
     "FeatureUnion",
     "FourierFeatures",
     "FunctionFeatures",
+    "Monomials",
+    "Neurons",
     "PolynomialFeatures",
     "RadialFeatures",
     "RecurrentFeatures",
     "SampledFeatures",
+    "families",
+    "register_features",
 ]

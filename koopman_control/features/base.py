@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +45,45 @@ def spread(X: Array) -> Array:
     return deviation
 
 
+ActivationName = Literal["tanh", "relu", "sine", "softplus"]
+
+
+class Neurons(NamedTuple):
+    """Features g(W x + b), as compiled roll-outs evaluate them.
+
+    Args:
+        weights: W, shape (h, e).
+        biases: b, shape (h,).
+        activation: Name of g.
+    """
+
+    weights: Array
+    biases: Array
+    activation: ActivationName
+
+
+class Monomials(NamedTuple):
+    """Products of standardised inputs, as compiled roll-outs evaluate them.
+
+    Args:
+        center: What standardising takes off the inputs, shape (e,).
+        scale: What it divides them by, shape (e,).
+        parents: Place of each monomial's first factor among inputs and monomials, shape (h,).
+        factors: Place of its second factor, shape (h,).
+    """
+
+    center: Array
+    scale: Array
+    parents: NDArray[np.int64]
+    factors: NDArray[np.int64]
+
+
 class FeatureMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Base of all feature maps, a scikit-learn transformer with a derivative.
 
     A subclass sets its fitted arrays (names ending in an underscore) in `_fit` and gives `values`
-    and `derivatives`, the unchecked maps used inside the control loop.
+    and `derivatives`, the unchecked maps used inside the control loop. `register_features` makes it
+    a family that files and tests know.
     """
 
     def fit(self, X: Any, y: Any = None) -> FeatureMap:
@@ -127,6 +161,13 @@ class FeatureMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def derivatives(self, X: Array) -> Array:
         """Differentiate without checks, shape (..., e) to (..., h, e)."""
+
+    def compiled_form(self) -> list[Neurons | Monomials] | None:
+        """Return the fitted map as compiled roll-outs evaluate it, in parts side by side.
+
+        None leaves the map to NumPy, and so the models with it.
+        """
+        return None
 
 
 def _targets(y: Any, n_points: int) -> Array:

@@ -11,8 +11,12 @@ from sklearn.base import clone
 
 from koopman_control.common.arrays import Array
 from koopman_control.common.border import checked
-from koopman_control.features.base import FeatureMap
+from koopman_control.features.base import FeatureMap, Monomials, Neurons
 from koopman_control.features.coordinates import Coordinates
+from koopman_control.features.fourier import FourierFeatures
+from koopman_control.features.polynomial import PolynomialFeatures
+from koopman_control.features.registry import register_features
+from koopman_control.features.sampled import SampledFeatures
 
 
 class Composition(FeatureMap):
@@ -119,6 +123,16 @@ class FeatureUnion(Composition):
         """Differentiate without checks, shape (..., e) to (..., h, e)."""
         return np.concatenate([item.derivatives(X) for item in self.maps_], axis=-2)
 
+    def compiled_form(self) -> list[Neurons | Monomials] | None:
+        """Return the parts of all maps, if each has a compiled form."""
+        parts: list[Neurons | Monomials] = []
+        for item in self.maps_:
+            form = item.compiled_form()
+            if form is None:
+                return None
+            parts += form
+        return parts
+
 
 class FeatureChain(Composition):
     """Feature maps one after another: each sees the features of the one before.
@@ -162,3 +176,14 @@ class FeatureChain(Composition):
             X = before.values(X)
             J = item.derivatives(X) @ J
         return J
+
+
+_WAVES = FourierFeatures(6, random_state=0)
+_NEURONS = SampledFeatures(9, random_state=0)
+
+register_features(
+    FeatureUnion,
+    [FeatureUnion([_NEURONS, PolynomialFeatures(2)]), FeatureUnion([FeatureUnion([_WAVES])])],
+    compiled=True,
+)
+register_features(FeatureChain, [FeatureChain([_WAVES, _NEURONS])], compiled=False)

@@ -12,7 +12,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
-from koopman_control.features.base import FeatureMap, spread
+from koopman_control.features.base import FeatureMap, Monomials, Neurons, spread
+from koopman_control.features.registry import register_features
 
 
 class FourierFeatures(FeatureMap):
@@ -84,6 +85,12 @@ class FourierFeatures(FeatureMap):
         J: Array = slopes[..., None] * W
         return J
 
+    def compiled_form(self) -> list[Neurons | Monomials] | None:
+        """Return the waves as sines: a cosine is a sine a quarter ahead."""
+        W, phases = self.frequencies_, self.phases_.copy()
+        phases[: len(W)] += 0.5 * np.pi
+        return [Neurons(np.concatenate([W, W[: len(phases) - len(W)]]), phases, "sine")]
+
     def _angles(self, X: Array) -> Array:
         """Return the arguments of the cosines and sines, shape (..., h)."""
         H = X @ self.frequencies_.T
@@ -103,3 +110,10 @@ def _random_rotation(e: int, rng: Any) -> Array:
     Q, R = np.linalg.qr(rng.standard_normal((e, e)))
     rotation: Array = Q * np.sign(np.diag(R))
     return rotation
+
+
+register_features(
+    FourierFeatures,
+    [FourierFeatures(11, random_state=0), FourierFeatures(12, orthogonal=True, random_state=0)],
+    compiled=True,
+)

@@ -9,6 +9,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.features.base import FeatureMap, spread
+from koopman_control.features.registry import register_features
 
 Differences = Literal["central", "complex"]
 
@@ -131,3 +132,15 @@ class FunctionFeatures(FeatureMap):
                 f"differences of function, which are up to {size[h, e]:.3g}; correct it, or leave "
                 "it out"
             )
+
+
+def _products(X: Array) -> Array:
+    return X[:, :1] * X
+
+
+register_features(
+    FunctionFeatures,
+    [FunctionFeatures(_products), FunctionFeatures(_products, differences="complex")],
+    compiled=False,
+    saved=False,  # files hold no code
+)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
-from koopman_control.features.base import FeatureMap, spread
+from koopman_control.features.base import FeatureMap, Monomials, Neurons, spread
+from koopman_control.features.registry import register_features
 
 MOST_FEATURES = 20_000
 
@@ -97,6 +98,10 @@ class PolynomialFeatures(FeatureMap):
             J[..., np.arange(new.start, new.stop), factors] += V[..., parents]
         return J[..., e:, :] / self.scale_
 
+    def compiled_form(self) -> list[Neurons | Monomials] | None:
+        """Return the products that make the monomials."""
+        return [Monomials(self.center_, self.scale_, self.parents_, self.factors_)]
+
     def _monomials(self, X: Array) -> Array:
         """Evaluate the standardised inputs and then the features, shape (..., e + h)."""
         V = np.empty((*X.shape[:-1], X.shape[-1] + len(self.parents_)))
@@ -124,3 +129,10 @@ def _check_count(e: int, degree: int, interaction_only: bool) -> None:
             f"degree is {degree}, which makes {count} monomials of {e} inputs; expected at most "
             f"{MOST_FEATURES}: lower it, or use SampledFeatures"
         )
+
+
+register_features(
+    PolynomialFeatures,
+    [PolynomialFeatures(4), PolynomialFeatures(3, interaction_only=True), PolynomialFeatures(1)],
+    compiled=True,
+)

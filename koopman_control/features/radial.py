@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
 from koopman_control.features.base import FeatureMap, spread
+from koopman_control.features.registry import register_features
 
 Kernel = Literal["thin_plate", "gaussian"]
 Centers = Literal["sampled", "kmeans"]
@@ -119,3 +120,13 @@ def _placed(Z: Array, n: int, centers: str, rng: Any) -> Array:
 
     means: Array = KMeans(n, n_init=1, random_state=rng).fit(distinct[seen]).cluster_centers_
     return means
+
+
+register_features(
+    RadialFeatures,
+    [
+        RadialFeatures(12, random_state=0),
+        RadialFeatures(8, kernel="gaussian", centers="kmeans", length_scale=1.5, random_state=0),
+    ],
+    compiled=False,
+)

@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from koopman_control.common.arrays import Array, positive_float, positive_int
 from koopman_control.features.base import FeatureMap, spread
 from koopman_control.features.coordinates import Coordinates
+from koopman_control.features.registry import register_features
 
 Recurrence = Literal["cyclic", "sparse"]
 
@@ -180,3 +181,13 @@ def samples_of(coordinates: Coordinates) -> Array:
             S[p + m + 2 * i, column[angle, "cos"]] = 1.0
             S[p + m + 2 * i + 1, column[angle, "sin"]] = 1.0
     return samples[::-1].copy()
+
+
+register_features(
+    RecurrentFeatures,
+    [
+        RecurrentFeatures(12, random_state=0),
+        RecurrentFeatures(12, recurrence="sparse", random_state=0),
+    ],
+    compiled=False,
+)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.special import expit
 from sklearn.utils import check_random_state
 
 from koopman_control.common.arrays import Array, positive_float, positive_int, product
-from koopman_control.features.base import FeatureMap, spread
-
-ActivationName = Literal["tanh", "relu", "sine", "softplus"]
+from koopman_control.features.base import ActivationName, FeatureMap, Monomials, Neurons, spread
+from koopman_control.features.registry import register_features
 
 
 @dataclass(frozen=True)
@@ -207,3 +206,17 @@ class SampledFeatures(FeatureMap):
             product = (turned.reshape(-1, W.shape[1]) @ W.T).reshape(turned.shape)
             J = act.slope(H)[..., None] * np.swapaxes(product, -1, -2)
         return J
+
+    def compiled_form(self) -> list[Neurons | Monomials] | None:
+        """Return a single layer as neurons; several are left to NumPy."""
+        if self.n_layers > 1:
+            return None
+        return [Neurons(self.weights_, self.biases_, self.activation)]
+
+
+_NAMES: tuple[ActivationName, ...] = get_args(ActivationName)
+register_features(
+    SampledFeatures,
+    [SampledFeatures(12, activation=name, random_state=0) for name in _NAMES],
+    compiled=True,
+)

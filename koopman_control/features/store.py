@@ -10,23 +10,8 @@ from sklearn.base import clone
 
 from koopman_control.common.arrays import Array
 from koopman_control.features.base import FeatureMap
-from koopman_control.features.composition import Composition, FeatureChain, FeatureUnion
-from koopman_control.features.fourier import FourierFeatures
-from koopman_control.features.function import FunctionFeatures
-from koopman_control.features.polynomial import PolynomialFeatures
-from koopman_control.features.radial import RadialFeatures
-from koopman_control.features.recurrent import RecurrentFeatures
-from koopman_control.features.sampled import SampledFeatures
-
-SIMPLE = (
-    SampledFeatures,
-    FourierFeatures,
-    RadialFeatures,
-    PolynomialFeatures,
-    RecurrentFeatures,
-)
-COMPOSED = (FeatureUnion, FeatureChain)
-KNOWN: dict[str, type[FeatureMap]] = {cls.__name__: cls for cls in (*SIMPLE, *COMPOSED)}
+from koopman_control.features.composition import Composition
+from koopman_control.features.registry import families
 
 
 def describe_features(features: FeatureMap) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -36,13 +21,17 @@ def describe_features(features: FeatureMap) -> tuple[dict[str, Any], dict[str, A
         TypeError: If it is, or contains, a map of a class that cannot be saved.
     """
     name, n_in = type(features).__name__, int(features.n_features_in_)
-    if isinstance(features, FunctionFeatures):
+    family = families().get(name)
+    if family is None or family.kind is not type(features):
         raise TypeError(
-            "features holds FunctionFeatures, which cannot be saved to a file: files hold no code; "
+            f"features is a {name}; only {', '.join(_saved())} can be saved to a file, and what "
+            "register_features makes known"
+        )
+    if not family.saved:
+        raise TypeError(
+            f"features holds {name}, which cannot be saved to a file: files hold no code; "
             "save the trajectories and fit again, or use another feature map"
         )
-    if KNOWN.get(name) is not type(features):
-        raise TypeError(f"features is a {name}; only {', '.join(KNOWN)} can be saved to a file")
     if isinstance(features, Composition):
         parts = [describe_features(item) for item in features.maps_]
         arrays = {f"{i}/{k}": a for i, (_, own) in enumerate(parts) for k, a in own.items()}
@@ -59,21 +48,27 @@ def describe_features(features: FeatureMap) -> tuple[dict[str, Any], dict[str, A
 def rebuild_features(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> FeatureMap:
     """Rebuild a fitted map from `describe_features`; raises something where it is not whole."""
     name = settings["class"]
-    if name not in KNOWN:
-        raise ValueError(f"the file holds features of class {name!r}; expected {list(KNOWN)}")
-    cls = KNOWN[name]
+    if name not in _saved():
+        raise ValueError(
+            f"the file holds features of class {name!r}; expected {_saved()}: import or install "
+            "the package that registers others"
+        )
+    cls = families()[name].kind
+    composed = issubclass(cls, Composition)
     features = (
         _composed(cls, settings, arrays)
-        if cls in COMPOSED
+        if composed
         else cls(**{key: _immutable(value) for key, value in settings["parameters"].items()})
     )
     n_in = int(settings["n_in"])
     # Before anything of that size is made, it must be that of something in the file.
-    known = [features.maps_[0].n_features_in_] if cls in COMPOSED else _lengths(arrays)
+    known = {length for array in arrays.values() for length in array.shape}
+    if composed:
+        known = {features.maps_[0].n_features_in_}
     if n_in not in known:
         raise ValueError(f"{name} of {n_in} inputs need an array of that length")
     features.n_features_in_ = n_in
-    if cls not in COMPOSED:
+    if not composed:
         for key, value in arrays.items():
             if hasattr(cls, key) or not key.endswith("_"):
                 raise ValueError(f"{name} have no fitted array {key!r}")
@@ -82,8 +77,9 @@ def rebuild_features(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -
     return features
 
 
-def _lengths(arrays: Mapping[str, Array]) -> set[int]:
-    return {length for array in arrays.values() for length in array.shape}
+def _saved() -> list[str]:
+    """Name the families that files may hold."""
+    return [name for name, family in families().items() if family.saved]
 
 
 def _composed(

@@ -15,7 +15,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.common.border import checked
-from koopman_control.identification.model import conformal_quantiles
+from koopman_control.identification.errors import conformal_quantiles
 
 TINY = float(np.finfo(np.float64).tiny)
 

@@ -21,8 +21,11 @@ from koopman_control.forecasting.intervals import Calibration, Forecast, sizes
 from koopman_control.forecasting.memory import Frame
 from koopman_control.forecasting.onestep import STRENGTHS, Lift, RollingOrigins, StepMap, time_folds
 from koopman_control.forecasting.series import Series, checked_histories, checked_series
-from koopman_control.identification.crossvalidation import Choice
-from koopman_control.identification.edmdc import feature_maps, regularizations
+from koopman_control.identification.crossvalidation import (
+    Choice,
+    checked_candidates,
+    feature_maps,
+)
 from koopman_control.identification.errors import Windows, bounded_score, rms_per_step, windows_of
 from koopman_control.identification.least_squares import Accumulator, single_threaded_blas
 from koopman_control.identification.snapshots import Run
@@ -75,24 +78,39 @@ class Ensemble:
     @classmethod
     def chosen(
         cls,
-        settings: SampledRNN,
         frame: Frame,
         folds: list[list[Run]],
         maps: Sequence[FeatureMap],
         strengths: Sequence[float],
+        *,
+        horizon: int,
+        increments: bool,
+        n_draws: int,
     ) -> Ensemble:
         """Choose features and regularisation on the folds, and fit to all of them."""
-        choices, best = _best(settings, frame, folds, maps, strengths)
+        runs = [run for fold in folds for run in fold]
+
+        def origins(features: FeatureMap) -> RollingOrigins:
+            return RollingOrigins(Lift.fitted(frame, features, runs, increments), folds, horizon)
+
+        tried: list[tuple[Choice, RollingOrigins]] = []
+        for features in maps:
+            candidate = origins(features)
+            for value in strengths:
+                judged = len(folds) > 1
+                score = bounded_score(candidate.errors(value)) if judged else float("nan")
+                tried.append((Choice(features, value, score), candidate))
+        tried.sort(key=lambda pair: pair[0].score)
+        choices, best = [choice for choice, _ in tried], tried[0][1]
         strength = choices[0].regularization
-        draws = [best]
-        for k in range(1, settings.n_draws):
-            again = redrawn(best.lift.features, k)
-            draws.append(_origins(settings, frame, folds, again))
+        draws = [best, *(origins(redrawn(best.lift.features, k)) for k in range(1, n_draws))]
         calibration, error_per_step = None, np.empty(0)
         if len(folds) > 1:
             error_per_step = rms_per_step(best.errors(strength))
-            windows = windows_of(folds[-1], settings.horizon, CALIBRATION_WINDOWS)
-            calibration = _calibration([draw.newest(strength) for draw in draws], windows)
+            windows = windows_of(folds[-1], horizon, CALIBRATION_WINDOWS)
+            newest = [draw.newest(strength) for draw in draws]
+            forecasts = _rolled_out(newest, windows.x0, windows.U)
+            calibration = Calibration.of(forecasts, _truth(windows, frame))
         members = [Member.solved(draw, strength) for draw in draws]
         return cls(frame, members, choices, error_per_step, calibration)
 
@@ -113,39 +131,8 @@ class Ensemble:
         return errors
 
 
-def _best(
-    settings: SampledRNN,
-    frame: Frame,
-    folds: list[list[Run]],
-    maps: Sequence[FeatureMap],
-    strengths: Sequence[float],
-) -> tuple[list[Choice], RollingOrigins]:
-    """Judge all candidates; return them, best first, and the sums of the best features."""
-    tried: list[tuple[Choice, RollingOrigins]] = []
-    for features in maps:
-        origins = _origins(settings, frame, folds, features)
-        for value in strengths:
-            score = bounded_score(origins.errors(value)) if len(folds) > 1 else float("nan")
-            tried.append((Choice(features, value, score), origins))
-    tried.sort(key=lambda pair: pair[0].score)
-    return [choice for choice, _ in tried], tried[0][1]
-
-
-def _origins(
-    settings: SampledRNN, frame: Frame, folds: list[list[Run]], features: FeatureMap
-) -> RollingOrigins:
-    runs = [run for fold in folds for run in fold]
-    lift = Lift.fitted(frame, features, runs, settings.increments)
-    return RollingOrigins(lift, folds, settings.horizon)
-
-
 def _rolled_out(maps: Sequence[StepMap], x0: Array, U: Array) -> Array:
     return np.stack([step_map.rolled_out(x0, U) for step_map in maps])
-
-
-def _calibration(maps: Sequence[StepMap], windows: Windows) -> Calibration:
-    members = _rolled_out(maps, windows.x0, windows.U)
-    return Calibration.of(members, _truth(windows, maps[0].frame))
 
 
 def _truth(windows: Windows, frame: Frame) -> Array:
@@ -247,7 +234,15 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
                     "series make a single snapshot pair beyond the memory; expected at least two "
                     "for cross-validation"
                 )
-            ensemble = Ensemble.chosen(self, frame, folds, maps, strengths)
+            ensemble = Ensemble.chosen(
+                frame,
+                folds,
+                maps,
+                strengths,
+                horizon=self.horizon,
+                increments=self.increments,
+                n_draws=self.n_draws,
+            )
         self._ensemble, self._like = ensemble, data[0]
         self.choices_, self.cv_error_ = ensemble.choices, ensemble.error_per_step
         return self
@@ -337,7 +332,6 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
     def _checked_settings(self) -> tuple[list[FeatureMap], Sequence[float]]:
         check_fields(self)
         positive_int("horizon", self.horizon)
-        positive_int("n_draws", self.n_draws)
         seed_number("random_state", self.random_state)
         positive_int("memory", self.memory, minimum=0)
         if positive_int("n_recurrent", self.n_recurrent, minimum=0) and not self.memory:
@@ -346,16 +340,8 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
                 "which the recurrent layer forgets as memory"
             )
         default = SampledFeatures(N_FEATURES, steepness=STEEPNESS, random_state=self.random_state)
-        maps = feature_maps(default if self.features is None else self.features)
-        if self.n_draws > 1:
-            for features in maps:
-                redrawn(features, 1)  # refuses what has only one draw, before the first fit
-        strengths = regularizations(self.regularization, STRENGTHS)
-        if self.n_folds != 0:
-            positive_int("n_folds", self.n_folds, minimum=2)
-        elif len(strengths) > 1 or len(maps) > 1:
-            raise ValueError(
-                "n_folds is 0, which leaves nothing to choose by; expected a number as "
-                "regularization and a single feature map, or at least 2 folds"
-            )
+        maps = feature_maps(self.features, default)
+        strengths = checked_candidates(
+            maps, self.regularization, STRENGTHS, self.n_folds, self.n_draws
+        )
         return [clone(features) for features in maps], strengths

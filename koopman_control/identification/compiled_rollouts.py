@@ -5,97 +5,54 @@ Here a model becomes plain arrays: neurons side by side, then monomials; `kernel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
-from koopman_control.features import (
-    FeatureMap,
-    FeatureUnion,
-    FourierFeatures,
-    PolynomialFeatures,
-    SampledFeatures,
+from koopman_control.features import FeatureMap, Monomials, Neurons
+from koopman_control.identification.kernel_arrays import (
+    ACTIVATION_CODES,
+    Constants,
+    Features,
+    Feedback,
 )
 from koopman_control.identification.rollouts import LiftedInputMap, OneStepMap, StepMap
-
-ACTIVATION_CODES = {"tanh": 0, "relu": 1, "sine": 2, "softplus": 3}
-
-
-class Features(NamedTuple):
-    """Everything of a feature map of e inputs that the loops read; v = n + e + p values.
-
-    Args:
-        weights: Of the neurons, shape (e, n).
-        biases: Shape (n,).
-        codes: Activation of each layer of neurons.
-        ends: Place after the last neuron of each layer.
-        center: What standardising takes off the inputs, shape (e,).
-        scale: What it divides them by, shape (e,).
-        parents: Place of each monomial's first factor among the values, shape (p,).
-        factors: Place of its second factor, shape (p,).
-    """
-
-    weights: Array
-    biases: Array
-    codes: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    center: Array
-    scale: Array
-    parents: NDArray[np.int64]
-    factors: NDArray[np.int64]
-
-
-class Point(NamedTuple):
-    """A feature map at a point: room that the loops fill.
-
-    Args:
-        inputs: Shape (e,).
-        values: Shape (v,).
-        slopes: Of the neurons' activations, shape (n,).
-        adjoint: Derivative of something to the values, shape (v,).
-        gradient: Derivative of it to the inputs, shape (e,).
-    """
-
-    inputs: Array
-    values: Array
-    slopes: Array
-    adjoint: Array
-    gradient: Array
 
 
 class CoveredFeatures:
     """A feature map that the loops can evaluate.
 
     Args:
-        maps: Sampled layers, Fourier waves, and at most one polynomial.
+        parts: Its neurons, and at most one set of monomials, side by side.
         n_inputs: Number of inputs e.
 
     Attributes:
         arrays: What the loops read.
     """
 
-    def __init__(self, maps: list[FeatureMap], n_inputs: int) -> None:
-        layers = [_layer(item) for item in maps if not isinstance(item, PolynomialFeatures)]
-        weights = np.concatenate([np.empty((0, n_inputs)), *(W for W, _, _ in layers)])
-        ends = np.cumsum([len(b) for _, b, _ in layers], dtype=np.int64)
+    def __init__(self, parts: Sequence[Neurons | Monomials], n_inputs: int) -> None:
+        layers = [part for part in parts if isinstance(part, Neurons)]
+        weights = np.concatenate([np.empty((0, n_inputs)), *(layer.weights for layer in layers)])
+        ends = np.cumsum([len(layer.biases) for layer in layers], dtype=np.int64)
         n, none = len(weights), np.empty(0, dtype=np.int64)
         center, scale, parents, factors = np.zeros(n_inputs), np.ones(n_inputs), none, none
         self._places, places_of_layers = none, np.split(np.arange(n), ends[:-1])
-        for item in maps:
-            if isinstance(item, PolynomialFeatures):
-                center, scale = item.center_, item.scale_
-                parents, factors = n + item.parents_, n + item.factors_
+        for part in parts:
+            if isinstance(part, Monomials):
+                center, scale = part.center, part.scale
+                parents, factors = n + part.parents, n + part.factors
                 places = n + n_inputs + np.arange(len(parents))
             else:
                 places = places_of_layers.pop(0)
             self._places = np.concatenate([self._places, places])
+        codes = [ACTIVATION_CODES[layer.activation] for layer in layers]
         self.arrays = Features(
             weights=np.ascontiguousarray(weights.T),
-            biases=np.concatenate([np.empty(0), *(b for _, b, _ in layers)]),
-            codes=np.array([code for _, _, code in layers], dtype=np.int64),
+            biases=np.concatenate([np.empty(0), *(layer.biases for layer in layers)]),
+            codes=np.array(codes, dtype=np.int64),
             ends=ends,
             center=center,
             scale=scale,
@@ -116,69 +73,10 @@ class CoveredFeatures:
 
 def covered_features(features: FeatureMap) -> CoveredFeatures | None:
     """Return a fitted map as the loops need it, or None if it is of a kind they do not cover."""
-    maps = _side_by_side(features)
-    polynomials = sum(isinstance(item, PolynomialFeatures) for item in maps)
-    if polynomials > 1 or not all(map(_is_covered, maps)):
+    form = features.compiled_form()
+    if form is None or sum(isinstance(part, Monomials) for part in form) > 1:
         return None
-    return CoveredFeatures(maps, int(features.n_features_in_))
-
-
-def _side_by_side(features: FeatureMap) -> list[FeatureMap]:
-    if not isinstance(features, FeatureUnion):
-        return [features]
-    return [item for part in features.maps_ for item in _side_by_side(part)]
-
-
-def _is_covered(features: FeatureMap) -> bool:
-    if isinstance(features, SampledFeatures):
-        return features.n_layers == 1
-    return isinstance(features, FourierFeatures | PolynomialFeatures)
-
-
-def _layer(features: FeatureMap) -> tuple[Array, Array, int]:
-    """Return weights (h, e), biases (h,) and activation of neurons."""
-    if isinstance(features, SampledFeatures):
-        code = ACTIVATION_CODES[features.activation]
-        return features.weights_, features.biases_, code
-    assert isinstance(features, FourierFeatures)
-    W, phases = features.frequencies_, features.phases_.copy()
-    phases[: len(W)] += 0.5 * np.pi  # a cosine is a sine a quarter ahead
-    return np.concatenate([W, W[: len(phases) - len(W)]]), phases, ACTIVATION_CODES["sine"]
-
-
-class Constants(NamedTuple):
-    """Everything of a one-step map that the loops read; r runs over (1 + q) d rates.
-
-    Args:
-        plain: States that are feature inputs themselves.
-        angles: States that are angles.
-        features: Of the feature inputs, with v values.
-        inputs: Of the inputs, with q values: what enters.
-        constant: Rates where all values are zero, shape (r,).
-        coefficients: Rates per value, shape (r, v).
-        low: Lower limits, shape (d,).
-        high: Upper limits, shape (d,).
-        saturating: States the plant holds at their limit.
-    """
-
-    plain: np.ndarray
-    angles: np.ndarray
-    features: Features
-    inputs: Features
-    constant: Array
-    coefficients: Array
-    low: Array
-    high: Array
-    saturating: np.ndarray
-
-
-class Feedback(NamedTuple):
-    """A regulator u - K (x - target) inside a box that takes plans over; see `mpc.regulator`."""
-
-    target: Array
-    u: Array
-    K: Array
-    box: Array
+    return CoveredFeatures(form, int(features.n_features_in_))
 
 
 class CompiledRollOut:
@@ -240,8 +138,8 @@ class CompiledRollOut:
 def compiled_roll_out(step_map: StepMap) -> CompiledRollOut | None:
     """Compile a map's roll-out, if numba is there and the map is of a kind that is covered.
 
-    Covered are unions of `SampledFeatures` of one layer, `FourierFeatures` and a polynomial, also
-    as features of the inputs, there without states that stop at a limit.
+    Covered are features with a `compiled_form` of neurons and at most one polynomial, also as
+    features of the inputs, there without states that stop at a limit.
     """
     lift = step_map.lift if isinstance(step_map, LiftedInputMap) else None
     inner = step_map.inner if isinstance(step_map, LiftedInputMap) else step_map

@@ -1,6 +1,7 @@
 """Cross-validation of regularisation and features on multi-step errors of left-out runs.
 
-Candidates are fitted on folds, the best is chosen, draws of it may be averaged.
+What there is to choose from is checked, candidates are fitted on folds, the best is chosen, draws
+of it may be averaged.
 """
 
 from __future__ import annotations
@@ -13,23 +14,72 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, positive_int
 from koopman_control.features import FeatureMap, FeatureUnion
+from koopman_control.features.base import redrawn
 from koopman_control.identification.errors import (
     Windows,
     bounded_score,
+    conformal_quantiles,
     rms_per_step,
     scaled_errors,
     state_scale,
     windows_of,
 )
 from koopman_control.identification.least_squares import Accumulator
-from koopman_control.identification.model import LEVEL, LiftedModel, conformal_quantiles
+from koopman_control.identification.model import LEVEL, LiftedModel
 from koopman_control.identification.penalties import Penalty, Solver, solver_for
 from koopman_control.identification.preparation import fitted_candidates, warn_of_idle_inputs
-from koopman_control.identification.regression import Frame, Regression, with_saturating_states
+from koopman_control.identification.regression import Design, Regression, saturating_states
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import Run, split_into_folds
+
+
+def feature_maps(features: Any, default: FeatureMap) -> list[FeatureMap]:
+    """Return one feature map, a sequence of them or None, the default, as a list."""
+    given = default if features is None else features
+    maps = list(given) if isinstance(given, (list, tuple)) else [given]
+    if not maps:
+        raise ValueError("features is an empty list; expected at least one feature map")
+    return maps
+
+
+def checked_candidates(
+    maps: Sequence[FeatureMap],
+    regularization: Any,
+    path: Sequence[float],
+    n_folds: int,
+    n_draws: int,
+) -> Sequence[float]:
+    """Check what cross-validation chooses from, and return the regularisations to try.
+
+    Args:
+        maps: Candidate features.
+        regularization: A number, or a text ("cv", ...) for all of `path`.
+        path: Strengths worth trying.
+        n_folds: Folds; 0 leaves nothing to choose by.
+        n_draws: Draws of the features.
+    """
+    if positive_int("n_draws", n_draws) > 1:
+        for features in maps:
+            redrawn(features, 1)  # refuses what has only one draw, before the first fit
+    number = isinstance(regularization, (int, float, np.integer, np.floating))
+    if isinstance(regularization, str):
+        strengths = path
+    elif number and 0.0 <= float(regularization) < np.inf:
+        strengths = (float(regularization),)
+    else:
+        raise ValueError(
+            f'regularization is {regularization!r}; expected "cv" or a number of at least 0'
+        )
+    if n_folds != 0:
+        positive_int("n_folds", n_folds, minimum=2)
+    elif len(strengths) > 1 or len(maps) > 1:
+        raise ValueError(
+            "n_folds is 0, which leaves nothing to choose by; expected a number as "
+            "regularization and a single feature map, or at least 2 folds"
+        )
+    return strengths
 
 
 class CrossValidation:
@@ -59,10 +109,6 @@ class CrossValidation:
         self.factor = Accumulator.merged(self._sums)
         self.runs = [run for fold in folds for run in fold]
         self._folds, self._horizon = folds, horizon
-
-    def put_in(self, frame: Frame) -> None:
-        """Replace the frame by one that differs only in which states saturate."""
-        self.regression = replace(self.regression, frame=frame)
 
     def total(self) -> Accumulator:
         """Return the sums over all data, ready for more."""
@@ -136,7 +182,7 @@ class CrossValidation:
     @cached_property
     def scale(self) -> Array:
         """What errors are divided by, shape (d,)."""
-        return state_scale(self.runs, self.regression.frame.coordinates)
+        return state_scale(self.runs, self.regression.design.signals.coordinates)
 
 
 @dataclass(frozen=True)
@@ -194,7 +240,7 @@ class Selection:
 
 
 def trials_of(
-    frame: Frame,
+    design: Design,
     runs: Sequence[Run],
     features: Sequence[FeatureMap],
     n_folds: int,
@@ -208,12 +254,13 @@ def trials_of(
         raise ValueError("data holds a single step; expected at least two, to leave some out")
     trials = [
         CrossValidation(regression, folds, horizon, penalty=penalty)
-        for regression in fitted_candidates(frame, runs, features)
+        for regression in fitted_candidates(design, runs, features)
     ]
-    frame = with_saturating_states(trials[0].regression, trials[0].factor, runs)
+    held = saturating_states(trials[0].regression, trials[0].factor, runs)
+    design = replace(design, signals=replace(design.signals, saturating=held))
     for trial in trials:
-        trial.put_in(frame)
-    warn_of_idle_inputs(frame, action_names)
+        trial.regression = replace(trial.regression, design=design)
+    warn_of_idle_inputs(design, action_names)
     return trials
 
 
@@ -240,7 +287,7 @@ def best_of(
     strength: float | Array = best.regularization
     if per_state:
         strength = trial.per_state(best.regularization, strengths, rollout)
-    kinds: tuple[Rollout, ...] = (trial.regression.frame.coupling, "relifted")
+    kinds: tuple[Rollout, ...] = (trial.regression.design.coupling, "relifted")
     errors = {kind: trial.errors(strength, kind) for kind in kinds}
     return Selection(trial, strength, [choice for _, choice in judged], errors)
 
@@ -270,13 +317,14 @@ def averaged(models: Sequence[LiftedModel]) -> LiftedModel:
                 f"models[{i}] has input couplings N or is reduced; only plain linear models can be "
                 'averaged: fit with coupling="linear"'
             )
-        if model.coordinates != first.coordinates or not np.array_equal(model.scale, first.scale):
+        same_scale = np.array_equal(model.signals.scale, first.signals.scale)
+        if model.coordinates != first.coordinates or not same_scale:
             raise ValueError(
                 f"models[{i}] has other states or scales than models[0]; fit both to the same data"
             )
     features = FeatureUnion([model.features for model in models])
     features.maps_ = [model.features for model in models]
-    features.n_features_in_ = len(first.center)
+    features.n_features_in_ = len(first.signals.center)
     return replace(
         first,
         A=scipy.linalg.block_diag(*[model.A for model in models]),
@@ -290,8 +338,7 @@ def averaged(models: Sequence[LiftedModel]) -> LiftedModel:
 
 def _side_by_side(models: Sequence[LiftedModel]) -> Array:
     """Map [1, inputs, all features, angles] to the lifted states of all models in turn."""
-    common = 1 + len(models[0].center)
-    n_angles = int(models[0].coordinates.is_angle.sum())
+    common, n_angles = 1 + len(models[0].signals.center), models[0].n_angles
     sizes = [model.features._n_features_out for model in models]
     full = common + sum(sizes) + n_angles
     blocks, start = [], common

@@ -201,6 +201,19 @@ def with_input_delay(
         array([1., 2.])
     """
     runs = check_trajectories(data)
+    shifted = without_input_delay(runs, delay)
+    if len(shifted) < len(runs):
+        warnings.warn(
+            f"{len(runs) - len(shifted)} of {len(runs)} trajectories are not longer than the delay "
+            f"of {np.max(delay)} samples and are left out",
+            UserWarning,
+            stacklevel=2,
+        )
+    return shifted
+
+
+def without_input_delay(runs: Sequence[Trajectory], delay: int | Sequence[int]) -> list[Trajectory]:
+    """Shift inputs of checked trajectories as `with_input_delay` does, without its warning."""
     m = runs[0].actions.shape[1]
     given = [delay] * m if isinstance(delay, int | np.integer) else list(delay)
     if len(given) != m:
@@ -209,18 +222,13 @@ def with_input_delay(
         )
     delays = [positive_int("delay", k, minimum=0) for k in given]
     longest = max(delays)
+    if not longest:
+        return list(runs)
     usable = [run for run in runs if len(run) > longest]
     if not usable:
         raise ValueError(
             f"delay is {delay}, but the longest trajectory has {max(map(len, runs))} steps; "
             "expected at least one step more than the delay"
-        )
-    if len(usable) < len(runs):
-        warnings.warn(
-            f"{len(runs) - len(usable)} of {len(runs)} trajectories are not longer than the delay "
-            f"of {longest} samples and are left out",
-            UserWarning,
-            stacklevel=2,
         )
     return [_shifted(run, delays) for run in usable]
 

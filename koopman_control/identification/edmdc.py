@@ -1,21 +1,21 @@
 """EDMD with inputs: one least-squares problem per fit, all else chosen by cross-validation.
 
-In the order of a fit: settings checked, one `Fit`, what may follow it (corrections for noise,
-horizon and stability), and `EDMDc`, the estimator that ties them together.
+In the order of a fit: groups of settings that are rarely changed, one `Fit`, and `EDMDc`, the
+estimator that ties them together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
-from koopman_control.common.border import check_fields, checked
-from koopman_control.features import Angle, FeatureMap, SampledFeatures
+from koopman_control.common.border import CheckedFields, check_fields, checked
+from koopman_control.features import Angle, Coordinates, FeatureMap, SampledFeatures
 from koopman_control.features.base import redrawn
 from koopman_control.identification.crossvalidation import (
     Choice,
@@ -24,8 +24,11 @@ from koopman_control.identification.crossvalidation import (
     alone,
     averaged,
     best_of,
+    checked_candidates,
+    feature_maps,
     trials_of,
 )
+from koopman_control.identification.delays import without_input_delay
 from koopman_control.identification.errors import prediction_score
 from koopman_control.identification.horizon import refine_over_horizon
 from koopman_control.identification.least_squares import RFactor, RidgeSolver, single_threaded_blas
@@ -34,154 +37,146 @@ from koopman_control.identification.noise import correct_for_noise
 from koopman_control.identification.penalties import Penalty, path_of, solver_for
 from koopman_control.identification.preparation import (
     batches,
-    coordinates_of,
-    framed,
+    prepared,
     warn_of_few_levels,
     warn_of_lost_directions,
     weights_of,
 )
-from koopman_control.identification.regression import Coupling, Frame, Regression, Targets
+from koopman_control.identification.regression import Coupling, Design, Regression, Targets
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
 from koopman_control.identification.stability import stabilized, stabilized_if_needed
 from koopman_control.trajectories import Trajectory, check_trajectories
 
-
-def checked_strengths(settings: EDMDc) -> Sequence[float]:
-    """Check all settings of a fit and return the regularisations to try."""
-    check_fields(settings)
-    _check_corrections(settings)
-    if settings.rollout not in ("relifted", settings.coupling):
-        raise ValueError(
-            f"rollout is {settings.rollout!r}; with coupling={settings.coupling!r} expected one of "
-            f"relifted, {settings.coupling}"
-        )
-    positive_int("horizon", settings.horizon)
-    positive_int("memory", settings.memory, minimum=0)
-    if positive_int("n_draws", settings.n_draws) > 1:
-        _check_draws(settings)
-    strengths = regularizations(settings.regularization, path_of(settings.penalty))
-    if settings.n_folds != 0:
-        positive_int("n_folds", settings.n_folds, minimum=2)
-    elif len(strengths) > 1 or len(candidate_features(settings)) > 1:
-        raise ValueError(
-            "n_folds is 0, which leaves nothing to choose by; expected a number as "
-            "regularization and a single feature map, or at least 2 folds"
-        )
-    return strengths
+DEFAULT_FEATURES = SampledFeatures(random_state=0)
 
 
-def _check_corrections(settings: EDMDc) -> None:
-    """Check what follows the fit."""
-    if settings.refine_horizon and settings.coupling != "linear":
-        raise ValueError(
-            f"refine_horizon is True with coupling={settings.coupling!r}; only the linear roll-out "
-            'is refined: use coupling="linear"'
-        )
-    if settings.stability not in (None, "auto"):
-        positive_float("stability", settings.stability)
-
-
-def _check_draws(settings: EDMDc) -> None:
-    """Raise a ValueError before the first draw if others cannot differ or be averaged."""
-    if settings.rollout != "linear":
-        raise ValueError(
-            f"n_draws is {settings.n_draws} with rollout={settings.rollout!r}; only linear "
-            'roll-outs can be averaged: use n_draws=1, or rollout="linear"'
-        )
-    for features in candidate_features(settings):
-        redrawn(features, 1)
-
-
-def candidate_features(settings: EDMDc) -> list[FeatureMap]:
-    """Return the candidate features, unfitted."""
-    given = settings.features
-    return feature_maps(SampledFeatures(random_state=0) if given is None else given)
-
-
-def regularizations(value: Any, candidates: Sequence[float]) -> Sequence[float]:
-    """Return the candidates for "cv..." and otherwise the value alone, checked."""
-    if isinstance(value, str) and value in ("cv", "cv-per-state"):
-        return candidates
-    number = isinstance(value, (int, float, np.integer, np.floating))
-    if number and 0.0 <= float(value) < np.inf:
-        return (float(value),)
-    raise ValueError(f'regularization is {value!r}; expected "cv" or a number of at least 0')
-
-
-def feature_maps(features: Any) -> list[FeatureMap]:
-    """Return one feature map or a sequence of them as a list, which is not empty."""
-    given = list(features) if isinstance(features, (list, tuple)) else [features]
-    if not given:
-        raise ValueError("features is an empty list; expected at least one feature map")
-    return given
-
-
-def finished(settings: EDMDc, model: LiftedModel, data: Sequence[Trajectory]) -> LiftedModel:
-    """Apply the corrections that the settings ask for, and note them in the summary.
-
-    Corrections for noise and horizon are kept only where left-out data confirm them, so the bounds
-    on the error of the plain fit are kept with them.
+@dataclass(frozen=True)
+class LeastSquares(CheckedFields):
+    """How the regression is set up.
 
     Args:
-        settings: An `EDMDc`, whose settings are read.
-        model: The plain fit.
-        data: The trajectories it was fitted to.
+        penalty: What the regularisation weighs: "ridge"; "truncation" drops the directions that
+            ridge would shrink to less than half, and shrinks none; "lasso" keeps few regressors per
+            lifted state, "elasticnet" few groups of those that are alike (both take seconds where
+            ridge takes milliseconds).
+        targets: What is regressed, and so what a penalty pulls towards: "increments" z+ - z (a
+            plant that stands still), or "states" z+ (zero). Angles always by their increments.
+        limits: "data" takes the observation bounds stored with the trajectories as limits of the
+            plant, and leaves samples that end on one out; None knows none.
     """
-    bounds = model.error_quantiles
-    if settings.noise == "instruments":
-        model = correct_for_noise(model, data, rollout=settings.rollout, horizon=settings.horizon)
-    if settings.refine_horizon:
-        model = refine_over_horizon(model, data, settings.horizon)
-    return with_stability(settings, replace(model, error_quantiles=bounds), data)
+
+    penalty: Penalty = "ridge"
+    targets: Targets = "increments"
+    limits: Literal["data"] | None = "data"
 
 
-def with_stability(settings: EDMDc, model: LiftedModel, data: Sequence[Trajectory]) -> LiftedModel:
-    """Apply the setting `stability` to a model."""
-    if settings.stability is None:
-        return model
-    if settings.stability != "auto":
-        return stabilized(model, settings.stability, data)
-    if settings.rollout != "linear":
-        return model
-    return stabilized_if_needed(model, data, settings.horizon)
+@dataclass(frozen=True)
+class Corrections(CheckedFields):
+    """What follows the regression.
+
+    Args:
+        noise: "ignore" measurement noise, or correct for it by "instruments"; see
+            `correct_for_noise`.
+        refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
+        stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
+            the linear roll-out is used and diverges on the data; None never does.
+    """
+
+    noise: Literal["ignore", "instruments"] = "ignore"
+    refine_horizon: bool = False
+    stability: float | Literal["auto"] | None = "auto"
+
+    def __post_init__(self) -> None:
+        """Check kinds and range."""
+        super().__post_init__()
+        if self.stability not in (None, "auto"):
+            positive_float("stability", self.stability)
+
+    def applied(
+        self, model: LiftedModel, data: Sequence[Trajectory], rollout: Rollout, horizon: int
+    ) -> LiftedModel:
+        """Correct a plain fit to the data.
+
+        Corrections for noise and horizon are kept only where left-out data confirm them, so the
+        bounds on the error of the plain fit are kept with them.
+        """
+        bounds = model.error_quantiles
+        if self.noise == "instruments":
+            model = correct_for_noise(model, data, rollout=rollout, horizon=horizon)
+        if self.refine_horizon:
+            model = refine_over_horizon(model, data, horizon)
+        return self.stable(replace(model, error_quantiles=bounds), data, rollout, horizon)
+
+    def stable(
+        self, model: LiftedModel, data: Sequence[Trajectory], rollout: Rollout, horizon: int
+    ) -> LiftedModel:
+        """Stabilise a model as asked for."""
+        if self.stability is None:
+            return model
+        if self.stability != "auto":
+            return stabilized(model, self.stability, data)
+        return stabilized_if_needed(model, data, horizon) if rollout == "linear" else model
+
+    def require_plain(self, what: str) -> None:
+        """Raise a ValueError if there are corrections that need all data at once."""
+        for name, plain in (("noise", "ignore"), ("refine_horizon", False)):
+            if getattr(self, name) != plain:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, which {what}; use corrections with "
+                    'noise="ignore" and refine_horizon=False'
+                )
 
 
-def require_plain_fit(settings: EDMDc, what: str) -> None:
-    """Raise a ValueError if the settings ask for corrections that need all data at once."""
-    wanted: dict[str, Any] = {"noise": settings.noise, "refine_horizon": settings.refine_horizon}
-    for name, value in wanted.items():
-        if value not in ("ignore", False):
-            raise ValueError(
-                f'{name} is {value!r}, which {what}; use noise="ignore" and refine_horizon=False'
-            )
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings of an `EDMDc` as a fit needs them, checked.
 
+    Args:
+        features: Candidates, unfitted.
+        input_features: Unfitted, or None.
+        coupling: "linear" or "bilinear".
+        strengths: Regularisations to choose from.
+        per_state: Choose one for each state.
+        least_squares: How the regression is set up.
+        rollout: Roll-out judged.
+        horizon: Longest prediction judged, in steps.
+        states: Observation columns to model, or None.
+        angles: Columns that are angles.
+        memory: Number of past steps in the state.
+        n_folds: Folds of the cross-validation, or 0.
+        described: The estimator in words.
+    """
 
-LONGEST = 10_000  # characters of the text that describes an estimator
+    features: list[FeatureMap]
+    input_features: FeatureMap | None
+    coupling: Coupling
+    strengths: Sequence[float]
+    per_state: bool
+    least_squares: LeastSquares
+    rollout: Rollout
+    horizon: int
+    states: Sequence[int] | None
+    angles: Sequence[Angle]
+    memory: int
+    n_folds: int
+    described: str
 
 
 class Fit:
     """Choices made on first data, and the sums of all data so far.
 
     Args:
-        settings: An `EDMDc`, whose settings are read.
-        data: Trajectories, checked.
-        strengths: Regularisations to choose from.
-        sample_weight: As in `EDMDc.fit`.
+        settings: What to do.
+        data: Trajectories, checked and without delay.
+        weights: A weight for each step of each trajectory, or None.
     """
 
     def __init__(
-        self,
-        settings: EDMDc,
-        data: Sequence[Trajectory],
-        strengths: Sequence[float],
-        sample_weight: Any,
+        self, settings: FitSettings, data: Sequence[Trajectory], weights: Sequence[Array] | None
     ) -> None:
-        self._settings = settings
-        described = settings.__repr__(N_CHAR_MAX=LONGEST)  # type: ignore[call-arg]  # scikit-learn's
-        self._made_by = " ".join(described.split())
-        self._seen = data[0]
-        self.selection = _selected(settings, data, strengths, sample_weight)
+        self._settings, self._seen = settings, data[0]
+        self.selection = self._selected(data, weights)
         trial = self.selection.trial
         self.regression = trial.regression
         self._n_pairs = sum(len(run.U) for run in trial.runs)
@@ -190,11 +185,10 @@ class Fit:
         warn_of_lost_directions(trial.regression, trial.factor, decomposed, trial.runs, least)
         self._total = trial.total()
 
-    def add(self, data: Sequence[Trajectory], sample_weight: Any) -> None:
+    def add(self, data: Sequence[Trajectory], weights: Sequence[Array] | None) -> None:
         """Add rows to the sums of the fit; `solve` brings the model up to date."""
         checked = check_trajectories([self._seen, *data])[1:]
-        coordinates = self.regression.frame.coordinates
-        runs = runs_of(checked, coordinates, weights_of(checked, sample_weight))
+        runs = runs_of(checked, self.model.coordinates, weights)
         self._total.absorb(self.regression.sums([runs], self._total.basis)[0])
         self._n_pairs += sum(len(run.U) for run in runs)
 
@@ -205,11 +199,11 @@ class Fit:
     def _solved(self, factor: RFactor) -> tuple[LiftedModel, RidgeSolver]:
         """Solve for the model with the choices made, and note the facts about the fit."""
         settings, best, decomposed = self._settings, self.selection.choices[0], factor.solver()
-        ridge = settings.penalty == "ridge"
-        solver = decomposed if ridge else solver_for(settings.penalty, factor)
+        penalty = settings.least_squares.penalty
+        solver = decomposed if penalty == "ridge" else solver_for(penalty, factor)
         strength = self.selection.strength
         summary: dict[str, Any] = {
-            "estimator": self._made_by,
+            "estimator": settings.described,
             "regularization": best.regularization,
             "condition_number": decomposed.condition_number,
             "n_samples": factor.n_samples,
@@ -228,62 +222,54 @@ class Fit:
 
     def score_left_out(self, seen: Sequence[Trajectory], judged: Sequence[Trajectory]) -> float:
         """Score the choices on `judged`, each part of it by a fit that left it out."""
-        settings, model = self._settings, self.model
-        frame, _ = _framed(settings, check_trajectories([*seen, *judged]), model.input_features)
+        settings, fitted = self._settings, self.model.signals
+        design, _ = self._design(check_trajectories([*seen, *judged]), fitted.input_features)
+        signals = replace(design.signals, saturating=fitted.saturating)
         regression = Regression(
-            replace(frame, saturating=model.saturating), self.selection.choices[0].features
+            replace(design, signals=signals), self.selection.choices[0].features
         )
-        folds = split_into_folds(runs_of(judged, model.coordinates), max(2, settings.n_folds))
-        always = runs_of(seen, model.coordinates)
-        trial = CrossValidation(regression, folds, settings.horizon, always, settings.penalty)
+        folds = split_into_folds(runs_of(judged, fitted.coordinates), max(2, settings.n_folds))
+        always, penalty = runs_of(seen, fitted.coordinates), settings.least_squares.penalty
+        trial = CrossValidation(regression, folds, settings.horizon, always, penalty)
         return -trial.score(self.selection.strength, settings.rollout)
 
+    def _selected(self, data: Sequence[Trajectory], weights: Sequence[Array] | None) -> Selection:
+        """Accumulate the data once for every candidate, and choose."""
+        settings, input_features = self._settings, self._settings.input_features
+        if input_features is not None:
+            U = np.concatenate([t.actions for t in data])
+            input_features = clone(input_features).fit(U)
+            warn_of_few_levels(input_features, U)
+        design, runs = self._design(data, input_features, weights)
+        trials = trials_of(
+            design,
+            runs,
+            settings.features,
+            settings.n_folds,
+            settings.horizon,
+            settings.least_squares.penalty,
+            data[0].action_names,
+        )
+        if not settings.n_folds:
+            return alone(trials[0], settings.strengths[0])
+        return best_of(trials, settings.strengths, settings.rollout, settings.per_state)
 
-def _selected(
-    settings: EDMDc,
-    data: Sequence[Trajectory],
-    strengths: Sequence[float],
-    sample_weight: Any,
-) -> Selection:
-    """Accumulate the data once for every candidate, and choose."""
-    input_features = settings.input_features
-    if input_features is not None:
-        U = np.concatenate([t.actions for t in data])
-        input_features = clone(input_features).fit(U)
-        warn_of_few_levels(input_features, U)
-    frame, runs = _framed(settings, data, input_features, weights_of(data, sample_weight))
-    trials = trials_of(
-        frame,
-        runs,
-        candidate_features(settings),
-        settings.n_folds,
-        settings.horizon,
-        settings.penalty,
-        data[0].action_names,
-    )
-    if not settings.n_folds:
-        return alone(trials[0], strengths[0])
-    return best_of(trials, strengths, settings.rollout, settings.regularization == "cv-per-state")
+    def _design(
+        self,
+        data: Sequence[Trajectory],
+        input_features: FeatureMap | None,
+        weights: Sequence[Array] | None = None,
+    ) -> tuple[Design, list[Run]]:
+        """Read states, scales and limits from the data as the settings say."""
+        settings, memory = self._settings, self._settings.memory
+        p, m = data[0].observations.shape[1], data[0].actions.shape[1] if memory else 0
+        coordinates = Coordinates.of(p, settings.states, settings.angles, memory=memory, n_inputs=m)
+        limited = settings.least_squares.limits == "data"
+        signals, runs = prepared(data, weights, coordinates, limited, input_features)
+        return Design.of(signals, runs, settings.coupling, settings.least_squares.targets), runs
 
 
-def _framed(
-    settings: EDMDc,
-    data: Sequence[Trajectory],
-    input_features: FeatureMap | None,
-    weights: Sequence[Array] | None = None,
-) -> tuple[Frame, list[Run]]:
-    """Read states, scales and limits from the data as the settings say."""
-    coordinates = coordinates_of(data, settings.states, settings.angles, settings.memory)
-    limited = settings.limits == "data"
-    return framed(
-        data,
-        coordinates,
-        settings.coupling,
-        limited,
-        weights,
-        input_features,
-        settings.targets,
-    )
+LONGEST = 10_000  # characters of the text that describes an estimator
 
 
 class EDMDc(BaseEstimator):  # type: ignore[misc]
@@ -308,16 +294,10 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             constant).
             "cv-per-state" then goes on to choose one for each state, which took up to a tenth off
             the held-out error of Van der Pol and nothing off Pendulum's.
-        penalty: "ridge"; "truncation" drops the directions that ridge would shrink to less than
-            half, and shrinks none; "lasso" keeps few regressors per lifted state, "elasticnet" few
-            groups of those that are alike (both take seconds where ridge takes milliseconds).
-        targets: What is regressed, and so what a penalty pulls towards: "increments" z+ - z (a
-            plant that stands still), or "states" z+ (zero). Angles always by their increments.
-        noise: "ignore" measurement noise, or correct for it by "instruments"; see
-            `correct_for_noise`.
-        refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
-        stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
-            the linear roll-out is used and diverges on the data; None never does.
+        least_squares: How the regression is set up: penalty, targets, limits of the plant; None
+            means `LeastSquares()`.
+        corrections: What follows it, for noise, over the horizon and for stability; None means
+            `Corrections()`.
         rollout: Roll-out judged in cross-validation: "relifted", or the one matching the coupling.
         horizon: Longest prediction judged, in steps; about the controller's horizon.
         states: Observation columns to model; None takes all. Leave out goals, which do not move.
@@ -326,7 +306,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         memory: Number of past steps and inputs that the state also holds (a delay embedding), for
             plants whose observation does not tell all (positions without speeds). Predictions are
             judged by the present states only. More than is needed helps against noise.
-        limits: "data" takes the observation bounds stored with the trajectories, None knows none.
+        input_delay: Samples that pass before an input acts; `estimate_input_delay` finds it. Inputs
+            are shifted before anything is fitted, as by `with_input_delay`, and the model knows the
+            delay of the data it will meet. Trajectories that are no longer are left out.
         n_folds: Folds of the cross-validation; 0 does without, for a single feature map and a
             given regularisation.
         n_draws: Draws of the features, each fitted by itself, whose linear roll-outs are averaged:
@@ -357,17 +339,14 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         coupling: Coupling = "linear",
         input_features: FeatureMap | None = None,
         regularization: float | Literal["cv", "cv-per-state"] = "cv",
-        penalty: Penalty = "ridge",
-        targets: Targets = "increments",
-        noise: Literal["ignore", "instruments"] = "ignore",
-        refine_horizon: bool = False,
-        stability: float | Literal["auto"] | None = "auto",
+        least_squares: LeastSquares | None = None,
+        corrections: Corrections | None = None,
         rollout: Rollout = "relifted",
         horizon: int = 20,
         states: Sequence[int] | None = None,
         angles: Sequence[Angle] = (),
         memory: int = 0,
-        limits: Literal["data"] | None = "data",
+        input_delay: int = 0,
         n_folds: int = 5,
         n_draws: int = 1,
     ) -> None:
@@ -375,17 +354,14 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         self.coupling = coupling
         self.input_features = input_features
         self.regularization = regularization
-        self.penalty = penalty
-        self.targets = targets
-        self.noise = noise
-        self.refine_horizon = refine_horizon
-        self.stability = stability
+        self.least_squares = least_squares
+        self.corrections = corrections
         self.rollout = rollout
         self.horizon = horizon
         self.states = states
         self.angles = angles
         self.memory = memory
-        self.limits = limits
+        self.input_delay = input_delay
         self.n_folds = n_folds
         self.n_draws = n_draws
 
@@ -412,24 +388,86 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             UserWarning: If data cannot tell unknowns apart (an input that never moves or follows
                 the state, repeated data), or features are saturated.
         """
-        strengths = checked_strengths(self)
+        settings, corrections = self._checked_settings()
         checked = check_trajectories(data)
         if sample_weight is not None:
-            require_plain_fit(self, "knows no sample_weight")
+            corrections.require_plain("knows no sample_weight")
+        shifted, weights = self._without_delay(checked, sample_weight)
         with single_threaded_blas():
-            self._fit = Fit(self, checked, strengths, sample_weight)
-            self.model_ = finished(self, self._fit.model, checked)
+            self._fit = Fit(settings, shifted, weights)
+            model = corrections.applied(self._fit.model, shifted, self.rollout, self.horizon)
+            self.model_ = self._with_delay(model)
         selection = self._fit.selection
         self.choices_, self.cv_error_ = selection.choices, selection.error_per_step
         if self.n_draws > 1:
             self.model_ = averaged([self.model_, *self._other_draws(checked, sample_weight)])
         return self
 
+    def _checked_settings(self) -> tuple[FitSettings, Corrections]:
+        """Check all settings, and return what a fit and what follows it needs of them."""
+        check_fields(self)
+        least_squares, corrections = self.least_squares or LeastSquares(), self._corrections
+        if corrections.refine_horizon and self.coupling != "linear":
+            raise ValueError(
+                f"refine_horizon is True with coupling={self.coupling!r}; only the linear roll-out "
+                'is refined: use coupling="linear"'
+            )
+        if self.rollout not in ("relifted", self.coupling):
+            raise ValueError(
+                f"rollout is {self.rollout!r}; with coupling={self.coupling!r} expected one of "
+                f"relifted, {self.coupling}"
+            )
+        positive_int("horizon", self.horizon)
+        positive_int("memory", self.memory, minimum=0)
+        positive_int("input_delay", self.input_delay, minimum=0)
+        if self.n_draws > 1 and self.rollout != "linear":
+            raise ValueError(
+                f"n_draws is {self.n_draws} with rollout={self.rollout!r}; only linear "
+                'roll-outs can be averaged: use n_draws=1, or rollout="linear"'
+            )
+        maps, path = feature_maps(self.features, DEFAULT_FEATURES), path_of(least_squares.penalty)
+        strengths = checked_candidates(maps, self.regularization, path, self.n_folds, self.n_draws)
+        settings = FitSettings(
+            features=maps,
+            input_features=self.input_features,
+            coupling=self.coupling,
+            strengths=strengths,
+            per_state=self.regularization == "cv-per-state",
+            least_squares=least_squares,
+            rollout=self.rollout,
+            horizon=self.horizon,
+            states=self.states,
+            angles=self.angles,
+            memory=self.memory,
+            n_folds=self.n_folds,
+            described=" ".join(self.__repr__(N_CHAR_MAX=LONGEST).split()),  # type: ignore[call-arg]
+        )
+        return settings, corrections
+
+    @property
+    def _corrections(self) -> Corrections:
+        return self.corrections or Corrections()
+
+    def _without_delay(
+        self, data: list[Trajectory], sample_weight: Any
+    ) -> tuple[list[Trajectory], list[Array] | None]:
+        """Let every input stand beside the step it acts in; also weights of what is left."""
+        weights, k = weights_of(data, sample_weight), self.input_delay
+        if not k:
+            return data, weights
+        if weights is not None:
+            weights = [w[k:] for t, w in zip(data, weights, strict=True) if len(t) > k]
+        return without_input_delay(data, k), weights
+
+    def _with_delay(self, model: LiftedModel) -> LiftedModel:
+        """Let a model know the delay of the data it will meet."""
+        return replace(model, signals=replace(model.signals, input_delay=self.input_delay))
+
     def _other_draws(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
         """Fit to other draws of the same candidate features."""
         models = []
         for k in range(1, self.n_draws):
-            draws = [redrawn(features, k) for features in candidate_features(self)]
+            draws = [redrawn(f, k) for f in feature_maps(self.features, DEFAULT_FEATURES)]
             other = clone(self).set_params(features=draws, n_draws=1)
             models.append(other.fit(data, sample_weight=sample_weight).model_)
         return models
@@ -465,7 +503,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         """
         if self.n_draws > 1:
             raise ValueError(f"n_draws is {self.n_draws}; partial_fit needs n_draws=1")
-        require_plain_fit(self, "needs all data at once, unlike partial_fit")
+        self._corrections.require_plain("needs all data at once, unlike partial_fit")
         if sample_weight is not None or isinstance(data, (Trajectory, list, tuple)):
             pieces: Iterable[list[Trajectory]] = [check_trajectories(data)]
         else:
@@ -475,13 +513,16 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             if not hasattr(self, "model_"):
                 self.fit(piece, sample_weight=sample_weight)
                 continue
+            shifted, weights = self._without_delay(piece, sample_weight)
             with single_threaded_blas():
-                self._fit.add(piece, sample_weight)
+                self._fit.add(shifted, weights)
             added = True
         if added:
             with single_threaded_blas():
                 self._fit.solve()
-                self.model_ = with_stability(self, self._fit.model, piece)
+                stable = self._corrections.stable
+                model = stable(self._fit.model, shifted, self.rollout, self.horizon)
+                self.model_ = self._with_delay(model)
         return self
 
     @checked
@@ -500,5 +541,6 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         Returns:
             Minus the multi-step error, comparable with `score(judged)` of a fit to `seen` alone.
         """
+        (before, _), (after, _) = (self._without_delay(list(d), None) for d in (seen, judged))
         with single_threaded_blas():
-            return self._fit.score_left_out(seen, judged)
+            return self._fit.score_left_out(before, after)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
+from koopman_control.features import Coordinates
 from koopman_control.features.base import spread
-from koopman_control.features.coordinates import Coordinates
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.rollouts import Rollout
-from koopman_control.identification.snapshots import Run, runs_of
-from koopman_control.trajectories import Trajectory, check_trajectories
+from koopman_control.identification.snapshots import Run
+from koopman_control.trajectories import Trajectory
 
 MAX_WINDOWS = 64
 HOPELESS = 1.0  # an error of one standard deviation: as bad as predicting the mean
@@ -95,6 +95,24 @@ def rms_per_step(errors: Array) -> Array:
         return np.asarray(np.sqrt(np.nanmean(errors[:, measured] ** 2, axis=(0, 2))))
 
 
+def conformal_quantiles(errors: Array, levels: Array) -> Array:
+    """Return the bounds (L, ...) that new absolute errors stay below, from those of W windows.
+
+    Args:
+        errors: Absolute errors, NaN where unknown, shape (W, ...).
+        levels: Shares, shape (L,).
+    """
+    known = (~np.isnan(errors)).sum(axis=0)
+    ordered = np.sort(errors, axis=0)  # NaN sorts last
+    bounds = np.full((len(levels), *errors.shape[1:]), np.inf)
+    for i, level in enumerate(levels):
+        rank = np.ceil(level * (known + 1) - 1e-9).astype(int)
+        there = rank <= known
+        picked = np.take_along_axis(ordered, np.where(there, rank - 1, 0)[None], axis=0)[0]
+        bounds[i] = np.where(there, picked, np.inf)
+    return bounds
+
+
 @checked
 def prediction_error(
     model: LiftedModel,
@@ -133,6 +151,6 @@ def _errors(
     model: LiftedModel, data: Trajectory | Sequence[Trajectory], horizon: int, rollout: Rollout
 ) -> Array:
     """Return scaled errors (W, H, d) on windows of data."""
-    runs = runs_of(check_trajectories(data), model.coordinates)
+    runs = model.signals.runs(data)
     scale = state_scale(runs, model.coordinates)
     return scaled_errors(model, windows_of(runs, horizon), scale, rollout)

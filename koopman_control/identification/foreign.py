@@ -7,17 +7,18 @@ the foreign model; the spectrum gains a one (the constant) and d zeros.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array, real_array
-from koopman_control.features.base import FeatureMap
-from koopman_control.features.coordinates import Coordinates
+from koopman_control.common.arrays import Array, bounds_array, finite_array, real_array
+from koopman_control.common.border import checked
+from koopman_control.features import Coordinates, FeatureMap
+from koopman_control.identification.model import Lift, LiftedModel
+from koopman_control.identification.signals import Signals
 
-Lift = Callable[[Array], ArrayLike]
 STEP = np.finfo(float).eps ** (1.0 / 3.0)  # of central differences
 
 
@@ -63,17 +64,20 @@ class GivenLift(FeatureMap):
         return np.stack(columns, axis=-1)
 
 
-def parts_from_arrays(
+def model_from_arrays(
     A: ArrayLike,
     B: ArrayLike,
     C: ArrayLike | None,
     lift: Lift | None,
+    *,
     N: ArrayLike | None,
     jacobian: Lift | None,
+    dt: float | None,
     state_names: Sequence[str] | None,
+    action_bounds: ArrayLike | None,
     coordinates: Coordinates | None,
-) -> dict[str, Any]:
-    """Arrange foreign matrices as the fields of a `LiftedModel`; see `LiftedModel.from_arrays`."""
+) -> LiftedModel:
+    """Make a model of matrices fitted elsewhere; see `LiftedModel.from_arrays`."""
     A = finite_array("A", A, ndim=2)
     n = len(A)
     finite_array("A", A, shape=(n, n))
@@ -86,33 +90,62 @@ def parts_from_arrays(
     features = GivenLift(lift, jacobian)
     _check_lift(lift, d, n)
     features._size, features.n_features_in_ = n, d
-    coordinates = _checked(Coordinates.of(d) if coordinates is None else coordinates, d)
+    coordinates = Coordinates.of(d) if coordinates is None else coordinates
+    if coordinates.dim != d or coordinates.has_angles:
+        raise ValueError(
+            f"coordinates reads {coordinates.columns} from an observation; expected {d} plain "
+            "columns, one per row of C: read an angle as its cosine and sine"
+        )
     names = coordinates.names() if state_names is None else tuple(state_names)
     if len(names) != d:
         raise ValueError(f"state_names is {names}; expected {d} names, one per row of C")
-    fields: dict[str, Any] = {
-        "A": _placed(A, C, n_columns=1 + d + n),
-        "B": np.vstack([np.zeros((1, m)), C @ B, B]),
-        "C": np.hstack([np.zeros((d, 1)), np.eye(d), np.zeros((d, n))]),
-        "N": None,
-        "coordinates": coordinates,
-        "features": features,
-        "center": np.zeros(d),
-        "scale": np.ones(d),
-        "limits": np.tile([[-np.inf], [np.inf]], d),
-        "saturating": np.zeros(d, dtype=bool),
-        "state_names": names,
-        "summary": {"origin": "from_arrays", "n_features": n},
-    }
-    fields["A"][0, 0] = 1.0
+    size, couplings = 1 + d + n, None
     if N is not None:
-        couplings = finite_array("N", N, shape=(m, n, n))
-        fields["N"] = np.stack([_placed(M, C, n_columns=1 + d + n) for M in couplings])
-    return fields
+        given = finite_array("N", N, shape=(m, n, n))
+        couplings = np.stack([_placed(M, C, size) for M in given])
+    if action_bounds is not None:
+        action_bounds = bounds_array("action_bounds", action_bounds, m)
+    signals = Signals(
+        coordinates=coordinates,
+        center=np.zeros(d),
+        scale=np.ones(d),
+        limits=np.tile([[-np.inf], [np.inf]], d),
+        saturating=np.zeros(d, dtype=bool),
+        action_bounds=action_bounds,
+        dt=dt,
+        state_names=names,
+    )
+    whole = _placed(A, C, size)
+    whole[0, 0] = 1.0
+    return LiftedModel(
+        A=whole,
+        B=np.vstack([np.zeros((1, m)), C @ B, B]),
+        C=np.hstack([np.zeros((d, 1)), np.eye(d), np.zeros((d, n))]),
+        N=couplings,
+        signals=signals,
+        features=features,
+        summary={"origin": "from_arrays", "n_features": n},
+    )
 
 
-def arrays_of_system(system: Any) -> dict[str, Any]:
-    """Read A, B, C, dt and names from a discrete `control.StateSpace` (or anything like it)."""
+@checked
+def from_control(
+    system: Any, lift: Lift | None = None, *, jacobian: Lift | None = None
+) -> LiftedModel:
+    """Make a model of a discrete-time `control.StateSpace`; see `LiftedModel.from_arrays`.
+
+    The states are the system's outputs. `lift` leads from them to the system's state; without it
+    the output matrix must be invertible.
+
+    Args:
+        system: A discrete `control.StateSpace`, or anything with A, B, C, D and dt.
+        lift: From states (S, d) to the system's states (S, n).
+        jacobian: Derivative of lift, (S, d) to (S, n, d); None differentiates numerically.
+
+    Raises:
+        TypeError: If the system has no such matrices.
+        ValueError: If it is continuous, or has a feed-through.
+    """
     if any(not hasattr(system, name) for name in "ABCD"):
         raise TypeError(
             f"system is a {type(system).__name__}; expected a control.StateSpace with A, B, C, D"
@@ -128,22 +161,15 @@ def arrays_of_system(system: Any) -> dict[str, Any]:
             "system has a feed-through D; expected zero: states do not jump with inputs"
         )
     names = getattr(system, "output_labels", None)
-    return {
-        "A": np.asarray(system.A),
-        "B": np.asarray(system.B),
-        "C": np.asarray(system.C),
-        "dt": None if dt is True else float(dt),
-        "state_names": None if names is None else tuple(names),
-    }
-
-
-def _checked(coordinates: Coordinates, d: int) -> Coordinates:
-    if coordinates.dim != d or coordinates.has_angles:
-        raise ValueError(
-            f"coordinates reads {coordinates.columns} from an observation; expected {d} plain "
-            "columns, one per row of C: read an angle as its cosine and sine"
-        )
-    return coordinates
+    return LiftedModel.from_arrays(
+        np.asarray(system.A),
+        np.asarray(system.B),
+        np.asarray(system.C),
+        lift,
+        jacobian=jacobian,
+        dt=None if dt is True else float(dt),
+        state_names=None if names is None else tuple(names),
+    )
 
 
 def _placed(M: Array, C: Array, n_columns: int) -> Array:

@@ -18,8 +18,8 @@ from koopman_control.identification.errors import state_scale
 from koopman_control.identification.least_squares import RFactor, decomposed
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.rollouts import linear_response
-from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
-from koopman_control.trajectories import Trajectory, check_trajectories
+from koopman_control.identification.snapshots import Run, split_into_folds
+from koopman_control.trajectories import Trajectory
 
 MAX_WINDOWS = 6_000  # per factor; overlapping windows say little new
 
@@ -88,7 +88,7 @@ def window_factor(model: LiftedModel, runs: Sequence[Run], scale: Array, horizon
     starts = [(i, t) for i, run in enumerate(runs) for t in range(len(run.U) - horizon + 1)]
     starts = starts[:: -(-len(starts) // MAX_WINDOWS)]
     X = np.stack([runs[i].X[t : t + horizon + 1] for i, t in starts])
-    U = model.lifted_inputs(np.stack([runs[i].U[t : t + horizon] for i, t in starts]))
+    U = model.signals.lifted_inputs(np.stack([runs[i].U[t : t + horizon] for i, t in starts]))
     angles = model.coordinates.is_angle
     Y = X[:, 1:].copy()
     travelled = np.cumsum(model.coordinates.wrap(np.diff(X, axis=1)), axis=1)
@@ -145,7 +145,7 @@ def refine_over_horizon(
             'coupling="linear"'
         )
     H = positive_int("horizon", horizon)
-    runs = runs_of(check_trajectories(data), model.coordinates)
+    runs = model.signals.runs(data)
     scale = state_scale(runs, model.coordinates)
     folds = split_into_folds(runs, positive_int("n_folds", n_folds, minimum=2))
     long = [fold for fold in folds if any(len(run.U) >= H for run in fold)]

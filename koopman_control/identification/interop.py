@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.signal import dlti
@@ -10,11 +10,8 @@ from scipy.signal import dlti
 from koopman_control.common.arrays import Array
 from koopman_control.common.border import checked, optional_package
 from koopman_control.common.files import PathLike, write_bytes_atomically
-from koopman_control.features import FeatureMap
-from koopman_control.identification.rollouts import folded, require_plain_inputs
-
-if TYPE_CHECKING:
-    from koopman_control.identification.model import LiftedModel
+from koopman_control.features import FeatureMap, Neurons
+from koopman_control.identification.model import LiftedModel
 
 OPSET = 17
 IR_VERSION = 9  # what run-times of 2023 and later read
@@ -39,7 +36,7 @@ def to_onnx(model: LiftedModel, path: PathLike) -> None:
         >>> session = onnxruntime.InferenceSession("step.onnx")  # doctest: +SKIP
         >>> session.run(None, {"x": x, "u": u})[0]  # doctest: +SKIP
     """
-    require_plain_inputs(model, "ONNX export knows plain inputs only")
+    model.require_plain_inputs("ONNX export knows plain inputs only")
     onnx = optional_package("onnx", "interop")
     graph = _Graph(onnx)
     _one_step(graph, model)
@@ -86,7 +83,7 @@ class _Graph:
 def _one_step(graph: _Graph, model: LiftedModel) -> None:
     """Add x+ = x + drift + u gain, stopped at limits; the mirror image of `OneStepMap.step`."""
     W, b = _tanh_layer(model.features)
-    step, (d, m) = folded(model), (model.n_states, model.n_inputs)
+    step, (d, m) = model.affine_step, (model.n_states, model.n_inputs)
     e = _embedded(graph, model)
     hidden = graph.add("MatMul", e, graph.constant(W.T.copy()))
     hidden = graph.add("Tanh", graph.add("Add", hidden, graph.constant(b)))
@@ -126,15 +123,15 @@ def _moved(graph: _Graph, u: str, gain: str) -> str:
 
 def _stopped(graph: _Graph, x_next: str, gain: str, model: LiftedModel) -> str:
     """Apply the smallest effective input that brings stopping states back onto their limits."""
-    if model.saturating.sum() > 1 and model.n_inputs > 1:
+    if model.signals.saturating.sum() > 1 and model.n_inputs > 1:
         raise ValueError(
             "several states stop at limits and there are several inputs, which ONNX cannot "
-            "express; export dataclasses.replace(model, saturating=np.zeros(d, dtype=bool)), "
-            "which is clipped at its limits only"
+            "express; set signals=replace(model.signals, saturating=np.zeros(d, dtype=bool)) in a "
+            "copy of the model, which is then clipped at its limits only"
         )
     low, high = (graph.constant(limit.copy()) for limit in model.limits)
     clipped = graph.add("Min", graph.add("Max", x_next, low), high)
-    stops = graph.constant(model.saturating.astype(np.float64))
+    stops = graph.constant(model.signals.saturating.astype(np.float64))
     excess = graph.add("Mul", graph.add("Sub", clipped, x_next), stops)
     one = graph.constant(np.array([1]))
     held = graph.add("Unsqueeze", graph.add("Abs", graph.add("Sign", excess)), one)
@@ -154,21 +151,13 @@ def _stopped(graph: _Graph, x_next: str, gain: str, model: LiftedModel) -> str:
 
 def _tanh_layer(features: FeatureMap) -> tuple[Array, Array]:
     """Return W (h, e) and b (h,) of features that are tanh(W e + b)."""
-    W, b = getattr(features, "weights_", None), getattr(features, "biases_", None)
-    if isinstance(W, np.ndarray) and isinstance(b, np.ndarray) and W.ndim == 2:
-        # Settings may have changed the activation; what the features do is what counts.
-        X = np.random.default_rng(0).normal(size=(16, W.shape[1]))
-        if np.allclose(features.values(X), np.tanh(X @ W.T + b), rtol=0.0, atol=1e-12):
-            return W, b
+    form = features.compiled_form() or []
+    if len(form) == 1 and isinstance(form[0], Neurons) and form[0].activation == "tanh":
+        return form[0].weights, form[0].biases
     raise TypeError(
         f"the features are {features!r}; only one layer of tanh features can be exported: "
         "SampledFeatures"
     )
-
-
-__all__ = ["to_control", "to_dlti", "to_onnx"]
-
-EXTRA = "interop"
 
 
 @checked
@@ -188,7 +177,7 @@ def to_control(model: LiftedModel) -> Any:
         ...  # doctest: +SKIP
     """
     _require_linear(model)
-    control = optional_package("control", EXTRA)
+    control = optional_package("control", "interop")
     return control.ss(
         model.A,
         model.B,
@@ -216,7 +205,7 @@ def to_dlti(model: LiftedModel) -> Any:
 
 
 def _require_linear(model: LiftedModel) -> None:
-    require_plain_inputs(model, "no linear state space can hold it")
+    model.require_plain_inputs("no linear state space can hold it")
     if model.N is not None:
         raise ValueError(
             "the model has input couplings N, which a linear state space cannot hold; fit with "

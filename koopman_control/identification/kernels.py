@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification.compiled_rollouts import Constants, Features, Feedback, Point
+from koopman_control.identification.kernel_arrays import Constants, Features, Feedback, Point
 
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
 
@@ -129,9 +129,6 @@ def pull_back(f: Features, at: Point) -> None:
         for i in range(n):
             total += adjoint[i] * weights[j, i]
         gradient[j] = total
-
-
-# mypy: disable-error-code="no-untyped-call, untyped-decorator"
 
 
 TURN = 2.0 * np.pi

@@ -1,85 +1,141 @@
-"""A fitted lifted model: matrices, features and the three roll-outs, as one frozen value.
-
-`Predictor` is what it says about the future: lifting, roll-outs and their derivatives.
-"""
+"""A fitted lifted model, one frozen value: signals, features, matrices and the three roll-outs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import (
-    Array,
-    bounds_array,
-    finite_array,
-    positive_float,
-    product,
-    real_array,
-)
+from koopman_control.common.arrays import Array, bounds_array, finite_array, product, real_array
 from koopman_control.common.border import check_fields, checked
 from koopman_control.common.files import PathLike
-from koopman_control.features.base import FeatureMap
-from koopman_control.features.coordinates import Coordinates
-from koopman_control.identification import interop, rollouts
-from koopman_control.identification.foreign import Lift, arrays_of_system, parts_from_arrays
+from koopman_control.features import Coordinates, FeatureMap
+from koopman_control.identification import rollouts
 from koopman_control.identification.rollouts import (
     ROLLOUTS,
-    Embedding,
-    InputLift,
     LiftedInputMap,
+    OneStepMap,
     Rollout,
     StepMap,
-    folded,
 )
-from koopman_control.identification.snapshots import distances
-from koopman_control.identification.store import read_model, write_model
+from koopman_control.identification.signals import Signals, distances
 from koopman_control.trajectories import Trajectory
 
 if TYPE_CHECKING:
     from koopman_control.identification.report import ModelReport
 
+Lift = Callable[[Array], ArrayLike]
 LEVEL = 0.9  # of the quantiles kept with a model
 
 
-def conformal_quantiles(errors: Array, levels: Array) -> Array:
-    """Return the bounds (L, ...) that new absolute errors stay below, from those of W windows.
+@dataclass(frozen=True, eq=False)
+class LiftedModel:
+    """Lifted model z+ = A z + B u + sum_i u_i N_i z with x = C z and z = psi(x).
+
+    The lifted state is psi(x) = [1, standardised feature inputs, features, angles]. Feature inputs
+    are the states, with an angle replaced by its cosine and sine; nothing depends on an angle
+    itself, so its column of A is zero but for the identity. Inputs and states are in the units of
+    the data.
 
     Args:
-        errors: Absolute errors, NaN where unknown, shape (W, ...).
-        levels: Shares, shape (L,).
+        A: Lifted dynamics, shape (n, n).
+        B: Input matrix, shape (n, q), with q = m inputs where they enter plainly.
+        C: Read-out of the states, shape (d, n).
+        N: Input couplings, shape (q, n, n), or None for a model linear in z and u.
+        signals: What states and inputs are: coordinates, units, limits, names.
+        features: Fitted feature map on e feature inputs.
+        summary: Facts about the fit: regularisation, condition number, errors and the like.
+        reduction: Projection T of a reduced model, shape (n, full n): its lifted state is T psi(x);
+            None if it is psi(x) itself.
+        error_quantiles: By roll-out, what the absolute error of a prediction 1 ... K steps ahead
+            stays below in a share `error_level` of left-out windows, in the units of the states
+            (radians for angles), shape (K, d) for the d present states. Infinite where there were
+            too few windows to say, empty where nothing was left out or the model has been changed
+            since.
+        error_level: Share of windows, in (0, 1).
     """
-    known = (~np.isnan(errors)).sum(axis=0)
-    ordered = np.sort(errors, axis=0)  # NaN sorts last
-    bounds = np.full((len(levels), *errors.shape[1:]), np.inf)
-    for i, level in enumerate(levels):
-        rank = np.ceil(level * (known + 1) - 1e-9).astype(int)
-        there = rank <= known
-        picked = np.take_along_axis(ordered, np.where(there, rank - 1, 0)[None], axis=0)[0]
-        bounds[i] = np.where(there, picked, np.inf)
-    return bounds
-
-
-class Predictor:
-    """The part of `LiftedModel` that predicts; the fields are described there."""
 
     A: Array
     B: Array
     C: Array
     N: Array | None
-    input_features: FeatureMap | None
-    coordinates: Coordinates
+    signals: Signals
     features: FeatureMap
-    center: Array
-    scale: Array
-    limits: Array
-    saturating: NDArray[np.bool_]
-    reduction: Array | None
-    ground: Array | None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    reduction: Array | None = None
+    error_quantiles: Mapping[Rollout, Array] = field(default_factory=dict)
+    error_level: float = LEVEL
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        check_fields(self)
+        finite_array("A", self.A, ndim=2)
+        finite_array("B", self.B, ndim=2)
+        coordinates, input_features = self.coordinates, self.signals.input_features
+        n, d, q = len(self.A), coordinates.dim, np.shape(self.B)[-1]
+        if input_features is not None:
+            q = self.n_inputs + input_features._n_features_out
+        n_e, n_angles = len(coordinates.embedded), int(coordinates.is_angle.sum())
+        n_full = 1 + n_e + self.features._n_features_out + n_angles
+        if self.reduction is not None:
+            finite_array("reduction", self.reduction, shape=(n, n_full))
+        elif n != n_full:
+            raise ValueError(
+                f"A has {n} rows; expected {n_full}: a constant, {n_e} feature inputs, "
+                f"{self.features._n_features_out} features and {n_angles} angles"
+            )
+        for name, shape in {"A": (n, n), "B": (n, q), "C": (d, n)}.items():
+            finite_array(name, getattr(self, name), shape=shape)
+        if self.N is not None:
+            finite_array("N", self.N, shape=(q, n, n))
+        if self.action_bounds is not None:
+            bounds_array("action_bounds", self.action_bounds, self.n_inputs)
+        if not 0.0 < self.error_level < 1.0:
+            raise ValueError(f"error_level is {self.error_level}; expected a share such as 0.9")
+        for rollout, bounds in self.error_quantiles.items():
+            name = f"error_quantiles[{rollout!r}]"
+            real_array(name, bounds, shape=(None, coordinates.n_outputs))
+            if rollout not in ROLLOUTS or not (bounds >= 0.0).all():
+                raise ValueError(
+                    f"{name} holds numbers below 0 or is of an unknown roll-out; expected bounds "
+                    f"of at least 0 for {', '.join(ROLLOUTS)}"
+                )
+
+    # What is read of the signals every day.
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """From observations to states."""
+        return self.signals.coordinates
+
+    @property
+    def limits(self) -> Array:
+        """Lowest and highest value of each state, shape (2, d)."""
+        return self.signals.limits
+
+    @property
+    def action_bounds(self) -> Array | None:
+        """Lowest and highest input, shape (2, m), or None."""
+        return self.signals.action_bounds
+
+    @property
+    def input_delay(self) -> int:
+        """Samples that pass in the logs before an input acts; see `Signals`."""
+        return self.signals.input_delay
+
+    @property
+    def dt(self) -> float | None:
+        """Sampling time in seconds, or None."""
+        return self.signals.dt
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The d names of the states."""
+        return self.signals.state_names
 
     @property
     def n_states(self) -> int:
@@ -89,29 +145,76 @@ class Predictor:
     @property
     def n_inputs(self) -> int:
         """Number of inputs m."""
-        if self.input_features is not None:
-            return int(self.input_features.n_features_in_)
+        if self.signals.input_features is not None:
+            return int(self.signals.input_features.n_features_in_)
         return int(self.B.shape[1])
 
-    @cached_property
-    def input_lift(self) -> InputLift | None:
-        """From inputs u to what enters beside the lifted state, or None where that is u."""
-        return None if self.input_features is None else InputLift(self.input_features)
+    @property
+    def n_lifted(self) -> int:
+        """Number of lifted states n."""
+        return len(self.A)
 
-    def lifted_inputs(self, U: Array) -> Array:
-        """Return what B and N act on, shape (..., m) to (..., q); U itself without features."""
-        return U if self.input_lift is None else self.input_lift(U)
+    @property
+    def n_angles(self) -> int:
+        """Number of angles among the states; they are the last lifted states."""
+        return self.signals.embedding.n_angles
+
+    @property
+    def lifted_rollout(self) -> Literal["linear", "bilinear"]:
+        """The roll-out that lifts once: "linear", or "bilinear" with couplings N."""
+        return "linear" if self.N is None else "bilinear"
 
     @cached_property
-    def embedding(self) -> Embedding:
-        """From states to feature inputs."""
-        return Embedding(self.coordinates)
+    def eigenvalues(self) -> NDArray[np.complex128]:
+        """Eigenvalues of A, by falling modulus, shape (n,)."""
+        values = np.linalg.eigvals(self.A).astype(np.complex128)
+        return values[np.argsort(-np.abs(values), kind="stable")]
+
+    @cached_property
+    def affine_step(self) -> OneStepMap:
+        """The re-lifted one-step map x+ = C (A psi(x) + B v + sum_i v_i N_i psi(x)) in what enters.
+
+        Inputs enter as v = u, or lifted by their features.
+        """
+        signals = self.signals
+        n_e = len(signals.center)
+        if self.reduction is None:
+            drift = self.C @ (self.A - np.eye(len(self.A)))
+        else:
+            drift = self.C @ self.A @ self.reduction - rollouts.read_out(
+                signals.coordinates, signals.center, signals.scale, self.reduction.shape[1]
+            )
+        n_phi = drift.shape[1] - self.n_angles
+        drift = drift[:, :n_phi]
+        gains = np.zeros((self.B.shape[1], *drift.shape))
+        if self.N is not None:
+            lift = np.eye(len(self.A)) if self.reduction is None else self.reduction
+            gains += (self.C @ self.N @ lift)[:, :, :n_phi]
+        gains[:, :, 0] += (self.C @ self.B).T
+        blocks = np.concatenate([drift[None], gains])  # (1 + m, d, n_phi)
+        linear = blocks[:, :, 1 : 1 + n_e] / signals.scale
+        rows = blocks.shape[0] * blocks.shape[1]
+        stacked = [
+            np.ascontiguousarray(
+                part.transpose(2, 0, 1).reshape(-1, rows)
+            )  # for a product from left
+            for part in (linear, blocks[:, :, 1 + n_e :])
+        ]
+        return OneStepMap(
+            embedding=signals.embedding,
+            features=self.features,
+            constant=blocks[:, :, 0] - linear @ signals.center,
+            linear=stacked[0],
+            nonlinear=stacked[1],
+            limits=signals.limits,
+            saturating=signals.saturating,
+        )
 
     @cached_property
     def one_step(self) -> StepMap:
         """The re-lifted one-step map."""
-        inner = folded(self)
-        return inner if self.input_lift is None else LiftedInputMap(inner, self.input_lift)
+        lift = self.signals.input_lift
+        return self.affine_step if lift is None else LiftedInputMap(self.affine_step, lift)
 
     @checked
     def state(self, observation: ArrayLike, actions: ArrayLike | None = None) -> Array:
@@ -155,17 +258,19 @@ class Predictor:
 
     def lift(self, x: Array) -> Array:
         """Lift states, shape (..., d) to (..., n)."""
-        e = self.embedding(x)
+        signals = self.signals
+        embedding = signals.embedding
+        e = embedding(x)
         features, k = self.features.values(e), 1 + e.shape[-1]
         end = k + features.shape[-1]
-        psi = np.empty((*x.shape[:-1], end + self.embedding.n_angles))
+        psi = np.empty((*x.shape[:-1], end + embedding.n_angles))
         psi[..., 0] = 1.0
         scaled = psi[..., 1:k]
-        np.subtract(e, self.center, out=scaled)
-        scaled /= self.scale
+        np.subtract(e, signals.center, out=scaled)
+        scaled /= signals.scale
         psi[..., k:end] = features
-        if self.embedding.n_angles:
-            psi[..., end:] = x[..., self.coordinates.is_angle]
+        if embedding.n_angles:
+            psi[..., end:] = x[..., embedding.angles]
         return psi if self.reduction is None else product(psi, self.reduction.T)
 
     @checked
@@ -178,15 +283,17 @@ class Predictor:
             x: States, shape (..., d).
 
         Returns:
-            Shape (...), at least 0; 0 throughout where `ground` is None.
+            Shape (...), at least 0; 0 throughout where `signals.ground` is None.
         """
         states = real_array("x", x)
         if states.shape[-1:] != (self.n_states,):
             raise ValueError(f"x has shape {states.shape}; expected (..., {self.n_states})")
-        e = self.embedding(states)
-        if self.ground is None:
-            return np.zeros(e.shape[:-1])
-        return distances(self.ground, (e - self.center) / self.scale)
+        signals = self.signals
+        if signals.ground is None:
+            return np.zeros(states.shape[:-1])
+        return distances(
+            signals.ground, (signals.embedding(states) - signals.center) / signals.scale
+        )
 
     @checked
     def predict(self, x0: ArrayLike, U: ArrayLike, rollout: Rollout = "relifted") -> Array:
@@ -249,7 +356,7 @@ class Predictor:
         """Predict without checks, x0 (d,) or (S, d) and U (S, H, m) to states (S, H, d)."""
         if rollout == "relifted":
             return rollouts.relifted(self.one_step, x0, U)
-        V = self.lifted_inputs(U)
+        V = self.signals.lifted_inputs(U)
         if rollout == "linear":
             return rollouts.linear(self.A, self.B, self.C, self.lift(x0), V)
         return rollouts.lifted(self.A, self.B, self.N, self.lift(x0), V) @ self.C.T
@@ -258,8 +365,9 @@ class Predictor:
         """Differentiate a prediction X (S, H, d) without checks; returns shape (S, H, d, H m)."""
         if rollout == "relifted":
             return rollouts.relifted_sensitivity(self.one_step, x0, X, U)
-        Gamma = self._lifted_sensitivities(x0, X, self.lifted_inputs(U))
-        return Gamma if self.input_lift is None else self.input_lift.pull_back(Gamma, U)
+        lift = self.signals.input_lift
+        Gamma = self._lifted_sensitivities(x0, X, self.signals.lifted_inputs(U))
+        return Gamma if lift is None else lift.pull_back(Gamma, U)
 
     def _lifted_sensitivities(self, x0: Array, X: Array, V: Array) -> Array:
         """Differentiate a lifted roll-out to lifted inputs V (S, H, q); shape (S, H, d, H q)."""
@@ -287,107 +395,16 @@ class Predictor:
                 'fit with coupling="bilinear", or use the linear or re-lifted roll-out'
             )
 
-
-@dataclass(frozen=True, eq=False)
-class LiftedModel(Predictor):
-    """Lifted model z+ = A z + B u + sum_i u_i N_i z with x = C z and z = psi(x).
-
-    The lifted state is psi(x) = [1, standardised feature inputs, features, angles]. Feature inputs
-    are the states, with an angle replaced by its cosine and sine; nothing depends on an angle
-    itself, so its column of A is zero but for the identity. Inputs and states are in the units of
-    the data.
-
-    Args:
-        A: Lifted dynamics, shape (n, n).
-        B: Input matrix, shape (n, q), with q = m inputs where they enter plainly.
-        C: Read-out of the states, shape (d, n).
-        N: Input couplings, shape (q, n, n), or None for a model linear in z and u.
-        coordinates: From observations to states.
-        features: Fitted feature map on e feature inputs.
-        center: Mean of the feature inputs, shape (e,).
-        scale: Standard deviation of the feature inputs, shape (e,).
-        limits: Lowest and highest value of each state, shape (2, d); infinite where unknown.
-        saturating: States the plant holds at their limit, shape (d,).
-        action_bounds: Lowest and highest input, shape (2, m), or None.
-        dt: Sampling time in seconds, or None.
-        state_names: d names.
-        summary: Facts about the fit: regularisation, condition number, errors and the like.
-        reduction: Projection T of a reduced model, shape (n, full n): its lifted state is T psi(x);
-            None if it is psi(x) itself.
-        error_quantiles: By roll-out, what the absolute error of a prediction 1 ... K steps ahead
-            stays below in a share `error_level` of left-out windows, in the units of the states
-            (radians for angles), shape (K, d) for the d present states. Infinite where there were
-            too few windows to say, empty where nothing was left out or the model has been changed
-            since.
-        error_level: Share of windows, in (0, 1).
-        input_features: Fitted feature map of the inputs; [u, input_features(u)] of length q then
-            takes the place of u. None for u itself.
-        ground: Where the training data lie, as `distance` measures it, shape (k, 1 + e); None
-            where that is not known.
-    """
-
-    A: Array
-    B: Array
-    C: Array
-    N: Array | None
-    coordinates: Coordinates
-    features: FeatureMap
-    center: Array
-    scale: Array
-    limits: Array
-    saturating: NDArray[np.bool_]
-    action_bounds: Array | None = None
-    dt: float | None = None
-    state_names: tuple[str, ...] = ()
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    reduction: Array | None = None
-    error_quantiles: Mapping[Rollout, Array] = field(default_factory=dict)
-    error_level: float = LEVEL
-    input_features: FeatureMap | None = None
-    ground: Array | None = None
-
-    def __post_init__(self) -> None:
-        """Check that the parts fit together."""
-        check_fields(self)
-        finite_array("A", self.A, ndim=2)
-        finite_array("B", self.B, ndim=2)
-        n, d, q = len(self.A), self.coordinates.dim, np.shape(self.B)[-1]
-        if self.input_features is not None:
-            q = self.n_inputs + self.input_features._n_features_out
-        n_e = len(self.coordinates.embedded)
-        n_angles = int(self.coordinates.is_angle.sum())
-        n_full = 1 + n_e + self.features._n_features_out + n_angles
-        if self.reduction is not None:
-            finite_array("reduction", self.reduction, shape=(n, n_full))
-        elif n != n_full:
+    def require_plain_inputs(self, what: str) -> None:
+        """Raise a ValueError, which says what is impossible, if inputs enter through features."""
+        if self.signals.input_features is not None:
             raise ValueError(
-                f"A has {n} rows; expected {n_full}: a constant, {n_e} feature inputs, "
-                f"{self.features._n_features_out} features and {n_angles} angles"
+                f"the model has input_features, so it is not linear in its inputs, and {what}; "
+                "otherwise fit with input_features=None"
             )
-        shapes = {"A": (n, n), "B": (n, q), "C": (d, n), "center": (n_e,), "scale": (n_e,)}
-        for name, shape in shapes.items():
-            finite_array(name, getattr(self, name), shape=shape)
-        if self.N is not None:
-            finite_array("N", self.N, shape=(q, n, n))
-        if self.ground is not None:
-            finite_array("ground", self.ground, shape=(None, 1 + n_e))
-        bounds_array("limits", self.limits, d)
-        if self.action_bounds is not None:
-            bounds_array("action_bounds", self.action_bounds, self.n_inputs)
-        if self.dt is not None:
-            positive_float("dt", self.dt)
-        if not 0.0 < self.error_level < 1.0:
-            raise ValueError(f"error_level is {self.error_level}; expected a share such as 0.9")
-        if np.shape(self.saturating) != (d,) or np.asarray(self.saturating).dtype != np.bool_:
-            raise ValueError(f"saturating is {self.saturating}; expected {d} booleans")
-        for rollout, bounds in self.error_quantiles.items():
-            name = f"error_quantiles[{rollout!r}]"
-            real_array(name, bounds, shape=(None, self.coordinates.n_outputs))
-            if rollout not in ROLLOUTS or not (bounds >= 0.0).all():
-                raise ValueError(
-                    f"{name} holds numbers below 0 or is of an unknown roll-out; expected bounds "
-                    f"of at least 0 for {', '.join(ROLLOUTS)}"
-                )
+
+    # What follows only forwards, for daily use. The files it forwards to import this one; so they
+    # are imported late, here and nowhere else in this room.
 
     @checked
     def save(self, path: PathLike) -> None:
@@ -401,6 +418,8 @@ class LiftedModel(Predictor):
             >>> model.save("model.npz")  # doctest: +SKIP
             >>> LiftedModel.load("model.npz").predict(x0, U)  # doctest: +SKIP
         """
+        from koopman_control.identification.store import write_model
+
         write_model(path, self)
 
     @classmethod
@@ -412,7 +431,9 @@ class LiftedModel(Predictor):
             FileNotFoundError: If there is no such file.
             FileFormatError: If it is damaged or holds something else.
         """
-        return read_model(path, cls)
+        from koopman_control.identification.store import read_model
+
+        return read_model(path)
 
     @classmethod
     @checked
@@ -457,41 +478,24 @@ class LiftedModel(Predictor):
             array([[0.1, 1. ],
                    [0.2, 1. ]])
         """
-        parts = parts_from_arrays(A, B, C, lift, N, jacobian, state_names, coordinates)
-        if action_bounds is not None:
-            action_bounds = bounds_array("action_bounds", action_bounds, parts["B"].shape[1])
-        return cls(**parts, dt=dt, action_bounds=action_bounds)
+        from koopman_control.identification.foreign import model_from_arrays
 
-    @classmethod
-    @checked
-    def from_control(
-        cls, system: Any, lift: Lift | None = None, *, jacobian: Lift | None = None
-    ) -> LiftedModel:
-        """Make a model of a discrete-time `control.StateSpace`; see `from_arrays`.
-
-        The states are the system's outputs. `lift` leads from them to the system's state; without
-        it the output matrix must be invertible.
-        """
-        return cls.from_arrays(**arrays_of_system(system), lift=lift, jacobian=jacobian)
-
-    def to_control(self) -> Any:
-        """Return the linear roll-out as a `control.StateSpace`; see `interop.to_control`."""
-        return interop.to_control(self)
-
-    @property
-    def n_lifted(self) -> int:
-        """Number of lifted states n."""
-        return len(self.A)
-
-    @cached_property
-    def eigenvalues(self) -> NDArray[np.complex128]:
-        """Eigenvalues of A, by falling modulus, shape (n,)."""
-        values = np.linalg.eigvals(self.A).astype(np.complex128)
-        return values[np.argsort(-np.abs(values), kind="stable")]
+        return model_from_arrays(
+            A,
+            B,
+            C,
+            lift,
+            N=N,
+            jacobian=jacobian,
+            dt=dt,
+            state_names=state_names,
+            action_bounds=action_bounds,
+            coordinates=coordinates,
+        )
 
     @checked
     def report(self, data: Trajectory | Sequence[Trajectory], horizon: int = 50) -> ModelReport:
-        """Say how good this model is on data it was not fitted on; see `diagnostics.report`."""
+        """Say how good this model is on data it was not fitted on; see `identification.report`."""
         from koopman_control.identification.report import report
 
         return report(self, data, horizon)

@@ -19,7 +19,6 @@ import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
-from koopman_control.features.base import constant_columns, spread
 from koopman_control.identification.errors import (
     Windows,
     bounded_score,
@@ -30,11 +29,10 @@ from koopman_control.identification.errors import (
 from koopman_control.identification.least_squares import RFactor, RidgeSolver, decomposed
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.penalties import RIDGE_PATH
-from koopman_control.identification.regression import Frame, Regression
+from koopman_control.identification.regression import Design, Regression
 from koopman_control.identification.rollouts import Rollout
-from koopman_control.identification.snapshots import Run, at_limit, runs_of, split_into_folds
-from koopman_control.identification.structure import own_rollout
-from koopman_control.trajectories import Trajectory, check_trajectories
+from koopman_control.identification.snapshots import Run, at_limit, split_into_folds
+from koopman_control.trajectories import Trajectory
 
 INSTRUMENT_RANK = 1e-9  # instruments below this, relative to the largest, say nothing
 
@@ -73,19 +71,19 @@ def correct_for_noise(
         >>> model = EDMDc(SampledFeatures(200)).fit(noisy).model_  # doctest: +SKIP
         >>> model = correct_for_noise(model, noisy)  # doctest: +SKIP
     """
-    judged: Rollout = rollout or own_rollout(model)
+    judged: Rollout = rollout or model.lifted_rollout
     model.check_rollout(judged)
     positive_int("horizon", horizon)
     positive_int("lag", lag)
-    runs = runs_of(check_trajectories(data), model.coordinates)
+    runs = model.signals.runs(data)
     folds = split_into_folds(runs, positive_int("n_folds", n_folds, minimum=2))
     folds = [fold for fold in folds if any(len(run.U) > lag for run in fold)]
     if len(folds) < 2:
         raise ValueError(
             f"data hold too few runs of more than lag={lag} steps; expected at least two"
         )
-    regression = _regression_of(model, runs)
-    size = regression.frame.input_scale
+    design = Design.of(model.signals, runs, model.lifted_rollout)
+    regression, size = Regression(design, model.features), design.input_scale
     factors = [instrument_factor(model, fold, lag, size) for fold in folds]
     scale = state_scale(runs, model.coordinates)
     scores = np.zeros((2, len(RIDGE_PATH)))
@@ -167,7 +165,9 @@ def instrument_factor(
 ) -> InstrumentFactor:
     """Reduce runs to the factor of [earlier lifted states and inputs | regressors | targets]."""
     scaled = [
-        Run(run.X, model.lifted_inputs(run.U) / input_scale) for run in runs if len(run.U) > lag
+        Run(run.X, model.signals.lifted_inputs(run.U) / input_scale)
+        for run in runs
+        if len(run.U) > lag
     ]
     parts = [_rows(model, run, lag) for run in scaled]
     Z, Phi, Y = (np.concatenate(blocks) for blocks in zip(*parts, strict=True))
@@ -176,7 +176,7 @@ def instrument_factor(
 
 def _rows(model: LiftedModel, run: Run, lag: int) -> tuple[Array, Array, Array]:
     """Form instruments, regressors and targets of a run, without pairs that end on a limit."""
-    n_phi = model.n_lifted - int(model.coordinates.is_angle.sum())
+    n_phi = model.n_lifted - model.n_angles
     phi = model.lift(run.X)[:, :n_phi]
     moved = model.coordinates.wrapped_difference(run.X[1:], run.X[:-1])
     Y = np.hstack([np.diff(phi, axis=0), moved[:, model.coordinates.is_angle]])[lag:]
@@ -193,23 +193,3 @@ def _coupled(phi: Array, U: Array, bilinear: bool) -> Array:
     if not bilinear:
         return np.hstack([phi, U])
     return np.hstack([phi, *(phi * U[:, [i]] for i in range(U.shape[1]))])
-
-
-def _regression_of(model: LiftedModel, runs: Sequence[Run]) -> Regression:
-    """Return the regression a model came from."""
-    U = model.lifted_inputs(np.concatenate([run.U for run in runs]))
-    frame = Frame(
-        coordinates=model.coordinates,
-        coupling=own_rollout(model),
-        limits=model.limits,
-        saturating=model.saturating,
-        center=model.center,
-        scale=model.scale,
-        input_scale=np.where(constant_columns(U), np.inf, spread(U)),
-        action_bounds=model.action_bounds,
-        dt=model.dt,
-        state_names=model.state_names,
-        input_features=model.input_features,
-        ground=model.ground,
-    )
-    return Regression(frame, model.features)

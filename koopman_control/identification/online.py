@@ -11,9 +11,8 @@ from scipy.linalg import blas
 from koopman_control.common.arrays import Array, finite_array, positive_float
 from koopman_control.common.border import checked
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.rollouts import require_plain_inputs
-from koopman_control.identification.snapshots import Run, at_limit, runs_of
-from koopman_control.trajectories import Trajectory, check_trajectories
+from koopman_control.identification.snapshots import Run, at_limit
+from koopman_control.trajectories import Trajectory
 
 SMALLEST_ROOT = 1e-100  # of what is forgotten; the scale is multiplied out before it underflows
 
@@ -147,9 +146,9 @@ class OnlineModel:
                 "model has input couplings N, which are not adapted online; fit with "
                 'coupling="linear"'
             )
-        require_plain_inputs(model, "is not adapted online")
+        model.require_plain_inputs("is not adapted online")
         self._model = model
-        self._n_phi = model.n_lifted - int(model.coordinates.is_angle.sum())
+        self._n_phi = model.n_lifted - model.n_angles
         self._input_scale = _input_scale(model)
         increments = (model.A - np.eye(model.n_lifted))[:, : self._n_phi]
         self._rls = RecursiveLeastSquares(
@@ -224,7 +223,7 @@ def adapt(
         ValueError: If data or numbers do not suit the model.
     """
     online = OnlineModel(model, forgetting=forgetting, trust=trust, retain=retain)
-    for run in runs_of(check_trajectories(data), model.coordinates):
+    for run in model.signals.runs(data):
         _feed(online, run)
     return online.model()
 

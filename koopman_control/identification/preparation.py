@@ -17,56 +17,46 @@ from koopman_control.common.arrays import Array, finite_array
 from koopman_control.common.border import require
 from koopman_control.features import Coordinates, FeatureMap
 from koopman_control.identification.least_squares import RFactor, RidgeSolver, decomposed
-from koopman_control.identification.regression import Coupling, Frame, Regression, Targets
+from koopman_control.identification.regression import Design, Regression
+from koopman_control.identification.signals import Signals
 from koopman_control.identification.snapshots import Run, runs_of
 from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
 
 MOST = 100_000  # snapshot pairs that features are drawn from
 
 
-def coordinates_of(
-    data: Sequence[Trajectory], states: Any, angles: Any, memory: int = 0
-) -> Coordinates:
-    """Choose the states, and check that what is called an angle is one."""
-    p, m = data[0].observations.shape[1], data[0].actions.shape[1]
-    coordinates = Coordinates.of(p, states, angles, memory=memory, n_inputs=m if memory else 0)
+def prepared(
+    data: Sequence[Trajectory],
+    weights: Sequence[Array] | None,
+    coordinates: Coordinates,
+    limited: bool,
+    input_features: FeatureMap | None,
+) -> tuple[Signals, list[Run]]:
+    """Read states, scales and limits from the data, and check that what is called angle is one."""
     for trajectory in data if coordinates.has_angles else ():
         coordinates.check_circles(trajectory.observations)
-    return coordinates
-
-
-def framed(
-    data: Sequence[Trajectory],
-    coordinates: Coordinates,
-    coupling: Coupling,
-    limits_known: bool,
-    weights: Sequence[Array] | None = None,
-    input_features: FeatureMap | None = None,
-    targets: Targets = "increments",
-) -> tuple[Frame, list[Run]]:
-    """Read states, scales and limits from the data."""
     limits = np.tile([[-np.inf], [np.inf]], coordinates.dim)
-    if limits_known and data[0].observation_bounds is not None:
+    if limited and data[0].observation_bounds is not None:
         limits = coordinates.bounds(data[0].observation_bounds)
     runs = runs_of(data, coordinates, weights)
-    return Frame.of(data, runs, coordinates, coupling, limits, input_features, targets), runs
+    return Signals.of(data, runs, coordinates, limits, input_features), runs
 
 
 def fitted_candidates(
-    frame: Frame, runs: Sequence[Run], given: Sequence[FeatureMap]
+    design: Design, runs: Sequence[Run], given: Sequence[FeatureMap]
 ) -> list[Regression]:
     """Fit clones of the candidate features; drop those with more unknowns than samples."""
-    pairs = frame.snapshots(runs)
+    pairs, signals = design.snapshots(runs), design.signals
     free = np.flatnonzero(~pairs.censored)
     n_samples, n_total = len(free), len(pairs.censored)
     if n_samples < 2:
         raise too_few_samples(n_samples, n_total, "at least 2 are needed")
     if n_samples > MOST:
         free = free[np.linspace(0, n_samples - 1, MOST).astype(int)]
-    E = frame.feature_inputs(pairs.X[free])
-    dX = pairs.dX[free, : frame.coordinates.n_outputs]  # of what the state holds of the present
-    fitted = [clone(features).fit_to_states(E, dX, frame.coordinates) for features in given]
-    candidates = [Regression(frame, features) for features in fitted]
+    E = signals.embedding(pairs.X[free])
+    dX = pairs.dX[free, : signals.coordinates.n_outputs]  # of what the state holds of the present
+    fitted = [clone(features).fit_to_states(E, dX, signals.coordinates) for features in given]
+    candidates = [Regression(design, features) for features in fitted]
     usable = [c for c in candidates if c.n_regressors <= n_samples]
     if not usable:
         need = f"there are {min(c.n_regressors for c in candidates)} unknowns per lifted state"
@@ -125,9 +115,9 @@ LOOKED_AT = 2000  # rows
 TOLERATED = 0.2  # share of directions that may be lost to rounding; the smallest solution is used
 
 
-def warn_of_idle_inputs(frame: Frame, names: Sequence[str] | None) -> None:
+def warn_of_idle_inputs(design: Design, names: Sequence[str] | None) -> None:
     """Warn of inputs that never move; the model takes their effect to be zero."""
-    for i in np.flatnonzero(np.isinf(frame.input_scale[: frame.n_inputs])).tolist():
+    for i in np.flatnonzero(np.isinf(design.input_scale[: design.n_inputs])).tolist():
         name = f" ({names[i]})" if names else ""
         warnings.warn(
             f"action column {i}{name} never moves in data, so its effect is unknown and taken to "
@@ -202,10 +192,10 @@ def warn_of_lost_directions(
 
 def _inputs_that_follow(regression: Regression, factor: RFactor) -> Any:
     """Find inputs that are linear functions of the feature inputs and of other inputs."""
-    frame = regression.frame
-    n_e, m = len(frame.center), frame.n_inputs
+    design = regression.design
+    n_e, m = len(design.signals.center), design.n_inputs
     n_phi = 1 + n_e + regression.features._n_features_out
-    step = n_phi if frame.coupling == "bilinear" else 1
+    step = n_phi if design.coupling == "bilinear" else 1
     columns = [*range(1 + n_e), *(n_phi + i * step for i in range(m))]
     R = factor.R[:, columns]
     size = np.linalg.norm(R, axis=0)

@@ -24,10 +24,8 @@ from koopman_control.common.border import checked
 from koopman_control.identification.errors import state_scale
 from koopman_control.identification.least_squares import triangular
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.rollouts import require_plain_inputs
-from koopman_control.identification.snapshots import runs_of
 from koopman_control.identification.structure import core_of, typical_states
-from koopman_control.trajectories import Trajectory, check_trajectories
+from koopman_control.trajectories import Trajectory
 
 MAX_STATES = 2000  # initial states that Gramian and bound are computed from
 
@@ -122,7 +120,7 @@ def _check(model: LiftedModel, order: int, kept: int) -> None:
             "model is bilinear; only the linear roll-out can be reduced: fit it with "
             'coupling="linear"'
         )
-    require_plain_inputs(model, "cannot be reduced")
+    model.require_plain_inputs("cannot be reduced")
     if model.reduction is not None:
         raise ValueError("model is reduced already; reduce the one it was made from")
     positive_int("order", order)
@@ -152,7 +150,7 @@ def _operation(
         U_box = box if known and box is not None else np.tile([[-1.0], [1.0]], model.n_inputs)
         scale = np.where(model.coordinates.is_angle, 1.0, np.maximum(X.std(axis=0), 1e-300))
         return X, np.abs(U_box).max(axis=0) / np.sqrt(3.0), U_box, scale
-    runs = runs_of(check_trajectories(data), model.coordinates)
+    runs = model.signals.runs(data)
     X, U = np.concatenate([run.X for run in runs]), np.concatenate([run.U for run in runs])
     if len(X) > MAX_STATES:
         X = X[np.linspace(0, len(X) - 1, MAX_STATES).astype(int)]

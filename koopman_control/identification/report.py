@@ -16,9 +16,9 @@ from koopman_control.identification.errors import (
 )
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.rollouts import Rollout
-from koopman_control.identification.snapshots import Run, at_limit, runs_of
+from koopman_control.identification.snapshots import Run, at_limit
 from koopman_control.identification.stability import spectral_radius
-from koopman_control.identification.structure import core_of, own_rollout
+from koopman_control.identification.structure import core_of
 from koopman_control.trajectories import Trajectory, check_trajectories
 from koopman_control.trajectories import coverage as excitation
 
@@ -200,9 +200,9 @@ def report(
     """
     horizon = positive_int("horizon", horizon)
     checked = check_trajectories(data)
-    runs = runs_of(checked, model.coordinates)
+    runs = model.signals.runs(checked)
     windows, scale = windows_of(runs, horizon), state_scale(runs, model.coordinates)
-    kinds: tuple[Rollout, Rollout] = (own_rollout(model), "relifted")
+    kinds: tuple[Rollout, Rollout] = (model.lifted_rollout, "relifted")
     raw: dict[str, Array] = {kind: scaled_errors(model, windows, scale, kind) for kind in kinds}
     mean = {kind: rms_per_step(e) for kind, e in raw.items()}
     useful = {kind: _useful(error) for kind, error in mean.items()}
@@ -259,7 +259,7 @@ def _coverage(model: LiftedModel, runs: Sequence[Run]) -> Coverage:
     share = None
     if model.action_bounds is not None and np.isfinite(model.action_bounds).all():
         share = np.ptp(inputs, axis=0) / np.maximum(np.ptp(model.action_bounds, axis=0), 1e-300)
-    standard = (model.embedding(X) - model.center) / model.scale
+    standard = (model.signals.embedding(X) - model.signals.center) / model.signals.scale
     plain = [kind == "id" for _, kind in model.coordinates.embedded]
     far = np.abs(standard[:, plain]) > UNUSUAL
     ends = np.concatenate([run.X[1:] for run in runs])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from koopman_control.common.arrays import Array
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
-
-if TYPE_CHECKING:
-    from koopman_control.identification.model import LiftedModel, Predictor
 
 
 class StepMap(Protocol):
@@ -375,44 +372,6 @@ class LiftedInputMap:
         return F, G @ self.lift.derivatives(u)
 
 
-def require_plain_inputs(model: LiftedModel, what: str) -> None:
-    """Raise a ValueError if the inputs of a model enter through features."""
-    if model.input_features is not None:
-        raise ValueError(
-            f"the model has input_features, so it is not linear in its inputs, and {what}; "
-            "otherwise fit with input_features=None"
-        )
-
-
-def folded(model: Predictor) -> OneStepMap:
-    """Return the map x+ = C (A psi(x) + B u + sum_i u_i N_i psi(x)) of a model."""
-    n_e, n_angles = len(model.center), int(model.coordinates.is_angle.sum())
-    if model.reduction is None:
-        drift = model.C @ (model.A - np.eye(len(model.A)))
-    else:
-        drift = model.C @ model.A @ model.reduction - read_out(
-            model.coordinates, model.center, model.scale, model.reduction.shape[1]
-        )
-    n_phi = drift.shape[1] - n_angles
-    drift = drift[:, :n_phi]
-    gains = np.zeros((model.B.shape[1], *drift.shape))
-    if model.N is not None:
-        lift = np.eye(len(model.A)) if model.reduction is None else model.reduction
-        gains += (model.C @ model.N @ lift)[:, :, :n_phi]
-    gains[:, :, 0] += (model.C @ model.B).T
-    blocks = np.concatenate([drift[None], gains])  # (1 + m, d, n_phi)
-    linear = blocks[:, :, 1 : 1 + n_e] / model.scale
-    return OneStepMap(
-        embedding=model.embedding,
-        features=model.features,
-        constant=blocks[:, :, 0] - linear @ model.center,
-        linear=_stacked(linear),
-        nonlinear=_stacked(blocks[:, :, 1 + n_e :]),
-        limits=model.limits,
-        saturating=model.saturating,
-    )
-
-
 def read_out(coordinates: Coordinates, center: Array, scale: Array, n: int) -> Array:
     """Return the matrix (d, n) that recovers states from psi(x) with n entries.
 
@@ -429,9 +388,3 @@ def read_out(coordinates: Coordinates, center: Array, scale: Array, n: int) -> A
     angles = np.flatnonzero(coordinates.is_angle)
     C[angles, n - len(angles) + np.arange(len(angles))] = 1.0
     return C
-
-
-def _stacked(blocks: Array) -> Array:
-    """Reorder coefficients (1 + m, d, k) to (k, (1 + m) d), ready for a product from the left."""
-    b, d, k = blocks.shape
-    return np.ascontiguousarray(blocks.transpose(2, 0, 1).reshape(k, b * d))

@@ -23,9 +23,8 @@ from koopman_control.identification.errors import (
 )
 from koopman_control.identification.least_squares import decomposed, triangular
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.snapshots import runs_of
-from koopman_control.identification.structure import core_of, lifted_pairs, own_rollout
-from koopman_control.trajectories import Trajectory, check_trajectories
+from koopman_control.identification.structure import core_of, lifted_pairs
+from koopman_control.trajectories import Trajectory
 
 Complex = NDArray[np.complex128]
 
@@ -271,14 +270,14 @@ def diverges(model: LiftedModel, data: Trajectory | Sequence[Trajectory], horizo
     ever were (an angle: than ten turns more than the data turned).
     """
     positive_int("horizon", horizon)
-    runs = runs_of(check_trajectories(data), model.coordinates)
+    runs = model.signals.runs(data)
     windows = windows_of(runs, horizon)
     X = np.concatenate([run.X for run in runs])
     middle = X.mean(axis=0)
     reach = ESCAPED * np.maximum(np.abs(X - middle).max(axis=0), np.finfo(float).tiny)
     reach += ESCAPED * 2.0 * np.pi * model.coordinates.is_angle
     with np.errstate(all="ignore"):
-        away = np.abs(model.rolled_out(windows.x0, windows.U, own_rollout(model)) - middle)
+        away = np.abs(model.rolled_out(windows.x0, windows.U, model.lifted_rollout) - middle)
     return bool((~(away <= reach))[windows.valid].any())
 
 
@@ -300,10 +299,10 @@ def stabilized_if_needed(
     """
     if not diverges(model, data, horizon):
         return model
-    runs = runs_of(check_trajectories(data), model.coordinates)
+    runs = model.signals.runs(data)
     windows, scale = windows_of(runs, horizon), state_scale(runs, model.coordinates)
     candidates = [model, stabilized(model, 1.0, data)]
-    rollout = own_rollout(model)
+    rollout = model.lifted_rollout
     scores = [bounded_score(scaled_errors(m, windows, scale, rollout)) for m in candidates]
     return candidates[int(np.argmin(scores))]
 

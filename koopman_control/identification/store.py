@@ -4,71 +4,82 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from koopman_control.common.files import PathLike, load_npz, refusing, save_npz
-from koopman_control.features.coordinates import Coordinates
+from koopman_control.features import Coordinates
 from koopman_control.features.store import describe_features, rebuild_features
-
-if TYPE_CHECKING:
-    from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.signals import Signals
 
 KIND = "lifted-model"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 FEATURE = "features/"  # prefix of the feature map's own arrays
 INPUT = "input_features/"  # prefix of the arrays of the inputs' feature map
 QUANTILES = "error_quantiles/"  # prefix of the roll-outs' error quantiles
-_ARRAYS = ("A", "B", "C", "center", "scale", "limits", "saturating")
-_OPTIONAL = ("N", "action_bounds", "reduction", "ground")
-
-Model = TypeVar("Model")
+# The arrays of a model and of its signals, and those that may be missing.
+_ARRAYS, _OPTIONAL = ("A", "B", "C"), ("N", "reduction")
+_SIGNALS, _SIGNALS_OPTIONAL = (
+    ("center", "scale", "limits", "saturating"),
+    ("action_bounds", "ground"),
+)
 
 
 def write_model(path: PathLike, model: LiftedModel) -> None:
     """Write a model to a .npz file, replacing what was there."""
     feature_settings, feature_arrays = describe_features(model.features)
-    arrays = {name: getattr(model, name) for name in _ARRAYS}
-    arrays |= {name: a for name in _OPTIONAL if (a := getattr(model, name)) is not None}
+    signals, coordinates = model.signals, model.coordinates
+    arrays: dict[str, Any] = {}
+    for part, names in ((model, _ARRAYS + _OPTIONAL), (signals, _SIGNALS + _SIGNALS_OPTIONAL)):
+        arrays |= {name: a for name in names if (a := getattr(part, name)) is not None}
     arrays |= {FEATURE + name: value for name, value in feature_arrays.items()}
     input_settings = None
-    if model.input_features is not None:
-        input_settings, input_arrays = describe_features(model.input_features)
+    if signals.input_features is not None:
+        input_settings, input_arrays = describe_features(signals.input_features)
         arrays |= {INPUT + name: value for name, value in input_arrays.items()}
     arrays |= {QUANTILES + rollout: bounds for rollout, bounds in model.error_quantiles.items()}
     settings = {
-        "n_observations": model.coordinates.n_observations,
-        "columns": model.coordinates.columns,
-        "memory": model.coordinates.memory,
-        "n_inputs": model.coordinates.n_inputs,
+        "n_observations": coordinates.n_observations,
+        "columns": coordinates.columns,
+        "memory": coordinates.memory,
+        "n_inputs": coordinates.n_inputs,
         "features": feature_settings,
         "input_features": input_settings,
-        "dt": model.dt,
-        "state_names": model.state_names,
+        "dt": signals.dt,
+        "state_names": signals.state_names,
+        "input_delay": signals.input_delay,
         "error_level": model.error_level,
         "summary": {key: _to_json(value) for key, value in model.summary.items()},
     }
     save_npz(path, KIND, FORMAT_VERSION, arrays, settings)
 
 
-def read_model(path: PathLike, make: Callable[..., Model]) -> Model:
-    """Read what `write_model` wrote and pass it to `make` as keywords."""
+def read_model(path: PathLike) -> LiftedModel:
+    """Read what `write_model` wrote."""
     arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
     with refusing(f"{path} does not hold a whole lifted model; make it again"):
-        return make(
-            **{name: arrays[name] for name in _ARRAYS},
-            **{name: arrays.get(name) for name in _OPTIONAL},
+        known: dict[str, Any] = {name: arrays[name] for name in _SIGNALS + _ARRAYS}
+        known |= {name: arrays.get(name) for name in _SIGNALS_OPTIONAL + _OPTIONAL}
+        quantiles: Any = _under(QUANTILES, arrays)
+        signals = Signals(
+            **{name: known[name] for name in _SIGNALS + _SIGNALS_OPTIONAL},
             coordinates=_coordinates(settings, len(arrays["C"])),
-            features=rebuild_features(settings["features"], _under(FEATURE, arrays)),
             input_features=None
             if settings["input_features"] is None
             else rebuild_features(settings["input_features"], _under(INPUT, arrays)),
-            error_quantiles=_under(QUANTILES, arrays),
-            error_level=settings["error_level"],
             dt=settings["dt"],
             state_names=tuple(settings["state_names"]),
+            input_delay=settings["input_delay"],
+        )
+        return LiftedModel(
+            **{name: known[name] for name in _ARRAYS + _OPTIONAL},
+            signals=signals,
+            features=rebuild_features(settings["features"], _under(FEATURE, arrays)),
+            error_quantiles=quantiles,
+            error_level=settings["error_level"],
             summary={key: _from_json(value) for key, value in settings["summary"].items()},
         )
 

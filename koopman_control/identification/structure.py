@@ -8,14 +8,12 @@ spurious is the block of A that maps the core to itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.snapshots import runs_of
-from koopman_control.trajectories import Trajectory, check_trajectories
+from koopman_control.trajectories import Trajectory
 
 CHUNK = 4096  # snapshot pairs lifted at once
 
@@ -25,7 +23,7 @@ def core_of(model: LiftedModel) -> slice:
 
     A model from elsewhere may lack the exact rows and columns; then they belong to the core.
     """
-    n, k = model.n_lifted, int(model.coordinates.is_angle.sum())
+    n, k = model.n_lifted, model.n_angles
     identity = np.eye(n)
     constant = np.array_equal(model.A[0], identity[0]) and not model.B[0].any()
     angles = np.array_equal(model.A[:, n - k :], identity[:, n - k :])
@@ -47,14 +45,14 @@ def lifted_pairs(
         Arrays of shape (T, n), (T, n) and (T, q), the inputs as they enter; angles go on across the
         turn.
     """
-    for run in runs_of(check_trajectories(data), model.coordinates):
+    for run in model.signals.runs(data):
         for start in range(0, len(run.U), CHUNK):
             X, U = run.X[start : start + CHUNK + 1], run.U[start : start + CHUNK]
             X_next = X[:-1] + model.coordinates.wrapped_difference(X[1:], X[:-1])
             touching = (X[1:] <= model.limits[0]) | (X[1:] >= model.limits[1])
-            free = ~(touching & model.saturating).any(axis=1)
+            free = ~(touching & model.signals.saturating).any(axis=1)
             if free.any():
-                entering = model.lifted_inputs(U[free])
+                entering = model.signals.lifted_inputs(U[free])
                 yield model.lift(X[:-1][free]), model.lift(X_next[free]), entering
 
 
@@ -64,12 +62,9 @@ def typical_states(model: LiftedModel, n_states: int = 2000) -> Array:
     X = np.empty((n_states, model.n_states))
     for j, (state, kind) in enumerate(model.coordinates.embedded):
         if kind == "id":
-            X[:, state] = model.center[j] + model.scale[j] * rng.standard_normal(n_states)
+            X[:, state] = model.signals.center[j] + model.signals.scale[j] * rng.standard_normal(
+                n_states
+            )
     angles = model.coordinates.is_angle
     X[:, angles] = rng.uniform(-np.pi, np.pi, (n_states, int(angles.sum())))
     return np.clip(X, model.limits[0], model.limits[1])
-
-
-def own_rollout(model: LiftedModel) -> Literal["linear", "bilinear"]:
-    """Name the roll-out that lifts once."""
-    return "linear" if model.N is None else "bilinear"

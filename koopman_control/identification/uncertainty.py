@@ -1,6 +1,6 @@
 """How far predictions may be off: error quantiles on left-out windows, and ensembles of models.
 
-The quantiles are conformal, see `quantiles`.
+The quantiles are conformal, see `errors.conformal_quantiles`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from sklearn.base import clone
 from koopman_control.common.arrays import Array, finite_array, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.features.base import seed_names
-from koopman_control.identification.edmdc import EDMDc, candidate_features
-from koopman_control.identification.errors import scaled_errors, windows_of
-from koopman_control.identification.model import LiftedModel, conformal_quantiles
+from koopman_control.identification.crossvalidation import feature_maps
+from koopman_control.identification.edmdc import DEFAULT_FEATURES, EDMDc
+from koopman_control.identification.errors import conformal_quantiles, scaled_errors, windows_of
+from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.rollouts import Rollout
-from koopman_control.identification.snapshots import runs_of
 from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
 
 MAX_WINDOWS = 2_000
@@ -132,7 +132,7 @@ def _absolute_errors(
     for model in models:
         model.check_rollout(rollout)
     first = models[0]
-    windows = windows_of(runs_of(data, first.coordinates), horizon, MAX_WINDOWS)
+    windows = windows_of(first.signals.runs(data), horizon, MAX_WINDOWS)
     one = np.ones(first.n_states)
     signed = [scaled_errors(model, windows, one, rollout) for model in models]
     with np.errstate(invalid="ignore"):  # two members exploding apart
@@ -170,6 +170,6 @@ def _models(source: Any) -> list[LiftedModel]:
 
 def _reseed(estimator: EDMDc, rng: np.random.Generator) -> None:
     """Give every feature map of an estimator a new random seed."""
-    estimator.features = candidate_features(estimator)  # also those of an estimator without any
+    estimator.features = feature_maps(estimator.features, DEFAULT_FEATURES)
     for features in estimator.features:
         features.set_params(**{n: int(rng.integers(2**31)) for n in seed_names(features)})

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, only_numbers
-from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.rollouts import lifted, linear_response
+from koopman_control.identification import LiftedModel, Rollout, lifted, linear_response
 from koopman_control.mpc.estimation import Estimator
 from koopman_control.mpc.estimation.base import Estimate
 from koopman_control.mpc.inputs import Forecast, InputLayout, Pipeline

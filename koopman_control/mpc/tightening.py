@@ -199,7 +199,7 @@ def pull_back(model: LiftedModel, weight: float) -> tuple[Term, ...]:
     if weight == 0.0:
         return ()
     positive_float("trust_weight", weight)
-    if model.ground is None:
+    if model.signals.ground is None:
         raise ValueError(
             f"trust_weight is {weight}, but the model does not know where its training data lie; "
             "fit it with EDMDc, or bound its states by output_bounds"
@@ -231,12 +231,12 @@ class Beyond:
 
 def _present(model: LiftedModel) -> tuple[Array, Array]:
     """Rows (k, d) and offsets (k,) of the known ground that see present states alone."""
-    coordinates, ground = model.coordinates, model.ground
+    coordinates, ground = model.coordinates, model.signals.ground
     assert ground is not None
     states = np.flatnonzero(~coordinates.is_angle[: coordinates.n_outputs])
     n = len(states)  # feature inputs begin with them
     own = ground[~ground[:, 1 + n :].any(axis=1)]
-    scaled = own[:, 1 : 1 + n] / model.scale[:n]
+    scaled = own[:, 1 : 1 + n] / model.signals.scale[:n]
     rows = np.zeros((len(own), coordinates.n_outputs))
     rows[:, states] = scaled
-    return rows, own[:, 0] - scaled @ model.center[:n]
+    return rows, own[:, 0] - scaled @ model.signals.center[:n]

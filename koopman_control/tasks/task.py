@@ -12,10 +12,8 @@ from koopman_control.common.arrays import finite_array, positive_int, seed_numbe
 from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, FeatureMap, FeatureUnion, SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.identification.regression import Coupling
+from koopman_control.identification import Coupling, EDMDc, LiftedModel, Rollout
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.tasks.interim_delay import InputDelayedEDMDc
 from koopman_control.trajectories import HeldUniform, Signal, Trajectory, open_environment
 from koopman_control.trajectories.environments import Environment
 
@@ -59,7 +57,8 @@ class Task(CheckedFields):
             never does.
         state_names: Labels of the states with their units, for the figures; None: the model's own.
         mpc: Further settings of `KoopmanMPC`.
-        fit: Settings of `EDMDc` beside, or instead of, those that follow from the above.
+        fit: Settings of `EDMDc` beside, or instead of, those that follow from the above, such as
+            an `input_delay`.
         env_arguments: For `gymnasium.make`: options of the environment, a plant off its nominal
             parameters, noise. The stored references are for none.
         wrap: Puts wrappers around the environment, such as noise or a delay; None: none.
@@ -162,10 +161,7 @@ class Task(CheckedFields):
             "angles": self.angles,
             "memory": self.memory,
         }
-        settings |= self.fit
-        # INTERIM, until EDMDc takes it: then `return EDMDc(**settings)`.
-        delayed = bool(settings.pop("input_delay", 0))
-        return (InputDelayedEDMDc if delayed else EDMDc)(**settings)
+        return EDMDc(**(settings | dict(self.fit)))
 
     @checked
     def controller(self, model: LiftedModel) -> KoopmanMPC:

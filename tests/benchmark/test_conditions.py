@@ -13,6 +13,7 @@ from koopman_control.benchmark.conditions import PARTIAL_OBSERVATIONS
 from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
 from koopman_control.evaluation import ZeroPolicy, action_bounds, run_episode
 from koopman_control.features import Coordinates
+from koopman_control.identification import LeastSquares
 from koopman_control.tasks import TASKS
 from tests.benchmark.tiny import tiny_task
 
@@ -143,9 +144,9 @@ def test_settings_tell_wrapped_tasks_apart() -> None:
 
 def test_a_task_passes_settings_on_to_the_fit_and_keeps_its_environment() -> None:
     noisy = CONDITIONS["noise"].learning(TASKS["Pendulum-v1"])
-    task = replace(noisy, fit={"limits": None})
-    assert task.estimator().limits is None
-    assert TASKS["Pendulum-v1"].estimator().limits == "data"
+    task = replace(noisy, fit={"least_squares": LeastSquares(limits=None)})
+    assert task.estimator().least_squares == LeastSquares(limits=None)
+    assert TASKS["Pendulum-v1"].estimator().least_squares is None
     assert task.wrap == Noise(0.01)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from koopman_control.benchmark.variants import fingerprint
+from koopman_control.identification import LeastSquares
 from koopman_control.tasks import TASKS, Task
 
 TASK = TASKS["Pendulum-v1"]
@@ -28,4 +29,5 @@ def test_settings_that_came_later_count_only_where_they_are_used() -> None:
     assert fingerprint(TaskOfTomorrow(**settings)) == fingerprint(TASK)
     assert fingerprint(TaskOfTomorrow(**settings, new_setting=4)) != fingerprint(TASK)
     assert fingerprint(replace(TASK, name="Other")) == fingerprint(TASK)
-    assert fingerprint(replace(TASK, fit={"limits": None})) != fingerprint(TASK)
+    uncensored = replace(TASK, fit={"least_squares": LeastSquares(limits=None)})
+    assert fingerprint(uncensored) != fingerprint(TASK)

@@ -9,7 +9,6 @@ from sklearn.base import clone
 from koopman_control.benchmark import CONDITIONS
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, with_input_delay
-from koopman_control.tasks.interim_delay import InputDelayedEDMDc
 from koopman_control.trajectories import Trajectory
 from tests.benchmark.tiny import tiny_task
 
@@ -29,7 +28,7 @@ def runs() -> list[Trajectory]:
 def test_it_fits_what_a_plain_fit_to_moved_inputs_fits(n_draws: int) -> None:
     settings: dict[str, Any] = {"features": SampledFeatures(5, random_state=0), "n_draws": n_draws}
     settings["rollout"] = "linear"
-    late = clone(InputDelayedEDMDc(**settings)).fit(runs())
+    late = clone(EDMDc(input_delay=1, **settings)).fit(runs())
     plain = EDMDc(**settings).fit(with_input_delay(runs(), 1))
     np.testing.assert_array_equal(late.model_.A, plain.model_.A)
     np.testing.assert_allclose(late.model_.predict([1.0], [[2.0]]), [[1.9]], atol=1e-6)

@@ -3,8 +3,8 @@
 # They hold what has been found.
 MADE_BY_THE_PACKAGE = """
 Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport LogReport.of
-ModelReport PairedDifference ParametricQP QPSolution Reduction Round Spectrum Step
-BatchMPC Parameters.with_more Tube
+Feedback ModelReport Monomials Neurons PairedDifference ParametricQP QPSolution Reduction Round
+Spectrum Step BatchMPC Parameters.with_more Tube
 """
 # The checks themselves.
 CHECKS = """
@@ -16,13 +16,16 @@ Accumulator Accumulator.absorb Accumulator.add Accumulator.merged RFactor RFacto
 RFactor.solver RidgeSolver RidgeSolver.solve components runge_kutta stacked
 Coordinates.along Coordinates.bounds Coordinates.check_circles Coordinates.names Coordinates.state
 Coordinates.wrap Coordinates.wrapped_difference
-LiftedModel.lift LiftedModel.lifted_inputs LiftedModel.rolled_out LiftedModel.sensitivities
+Corrections.applied Corrections.require_plain Corrections.stable
+LiftedModel.lift LiftedModel.require_plain_inputs LiftedModel.rolled_out LiftedModel.sensitivities
+Signals.lifted_inputs Signals.of Signals.runs
+compiled_roll_out lifted linear_response triangular
 ODEEnv.checked_reset ODEEnv.place
 """
 # Methods by their names: a subclass has them, and what calls them has checked.
 CALLED_BACK = """
 advance cost draw leaves limit next_reference outputs rates sample_reference sample_state violations
-attached derivatives fit_to_states values
+attached compiled_form derivatives fit_to_states values
 """
 # Protocols and bases, which a user's class follows.
 BASES = """

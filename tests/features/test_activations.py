@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from koopman_control.features import SampledFeatures
-from koopman_control.features.sampled import ACTIVATIONS, ActivationName
+from koopman_control.features.base import ActivationName
+from koopman_control.features.sampled import ACTIVATIONS
 
 
 def neurons(activation: ActivationName, scale: float = 1.0) -> tuple[float, float]:

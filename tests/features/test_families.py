@@ -1,6 +1,8 @@
 """What every feature map keeps to, whatever it computes."""
 
+import inspect
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +16,16 @@ from koopman_control.features import (
     FeatureChain,
     FeatureMap,
     FeatureUnion,
-    FourierFeatures,
     FunctionFeatures,
     PolynomialFeatures,
     RadialFeatures,
-    RecurrentFeatures,
     SampledFeatures,
+    families,
 )
 from koopman_control.features.sampled import ACTIVATIONS
 from koopman_control.features.store import describe_features, rebuild_features
-from koopman_control.identification import EDMDc, LiftedModel
+from koopman_control.identification import EDMDc, LiftedModel, compiled_roll_out
+from koopman_control.identification.rollouts import relifted, relifted_sensitivity
 from koopman_control.trajectories import Trajectory
 
 
@@ -42,47 +44,44 @@ def their_derivative(X: Array) -> Array:
     return J
 
 
-SMOOTH: dict[str, FeatureMap] = {
+FURTHER: dict[str, FeatureMap] = {  # beside the examples that are registered with a family
     **{
-        f"{name}-{layers}": SampledFeatures(
+        f"{name}-deep": SampledFeatures(
             12,
             activation=name,  # type: ignore[arg-type]
-            n_layers=layers,
+            n_layers=3,
             random_state=0,
         )
         for name in ACTIVATIONS
-        for layers in (1, 3)
     },
     "gaussian-deep": SampledFeatures(12, sampling="gaussian", n_layers=2, random_state=0),
-    "fourier": FourierFeatures(11, random_state=0),
-    "orthogonal": FourierFeatures(12, orthogonal=True, random_state=0),
-    "thin-plate": RadialFeatures(12, random_state=0),
-    "gaussian-radial": RadialFeatures(
-        8, kernel="gaussian", centers="kmeans", length_scale=1.5, random_state=0
-    ),
-    "polynomial": PolynomialFeatures(4),
-    "interactions": PolynomialFeatures(3, interaction_only=True),
-    "linear": PolynomialFeatures(1),
-    "recurrent": RecurrentFeatures(12, random_state=0),
-    "recurrent-sparse": RecurrentFeatures(12, recurrence="sparse", random_state=0),
-    "union": FeatureUnion([SampledFeatures(6, random_state=0), PolynomialFeatures(2)]),
-    "chain": FeatureChain([FourierFeatures(6, random_state=0), SampledFeatures(9, random_state=0)]),
     "nested": FeatureUnion(
         [
             FeatureChain([PolynomialFeatures(2), SampledFeatures(5, random_state=0)]),
             RadialFeatures(4, random_state=0),
         ]
     ),
-}
-CODE: dict[str, FeatureMap] = {
     "function": FunctionFeatures(squares_and_sines),
     "function-complex": FunctionFeatures(squares_and_sines, differences="complex"),
     "function-derivative": FunctionFeatures(squares_and_sines, derivative=their_derivative),
 }
-ALL = SMOOTH | CODE
+EXAMPLES: dict[str, FeatureMap] = {
+    f"{name}-{i}": example
+    for name, family in families().items()
+    for i, example in enumerate(family.examples)
+}
+ALL = EXAMPLES | FURTHER
+
+
+def is_saved(features: FeatureMap) -> bool:
+    return families()[type(features).__name__].saved
+
+
+SAVED = {name: features for name, features in ALL.items() if is_saved(features)}
 
 every = pytest.mark.parametrize("features", ALL.values(), ids=ALL.keys())
-every_saved = pytest.mark.parametrize("features", SMOOTH.values(), ids=SMOOTH.keys())
+every_saved = pytest.mark.parametrize("features", SAVED.values(), ids=SAVED.keys())
+every_example = pytest.mark.parametrize("features", EXAMPLES.values(), ids=EXAMPLES.keys())
 
 
 def points(seed: int = 0) -> Array:
@@ -201,11 +200,52 @@ def test_a_model_is_fitted_with_it(
     predicted = model.predict(x0, U)
     assert np.isfinite(predicted).all()
     assert np.isfinite(model.linearize(x0, U)[1]).all()
-    if features in CODE.values():
-        with pytest.raises(TypeError, match="FunctionFeatures, which cannot be saved"):
+    if not is_saved(features):
+        with pytest.raises(TypeError, match=f"{type(features).__name__}, which cannot be saved"):
             model.save(tmp_path / "model.npz")
     else:
         model.save(tmp_path / "model.npz")
         loaded = LiftedModel.load(tmp_path / "model.npz")
         assert loaded.coordinates == model.coordinates
         np.testing.assert_array_equal(loaded.predict(x0, U), predicted)
+
+
+@every_example
+def test_it_is_compiled_where_its_family_says_so(
+    features: FeatureMap, runs: list[Trajectory]
+) -> None:
+    pytest.importorskip("numba", reason="compiled roll-outs need the extra 'fast'")
+    fit = EDMDc(clone(features), angles=[0], regularization=1e-6, n_folds=0).fit(runs[:5])
+    step_map, x0 = fit.model_.one_step, np.array([0.5, 0.3])
+    fast = compiled_roll_out(step_map)
+    if not families()[type(features).__name__].compiled:
+        assert fast is None
+        return
+    assert fast is not None
+    U = np.stack([runs[0].actions[:15], runs[1].actions[:15]])
+    X = relifted(step_map, x0, U)
+    np.testing.assert_allclose(fast.predicted(x0, U), X, rtol=0.0, atol=1e-10)
+    Gamma = relifted_sensitivity(step_map, x0, X, U)
+    np.testing.assert_allclose(fast.sensitivity(x0, X, U), Gamma, rtol=0.0, atol=1e-10)
+
+
+def descendants(kind: type) -> Iterator[type]:
+    child: type
+    for child in kind.__subclasses__():
+        yield child
+        yield from descendants(child)
+
+
+def is_abstract(kind: type) -> bool:
+    members = [inspect.getattr_static(kind, name) for name in dir(kind)]
+    return any(getattr(member, "__isabstractmethod__", False) for member in members)
+
+
+def test_every_class_of_features_of_this_package_is_registered() -> None:
+    own = {
+        kind.__name__
+        for kind in descendants(FeatureMap)
+        if kind.__module__.startswith("koopman_control.features") and not is_abstract(kind)
+    }
+    assert len(own) >= 8
+    assert own <= set(families())

@@ -8,7 +8,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
-from koopman_control.identification import LiftedModel
+from koopman_control.identification import LiftedModel, Signals
 from koopman_control.trajectories import Trajectory
 
 
@@ -28,13 +28,15 @@ def _model_of(F: Array, B: Array | None = None, n_extra: int = 1, **known: Any) 
         B=np.vstack([np.zeros((1, inputs.shape[1])), inputs]),
         C=C,
         N=None,
-        coordinates=Coordinates(d, tuple(range(d))),
+        signals=Signals(
+            coordinates=Coordinates(d, tuple(range(d))),
+            center=np.zeros(d),
+            scale=np.ones(d),
+            limits=np.tile([[-np.inf], [np.inf]], d),
+            saturating=np.zeros(d, dtype=bool),
+            **known,
+        ),
         features=features,
-        center=np.zeros(d),
-        scale=np.ones(d),
-        limits=np.tile([[-np.inf], [np.inf]], d),
-        saturating=np.zeros(d, dtype=bool),
-        **known,
     )
 
 

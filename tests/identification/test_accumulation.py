@@ -7,7 +7,8 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
 from koopman_control.identification import RFactor
 from koopman_control.identification.least_squares import Accumulator, whitening
-from koopman_control.identification.regression import Frame, Regression
+from koopman_control.identification.regression import Design, Regression
+from koopman_control.identification.signals import Signals
 from koopman_control.identification.snapshots import Chunk, runs_of
 from koopman_control.trajectories import Trajectory
 
@@ -36,11 +37,11 @@ def lorenz_rows(n_steps: int = 6000, n_features: int = 200) -> tuple[Regression,
     coordinates = Coordinates.of(3)
     runs = runs_of(data, coordinates)
     unlimited = np.tile([[-np.inf], [np.inf]], 3)
-    frame = Frame.of(data, runs, coordinates, "linear", unlimited)
+    signals = Signals.of(data, runs, coordinates, unlimited)
     features = SampledFeatures(n_features, random_state=0).fit(
         runs[0].X[:-1], np.diff(runs[0].X, axis=0)
     )
-    regression = Regression(frame, features)
+    regression = Regression(Design.of(signals, runs, "linear"), features)
     Phi, Y, _ = regression.rows(Chunk(runs[0].X, runs[0].U, None))
     return regression, Phi[:, :-1], Y
 

@@ -18,16 +18,12 @@ from koopman_control.features import (
     SampledFeatures,
 )
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.compiled_rollouts import (
-    CompiledRollOut,
-    Feedback,
-    compiled_roll_out,
-)
+from koopman_control.identification.compiled_rollouts import CompiledRollOut, compiled_roll_out
+from koopman_control.identification.kernel_arrays import Feedback
 from koopman_control.identification.rollouts import (
     LiftedInputMap,
     OneStepMap,
     StepMap,
-    folded,
     relifted,
     relifted_sensitivity,
 )
@@ -117,8 +113,8 @@ def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Run a test twice: compiled loops would read beside their arrays without a word."""
     if request.param == "compiled":
         return
-    loaded = import_module(f"{room.__name__}.kernels")  # first, so that it is put back
-    monkeypatch.delitem(sys.modules, loaded.__name__)
+    kernels = import_module(f"{room.__name__}.kernels")  # imported first, so that it is put back
+    monkeypatch.delitem(sys.modules, kernels.__name__)
     monkeypatch.delattr(room, "kernels")
     monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
 
@@ -133,14 +129,14 @@ def test_predictions_and_sensitivities_are_those_of_the_arrays(case: str) -> Non
     Gamma = relifted_sensitivity(plant.one_step, x0, X, U)
     np.testing.assert_allclose(fast.sensitivity(x0, X, U), Gamma, rtol=0.0, atol=1e-12)
     if "stop" in case:
-        assert plant.saturating.tolist() == [False, True, False]
+        assert plant.signals.saturating.tolist() == [False, True, False]
         assert (X[..., 1] == LIMITED[1, 1]).any()
         assert (X[..., 1] == LIMITED[0, 1]).any()
 
 
 @pytest.mark.usefixtures("loops")
 def test_states_that_are_clipped_but_do_not_stop_agree_too() -> None:
-    step_map = folded(model())
+    step_map = model().affine_step
     limited = OneStepMap(**{**vars_of(step_map), "limits": CLIPPED})
     x0, U = np.array([0.9, 0.8, 0.1]), inputs(model())
     X = relifted(limited, x0, U)
@@ -162,7 +158,7 @@ def test_a_regulator_takes_plans_over_inside_the_box() -> None:
     K, box = np.array([[1.0, 0.4, 0.0], [0.2, 0.0, 0.3]]), np.array([[-0.5, -0.2], [0.6, 0.3]])
     target, rest = np.array([-3.0, 0.1, 0.0]), np.array([0.1, 0.0])
     plans = U.copy()
-    X = compiled(folded(plant)).finished(x0, plans, heads, Feedback(target, rest, K, box))
+    X = compiled(plant.affine_step).finished(x0, plans, heads, Feedback(target, rest, K, box))
     np.testing.assert_allclose(relifted(plant.one_step, x0, plans), X, rtol=0.0, atol=1e-12)
     before = np.concatenate([np.broadcast_to(x0, (S, 1, 3)), X[:, :-1]], axis=1)
     deviation = plant.coordinates.wrap(before - target)
@@ -175,7 +171,7 @@ def test_a_regulator_takes_plans_over_inside_the_box() -> None:
 @pytest.mark.parametrize("n_inputs", [1, 2])
 @pytest.mark.parametrize("stopping", [False, True])
 def test_predictions_that_explode_are_not_finite_in_either(n_inputs: int, stopping: bool) -> None:
-    step_map = folded(model(n_inputs, bounds=LIMITED if stopping else None))
+    step_map = model(n_inputs, bounds=LIMITED if stopping else None).affine_step
     growing = OneStepMap(**{**vars_of(step_map), "linear": 1e60 * step_map.linear})
     x0, U = np.ones(3), np.ones((1, 40, n_inputs))
     with np.errstate(all="ignore"):
@@ -200,7 +196,7 @@ def test_hyperbolic_tangents_are_exact_to_the_last_bits() -> None:
 @pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize("n_inputs", [1, 2, 3])
 def test_several_states_stop_at_once_whatever_the_number_of_inputs(n_inputs: int) -> None:
-    step_map = folded(model(n_inputs=n_inputs))
+    step_map = model(n_inputs=n_inputs).affine_step
     limits, all_stop = np.array([[-0.1] * 3, [0.35, 0.3, 0.4]]), np.ones(3, dtype=bool)
     stopping = OneStepMap(**{**vars_of(step_map), "limits": limits, "saturating": all_stop})
     x0, U, fast = np.array([0.3, -0.05, 0.1]), inputs(model(n_inputs=n_inputs)), compiled(stopping)

@@ -7,7 +7,7 @@ from sklearn.base import clone
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel, prediction_error
+from koopman_control.identification import EDMDc, LeastSquares, LiftedModel, prediction_error
 from koopman_control.trajectories import Trajectory
 
 A = np.array([[0.9, 0.2], [-0.3, 0.8]])
@@ -197,7 +197,9 @@ def test_settings_survive_cloning() -> None:
         ({"regularization": -1.0}, ValueError, 'expected "cv" or a number of at least 0'),
         ({"regularization": float("nan")}, ValueError, "expected a number or one of cv"),
         ({"regularization": "auto"}, ValueError, "expected a number or one of cv"),
-        ({"limits": "bounds"}, ValueError, "limits is 'bounds'; expected 'data' or None"),
+        ({"input_delay": -1}, ValueError, "input_delay is -1"),
+        ({"least_squares": "lasso"}, TypeError, "least_squares is 'lasso'; expected"),
+        ({"corrections": 0.9}, TypeError, "corrections is 0.9; expected"),
         ({"horizon": 0}, ValueError, "horizon is 0"),
         ({"n_folds": 1}, ValueError, "n_folds is 1"),
         ({"states": [0, 2]}, ValueError, "between 0 and 1"),
@@ -245,5 +247,21 @@ def test_data_that_sit_on_their_bounds_are_told_what_to_do() -> None:
     message = r"0 usable samples \(120 more end on a known limit\).*limits=None uses all"
     with pytest.raises(ValueError, match=message):
         EDMDc(FEW).fit(data)
-    assert EDMDc(FEW, limits=None).fit(data).model_.summary["n_samples"] == 120
+    assert (
+        EDMDc(FEW, least_squares=LeastSquares(limits=None)).fit(data).model_.summary["n_samples"]
+        == 120
+    )
     assert EDMDc(FEW, states=[0, 1]).fit(data).model_.summary["n_samples"] == 120
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"limits": "bounds"}, "limits is 'bounds'; expected 'data' or None"),
+        ({"penalty": "l2"}, "penalty is 'l2'; expected one of ridge"),
+        ({"targets": "steps"}, "targets is 'steps'; expected one of increments, states"),
+    ],
+)
+def test_wrong_settings_of_the_regression_are_named(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LeastSquares(**settings)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from koopman_control.features import FourierFeatures, SampledFeatures
-from koopman_control.identification import EDMDc, correct_for_noise, refine_over_horizon, stabilized
+from koopman_control.identification import (
+    Corrections,
+    EDMDc,
+    correct_for_noise,
+    refine_over_horizon,
+    stabilized,
+)
 from koopman_control.identification.stability import diverges, spectral_radius
 from koopman_control.identification.structure import core_of
 from koopman_control.trajectories import Trajectory
@@ -28,8 +34,8 @@ def runs(n_runs: int = 4, noise: float = 0.02) -> list[Trajectory]:
 FEATURES = SampledFeatures(20, random_state=0)
 
 
-def fit(**settings: Any) -> EDMDc:
-    return EDMDc(FEATURES, rollout="linear", horizon=10, **settings)
+def fit(**corrections: Any) -> EDMDc:
+    return EDMDc(FEATURES, rollout="linear", horizon=10, corrections=Corrections(**corrections))
 
 
 @pytest.mark.filterwarnings("ignore:data leave")  # nearly as many unknowns as samples
@@ -38,9 +44,9 @@ def test_a_linear_roll_out_that_diverges_on_the_data_is_stabilised() -> None:
         FourierFeatures(150, random_state=0), regularization=0.0, rollout="linear", horizon=30
     )
     data = runs()
-    left = wild.set_params(stability=None).fit(data).model_
+    left = wild.set_params(corrections=Corrections(stability=None)).fit(data).model_
     assert diverges(left, data, 30)
-    model = wild.set_params(stability="auto").fit(data).model_
+    model = wild.set_params(corrections=Corrections(stability="auto")).fit(data).model_
     assert not diverges(model, data, 30)
     assert model.summary["spectral_radius_before"] > 1.0
     assert model.summary["one_step_error"] >= model.summary["one_step_error_before"]
@@ -102,18 +108,20 @@ def test_corrections_need_all_data_and_no_weights(settings: dict[str, Any]) -> N
     [
         ({"noise": "tls"}, "noise is 'tls'; expected one of ignore, instruments"),
         ({"stability": -1.0}, "stability is -1.0"),
-        (
-            {"coupling": "bilinear", "rollout": "bilinear", "refine_horizon": True},
-            "only the linear roll-out is refined",
-        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        EDMDc(FEATURES, **settings).fit(runs())
+        Corrections(**settings)
+
+
+def test_a_bilinear_model_is_not_refined() -> None:
+    refined = Corrections(refine_horizon=True)
+    with pytest.raises(ValueError, match="only the linear roll-out is refined"):
+        EDMDc(FEATURES, coupling="bilinear", rollout="bilinear", corrections=refined).fit(runs())
 
 
 def test_refining_is_asked_for_by_yes_or_no() -> None:
     unclear: Any = 3
     with pytest.raises(TypeError, match="refine_horizon is 3; expected True or False"):
-        EDMDc(FEATURES, refine_horizon=unclear).fit(runs())
+        Corrections(refine_horizon=unclear)

@@ -8,7 +8,13 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel, RFactor, prediction_error
+from koopman_control.identification import (
+    EDMDc,
+    LeastSquares,
+    LiftedModel,
+    RFactor,
+    prediction_error,
+)
 from koopman_control.identification.snapshots import runs_of
 from koopman_control.trajectories import Trajectory
 
@@ -44,7 +50,9 @@ def test_adding_data_piece_by_piece_equals_one_fit_with_the_same_features(coupli
     for piece in (data[:3], data[3:4], data[4:9], data[9:]):
         pieces.partial_fit(piece)
     regression = pieces._fit.regression
-    factor = RFactor.merged([regression.factor(runs_of(data, regression.frame.coordinates))])
+    factor = RFactor.merged(
+        [regression.factor(runs_of(data, regression.design.signals.coordinates))]
+    )
     whole = regression.model(factor.solver().solve(1e-8))
     np.testing.assert_allclose(pieces.model_.A, whole.A, atol=1e-9)
     np.testing.assert_allclose(pieces.model_.B, whole.B, atol=1e-9)
@@ -69,7 +77,7 @@ def test_a_stream_is_used_up_without_being_held() -> None:
 def test_many_samples_are_whitened_and_give_what_few_do() -> None:
     data = [pendulum(3000, seed) for seed in range(2)]
     regression = EDMDc(FEATURES, regularization=1e-9, n_folds=0).fit(data)._fit.regression
-    all_runs = runs_of(data, regression.frame.coordinates)
+    all_runs = runs_of(data, regression.design.signals.coordinates)
     (sums,) = regression.sums([all_runs])
     assert sums.basis is not None
     rows = [
@@ -133,7 +141,9 @@ def test_without_folds_there_must_be_nothing_to_choose() -> None:
     ("penalty", "strength"), [("truncation", "cv"), ("lasso", 1e-3), ("elasticnet", 1e-3)]
 )
 def test_other_penalties_give_models_that_predict(penalty: Any, strength: Any) -> None:
-    fit = EDMDc(FEATURES, penalty=penalty, regularization=strength).fit(runs(6))
+    fit = EDMDc(FEATURES, least_squares=LeastSquares(penalty=penalty), regularization=strength).fit(
+        runs(6)
+    )
     assert prediction_error(fit.model_, pendulum(60, 77), 10).max() < 0.05
 
 
@@ -176,7 +186,13 @@ def test_a_regularisation_per_state_predicts_no_worse_on_left_out_runs() -> None
 def test_without_a_penalty_both_targets_give_one_model(coupling: Any) -> None:
     def fit(targets: Any) -> LiftedModel:
         return (
-            EDMDc(FEATURES, coupling=coupling, targets=targets, angles=[0], regularization=1e-12)
+            EDMDc(
+                FEATURES,
+                coupling=coupling,
+                least_squares=LeastSquares(targets=targets),
+                angles=[0],
+                regularization=1e-12,
+            )
             .fit(runs())
             .model_
         )
@@ -187,9 +203,13 @@ def test_without_a_penalty_both_targets_give_one_model(coupling: Any) -> None:
 def test_a_penalty_pulls_states_to_the_mean_and_increments_to_standing_still() -> None:
     x = np.random.default_rng(5).uniform(-1.0, 1.0, (50, 2))
     models = [
-        EDMDc(FEATURES, targets=targets, regularization=1e9, n_folds=0).fit(runs()).model_
+        EDMDc(FEATURES, least_squares=LeastSquares(targets=targets), regularization=1e9, n_folds=0)
+        .fit(runs())
+        .model_
         for targets in ("states", "increments")
     ]
     still = [model.one_step.step(x, np.zeros((50, 1))) for model in models]
-    np.testing.assert_allclose(still[0], np.broadcast_to(models[0].center, (50, 2)), atol=1e-6)
+    np.testing.assert_allclose(
+        still[0], np.broadcast_to(models[0].signals.center, (50, 2)), atol=1e-6
+    )
     np.testing.assert_allclose(still[1], x, atol=1e-6)

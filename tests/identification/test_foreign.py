@@ -7,7 +7,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel, Rollout
+from koopman_control.identification import EDMDc, LiftedModel, Rollout, from_control
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import Trajectory
 
@@ -127,13 +127,13 @@ class System:
 
 
 def test_a_state_space_is_read_by_its_fields() -> None:
-    model = LiftedModel.from_control(System(), lift, jacobian=lift_jacobian)
+    model = from_control(System(), lift, jacobian=lift_jacobian)
     own = LiftedModel.from_arrays(A, B, C, lift)
     np.testing.assert_array_equal(
         model.predict([0.1, 0.2], U, "linear"), own.predict([0.1, 0.2], U, "linear")
     )
     assert (model.dt, model.state_names) == (0.1, ("x", "y"))
-    assert LiftedModel.from_control(System(dt=True), lift).dt is None
+    assert from_control(System(dt=True), lift).dt is None
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_systems_that_are_no_model_are_refused(
     system: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        LiftedModel.from_control(system, lift)
+        from_control(system, lift)
 
 
 def test_a_lift_of_somebody_else_serves_as_features_of_a_fit() -> None:
@@ -168,7 +168,7 @@ def test_a_fitted_model_survives_the_way_through_its_arrays() -> None:
     run = Trajectory(X, RNG.uniform(-1.0, 1.0, (59, 2)))
     model = EDMDc(SampledFeatures(6, random_state=0)).fit(run).model_
     foreign = LiftedModel.from_arrays(model.A, model.B, model.C, model.lift)
-    free = replace(model, limits=foreign.limits)
+    free = replace(model, signals=replace(model.signals, limits=foreign.limits))
     for rollout in ("linear", "relifted"):
         np.testing.assert_allclose(
             foreign.predict(X[0], U, rollout), free.predict(X[0], U, rollout), atol=1e-12

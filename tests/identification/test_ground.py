@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.snapshots import distances, known_ground
+from koopman_control.identification import Corrections, EDMDc, LiftedModel
+from koopman_control.identification.signals import distances, known_ground
 from koopman_control.trajectories import Trajectory
 
 
@@ -61,20 +61,25 @@ def test_one_in_a_thousand_training_states_lies_beyond_the_edge() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"memory": 2}, {"noise": "instruments"}, {"n_draws": 2, "rollout": "linear"}],
+    [
+        {},
+        {"memory": 2},
+        {"corrections": Corrections(noise="instruments")},
+        {"n_draws": 2, "rollout": "linear"},
+    ],
 )
 def test_every_fit_knows_its_ground_and_files_keep_it(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     model, _ = fitted(**settings)
-    assert model.ground is not None
+    assert model.signals.ground is not None
     model.save(tmp_path / "model.npz")
-    kept = LiftedModel.load(tmp_path / "model.npz").ground
+    kept = LiftedModel.load(tmp_path / "model.npz").signals.ground
     assert kept is not None
-    np.testing.assert_array_equal(kept, model.ground)
+    np.testing.assert_array_equal(kept, model.signals.ground)
 
 
 def test_a_model_of_matrices_knows_no_ground() -> None:
     model = LiftedModel.from_arrays([[1.0]], [[1.0]])
-    assert model.ground is None
+    assert model.signals.ground is None
     assert model.distance([1e9]) == 0.0

@@ -9,7 +9,7 @@ from scipy.signal import dlsim
 
 from koopman_control.common import border as optional
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel
+from koopman_control.identification import EDMDc, LiftedModel, from_control
 from koopman_control.identification.interop import to_control, to_dlti, to_onnx
 from koopman_control.trajectories import Trajectory
 
@@ -43,8 +43,12 @@ def pendulum(saturating: bool = True) -> LiftedModel:
         data.append(Trajectory(np.array(rows), inputs, dt=0.1, observation_bounds=bounds))
     features = SampledFeatures(12, random_state=0)
     model = EDMDc(features, coupling="bilinear", angles=[(0, 1)]).fit(data).model_
-    assert model.saturating.any()
-    return model if saturating else replace(model, saturating=np.zeros(2, dtype=bool))
+    assert model.signals.saturating.any()
+    return (
+        model
+        if saturating
+        else replace(model, signals=replace(model.signals, saturating=np.zeros(2, dtype=bool)))
+    )
 
 
 def test_a_control_system_responds_like_the_linear_roll_out() -> None:
@@ -56,13 +60,13 @@ def test_a_control_system_responds_like_the_linear_roll_out() -> None:
     response = control.forced_response(system, inputs=padded.T, initial_state=model.lift(X0))
     np.testing.assert_allclose(response.outputs[:, 1:].T, model.predict(X0, U, "linear"))
     np.testing.assert_allclose(response.outputs[:, 0], X0, atol=1e-12)
-    assert replace(model, dt=None).to_control().dt is True
+    assert to_control(replace(model, signals=replace(model.signals, dt=None))).dt is True
 
 
 def test_there_and_back_again_predicts_the_same() -> None:
     pytest.importorskip("control", reason="needs pip install control")
     model = fitted()
-    back = LiftedModel.from_control(model.to_control(), model.lift)
+    back = from_control(to_control(model), model.lift)
     for rollout in ("linear", "relifted"):
         np.testing.assert_allclose(
             back.predict(X0, U, rollout), model.predict(X0, U, rollout), atol=1e-12
@@ -114,12 +118,15 @@ def test_the_onnx_graph_knows_angles_and_stops(saturating: bool, tmp_path: Path)
 
 def test_one_stop_under_several_inputs_is_exported_and_several_are_refused(tmp_path: Path) -> None:
     limits = np.array([[-0.5, -0.4], [0.5, 0.4]])
-    model = replace(fitted("bilinear"), limits=limits, saturating=np.array([False, True]))
+    model = fitted("bilinear")
+    signals = replace(model.signals, limits=limits, saturating=np.array([False, True]))
+    model = replace(model, signals=signals)
     x, u = RNG.uniform(-0.5, 0.5, (100, 2)), RNG.uniform(-3.0, 3.0, (100, 2))
     stepped = run_onnx(model, tmp_path / "step.onnx", x, u)
     np.testing.assert_allclose(stepped, model.one_step.step(x, u), rtol=1e-11, atol=1e-11)
+    both = replace(signals, saturating=np.array([True, True]))
     with pytest.raises(ValueError, match="several states stop"):
-        to_onnx(replace(model, saturating=np.array([True, True])), tmp_path / "other.onnx")
+        to_onnx(replace(model, signals=both), tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
-from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.rollouts import folded, lifted, linear_response
+from koopman_control.identification import LiftedModel, Rollout, Signals, lifted, linear_response
 
 H_FEATURES = 6
 
@@ -30,12 +29,14 @@ def random_model(n_inputs: int = 2, angles: bool = False, bilinear: bool = True)
         B=0.3 * rng.normal(size=(n, n_inputs)),
         C=rng.normal(size=(3, n)) * 0.2 + read_out(n, angles),
         N=N,
-        coordinates=coordinates,
+        signals=Signals(
+            coordinates=coordinates,
+            center=rng.normal(size=n_e),
+            scale=rng.uniform(0.5, 2.0, n_e),
+            limits=np.tile([[-np.inf], [np.inf]], 3),
+            saturating=np.zeros(3, dtype=bool),
+        ),
         features=SampledFeatures(H_FEATURES, random_state=0).fit(rng.normal(size=(50, n_e))),
-        center=rng.normal(size=n_e),
-        scale=rng.uniform(0.5, 2.0, n_e),
-        limits=np.tile([[-np.inf], [np.inf]], 3),
-        saturating=np.zeros(3, dtype=bool),
     )
 
 
@@ -79,7 +80,12 @@ def limited(model: LiftedModel, x: Array, u: Array, saturating: list[bool]) -> L
     free = model.one_step.step(x, u)
     low, high = np.quantile(free, [0.25, 0.75], axis=0)
     low[0], high[0] = -np.inf, np.inf
-    return replace(model, limits=np.stack([low, high]), saturating=np.array(saturating))
+    return replace(
+        model,
+        signals=replace(
+            model.signals, limits=np.stack([low, high]), saturating=np.array(saturating)
+        ),
+    )
 
 
 @pytest.mark.parametrize("angles", [False, True])
@@ -108,8 +114,8 @@ def test_a_stop_is_felt_by_the_other_states_as_a_smaller_input() -> None:
     x, u = 2.0 * rng.normal(size=(40, 3)), rng.normal(size=(40, 1))
     free = random_model(n_inputs=1)
     model = limited(free, x, u, [False, True, False])
-    model = replace(model, limits=model.limits * [1.0, 1.0, np.inf])
-    drift, gain = folded(free).drift_and_gain(x)
+    model = replace(model, signals=replace(model.signals, limits=model.limits * [1.0, 1.0, np.inf]))
+    drift, gain = free.affine_step.drift_and_gain(x)
     unlimited = x + drift + u * gain[:, 0]
     wanted = np.clip(unlimited[:, 1], *model.limits[:, 1])
     effective = u + ((wanted - unlimited[:, 1]) / gain[:, 0, 1])[:, None]
@@ -138,7 +144,10 @@ def test_linearize_along_a_plan_that_hits_a_limit() -> None:
     free = random_model(n_inputs=1, angles=True)
     highest = np.median(free.predict(x0, U)[:, 1]) - 1e-3  # at the limit itself is a kink
     limits = np.array([[-np.inf] * 3, [np.inf, highest, np.inf]])
-    model = replace(free, limits=limits, saturating=np.array([False, True, False]))
+    model = replace(
+        free,
+        signals=replace(free.signals, limits=limits, saturating=np.array([False, True, False])),
+    )
     Y, Gamma = model.linearize(x0, U)
     assert (Y[:, 1] > highest - 1e-9).sum() >= 2
     assert_close(

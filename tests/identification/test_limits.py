@@ -46,8 +46,8 @@ def test_free_samples_alone_recover_the_plant() -> None:
 
 
 def test_the_state_that_stops_is_found() -> None:
-    assert fitted().saturating.tolist() == [False, True]
-    assert fitted(bounds=None).saturating.tolist() == [False, False]
+    assert fitted().signals.saturating.tolist() == [False, True]
+    assert fitted(bounds=None).signals.saturating.tolist() == [False, False]
 
 
 def test_a_limit_on_a_driven_state_that_no_sample_reached_counts_as_a_stop() -> None:
@@ -57,7 +57,7 @@ def test_a_limit_on_a_driven_state_that_no_sample_reached_counts_as_a_stop() -> 
     data = [Trajectory(t.observations, t.actions, observation_bounds=BOUNDS) for t in slow]
     model = EDMDc(FEW, regularization=0.0).fit(data).model_
     assert model.summary["n_censored"] == 0
-    assert model.saturating.tolist() == [False, True]
+    assert model.signals.saturating.tolist() == [False, True]
     x, u = np.array([[0.2, 0.9]]), np.array([[1.0]])
     np.testing.assert_allclose(model.one_step.step(x, u), cart(x, u), atol=1e-9)
 
@@ -74,7 +74,7 @@ def test_samples_on_a_limit_that_the_plant_only_touches_speak_against_a_stop() -
         data.append(Trajectory(X, U, observation_bounds=BOUNDS))
     model = EDMDc(FEW, regularization=0.0).fit(data).model_
     assert model.summary["n_censored"] == 40
-    assert model.saturating.tolist() == [False, False]
+    assert model.signals.saturating.tolist() == [False, False]
 
 
 def test_other_states_feel_the_stop() -> None:

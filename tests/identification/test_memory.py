@@ -98,7 +98,7 @@ def test_no_state_reaches_across_runs_and_short_runs_are_left_out() -> None:
     short = Trajectory(np.full((3, 1), 1e6), np.ones((2, 2)), dt=DT)
     model = EDMDc(PolynomialFeatures(1), memory=2, regularization=1e-10).fit([*data, short]).model_
     assert model.summary["n_samples"] == 3 * (40 - 2)
-    assert np.abs(model.center).max() < 10.0
+    assert np.abs(model.signals.center).max() < 10.0
     with pytest.raises(ValueError, match="no trajectory in data is longer than 2 steps"):
         EDMDc(memory=2).fit([short])
 

@@ -8,6 +8,7 @@ import pytest
 from koopman_control.common import FileFormatError, load_npz, save_npz
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout, prediction_error
+from koopman_control.identification.store import FORMAT_VERSION
 from koopman_control.trajectories import Trajectory
 
 
@@ -62,13 +63,15 @@ def test_a_saved_model_predicts_the_same_bits(model: LiftedModel, tmp_path: Path
         model.coordinates,
     )
     np.testing.assert_array_equal(loaded.action_bounds, model.action_bounds)
-    np.testing.assert_array_equal(loaded.saturating, [False, True])
+    np.testing.assert_array_equal(loaded.signals.saturating, [False, True])
     np.testing.assert_array_equal(loaded.limits, [[-np.inf, -1.0], [np.inf, 1.0]])
 
 
 def test_what_is_unknown_comes_back_as_unknown(model: LiftedModel, tmp_path: Path) -> None:
     summary = {"condition_number": np.inf, "n": np.int64(3), "x": np.float64(0.1), "name": None}
-    bare = replace(model, action_bounds=None, dt=None, summary=summary)
+    bare = replace(
+        model, summary=summary, signals=replace(model.signals, action_bounds=None, dt=None)
+    )
     bare.save(tmp_path / "model.npz")
     loaded = LiftedModel.load(tmp_path / "model.npz")
     assert loaded.action_bounds is None
@@ -79,7 +82,7 @@ def test_what_is_unknown_comes_back_as_unknown(model: LiftedModel, tmp_path: Pat
 def test_files_that_hold_no_whole_model_are_refused(model: LiftedModel, tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     model.save(path)
-    arrays, settings = load_npz(path, "lifted-model", 3)
+    arrays, settings = load_npz(path, "lifted-model", FORMAT_VERSION)
 
     def refuse(message: str) -> None:
         with pytest.raises(FileFormatError, match=message):
@@ -90,15 +93,21 @@ def test_files_that_hold_no_whole_model_are_refused(model: LiftedModel, tmp_path
     save_npz(path, "lifted-model", 2, arrays, settings)
     refuse("format version 2")
     for name in ("B", "features/weights_"):
-        save_npz(path, "lifted-model", 3, {k: a for k, a in arrays.items() if k != name}, settings)
+        save_npz(
+            path,
+            "lifted-model",
+            FORMAT_VERSION,
+            {k: a for k, a in arrays.items() if k != name},
+            settings,
+        )
         refuse("does not hold a whole lifted model")
-    save_npz(path, "lifted-model", 3, arrays | {"B": arrays["B"][:-1]}, settings)
+    save_npz(path, "lifted-model", FORMAT_VERSION, arrays | {"B": arrays["B"][:-1]}, settings)
     refuse("B has shape")
     foreign = {"features": settings["features"] | {"class": "os.system"}}
-    save_npz(path, "lifted-model", 3, arrays, settings | foreign)
+    save_npz(path, "lifted-model", FORMAT_VERSION, arrays, settings | foreign)
     refuse("features of class 'os.system'")
     for wrong in ({"memory": -1}, {"memory": 10**9}, {"memory": 1, "n_inputs": 10**9}):
-        save_npz(path, "lifted-model", 3, arrays, settings | wrong)
+        save_npz(path, "lifted-model", FORMAT_VERSION, arrays, settings | wrong)
         refuse("does not hold a whole lifted model.*memory is")
 
 
@@ -163,17 +172,24 @@ def test_arguments_that_do_not_fit_are_named(
         ("B", np.zeros((4, 1)), "B has shape"),
         ("C", np.zeros((3, 15)), "C has shape"),
         ("C", np.full((2, 15), np.nan), "C holds nan"),
+        ("action_bounds", np.zeros((2, 3)), "action_bounds has shape"),
         ("limits", np.zeros((2, 3)), "limits has shape"),
+        ("center", np.zeros(4), "center has shape"),
+        ("ground", np.zeros((2, 3)), "ground has shape"),
+        ("input_delay", -1, "input_delay is -1"),
     ],
 )
 def test_parts_that_do_not_fit_together_are_named(
     model: LiftedModel, field: str, value: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(model, **{field: value})
+        if hasattr(model.signals, field):
+            replace(model, signals=replace(model.signals, **{field: value}))
+        else:
+            replace(model, **{field: value})
 
 
 def test_saturating_states_are_marked_by_booleans(model: LiftedModel) -> None:
     numbers: Any = np.zeros(2)
     with pytest.raises(TypeError, match="saturating is"):
-        replace(model, saturating=numbers)
+        replace(model, signals=replace(model.signals, saturating=numbers))

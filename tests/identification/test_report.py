@@ -103,7 +103,9 @@ def test_a_badly_conditioned_regression_is_named_where_nothing_regularises_it(
 
 def test_gaps_in_the_data_are_named(model_of: MakeModel, runs_of_map: MakeRuns) -> None:
     box = np.array([[-4.0], [4.0]])
-    model = replace(model_of(*whole()), action_bounds=box, center=np.array([9.0, 0.0]))
+    model = model_of(*whole())
+    signals = replace(model.signals, action_bounds=box, center=np.array([9.0, 0.0]))
+    model = replace(model, signals=signals)
     result = report(model, runs_of_map(F, B), 5)
     assert result.coverage.input_share == pytest.approx(0.25, abs=0.01)
     assert result.coverage.unusual > 0.9

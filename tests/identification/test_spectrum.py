@@ -183,7 +183,9 @@ def test_the_data_do_not_confirm_a_constant_that_drifts(
 
 def test_data_that_are_at_their_limits_throughout_say_nothing(model_of: MakeModel) -> None:
     limits = np.array([[-np.inf, -np.inf], [0.5, np.inf]])
-    held = replace(model_of(np.eye(3)), limits=limits, saturating=np.array([True, False]))
+    free = model_of(np.eye(3))
+    signals = replace(free.signals, limits=limits, saturating=np.array([True, False]))
+    held = replace(free, signals=signals)
     data = Trajectory(np.column_stack([np.full(6, 0.5), np.arange(6.0)]), np.zeros((5, 1)))
     with pytest.raises(ValueError, match="no step that is free of limits"):
         spectrum(held, data)

@@ -153,11 +153,9 @@ def test_divergence_is_told_from_the_growth_of_an_unstable_plant(
 
 def test_data_at_their_limits_throughout_weigh_nothing(model_of: MakeModel) -> None:
     limits = np.array([[-np.inf, -np.inf], [0.5, np.inf]])
-    model = replace(
-        model_of(np.array([[1.2, 0.3, 0.0], [0.0, 0.7, 0.1], [0.0, 0.0, 0.2]])),
-        limits=limits,
-        saturating=np.array([True, False]),
-    )
+    free = model_of(np.array([[1.2, 0.3, 0.0], [0.0, 0.7, 0.1], [0.0, 0.0, 0.2]]))
+    signals = replace(free.signals, limits=limits, saturating=np.array([True, False]))
+    model = replace(free, signals=signals)
     held = Trajectory(np.column_stack([np.full(6, 0.5), np.arange(6.0)]), np.zeros((5, 1)))
     np.testing.assert_array_equal(stabilized(model, 1.0, held).A, stabilized(model, 1.0).A)
 

@@ -6,7 +6,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, adapt
-from koopman_control.identification.model import conformal_quantiles
+from koopman_control.identification.errors import conformal_quantiles
 from koopman_control.identification.uncertainty import (
     bootstrap_models,
     error_quantiles,

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
-from koopman_control.identification import LiftedModel
+from koopman_control.identification import LiftedModel, Signals
 from koopman_control.mpc import compile_qp
 
 N_FEATURES = 4
@@ -91,13 +91,15 @@ def exact_model(
         B=lift @ G,
         C=C,
         N=N,
-        coordinates=Coordinates.of(d),
+        signals=Signals(
+            coordinates=Coordinates.of(d),
+            center=center,
+            scale=scale,
+            limits=np.tile([[-np.inf], [np.inf]], d),
+            saturating=np.zeros(d, dtype=bool),
+            action_bounds=None if action_bounds is None else np.asarray(action_bounds, dtype=float),
+        ),
         features=SampledFeatures(N_FEATURES, random_state=0).fit(rng.normal(size=(40, d))),
-        center=center,
-        scale=scale,
-        limits=np.tile([[-np.inf], [np.inf]], d),
-        saturating=np.zeros(d, dtype=bool),
-        action_bounds=None if action_bounds is None else np.asarray(action_bounds, dtype=float),
     )
 
 
@@ -114,13 +116,15 @@ def integrator_of_an_angle(couplings: bool = False) -> LiftedModel:
         B=B,
         C=C,
         N=np.zeros((1, n, n)) if couplings else None,
-        coordinates=coordinates,
+        signals=Signals(
+            coordinates=coordinates,
+            center=np.zeros(3),
+            scale=np.ones(3),
+            limits=np.tile([[-np.inf], [np.inf]], 2),
+            saturating=np.zeros(2, dtype=bool),
+            action_bounds=np.array([[-1.0], [1.0]]),
+        ),
         features=SampledFeatures(N_FEATURES, random_state=0).fit(rng.normal(size=(40, 3))),
-        center=np.zeros(3),
-        scale=np.ones(3),
-        limits=np.tile([[-np.inf], [np.inf]], 2),
-        saturating=np.zeros(2, dtype=bool),
-        action_bounds=np.array([[-1.0], [1.0]]),
     )
 
 
@@ -136,13 +140,15 @@ def random_nonlinear_model(bilinear: bool, n_inputs: int = 1, seed: int = 3) -> 
         B=0.3 * B,
         C=np.eye(n)[1:3],
         N=0.2 * rng.normal(size=(n_inputs, n, n)) * spread_rows(n) if bilinear else None,
-        coordinates=Coordinates.of(2),
+        signals=Signals(
+            coordinates=Coordinates.of(2),
+            center=np.zeros(2),
+            scale=np.ones(2),
+            limits=np.tile([[-np.inf], [np.inf]], 2),
+            saturating=np.zeros(2, dtype=bool),
+            action_bounds=np.tile([[-1.0], [1.0]], n_inputs),
+        ),
         features=SampledFeatures(N_FEATURES, random_state=0).fit(rng.normal(size=(40, 2))),
-        center=np.zeros(2),
-        scale=np.ones(2),
-        limits=np.tile([[-np.inf], [np.inf]], 2),
-        saturating=np.zeros(2, dtype=bool),
-        action_bounds=np.tile([[-1.0], [1.0]], n_inputs),
     )
 
 

@@ -94,9 +94,10 @@ def test_trust_is_one_over_the_distance_that_the_plan_goes_to() -> None:
 
 def test_angles_are_trusted_by_cosine_and_sine_and_not_priced(angle_model: Make) -> None:
     model = angle_model()
-    e = len(model.center)
+    e = len(model.signals.center)
     ground = np.hstack([np.zeros((e, 1)), np.eye(e)])  # plain states first, then cosine and sine
-    known = replace(model, ground=ground / 0.5)  # which the speed cannot leave in 5 steps
+    signals = replace(model.signals, ground=ground / 0.5)  # the speed cannot leave it in 5 steps
+    known = replace(model, signals=signals)
     mpc = KoopmanMPC(known, 5, R=0.1, trust_weight=1000.0)
     u = mpc.act([np.cos(2.0), np.sin(2.0), 0.0])
     assert mpc.last is not None

@@ -95,12 +95,12 @@ def state_scale(model: LiftedModel) -> Array:
 
     One radian for angles.
     """
-    return _of_states(model, model.scale, np.ones(model.n_states))
+    return _of_states(model, model.signals.scale, np.ones(model.n_states))
 
 
 def state_mean(model: LiftedModel) -> Array:
     """Means of the states in the data the model was fitted on, zero for angles; shape (d,)."""
-    return _of_states(model, model.center, np.zeros(model.n_states))
+    return _of_states(model, model.signals.center, np.zeros(model.n_states))
 
 
 def lifted_spread(model: LiftedModel) -> Array:

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array
 from koopman_control.common.border import CheckedFields
-from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.least_squares import triangular
+from koopman_control.identification import LiftedModel, Rollout, triangular
 from koopman_control.mpc.estimation.base import (
     Estimate,
     Estimator,

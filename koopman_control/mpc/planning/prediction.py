@@ -16,9 +16,13 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array, Index, product
-from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.identification.compiled_rollouts import Feedback, compiled_roll_out
-from koopman_control.identification.rollouts import linear_response, require_plain_inputs
+from koopman_control.identification import (
+    Feedback,
+    LiftedModel,
+    Rollout,
+    compiled_roll_out,
+    linear_response,
+)
 from koopman_control.mpc.compile.program import AffineMap, ParametricQP
 from koopman_control.mpc.inputs import columns_of
 from koopman_control.mpc.state import Start
@@ -31,7 +35,7 @@ class Rolling:
     Args:
         model: The model.
         rollout: "linear", "bilinear" or "relifted". The last one is compiled if numba is installed
-            and the model's features are covered (`identification.model.compiled`).
+            and the model's features are covered (`identification.compiled_roll_out`).
 
     Attributes:
         rollout: Which roll-out it is.
@@ -177,7 +181,7 @@ def checked_models(
     for i, model in enumerate(models):
         model.check_rollout(rollout)
         if rollout == "linear":
-            require_plain_inputs(model, 'the linear roll-out no QP: use rollout="relifted"')
+            model.require_plain_inputs('the linear roll-out no QP: use rollout="relifted"')
         if model.coordinates != first.coordinates or model.n_inputs != first.n_inputs:
             raise ValueError(
                 f"model[{i}] has other states or inputs than model[0]; expected models of one plant"

@@ -2,6 +2,8 @@
 
 LINES = """
 FeatureChain.get_params deep: true
+register_features compiled: true
+register_features saved: true
 PolynomialFeatures.get_feature_names_out input_features: none texts
 FourierFeatures.get_feature_names_out input_features: none texts empty
 FeatureChain.get_feature_names_out input_features: none texts

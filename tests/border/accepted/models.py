@@ -5,12 +5,15 @@ Spectrum.spurious tolerance: zero fraction
 Spectrum.eigenfunctions x: deep
 EDMDc input_features: none
 EDMDc regularization: zero fraction
-EDMDc refine_horizon: true
-EDMDc stability: none fraction
+Corrections refine_horizon: true
+Corrections stability: none fraction
+EDMDc least_squares: none
+EDMDc corrections: none
+EDMDc input_delay: zero
 EDMDc states: none
 EDMDc angles: empty
 EDMDc memory: zero
-EDMDc limits: none
+LeastSquares limits: none
 EDMDc n_folds: zero
 EDMDc.fit y: *
 EDMDc.fit sample_weight: none
@@ -32,15 +35,16 @@ LiftedModel.from_arrays dt: none fraction
 LiftedModel.from_arrays state_names: none texts
 LiftedModel.from_arrays action_bounds: none
 LiftedModel.from_arrays coordinates: none
-LiftedModel.from_control lift: none
-LiftedModel.from_control jacobian: none
+from_control lift: none
+from_control jacobian: none
 LiftedModel N: none
-LiftedModel action_bounds: none
-LiftedModel dt: none fraction
-LiftedModel state_names: texts empty
+Signals action_bounds: none
+Signals dt: none fraction
+Signals state_names: texts empty
 LiftedModel reduction: none
-LiftedModel input_features: none
-LiftedModel ground: none longer rowless
+Signals input_features: none
+Signals ground: none longer rowless
+Signals input_delay: zero
 OnlineModel trust: fraction
 OnlineModel retain: true
 adapt trust: fraction

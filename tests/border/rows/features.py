@@ -22,6 +22,16 @@ def names_out(map_: Any) -> Row:
 
 
 ROWS = [
+    Row(
+        "register_features",
+        features.register_features,
+        lambda: dict(
+            kind=kc.SampledFeatures,
+            examples=features.families()["SampledFeatures"].examples,
+            compiled=True,
+            saved=True,
+        ),
+    ),
     fit_settings(
         kc.SampledFeatures,
         dict(

@@ -1,6 +1,6 @@
 """Fitting and using models."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -23,17 +23,14 @@ ROWS = [
             coupling="linear",
             input_features=None,
             regularization=1e-3,
-            penalty="ridge",
-            targets="increments",
-            noise="ignore",
-            refine_horizon=False,
-            stability=None,
+            least_squares=identification.LeastSquares(),
+            corrections=identification.Corrections(stability=None),
             rollout="relifted",
             horizon=3,
             states=[0, 1],
             angles=(),
             memory=0,
-            limits="data",
+            input_delay=1,
             n_folds=2,
             n_draws=1,
         ),
@@ -101,8 +98,8 @@ ROWS = [
         ),
     ),
     Row(
-        "LiftedModel.from_control",
-        kc.LiftedModel.from_control,
+        "from_control",
+        identification.from_control,
         lambda: dict(
             system=control.ss(np.eye(2), np.ones((2, 1)), np.eye(2), np.zeros((2, 1)), 0.1),
             lift=None,
@@ -119,23 +116,29 @@ ROWS = [
                 "B",
                 "C",
                 "N",
-                "coordinates",
+                "signals",
                 "features",
-                "center",
-                "scale",
-                "limits",
-                "saturating",
-                "action_bounds",
-                "dt",
-                "state_names",
                 "summary",
                 "reduction",
                 "error_quantiles",
                 "error_level",
-                "input_features",
-                "ground",
             )
         },
+    ),
+    Row(
+        "Signals",
+        lambda **k: replace(model(), signals=replace(model().signals, **k)),
+        lambda: {f.name: getattr(model().signals, f.name) for f in fields(identification.Signals)},
+    ),
+    Row(
+        "LeastSquares",
+        identification.LeastSquares,
+        lambda: dict(penalty="ridge", targets="increments", limits="data"),
+    ),
+    Row(
+        "Corrections",
+        identification.Corrections,
+        lambda: dict(noise="ignore", refine_horizon=False, stability=0.9),
     ),
     Row(
         "OnlineModel",

@@ -1,0 +1,89 @@
+"""What the compiled loops of `kernels` read and fill, as plain arrays; importing needs no numba."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koopman_control.common.arrays import Array
+
+ACTIVATION_CODES = {"tanh": 0, "relu": 1, "sine": 2, "softplus": 3}
+
+
+class Features(NamedTuple):
+    """Everything of a feature map of e inputs that the loops read; v = n + e + p values.
+
+    Args:
+        weights: Of the neurons, shape (e, n).
+        biases: Shape (n,).
+        codes: Activation of each layer of neurons.
+        ends: Place after the last neuron of each layer.
+        center: What standardising takes off the inputs, shape (e,).
+        scale: What it divides them by, shape (e,).
+        parents: Place of each monomial's first factor among the values, shape (p,).
+        factors: Place of its second factor, shape (p,).
+    """
+
+    weights: Array
+    biases: Array
+    codes: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    center: Array
+    scale: Array
+    parents: NDArray[np.int64]
+    factors: NDArray[np.int64]
+
+
+class Point(NamedTuple):
+    """A feature map at a point: room that the loops fill.
+
+    Args:
+        inputs: Shape (e,).
+        values: Shape (v,).
+        slopes: Of the neurons' activations, shape (n,).
+        adjoint: Derivative of something to the values, shape (v,).
+        gradient: Derivative of it to the inputs, shape (e,).
+    """
+
+    inputs: Array
+    values: Array
+    slopes: Array
+    adjoint: Array
+    gradient: Array
+
+
+class Constants(NamedTuple):
+    """Everything of a one-step map that the loops read; r runs over (1 + q) d rates.
+
+    Args:
+        plain: States that are feature inputs themselves.
+        angles: States that are angles.
+        features: Of the feature inputs, with v values.
+        inputs: Of the inputs, with q values: what enters.
+        constant: Rates where all values are zero, shape (r,).
+        coefficients: Rates per value, shape (r, v).
+        low: Lower limits, shape (d,).
+        high: Upper limits, shape (d,).
+        saturating: States the plant holds at their limit.
+    """
+
+    plain: np.ndarray
+    angles: np.ndarray
+    features: Features
+    inputs: Features
+    constant: Array
+    coefficients: Array
+    low: Array
+    high: Array
+    saturating: np.ndarray
+
+
+class Feedback(NamedTuple):
+    """A regulator u - K (x - target) inside a box that takes plans over; see `mpc.regulator`."""
+
+    target: Array
+    u: Array
+    K: Array
+    box: Array
