@@ -35,6 +35,9 @@ def render(
 
         seed_number("--seed", seed)
         task, controller = load_learned(folder)
+        if changed := _changed_settings(folder, task):
+            told = f"Note: {', '.join(changed)} of the task have changed since this run"
+            typer.echo(f"{told}; its controller is built as they are now.", err=True)
         film = _filmed(task, controller, seed)
         told = f"return {film.episode.episode_return:.2f} in {film.episode.length} steps"
         typer.echo(f"{task.name}, seed {seed}: {told}.")
@@ -71,3 +74,16 @@ def _filmed(task: Task, controller: KoopmanMPC, seed: int) -> Film:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("Filming", total=steps)
             return film_episode(controller, env, seed, lambda: progress.update(bar, advance=1))
+
+
+def _changed_settings(folder: Path, task: Task) -> list[str]:
+    """Name the settings of the task that are not those in the metrics of the run, if it has any."""
+    import json
+
+    from koopman_control.evaluation.report import plain
+
+    if not (folder / "metrics.json").is_file():  # the run ended before its evaluation
+        return []
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    then, now = metrics["settings"]["task"], plain(task.settings())
+    return sorted(name for name in then if name in now and then[name] != now[name])

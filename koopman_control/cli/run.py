@@ -45,8 +45,8 @@ def run(
     inputs, refines it in rounds of control and refit until the task's budget is used, and evaluates
     the controller on seeds it has never seen, next to a random, a zero and a true-model reference
     controller. Writes report.html, metrics.json, model.npz, trajectories.npz and figures to
-    OUTPUT/<env>-<time>/. Finished episodes of data are kept there from the first on: a run that was
-    interrupted or killed goes on with --resume, and ends with the same model to the last bit.
+    OUTPUT/<task>-<time>/. Finished episodes of data are kept there from the first on: a run that
+    was interrupted or killed goes on with --resume, and ends with the same model to the last bit.
     """
     with one_sentence(debug):
         from koopman_control.common.arrays import seed_number

@@ -245,7 +245,8 @@ def run_task(
         box = action_bounds(env)
         random = evaluate(RandomPolicy(box), env, seeds)
         zero = evaluate(ZeroPolicy(box), env, seeds)
-    reference = None if task.env_arguments else reference_returns(task.env_id, seeds)
+    stock = not task.env_arguments and task.wrap is None
+    reference = reference_returns(task.env_id, seeds) if stock else None
     return Run(task, learned, result, random, zero, reference, errors, linear, learning_seed)
 
 

@@ -61,7 +61,8 @@ class Task(CheckedFields):
             an `input_delay`.
         env_arguments: For `gymnasium.make`: options of the environment, a plant off its nominal
             parameters, noise. The stored references are for none.
-        wrap: Puts wrappers around the environment, such as noise or a delay; None: none.
+        wrap: Puts wrappers around the environment, such as noise or a delay; None: none, which the
+            stored references are for.
         name: What the task goes by, as an environment may have several; default the id of the
             environment without namespace and version.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def test_an_episode_becomes_a_gif_and_a_missing_ffmpeg_is_told(run: Path) -> Non
     assert "Tiny, seed 1003: return " in result.stdout
     assert (run / "episode-1003.gif").stat().st_size <= 1_000_000
     assert "No MP4: " in result.stderr and "koopman-control[video]" in result.stderr
+
+
+def test_settings_that_have_changed_since_are_named(run: Path) -> None:
+    then = {"R": 0.5, "horizon": 10, "no_longer_known": 1}
+    (run / "metrics.json").write_text(json.dumps({"settings": {"task": then}}))
+    result = call("render", run, "--gif")
+    assert result.exit_code == 0, result.output
+    assert "Note: R of the task have changed since this run" in result.stderr
 
 
 def test_an_mp4_that_was_asked_for_and_cannot_be_made_is_an_error(run: Path) -> None:

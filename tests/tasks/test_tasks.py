@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from koopman_control.benchmark.wrappers import Noise
 from koopman_control.evaluation import evaluate, paired_difference
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import LiftedModel
@@ -172,6 +173,8 @@ def test_stored_references_are_for_the_environment_without_arguments_only() -> N
     changed = run_task(replace(task, env_arguments={"g": 9.0}), episodes=1, workers=1)
     assert changed.reference is None
     assert changed.normalised_score is None
+    wrapped = run_task(replace(task, wrap=Noise(0.01)), episodes=1, workers=1)
+    assert wrapped.reference is None
 
 
 def compared(env_id: str, seed: int) -> tuple[float, float]:
