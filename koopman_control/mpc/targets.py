@@ -66,7 +66,7 @@ class TargetRows:
             NothingAskedError: If the target is a function that returned None.
         """
         if self._function is not None:
-            value = self._function(observation)
+            value = self._function(observation.copy())  # it may do with it what it likes
             if value is None:
                 raise NothingAskedError(f"{self._name} is None")
             return value if self._is_filled(value) else self._filled(value, self._horizon)
