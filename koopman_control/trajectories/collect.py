@@ -257,9 +257,9 @@ def collect(
     environment = open_environment(env)
     stored: list[Trajectory] = []
     runs: list[Recording] = []
+    kept = None
     try:
         bounds = require_continuous(environment)
-        kept = None
         if checkpoint is not None:
             kept = Checkpoint(
                 checkpoint, _conditions(environment, seed, n_steps, n_episodes, until)
@@ -283,6 +283,8 @@ def collect(
         carry(error, _finished(stored, runs))
         raise
     finally:
+        if kept is not None:
+            kept.close()
         if environment is not env:
             environment.close()
     return _finished(stored, runs)
