@@ -19,10 +19,10 @@ INTERRUPTED = 130  # exit status of a program stopped by Ctrl-C
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Make a folder for results, which goes again if nothing is written to it."""
-    from koopman_control.common import ensure_writable_folder
+    """Make a folder for results of this name, which goes again if nothing is written to it."""
+    from koopman_control.common.files import fresh_folder
 
-    folder = ensure_writable_folder(path)
+    folder = fresh_folder(path)
     try:
         yield folder
     finally:
@@ -62,10 +62,10 @@ def run_folder(output: Path, name: str, resume: Path | None) -> Path:
         ValueError: There is nothing to go on from.
         FolderNotWritableError: The folder cannot be written to.
     """
-    from koopman_control.common import ensure_writable_folder
+    from koopman_control.common.files import ensure_writable_folder, fresh_folder
 
     if resume is None:
-        return ensure_writable_folder(output / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return fresh_folder(output / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     if not (resume / CHECKPOINT).is_dir():
         raise ValueError(
             f"there is nothing to go on from in {resume}: an interrupted run's folder holds a "
@@ -76,25 +76,20 @@ def run_folder(output: Path, name: str, resume: Path | None) -> Path:
 
 @contextmanager
 def kept_on_failure(folder: Path, name: str) -> Iterator[None]:
-    """Save the data of an interrupted collection; say what is saved, and how to go on."""
-    from koopman_control.trajectories import (
-        CollectionFailed,
-        CollectionInterrupted,
-        save_trajectories,
-    )
+    """Save what a collection that broke off has measured; say what is saved, and how to go on."""
+    from koopman_control.trajectories import save_trajectories
 
     try:
         yield
-    except (CollectionInterrupted, CollectionFailed) as stop:
-        if stop.trajectories:
+    except (KeyboardInterrupt, Exception) as stop:
+        measured = getattr(stop, "trajectories", [])  # of whatever went wrong while collecting
+        if measured and not isinstance(stop, OSError):
             path = folder / "trajectories.npz"
-            save_trajectories(path, stop.trajectories)
+            save_trajectories(path, measured)
             typer.echo(f"What was collected so far is saved in {path}.", err=True)
-        _say_how_to_go_on(folder, name)
-        raise
-    except (KeyboardInterrupt, OSError):
-        kept = sorted(path.name for path in folder.glob("*.*"))
-        typer.echo(f"Saved in {folder}: {', '.join(kept) or 'no result yet'}.", err=True)
+        elif isinstance(stop, KeyboardInterrupt | OSError):
+            kept = sorted(path.name for path in folder.glob("*.*"))
+            typer.echo(f"Saved in {folder}: {', '.join(kept) or 'no result yet'}.", err=True)
         _say_how_to_go_on(folder, name)
         raise
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)  # the results hold all of it
