@@ -19,8 +19,8 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from koopman_control.benchmark.baselines import Trained
-from koopman_control.benchmark.conditions import Condition
 from koopman_control.benchmark.plan import Job, Key, Part, Plan
+from koopman_control.benchmark.subjects import Train
 from koopman_control.benchmark.variants import fingerprint
 from koopman_control.common import ensure_writable_folder, positive_int
 from koopman_control.common.border import checked
@@ -38,7 +38,7 @@ from koopman_control.tasks import Task, reference_returns
 Record = dict[str, Any]  # one run: a line of the file of results
 
 
-def carry_out(job: Job, seeds: Sequence[int]) -> list[Record]:
+def run_job(job: Job, seeds: Sequence[int]) -> list[Record]:
     """Learn and judge.
 
     A run that fails gives a record with its `error` instead of figures.
@@ -51,38 +51,32 @@ def carry_out(job: Job, seeds: Sequence[int]) -> list[Record]:
         One record per run of the job. What depends on the clock is under `times`.
     """
     records: list[Record] = []
-    trained: dict[str, Trained] = {}  # by subject
+    trained: dict[str, Trained] = {}  # by subject, kept for its other conditions
     with threadpool_limits(limits=1):
         for part in job.parts:
+            key, subject, _ = part
+            record = asdict(key) | {"env_id": job.task.env_id, "settings": fingerprint(job.task)}
+            if subject.needs is not None:
+                package = subject.needs[0]
+                record["peer"] = f"{package} {version(package.replace('_', '-'))}"
             try:
-                found = _found(job.task, part, seeds, trained)
+                if subject.train is None:
+                    outcome = _stored_reference(job.task, seeds)
+                else:
+                    outcome = _learned_and_judged(job.task, part, seeds, subject.train, trained)
             except Exception as error:  # no controller's mistake may end the benchmark
-                found = {"error": f"{type(error).__name__}: {error}"}
-            records.append(_named(job.task, part) | found)
+                outcome = {"error": f"{type(error).__name__}: {error}"}
+            records.append(record | outcome)
     return records
 
 
-def _named(task: Task, part: Part) -> Record:
-    """Begin a record with what it belongs to, and the version of a peer."""
-    record = asdict(part.key) | {"env_id": task.env_id, "settings": fingerprint(task)}
-    if part.subject.needs is not None:
-        package = part.subject.needs[0]
-        record["peer"] = f"{package} {version(package.replace('_', '-'))}"
-    return record
-
-
-def _found(task: Task, part: Part, seeds: Sequence[int], trained: dict[str, Trained]) -> Record:
-    """Judge one run; what a subject has learned is kept for its other conditions."""
-    key, subject, condition = part
-    if subject.train is None:
-        return _stored(task, seeds)
-    if key.subject not in trained:
-        trained[key.subject] = subject.train(condition.learning(task), key.seed)
-    return _judged(task, trained[key.subject], condition, seeds)
-
-
-def _judged(task: Task, trained: Trained, condition: Condition, seeds: Sequence[int]) -> Record:
-    started = time.perf_counter()
+def _learned_and_judged(
+    task: Task, part: Part, seeds: Sequence[int], train: Train, known: dict[str, Trained]
+) -> Record:
+    key, _, condition = part
+    if key.subject not in known:
+        known[key.subject] = train(condition.learning(task), key.seed)
+    trained, started = known[key.subject], time.perf_counter()
     with closing(condition.judging(task).environment()) as env:
         found = evaluate(trained.controller, env, seeds)
     return {
@@ -101,14 +95,14 @@ def _judged(task: Task, trained: Trained, condition: Condition, seeds: Sequence[
     }
 
 
-def _stored(task: Task, seeds: Sequence[int]) -> Record:
+def _stored_reference(task: Task, seeds: Sequence[int]) -> Record:
     found = reference_returns(task.env_id, seeds)
     if found is None:
         return {"error": f"no reference is stored for all of the seeds {seeds[0]} ... {seeds[-1]}"}
     return {"returns": found[1].tolist(), "name": found[0]}
 
 
-FORMAT = 1
+FORMAT = 2  # since tasks go by their names
 
 
 class RunFile:
@@ -232,7 +226,8 @@ class RunFile:
 
     def _damaged(self) -> FileFormatError:
         return FileFormatError(
-            f"{self._path} is no file of benchmark results, or it is damaged; choose another folder"
+            f"{self._path} is no file of benchmark results of format {FORMAT}, or it is damaged; "
+            "choose another folder"
         )
 
 
@@ -337,8 +332,7 @@ def run_benchmark(
                 how = {"return_as": "generator_unordered", "pre_dispatch": workers}
                 work = Parallel(n_jobs=workers, batch_size=1, **how)
                 calls = (
-                    delayed(carry_out)(job, plan.evaluation_seeds)
-                    for job in chain([first], claimed)
+                    delayed(run_job)(job, plan.evaluation_seeds) for job in chain([first], claimed)
                 )
                 for records in work(calls):
                     runs.add(records)

@@ -84,7 +84,9 @@ def test_other_package_versions_are_refused_by_name(
         RunFile(path, SETTINGS)
 
 
-@pytest.mark.parametrize("text", ['{"format": 7}\n', "no json\n", '{"format": 1}\n{"task": "T"}\n'])
+@pytest.mark.parametrize(
+    "text", ['{"format": 7}\n', "no json\n", '{"format": 1}\n', '{"format": 2}\n{"task": "T"}\n']
+)
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "runs.jsonl"
     path.write_text(text)
