@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -283,10 +284,16 @@ def _run_in_processes(
     size = max(1, min(5, len(seeds) // (2 * workers)))
     tasks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     run = Parallel(n_jobs=workers, return_as="generator")
-    for episodes, fault in run(delayed(_run_batch)(packed, recipe, task) for task in tasks):
-        yield from episodes
-        if fault is not None:
-            raise fault
+    batches = run(delayed(_run_batch)(packed, recipe, task) for task in tasks)
+    try:
+        for episodes, fault in batches:
+            yield from episodes
+            if fault is not None:
+                raise fault
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # joblib's, of batches it gives up
+            batches.close()
 
 
 def _run_batch(
