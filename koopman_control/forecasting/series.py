@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, real_array
 from koopman_control.common.border import checked
-from koopman_control.features.base import constant_columns
+from koopman_control.features import constant_columns
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 SHOWN = 5  # rows listed in a message

@@ -15,8 +15,7 @@ import numpy as np
 import scipy.linalg
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.features import FeatureMap, FeatureUnion
-from koopman_control.features.base import redrawn
+from koopman_control.features import FeatureMap, FeatureUnion, redrawn
 from koopman_control.identification.errors import (
     Windows,
     bounded_score,

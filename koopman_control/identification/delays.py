@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
-from koopman_control.features import SampledFeatures
-from koopman_control.features.base import spread
+from koopman_control.features import SampledFeatures, spread
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 N_FEATURES = 20

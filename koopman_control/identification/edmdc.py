@@ -15,8 +15,7 @@ from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
 from koopman_control.common.border import CheckedFields, check_fields, checked
-from koopman_control.features import Angle, Coordinates, FeatureMap, SampledFeatures
-from koopman_control.features.base import redrawn
+from koopman_control.features import Angle, Coordinates, FeatureMap, SampledFeatures, redrawn
 from koopman_control.identification.crossvalidation import (
     Choice,
     CrossValidation,
