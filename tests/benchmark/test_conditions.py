@@ -146,8 +146,8 @@ def test_settings_tell_varied_tasks_apart() -> None:
 def test_a_varied_task_passes_settings_on_to_the_fit_and_keeps_its_environment() -> None:
     noisy = CONDITIONS["noise"].learning(TASKS["Pendulum-v1"])
     task = varied(noisy, fit={"least_squares": LeastSquares(limits=None)})
-    assert task.estimator().limits is None
-    assert TASKS["Pendulum-v1"].estimator().limits == "data"
+    assert task.estimator().least_squares == LeastSquares(limits=None)
+    assert TASKS["Pendulum-v1"].estimator().least_squares is None
     assert task.wrap == Noise(0.01)
 
 
