@@ -35,6 +35,7 @@ split_at_gaps runs: none holed
 from_table angles: empty
 from_table run: none
 estimate_input_delay max_delay: zero
+estimate_input_delay memory: none zero
 with_input_delay delay: zero
 save_trajectories path: text
 """
