@@ -103,6 +103,7 @@ ROWS = [
             time="t",
             angles=["x"],
             run=None,
+            missing=[-9999],
         ),
     ),
     Row("coverage", kc.coverage, lambda: dict(data=data(), order=3, n_bins=4)),
