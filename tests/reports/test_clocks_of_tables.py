@@ -48,7 +48,7 @@ def test_a_clock_that_is_changed_loses_no_row_with_or_without_offsets(zone: str,
     assert any("changes its offset from UTC in 3 rows" in text for text in table.repairs)
     untold = frame([date.strftime("%Y-%m-%d %H:%M:%S") for date in dates])
     for fill in (None, "linear"):
-        table = time_table(untold, ["y"], fill=fill)  # type: ignore[arg-type]
+        table = time_table(untold, ["y"], fill=fill)
         same_rows(table, untold, step)
         assert str(table.dates[-1])[:19] == dates[-1].strftime("%Y-%m-%dT%H:%M:%S")
         assert any("the clock was put back an hour before" in text for text in table.repairs)
@@ -133,7 +133,7 @@ def test_days_and_times_in_two_columns_are_put_together(
 ) -> None:
     given = in_two_columns(days, times)
     for fill in (None, "linear"):
-        table = time_table(given, ["y"], asked, fill)  # type: ignore[arg-type]
+        table = time_table(given, ["y"], asked, fill)
         same_rows(table, given, "30min")
         assert str(table.dates[1]) == "2022-05-01T00:30:00.000000000"
         took = [
@@ -161,7 +161,7 @@ def test_days_whose_times_are_nowhere_are_refused_and_never_dropped() -> None:
     given = in_two_columns("%Y-%m-%d", "%H:%M").rename(columns={"clock": "elsewhere"})
     for fill in (None, "linear"):
         with pytest.raises(ValueError, match="days without the time of day; name the column"):
-            time_table(given, ["y"], None, fill)  # type: ignore[arg-type]
+            time_table(given, ["y"], None, fill)
     same_rows(time_table(given, ["y"], ["date", "elsewhere"]), given, "30min")
     with pytest.raises(ValueError, match="holds 'never', no time of day, in row 7"):
         given.loc[7, "elsewhere"] = "never"
