@@ -23,7 +23,10 @@ from koopman_control.common import (
 )
 from koopman_control.evaluation import Backtest, backtest, metrics_json, package_versions
 from koopman_control.evaluation.plots import forecast_figure
+from koopman_control.evaluation.summary import printable
 from koopman_control.forecasting import TimeTable, time_table
+
+FORMULA = tuple("=+-@＝＋－＠")  # what a formula begins with
 
 
 class Fill(StrEnum):
@@ -73,7 +76,7 @@ def forecast(
         name = f"{data.name.partition('.')[0]}-{time.strftime('%Y%m%d-%H%M%S')}"
         with new_folder(output / name) as folder:
             for repair in table.repairs:
-                typer.echo(f"Note: {repair}.", err=True)
+                typer.echo(printable(f"Note: {repair}."), err=True)
             result = backtest(
                 table, len(target), horizon, memory=memory, n_draws=draws, level=level
             )
@@ -117,12 +120,18 @@ def _csv(table: TimeTable, result: Backtest, level: float) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     names = result.scores["targets"]
-    rows.writerow(["date", *(f"{name}{end}" for name in names for end in ("", " low", " high"))])
+    heads = [f"{_cell(name)}{end}" for name in names for end in ("", " low", " high")]
+    rows.writerow(["date", *heads])
     low, high = result.ahead.interval(level)
     values = np.stack([result.ahead.mean, low, high], axis=-1).reshape(len(low), -1)
     for day, row in zip(table.written(table.dates_after(len(low))), values, strict=True):
         rows.writerow([day, *(f"{value:.10g}" if np.isfinite(value) else "" for value in row)])
     return text.getvalue()
+
+
+def _cell(name: str) -> str:
+    """Quote a name that a spreadsheet would take for a formula."""
+    return f"'{name}" if name.lstrip().startswith(FORMULA) or name.startswith("\t") else name
 
 
 def _draw(path: Path, table: TimeTable, result: Backtest, level: float) -> None:
@@ -135,6 +144,7 @@ def _draw(path: Path, table: TimeTable, result: Backtest, level: float) -> None:
         {method.replace("_", " "): sizes for method, sizes in result.errors.items()},
         table.names[0],
         level,
+        "" if table.zone is None else str(table.zone),
     )
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
 
@@ -147,7 +157,8 @@ def _summary(result: Backtest) -> str:
             for method in result.errors
         )
         lines.append(
-            f"{name}: mean squared error on {scores['n_windows']} held-out windows: {errors}"
+            f"{printable(name)}: mean squared error on {scores['n_windows']} held-out windows: "
+            f"{errors}"
         )
         lines.append(
             f"   {100 * scores['coverage'][j]:.1f} % within the {100 * scores['level']:g} % "
