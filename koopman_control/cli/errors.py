@@ -16,6 +16,7 @@ import gymnasium as gym
 import typer
 
 from koopman_control.common import ensure_writable_folder
+from koopman_control.evaluation.summary import printable
 from koopman_control.trajectories import CollectionFailed, CollectionInterrupted, save_trajectories
 
 INTERRUPTED = 130  # exit status of a program stopped by Ctrl-C
@@ -60,7 +61,7 @@ def one_sentence(debug: bool) -> Iterator[None]:
     except (ValueError, TypeError, OSError, gym.error.Error, ImportError) as error:
         if debug:
             raise
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {printable(str(error))}", err=True)
         raise typer.Exit(1) from None
 
 
