@@ -256,9 +256,10 @@ def trials_of(
         for regression in fitted_candidates(design, runs, features)
     ]
     held = saturating_states(trials[0].regression, trials[0].factor, runs)
-    design = replace(design, signals=replace(design.signals, saturating=held))
-    for trial in trials:
-        trial.regression = replace(trial.regression, design=design)
+    if held.any():
+        design = replace(design, signals=replace(design.signals, saturating=held))
+        for trial in trials:
+            trial.regression = replace(trial.regression, design=design)
     warn_of_idle_inputs(design, action_names)
     return trials
 

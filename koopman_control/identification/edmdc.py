@@ -127,6 +127,9 @@ class Corrections(CheckedFields):
                 )
 
 
+LEAST_SQUARES, CORRECTIONS = LeastSquares(), Corrections()  # what None stands for
+
+
 @dataclass(frozen=True)
 class FitSettings:
     """Settings of an `EDMDc` as a fit needs them, checked.
@@ -405,7 +408,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     def _checked_settings(self) -> tuple[FitSettings, Corrections]:
         """Check all settings, and return what a fit and what follows it needs of them."""
         check_fields(self)
-        least_squares, corrections = self.least_squares or LeastSquares(), self._corrections
+        least_squares, corrections = self.least_squares or LEAST_SQUARES, self._corrections
         if corrections.refine_horizon and self.coupling != "linear":
             raise ValueError(
                 f"refine_horizon is True with coupling={self.coupling!r}; only the linear roll-out "
@@ -445,7 +448,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     @property
     def _corrections(self) -> Corrections:
-        return self.corrections or Corrections()
+        return self.corrections or CORRECTIONS
 
     def _without_delay(
         self, data: list[Trajectory], sample_weight: Any
@@ -460,6 +463,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     def _with_delay(self, model: LiftedModel) -> LiftedModel:
         """Let a model know the delay of the data it will meet."""
+        if not self.input_delay:
+            return model
         return replace(model, signals=replace(model.signals, input_delay=self.input_delay))
 
     def _other_draws(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
