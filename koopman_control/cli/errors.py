@@ -41,7 +41,9 @@ def one_sentence(debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug or not isinstance(error, _expected()):
             raise
-        typer.echo(f"Error: {error}", err=True)
+        from koopman_control.evaluation.summary import printable
+
+        typer.echo(f"Error: {printable(str(error))}", err=True)
         raise typer.Exit(1) from None
 
 

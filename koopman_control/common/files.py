@@ -258,11 +258,12 @@ def save_npz(
         path: Where the file goes.
         kind: What it holds, such as "trajectories"; refused by readers of other kinds.
         format_version: Version of that kind's layout.
-        arrays: Arrays of numbers, booleans or text, by name.
+        arrays: Arrays of numbers, booleans or text, by name; no NaN.
         settings: Anything JSON can hold; no NaN.
 
     Raises:
         TypeError: An array holds Python objects, or a setting is nothing JSON knows.
+        ValueError: An array holds NaN.
         FileNotWritableError: The file cannot be written; what was there stays.
     """
     plain = {name: _ordered(np.asarray(array)) for name, array in arrays.items()}
@@ -271,6 +272,8 @@ def save_npz(
             raise TypeError(
                 f"array {name!r} holds {array.dtype}; only numbers, booleans and text can be saved"
             )
+        if trouble := _nan_in(name, array):
+            raise ValueError(f"{trouble}: such a file would not be read again")
     facts = {
         "kind": kind,
         "format_version": format_version,
@@ -305,7 +308,7 @@ def load_npz(
         with zipfile.ZipFile(file) as archive:
             members = _members(name, archive, size)
             header = archive.read(members.pop(HEADER))
-            facts = json.loads(header)
+            facts = json.loads(header, parse_constant=_no_number)
             _check_kind(name, facts, kind, format_version)
             expected = archive.read(members.pop(CHECKSUM)).decode("ascii")
             raw = {key: archive.read(members.pop(f"{key}.npy")) for key in sorted(facts["arrays"])}
@@ -315,6 +318,9 @@ def load_npz(
         ends = (memoryview(data)[len(data) - arrays[key].nbytes :] for key, data in raw.items())
         if _checksum(header, ends) != expected:
             raise FileFormatError(f"{name} is damaged: its checksum does not match; make it again")
+        for key, array in arrays.items():
+            if trouble := _nan_in(key, array):
+                raise FileFormatError(f"{name} is damaged: {trouble}; make it again")
         settings: dict[str, Any] = facts["settings"]
         return arrays, settings
 
@@ -386,6 +392,21 @@ def _check_kind(name: str, facts: Mapping[str, Any], kind: str, format_version: 
             f"{name} has format version {facts['format_version']} of {kind!r}; this version of "
             f"koopman-control reads {format_version}: make it again, or install the other version"
         )
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"its settings hold {word}, which is no number")
+
+
+def _nan_in(name: str, array: AnyArray) -> str:
+    """Say where an array holds NaN, which no checksum tells; else return nothing.
+
+    Infinity may be a bound; whoever reads an array knows whether it is one.
+    """
+    if array.dtype.kind not in "fc" or not np.isnan(array).any():
+        return ""
+    where = [int(i) for i in np.argwhere(np.isnan(array))[0]]
+    return f"array {name!r} holds NaN at {where}; expected numbers only"
 
 
 def _array(raw: bytes, size: int, type: str, shape: list[int], order: Order) -> AnyArray:

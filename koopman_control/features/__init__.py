@@ -1,6 +1,14 @@
 """Features: from observations to the numbers a linear model can work with."""
 
-from koopman_control.features.base import FeatureMap, Monomials, Neurons
+from koopman_control.features.base import (
+    FeatureMap,
+    Monomials,
+    Neurons,
+    constant_columns,
+    redrawn,
+    seed_names,
+    spread,
+)
 from koopman_control.features.composition import FeatureChain, FeatureUnion
 from koopman_control.features.coordinates import Angle, Coordinates
 from koopman_control.features.fourier import FourierFeatures
@@ -10,6 +18,7 @@ from koopman_control.features.radial import RadialFeatures
 from koopman_control.features.recurrent import RecurrentFeatures
 from koopman_control.features.registry import families, register_features
 from koopman_control.features.sampled import SampledFeatures
+from koopman_control.features.store import describe_features, rebuild_features
 
 __all__ = [
     "Angle",
@@ -25,6 +34,12 @@ __all__ = [
     "RadialFeatures",
     "RecurrentFeatures",
     "SampledFeatures",
+    "constant_columns",
+    "describe_features",
     "families",
+    "rebuild_features",
+    "redrawn",
     "register_features",
+    "seed_names",
+    "spread",
 ]

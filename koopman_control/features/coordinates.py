@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from operator import index
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +22,6 @@ Column = int | tuple[int] | tuple[int, int]  # a plain column, or an angle
 
 OFF_CIRCLE = 0.5  # generous, for noisy sensors
 ON_CIRCLE = 1e-3  # two columns this near the circle in every row are no two angles
-
-
-def angle_columns(angle: Any) -> tuple[int] | tuple[int, int]:
-    """Return the one or two columns of an angle; raises where it names neither."""
-    try:
-        return (index(angle),)
-    except TypeError:
-        cosine, sine = angle
-        return (index(cosine), index(sine))
 
 
 def read(observation: Array, column: Column) -> Array:
@@ -47,27 +37,6 @@ def read(observation: Array, column: Column) -> Array:
 def whole_turns(angle: Array) -> Array:
     """Return the whole turns in an angle, in radians."""
     return 2.0 * np.pi * np.round(angle / (2.0 * np.pi))
-
-
-def check_angles(observation: Array, columns: Sequence[Column]) -> None:
-    """Raise a ValueError if columns of observations (T, p) are no angles of the kind named."""
-    singles = [e[0] for e in columns if isinstance(e, tuple) and len(e) == 1]
-    for a, b in combinations(singles, 2):
-        radius = np.hypot(observation[:, a], observation[:, b])
-        moves = np.ptp(observation[:, a]) > ON_CIRCLE
-        if moves and (np.abs(radius - 1.0) < ON_CIRCLE).all():
-            raise ValueError(
-                f"angles names columns {a} and {b} as radians, but they are the cosine and "
-                f"sine of one angle; write the pair: [({a}, {b})]"
-            )
-    for cosine, sine in (e for e in columns if isinstance(e, tuple) and len(e) == 2):
-        radius = np.hypot(observation[:, cosine], observation[:, sine])
-        row = int(np.argmax(np.abs(radius - 1.0)))
-        if abs(radius[row] - 1.0) > OFF_CIRCLE:
-            raise ValueError(
-                f"angles names columns ({cosine}, {sine}), but in row {row} they lie "
-                f"{radius[row]:.3g} from zero; expected a cosine and a sine, 1 from zero"
-            )
 
 
 @dataclass(frozen=True)
@@ -133,7 +102,13 @@ class Coordinates:
             ValueError: If columns are missing, repeated or out of range.
         """
         kept = [index(c) for c in (range(n_observations) if states is None else states)]
-        turning = [angle_columns(angle) for angle in angles]
+        turning: list[tuple[int] | tuple[int, int]] = []
+        for angle in angles:
+            try:
+                turning.append((index(angle),))  # type: ignore[arg-type]  # a pair raises
+            except TypeError:
+                cosine, sine = angle  # type: ignore[misc]
+                turning.append((index(cosine), index(sine)))
         used = {column for angle in turning for column in angle}
         plain = [c for c in kept if c not in used]
         columns = tuple(sorted([*plain, *turning], key=lambda e: np.min(e)))
@@ -187,7 +162,23 @@ class Coordinates:
 
     def check_circles(self, observation: Array) -> None:
         """Raise a ValueError if columns of observations (T, p) are no angles of the kind named."""
-        check_angles(observation, self.columns)
+        singles = [e[0] for e in self.columns if isinstance(e, tuple) and len(e) == 1]
+        for a, b in combinations(singles, 2):
+            radius = np.hypot(observation[:, a], observation[:, b])
+            moves = np.ptp(observation[:, a]) > ON_CIRCLE
+            if moves and (np.abs(radius - 1.0) < ON_CIRCLE).all():
+                raise ValueError(
+                    f"angles names columns {a} and {b} as radians, but they are the cosine and "
+                    f"sine of one angle; write the pair: [({a}, {b})]"
+                )
+        for cosine, sine in (e for e in self.columns if isinstance(e, tuple) and len(e) == 2):
+            radius = np.hypot(observation[:, cosine], observation[:, sine])
+            row = int(np.argmax(np.abs(radius - 1.0)))
+            if abs(radius[row] - 1.0) > OFF_CIRCLE:
+                raise ValueError(
+                    f"angles names columns ({cosine}, {sine}), but in row {row} they lie "
+                    f"{radius[row]:.3g} from zero; expected a cosine and a sine, 1 from zero"
+                )
 
     def state(self, observation: Array) -> Array:
         """Read the state from observations, shape (..., p) to (..., d); angles in [-pi, pi].

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, finite_array
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.composition import Composition
 from koopman_control.features.registry import families
@@ -55,6 +55,9 @@ def rebuild_features(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -
         )
     cls = families()[name].kind
     composed = issubclass(cls, Composition)
+    for key, value in arrays.items():
+        if value.dtype.kind in "fc":
+            finite_array(f"{name}.{key}", value)
     features = (
         _composed(cls, settings, arrays)
         if composed

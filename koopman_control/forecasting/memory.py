@@ -1,6 +1,6 @@
 """What a forecaster remembers, and its units.
 
-Past samples themselves, or a recurrent state driven by them; `Frame` takes series in the user's
+Past samples themselves, or a recurrent state driven by them; `Scaling` takes series in the user's
 units to standardised states.
 """
 
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.features.base import spread
+from koopman_control.features import spread
 from koopman_control.forecasting.series import Series
 from koopman_control.identification.snapshots import Run
 
@@ -145,7 +145,7 @@ def memory_of(length: int, n_recurrent: int, p: int, m: int, seed: int) -> Memor
 
 
 @dataclass(frozen=True)
-class Frame:
+class Scaling:
     """Scales measured on the first data, which later data keep.
 
     Args:
@@ -166,7 +166,7 @@ class Frame:
     bounds: Array
 
     @classmethod
-    def of(cls, data: Sequence[Series], length: int, n_recurrent: int, seed: int) -> Frame:
+    def of(cls, data: Sequence[Series], length: int, n_recurrent: int, seed: int) -> Scaling:
         """Measure scales on series."""
         Y = np.concatenate([series.Y for series in data])
         U = np.concatenate([series.U for series in data])

@@ -13,9 +13,8 @@ from itertools import pairwise
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.features import FeatureMap
-from koopman_control.features.base import spread
-from koopman_control.forecasting.memory import Frame
+from koopman_control.features import FeatureMap, spread
+from koopman_control.forecasting.memory import Scaling
 from koopman_control.identification.errors import Windows, windows_of
 from koopman_control.identification.least_squares import (
     ROWS_PER_COLUMN,
@@ -38,7 +37,7 @@ class Lift:
     """A fitted feature map with the units of its regression.
 
     Args:
-        frame: Units and memory.
+        scaling: Units and memory.
         features: Fitted feature map of the arguments e = [x, u].
         center: Means of the arguments, shape (e,).
         scale: Standard deviations of the arguments, shape (e,).
@@ -46,7 +45,7 @@ class Lift:
         increments: Whether steps y+ - y are the targets, rather than y+.
     """
 
-    frame: Frame
+    scaling: Scaling
     features: FeatureMap
     center: Array
     scale: Array
@@ -55,14 +54,14 @@ class Lift:
 
     @classmethod
     def fitted(
-        cls, frame: Frame, features: FeatureMap, runs: Sequence[Run], increments: bool
+        cls, scaling: Scaling, features: FeatureMap, runs: Sequence[Run], increments: bool
     ) -> Lift:
         """Place features by the data; the map is fitted in place."""
-        pairs = [_pairs(run, len(frame.center), increments) for run in runs]
+        pairs = [_pairs(run, len(scaling.center), increments) for run in runs]
         E, Y = (np.concatenate(part) for part in zip(*pairs, strict=True))
         chosen = np.linspace(0, len(E) - 1, min(len(E), SAMPLE)).astype(int)
         features.fit(E[chosen], Y[chosen])
-        return cls(frame, features, E.mean(axis=0), spread(E), spread(Y), increments)
+        return cls(scaling, features, E.mean(axis=0), spread(E), spread(Y), increments)
 
     @property
     def n_regressors(self) -> int:
@@ -107,7 +106,7 @@ class Lift:
         constant = K[0] - self.center @ linear
         if self.increments:
             linear[: len(constant)] += np.eye(len(constant))
-        return StepMap(self.frame, self.features, constant, linear, K[1 + n_e :].copy())
+        return StepMap(self.scaling, self.features, constant, linear, K[1 + n_e :].copy())
 
     def _basis(self, runs: Sequence[Run], n_pairs: int) -> Array | None:
         """Whiten by evenly spaced snapshot pairs; few pairs need no whitening at all."""
@@ -125,14 +124,14 @@ class StepMap:
     """y+ = constant + e linear + features(e) nonlinear, with e = [x, u], all standardised.
 
     Args:
-        frame: Units and memory.
+        scaling: Units and memory.
         features: Fitted feature map of e.
         constant: Shape (p,).
         linear: Shape (e, p).
         nonlinear: Shape (h, p).
     """
 
-    frame: Frame
+    scaling: Scaling
     features: FeatureMap
     constant: Array
     linear: Array
@@ -148,7 +147,7 @@ class StepMap:
         return Y
 
     def _roll(self, x: Array, U: Array, Y: Array) -> None:
-        low, high = self.frame.bounds
+        low, high = self.scaling.bounds
         for k in range(U.shape[1]):
             u = U[:, k]
             e = np.concatenate([x, u], axis=1) if u.shape[1] else x
@@ -157,7 +156,7 @@ class StepMap:
             y += self.constant
             np.clip(y, low, high, out=y)
             Y[:, k] = y
-            x = self.frame.memory.advanced(x, u, y)
+            x = self.scaling.memory.advanced(x, u, y)
 
 
 def _pairs(run: Run, n_outputs: int, increments: bool) -> tuple[Array, Array]:

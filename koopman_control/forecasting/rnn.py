@@ -15,10 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from koopman_control.common.arrays import Array, positive_int, seed_number
 from koopman_control.common.border import check_fields, checked
-from koopman_control.features import FeatureMap, SampledFeatures
-from koopman_control.features.base import redrawn
+from koopman_control.features import FeatureMap, SampledFeatures, redrawn
 from koopman_control.forecasting.intervals import Calibration, Forecast, sizes
-from koopman_control.forecasting.memory import Frame
+from koopman_control.forecasting.memory import Scaling
 from koopman_control.forecasting.onestep import STRENGTHS, Lift, RollingOrigins, StepMap, time_folds
 from koopman_control.forecasting.series import Series, checked_histories, checked_series
 from koopman_control.identification.crossvalidation import (
@@ -54,10 +53,10 @@ class Member:
 
 
 class Ensemble:
-    """Fitted members of one frame.
+    """Fitted members of one scaling.
 
     Args:
-        frame: Units and memory.
+        scaling: Units and memory.
         members: At least one.
         choices: Candidates with their scores, best first.
         error_per_step: Held-out error of the best, shape (horizon,).
@@ -66,19 +65,19 @@ class Ensemble:
 
     def __init__(
         self,
-        frame: Frame,
+        scaling: Scaling,
         members: list[Member],
         choices: list[Choice],
         error_per_step: Array,
         calibration: Calibration | None,
     ) -> None:
-        self.frame, self.members, self.choices = frame, members, choices
+        self.scaling, self.members, self.choices = scaling, members, choices
         self.error_per_step, self.calibration = error_per_step, calibration
 
     @classmethod
     def chosen(
         cls,
-        frame: Frame,
+        scaling: Scaling,
         folds: list[list[Run]],
         maps: Sequence[FeatureMap],
         strengths: Sequence[float],
@@ -91,7 +90,7 @@ class Ensemble:
         runs = [run for fold in folds for run in fold]
 
         def origins(features: FeatureMap) -> RollingOrigins:
-            return RollingOrigins(Lift.fitted(frame, features, runs, increments), folds, horizon)
+            return RollingOrigins(Lift.fitted(scaling, features, runs, increments), folds, horizon)
 
         tried: list[tuple[Choice, RollingOrigins]] = []
         for features in maps:
@@ -110,9 +109,9 @@ class Ensemble:
             windows = windows_of(folds[-1], horizon, CALIBRATION_WINDOWS)
             newest = [draw.newest(strength) for draw in draws]
             forecasts = _rolled_out(newest, windows.x0, windows.U)
-            calibration = Calibration.of(forecasts, _truth(windows, frame))
+            calibration = Calibration.of(forecasts, _truth(windows, scaling))
         members = [Member.solved(draw, strength) for draw in draws]
-        return cls(frame, members, choices, error_per_step, calibration)
+        return cls(scaling, members, choices, error_per_step, calibration)
 
     def add(self, runs: Sequence[Run]) -> None:
         """Add runs to every member and solve again."""
@@ -126,7 +125,7 @@ class Ensemble:
     def errors(self, windows: Windows) -> Array:
         """Return standardised errors of the mean, (W, H, p), NaN outside the data."""
         errors: Array = self.rolled_out(windows.x0, windows.U).mean(axis=0) - _truth(
-            windows, self.frame
+            windows, self.scaling
         )
         return errors
 
@@ -135,9 +134,9 @@ def _rolled_out(maps: Sequence[StepMap], x0: Array, U: Array) -> Array:
     return np.stack([step_map.rolled_out(x0, U) for step_map in maps])
 
 
-def _truth(windows: Windows, frame: Frame) -> Array:
+def _truth(windows: Windows, scaling: Scaling) -> Array:
     """Return the outputs of windows, NaN outside the data."""
-    return np.where(windows.valid[..., None], windows.X[..., : len(frame.center)], np.nan)
+    return np.where(windows.valid[..., None], windows.X[..., : len(scaling.center)], np.nan)
 
 
 N_FEATURES, STEEPNESS = 500, 0.4  # the smoothness that served Lorenz's system best
@@ -226,8 +225,8 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         maps, strengths = self._checked_settings()
         data = checked_series(series, inputs)
         with single_threaded_blas():
-            frame = Frame.of(data, self.memory, self.n_recurrent, self.random_state)
-            runs = frame.runs(data)
+            scaling = Scaling.of(data, self.memory, self.n_recurrent, self.random_state)
+            runs = scaling.runs(data)
             folds = time_folds(runs, self.n_folds) if self.n_folds else [runs]
             if self.n_folds and len(folds) < 2:
                 raise ValueError(
@@ -235,7 +234,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
                     "for cross-validation"
                 )
             ensemble = Ensemble.chosen(
-                frame,
+                scaling,
                 folds,
                 maps,
                 strengths,
@@ -261,7 +260,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
             return self.fit(series, inputs=inputs)
         data = checked_series(series, inputs, self._like)
         with single_threaded_blas():
-            self._ensemble.add(self._ensemble.frame.runs(data))
+            self._ensemble.add(self._ensemble.scaling.runs(data))
         return self
 
     @checked
@@ -284,7 +283,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
             ValueError: If the history is too short, rows or columns do not match, or there is NaN.
         """
         members, single = self._predicted(history, horizon, inputs)
-        mean = self._ensemble.frame.in_units(members.mean(axis=0))
+        mean = self._ensemble.scaling.in_units(members.mean(axis=0))
         return mean[0] if single else mean
 
     @checked
@@ -302,9 +301,9 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
                 f"horizon is {horizon}, intervals were calibrated for horizon={self.horizon} with "
                 f"n_folds={self.n_folds}; fit with a horizon as long and n_folds of at least 2"
             )
-        frame = self._ensemble.frame
-        mean = frame.in_units(members.mean(axis=0))
-        size = sizes(members, calibration.usual[:horizon]) * frame.scale
+        scaling = self._ensemble.scaling
+        mean = scaling.in_units(members.mean(axis=0))
+        size = sizes(members, calibration.usual[:horizon]) * scaling.scale
         ratios = calibration.ratios[:, :horizon]
         if single:
             mean, size = mean[0], size[0]
@@ -314,19 +313,19 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         """Return minus the multi-step error: 0 is perfect, -1 no better than the mean."""
         check_is_fitted(self, "choices_")
         data = checked_series(series, inputs, self._like)
-        windows = windows_of(self._ensemble.frame.runs(data), self.horizon)
+        windows = windows_of(self._ensemble.scaling.runs(data), self.horizon)
         return -bounded_score(self._ensemble.errors(windows))
 
     def _predicted(self, history: Any, horizon: int, inputs: Any) -> tuple[Array, bool]:
         """Return standardised predictions of every member, (n, S, H, p), and if S was not given."""
         check_is_fitted(self, "choices_")
         positive_int("horizon", horizon)
-        frame = self._ensemble.frame
-        length = frame.memory.length
+        scaling = self._ensemble.scaling
+        length = scaling.memory.length
         Y, U, single = checked_histories(history, inputs, horizon, length, self._like)
-        Y, U = frame.outputs(Y), frame.inputs(U)
+        Y, U = scaling.outputs(Y), scaling.inputs(U)
         with single_threaded_blas():
-            x0 = frame.memory.last(Y, U[:, :length])
+            x0 = scaling.memory.last(Y, U[:, :length])
             return self._ensemble.rolled_out(x0, U[:, length:]), single
 
     def _checked_settings(self) -> tuple[list[FeatureMap], Sequence[float]]:

@@ -15,8 +15,7 @@ import numpy as np
 import scipy.linalg
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.features import FeatureMap, FeatureUnion
-from koopman_control.features.base import redrawn
+from koopman_control.features import FeatureMap, FeatureUnion, redrawn
 from koopman_control.identification.errors import (
     Windows,
     bounded_score,
@@ -257,9 +256,10 @@ def trials_of(
         for regression in fitted_candidates(design, runs, features)
     ]
     held = saturating_states(trials[0].regression, trials[0].factor, runs)
-    design = replace(design, signals=replace(design.signals, saturating=held))
-    for trial in trials:
-        trial.regression = replace(trial.regression, design=design)
+    if held.any():
+        design = replace(design, signals=replace(design.signals, saturating=held))
+        for trial in trials:
+            trial.regression = replace(trial.regression, design=design)
     warn_of_idle_inputs(design, action_names)
     return trials
 

@@ -15,8 +15,7 @@ from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
 from koopman_control.common.border import CheckedFields, check_fields, checked
-from koopman_control.features import Angle, Coordinates, FeatureMap, SampledFeatures
-from koopman_control.features.base import redrawn
+from koopman_control.features import Angle, Coordinates, FeatureMap, SampledFeatures, redrawn
 from koopman_control.identification.crossvalidation import (
     Choice,
     CrossValidation,
@@ -126,6 +125,9 @@ class Corrections(CheckedFields):
                     f"{name} is {getattr(self, name)!r}, which {what}; use corrections with "
                     'noise="ignore" and refine_horizon=False'
                 )
+
+
+LEAST_SQUARES, CORRECTIONS = LeastSquares(), Corrections()  # what None stands for
 
 
 @dataclass(frozen=True)
@@ -406,7 +408,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     def _checked_settings(self) -> tuple[FitSettings, Corrections]:
         """Check all settings, and return what a fit and what follows it needs of them."""
         check_fields(self)
-        least_squares, corrections = self.least_squares or LeastSquares(), self._corrections
+        least_squares, corrections = self.least_squares or LEAST_SQUARES, self._corrections
         if corrections.refine_horizon and self.coupling != "linear":
             raise ValueError(
                 f"refine_horizon is True with coupling={self.coupling!r}; only the linear roll-out "
@@ -446,7 +448,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     @property
     def _corrections(self) -> Corrections:
-        return self.corrections or Corrections()
+        return self.corrections or CORRECTIONS
 
     def _without_delay(
         self, data: list[Trajectory], sample_weight: Any
@@ -461,6 +463,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     def _with_delay(self, model: LiftedModel) -> LiftedModel:
         """Let a model know the delay of the data it will meet."""
+        if not self.input_delay:
+            return model
         return replace(model, signals=replace(model.signals, input_delay=self.input_delay))
 
     def _other_draws(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:

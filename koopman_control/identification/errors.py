@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
-from koopman_control.features import Coordinates
-from koopman_control.features.base import spread
+from koopman_control.features import Coordinates, spread
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import Run

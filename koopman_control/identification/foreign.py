@@ -107,10 +107,20 @@ def model_from_arrays(
     C = np.eye(n) if C is None else finite_array("C", C, shape=(None, n))
     (d, _), m = C.shape, B.shape[1]
     if lift is None:
-        linear = MatrixLift(_inverse_read_out(C))
+        if d != n or not np.linalg.cond(C) < 1e12:
+            raise ValueError(
+                f"C has shape {C.shape}, so the lifted state cannot be told from the outputs; "
+                "give lift, the function from measured states (S, d) to lifted states (S, n)"
+            )
+        linear = MatrixLift(np.asarray(np.linalg.inv(C)))
         lift, jacobian = linear, linear.derivative
+    lifted = real_array("the result of lift", lift(np.zeros((2, d))))
+    if lifted.shape != (2, n):
+        raise ValueError(
+            f"lift gave shape {lifted.shape} for 2 states of {d} entries; expected (2, {n}): one "
+            "row per state, with as many entries as A has rows"
+        )
     features = GivenLift(lift, jacobian)
-    _check_lift(lift, d, n)
     features._size, features.n_features_in_ = n, d
     coordinates = Coordinates.of(d) if coordinates is None else coordinates
     if coordinates.dim != d or coordinates.has_angles:
@@ -200,22 +210,3 @@ def _placed(M: Array, C: Array, n_columns: int) -> Array:
     block = np.zeros((n_columns, n_columns))
     block[1:, -n:] = np.vstack([C @ M, M])
     return block
-
-
-def _check_lift(lift: Lift, d: int, n: int) -> None:
-    lifted = real_array("the result of lift", lift(np.zeros((2, d))))
-    if lifted.shape != (2, n):
-        raise ValueError(
-            f"lift gave shape {lifted.shape} for 2 states of {d} entries; expected (2, {n}): one "
-            "row per state, with as many entries as A has rows"
-        )
-
-
-def _inverse_read_out(C: Array) -> Array:
-    d, n = C.shape
-    if d == n and np.linalg.cond(C) < 1e12:
-        return np.asarray(np.linalg.inv(C))
-    raise ValueError(
-        f"C has shape {C.shape}, so the lifted state cannot be told from the outputs; "
-        "give lift, the function from measured states (S, d) to lifted states (S, n)"
-    )

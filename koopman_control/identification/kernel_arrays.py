@@ -81,7 +81,7 @@ class Constants(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """A regulator u - K (x - target) inside a box that takes plans over; see `mpc.regulator`."""
+    """A regulator u - K (x - target) inside a box that takes plans over (`mpc.terminal`)."""
 
     target: Array
     u: Array

@@ -11,7 +11,7 @@ from scipy.linalg import blas
 from koopman_control.common.arrays import Array, finite_array, positive_float
 from koopman_control.common.border import checked
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.snapshots import Run, at_limit
+from koopman_control.identification.snapshots import at_limit
 from koopman_control.trajectories import Trajectory
 
 SMALLEST_ROOT = 1e-100  # of what is forgotten; the scale is multiplied out before it underflows
@@ -224,13 +224,9 @@ def adapt(
     """
     online = OnlineModel(model, forgetting=forgetting, trust=trust, retain=retain)
     for run in model.signals.runs(data):
-        _feed(online, run)
+        for x, u, x_next in zip(run.X[:-1], run.U, run.X[1:], strict=True):
+            online.update(x, u, x_next)
     return online.model()
-
-
-def _feed(online: OnlineModel, run: Run) -> None:
-    for x, u, x_next in zip(run.X[:-1], run.U, run.X[1:], strict=True):
-        online.update(x, u, x_next)
 
 
 def _input_scale(model: LiftedModel) -> Array:

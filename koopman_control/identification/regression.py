@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
-from koopman_control.features import FeatureMap
-from koopman_control.features.base import constant_columns, spread
+from koopman_control.features import FeatureMap, constant_columns, spread
 from koopman_control.identification.least_squares import (
     ROWS_PER_COLUMN,
     Accumulator,

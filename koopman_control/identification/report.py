@@ -205,7 +205,8 @@ def report(
     kinds: tuple[Rollout, Rollout] = (model.lifted_rollout, "relifted")
     raw: dict[str, Array] = {kind: scaled_errors(model, windows, scale, kind) for kind in kinds}
     mean = {kind: rms_per_step(e) for kind, e in raw.items()}
-    useful = {kind: _useful(error) for kind, error in mean.items()}
+    beyond = {kind: np.append(~(error <= USEFUL), True) for kind, error in mean.items()}
+    useful = {kind: int(np.argmax(late)) for kind, late in beyond.items()}
     core = core_of(model)
     rho = spectral_radius(model.A[core, core])
     condition = model.summary.get("condition_number")
@@ -244,12 +245,6 @@ def _path_lines(path: Sequence[tuple[float, float]]) -> list[str]:
 def _by_state(errors: Array) -> Array:
     """Root mean square over windows, shape (H, d)."""
     return np.stack([rms_per_step(errors[:, :, [i]]) for i in range(errors.shape[2])], axis=1)
-
-
-def _useful(error: Array) -> int:
-    """Number of steps before the error first exceeds what is useful."""
-    bad = np.flatnonzero(~(error <= USEFUL))
-    return int(bad[0]) if len(bad) else len(error)
 
 
 def _coverage(model: LiftedModel, runs: Sequence[Run]) -> Coverage:

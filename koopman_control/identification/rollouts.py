@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
-from koopman_control.features.base import FeatureMap
-from koopman_control.features.coordinates import Coordinates
+from koopman_control.features import Coordinates, FeatureMap
 
 
 class StepMap(Protocol):

@@ -21,8 +21,7 @@ from koopman_control.common.arrays import (
     positive_int,
 )
 from koopman_control.common.border import check_fields
-from koopman_control.features import Coordinates, FeatureMap
-from koopman_control.features.base import spread
+from koopman_control.features import Coordinates, FeatureMap, spread
 from koopman_control.identification.delays import without_input_delay
 from koopman_control.identification.rollouts import Embedding, InputLift
 from koopman_control.identification.snapshots import Run, runs_of

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
-from koopman_control.features.coordinates import Coordinates
+from koopman_control.features import Coordinates
 from koopman_control.trajectories import Trajectory
 
 AT_LIMIT = 1e-6  # relative; observations have often passed through float32
@@ -159,12 +159,9 @@ def split_into_folds(runs: Sequence[Run], n_folds: int) -> list[list[Run]]:
     pieces = list(runs)
     if len(pieces) < n_folds:
         per_run = -(-n_folds // len(pieces))
-        pieces = [piece for run in runs for piece in _cut(run, per_run)]
+        pieces = []
+        for run in runs:  # into consecutive pieces that share no snapshot pair
+            edges = np.linspace(0, len(run.U), per_run + 1).astype(int)
+            pieces += [run.piece(a, b) for a, b in pairwise(edges.tolist()) if b > a]
     folds = [pieces[i::n_folds] for i in range(n_folds)]
     return [fold for fold in folds if fold]
-
-
-def _cut(run: Run, n_pieces: int) -> list[Run]:
-    """Cut a run into consecutive pieces that share no snapshot pair."""
-    edges = np.linspace(0, len(run.U), n_pieces + 1).astype(int)
-    return [run.piece(a, b) for a, b in pairwise(edges.tolist()) if b > a]

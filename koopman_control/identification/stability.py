@@ -138,7 +138,7 @@ def _corrected(F: Array, now: Array, L: Array, goal: float) -> tuple[Array | Non
 
     Also returns the spectral radius of `now`.
     """
-    values, left, right = _eigen(now)
+    values, left, right = scipy.linalg.eig(now, left=True, right=True)  # type: ignore[misc]
     rho = float(np.abs(values).max())
     watched = np.flatnonzero((np.abs(values) > (1.0 - BAND) * goal) & (values.imag >= 0.0))
     y, x = left[:, watched], right[:, watched]
@@ -166,12 +166,6 @@ def _corrected(F: Array, now: Array, L: Array, goal: float) -> tuple[Array | Non
     back = scipy.linalg.solve_triangular(L, white, lower=True, trans="T").reshape(len(L), n_w, 2)
     E = -np.einsum("w,iws,jws->ij", multipliers, P, back, optimize=True)
     return (np.asarray(F + E) if np.isfinite(E).all() else None), rho
-
-
-def _eigen(F: Array) -> tuple[Complex, Complex, Complex]:
-    """Return eigenvalues, left and right eigenvectors."""
-    values, left, right = scipy.linalg.eig(F, left=True, right=True)  # type: ignore[misc]
-    return values, left, right
 
 
 def _multipliers(H: Array, excess: Array) -> Array | None:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from koopman_control.common.files import PathLike, load_npz, refusing, save_npz
-from koopman_control.features import Coordinates
-from koopman_control.features.store import describe_features, rebuild_features
+from koopman_control.features import Coordinates, describe_features, rebuild_features
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.signals import Signals
 

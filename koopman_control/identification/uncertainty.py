@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from koopman_control.common.arrays import Array, finite_array, positive_int, seed_number
 from koopman_control.common.border import checked
-from koopman_control.features.base import seed_names
+from koopman_control.features import seed_names
 from koopman_control.identification.crossvalidation import feature_maps
 from koopman_control.identification.edmdc import DEFAULT_FEATURES, EDMDc
 from koopman_control.identification.errors import conformal_quantiles, scaled_errors, windows_of

@@ -20,6 +20,7 @@ Corrections.applied Corrections.require_plain Corrections.stable
 LiftedModel.lift LiftedModel.require_plain_inputs LiftedModel.rolled_out LiftedModel.sensitivities
 Signals.lifted_inputs Signals.of Signals.runs
 compiled_roll_out lifted linear_response triangular
+constant_columns describe_features rebuild_features redrawn seed_names spread
 ODEEnv.checked_reset ODEEnv.place
 """
 # Methods by their names: a subclass has them, and what calls them has checked.

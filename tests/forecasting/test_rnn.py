@@ -83,7 +83,7 @@ def test_adding_series_gives_the_fit_to_all_of_them() -> None:
     fit.fit(Y[:201], inputs=U[:200])
     fit.partial_fit(Y[200:], inputs=U[200:])
     lift = fit._ensemble.members[0].lift
-    runs = fit._ensemble.frame.runs([type(fit._like)(Y, U, fit._like.names)])
+    runs = fit._ensemble.scaling.runs([type(fit._like)(Y, U, fit._like.names)])
     rows = [lift.rows(np.hstack([r.X[:-1], r.U]), np.diff(r.X, axis=0)) for r in runs]
     Phi, dY = rows[0]
     penalty = np.sqrt(1e-8 * len(Phi)) * np.eye(Phi.shape[1])

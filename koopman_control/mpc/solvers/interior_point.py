@@ -6,14 +6,17 @@ Their effort hardly depends on how many rows are active, so large programs take 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import clarabel
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common import optional_package
+from koopman_control.common import Array, optional_package
 from koopman_control.mpc.solvers.base import (
+    SHORTEST,
     TIME_LIMIT,
     UNBOUNDED,
     ColdSolver,
@@ -21,6 +24,17 @@ from koopman_control.mpc.solvers.base import (
     Solution,
     WithSlacks,
 )
+
+FAR = 1e6  # times the size of what is near; sides beyond are left out where a method fails
+
+
+class _Answer(NamedTuple):
+    """What a method says of a program with slacks: point, multipliers of its rows, a word."""
+
+    x: Array
+    y: Array
+    status: str
+    iterations: int
 
 
 class ClarabelSolver(ColdSolver):
@@ -54,28 +68,27 @@ class ClarabelSolver(ColdSolver):
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve from scratch."""
-        self._settings.time_limit = seconds
-        program = WithSlacks(qp)
-        P, rows = program.matrices()
-        q, lower, upper = program.vectors()
-        equal = lower == upper
-        above, below = np.isfinite(upper) & ~equal, np.isfinite(lower) & ~equal
-        stacked = sp.csc_matrix(sp.vstack([rows[equal], rows[above], -rows[below]]))
-        sides = np.concatenate([upper[equal], upper[above], -lower[below]])
-        cones: list[Any] = [clarabel.ZeroConeT(int(equal.sum()))]
-        cones.append(clarabel.NonnegativeConeT(len(sides) - int(equal.sum())))
-        answer = clarabel.DefaultSolver(P, q, stacked, sides, cones, self._settings).solve()
-        word = str(answer.status)
-        status, iterations = self.STATUS.get(word, word), int(answer.iterations)
-        if status != "optimal":
-            return Solution(None, status, iterations)
-        parts = np.split(np.asarray(answer.z), np.cumsum([equal.sum(), above.sum()]))
-        y = np.zeros(len(lower))
-        y[equal] = parts[0]
-        y[above] += parts[1]
-        y[below] -= parts[2]
-        v = np.asarray(answer.x)[: len(qp.f)]
-        return Solution(v, status, iterations, program.multipliers(y))
+        until = time.perf_counter() + seconds
+
+        def answer(P: Any, rows: Any, q: Array, lower: Array, upper: Array) -> _Answer:
+            self._settings.time_limit = max(until - time.perf_counter(), SHORTEST)
+            equal = lower == upper
+            above, below = np.isfinite(upper) & ~equal, np.isfinite(lower) & ~equal
+            stacked = sp.csc_matrix(sp.vstack([rows[equal], rows[above], -rows[below]]))
+            sides = np.concatenate([upper[equal], upper[above], -lower[below]])
+            cones: list[Any] = [clarabel.ZeroConeT(int(equal.sum()))]
+            cones.append(clarabel.NonnegativeConeT(len(sides) - int(equal.sum())))
+            found = clarabel.DefaultSolver(P, q, stacked, sides, cones, self._settings).solve()
+            word = str(found.status)
+            parts = np.split(np.asarray(found.z), np.cumsum([equal.sum(), above.sum()]))
+            y = np.zeros(len(lower))
+            y[equal] = parts[0]
+            y[above] += parts[1]
+            y[below] -= parts[2]
+            x = np.asarray(found.x)
+            return _Answer(x, y, self.STATUS.get(word, word), int(found.iterations))
+
+        return _solved(WithSlacks(qp), answer)
 
     def __reduce__(self) -> tuple[type[ClarabelSolver], tuple[()]]:
         """Copy to other processes; the settings themselves cannot be copied."""
@@ -95,6 +108,7 @@ class PiqpSolver(ColdSolver):
         "PIQP_DUAL_INFEASIBLE": "unbounded",
         "PIQP_MAX_ITER_REACHED": "iteration limit",
         "PIQP_NUMERICS": "numerical trouble",
+        "PIQP_SOLVED": "optimal",
     }
 
     def __init__(self) -> None:
@@ -102,10 +116,11 @@ class PiqpSolver(ColdSolver):
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve from scratch, however long it takes."""
+        return _solved(WithSlacks(qp), self._answer)
+
+    def _answer(self, P: Any, rows: Any, q: Array, lower: Array, upper: Array) -> _Answer:
         piqp = optional_package("piqp", "solvers")
-        program = WithSlacks(qp)
-        P, rows = (M.toarray() for M in program.matrices())
-        q, lower, upper = program.vectors()
+        P, rows = P.toarray(), rows.toarray()
         equal = lower == upper
         bounded = ((lower > -UNBOUNDED) | (upper < UNBOUNDED)) & ~equal  # PIQP prints of others
         solver = piqp.DenseSolver()
@@ -114,11 +129,40 @@ class PiqpSolver(ColdSolver):
         P = np.triu(P) + np.triu(P, 1).T
         solver.setup(P, q, rows[equal], upper[equal], rows[bounded], lower[bounded], upper[bounded])
         word = str(solver.solve().name)
-        answer = solver.result
-        if word != "PIQP_SOLVED":
-            return Solution(None, self.STATUS.get(word, word), int(answer.info.iter))
-        y = np.zeros(len(lower))
-        y[equal] = answer.y
-        y[bounded] = np.asarray(answer.z_u) - np.asarray(answer.z_l)
-        v = np.asarray(answer.x)[: len(qp.f)]
-        return Solution(v, "optimal", int(answer.info.iter), program.multipliers(y))
+        found, y = solver.result, np.zeros(len(lower))
+        y[equal] = found.y
+        y[bounded] = np.asarray(found.z_u) - np.asarray(found.z_l)
+        return _Answer(np.array(found.x), y, self.STATUS.get(word, word), int(found.info.iter))
+
+
+def _solved(
+    program: WithSlacks, answer_to: Callable[[Any, Any, Array, Array, Array], _Answer]
+) -> Solution:
+    """Solve a program, if need be without sides that are far off.
+
+    Such sides can keep an interior-point method from ending, since their rounding hides a duality
+    gap of zero. Where it fails they are left out; what is then found is the solution if it obeys
+    them.
+    """
+    P, rows = program.matrices()
+    q, lower, upper = program.vectors()
+    answer = answer_to(P, rows, q, lower, upper)
+    if answer.status not in ("optimal", TIME_LIMIT):
+        far = _far(P, rows, q, np.concatenate([lower, upper]))
+        low, high = np.where(lower < -far, -np.inf, lower), np.where(upper > far, np.inf, upper)
+        if np.any(low != lower) or np.any(high != upper):
+            nearer = answer_to(P, rows, q, low, high)
+            if nearer.status == "optimal" and np.abs(rows @ nearer.x).max() <= far:
+                answer = nearer
+    if answer.status != "optimal":
+        return Solution(None, answer.status, answer.iterations)
+    v = answer.x[: len(program.qp.f)]
+    return Solution(v, "optimal", answer.iterations, program.multipliers(answer.y))
+
+
+def _far(P: Any, rows: Any, q: Array, sides: Array) -> float:
+    """From where on sides count as far: from what the cost alone leads to, or the nearest side."""
+    upper = P.toarray()
+    alone = np.linalg.lstsq(upper + np.triu(upper, 1).T, -q, rcond=None)[0]
+    sizes = np.abs(sides[np.isfinite(sides) & (sides != 0.0)])
+    return FAR * (float(np.abs(rows @ alone).max()) or float(sizes.min(initial=np.inf)))
