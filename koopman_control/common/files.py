@@ -11,10 +11,13 @@ import operator
 import os
 import re
 import secrets
+import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -23,7 +26,13 @@ from numpy.typing import NDArray
 
 from koopman_control.common.border import checked
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 PathLike = str | os.PathLike[str]
+LOCKED = 1 << 30  # the byte that stands for a file where only bytes can be locked: beyond its end
 
 
 class FileFormatError(ValueError):
@@ -126,6 +135,103 @@ def ensure_writable_folder(path: PathLike) -> Path:
             f"cannot write to the folder {folder}: {reason}; choose another folder"
         ) from error
     return folder
+
+
+@checked
+def fresh_folder(path: PathLike) -> Path:
+    """Make a folder that nobody has yet: `path`, or `path-2`, `path-3`, ... if it is taken.
+
+    Of two processes that ask at the same time, each gets its own.
+
+    Raises:
+        FolderNotWritableError: It cannot be made, or no file can be made in it.
+    """
+    wanted = Path(path)
+    ensure_writable_folder(wanted.parent)
+    numbers = count(2)
+    folder = wanted
+    while True:
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            folder = wanted.with_name(f"{wanted.name}-{next(numbers)}")
+        except OSError as error:
+            raise FolderNotWritableError(
+                f"cannot make the folder {folder}: {error.strerror or error}; choose another one"
+            ) from error
+
+
+class Claim:
+    """Something that one process at a time has, and that a file stands for.
+
+    The operating system takes it back when the process ends, however it ends.
+
+    Args:
+        path: The file; it is there while somebody has the claim, or if a holder was killed.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self.path = Path(path)
+        self._held: int | None = None
+
+    def take(self) -> bool:
+        """Try to get hold of it; returns at once whether that worked.
+
+        Raises:
+            FileNotWritableError: The folder cannot be written to, or knows no locks.
+        """
+        while True:
+            try:
+                opened = os.open(self.path, os.O_RDWR | os.O_CREAT)
+                if not _locked(opened, wait=False):
+                    os.close(opened)
+                    return False
+            except OSError as error:
+                raise FileNotWritableError(
+                    f"cannot lock {self.path}: {error.strerror or error}; choose another folder"
+                ) from error
+            # Whoever had it may have removed the file after it was opened here.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(opened), os.stat(self.path)):
+                    self._held = opened
+                    return True
+            os.close(opened)
+
+    def release(self) -> None:
+        """Let go of it, if it is held."""
+        if self._held is None:
+            return
+        opened, self._held = self._held, None
+        with suppress(OSError):  # not while it is open, on some systems
+            self.path.unlink()
+        os.close(opened)
+        if sys.platform == "win32":
+            with suppress(OSError):
+                self.path.unlink()
+
+
+@contextmanager
+def shared(path: PathLike) -> Iterator[BinaryIO]:
+    """Open a file to read and append, made if need be, while no other process does that."""
+    with open(path, "a+b") as file:
+        while not _locked(file.fileno(), wait=True):
+            time.sleep(0.01)
+        yield file
+        file.flush()
+
+
+def _locked(opened: int, wait: bool) -> bool:
+    """Lock an open file until it is closed; returns whether that worked."""
+    try:
+        if sys.platform == "win32":
+            os.lseek(opened, LOCKED, os.SEEK_SET)
+            msvcrt.locking(opened, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 AnyArray = NDArray[Any]

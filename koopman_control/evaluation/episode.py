@@ -16,12 +16,18 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, seed_number
-from koopman_control.common.border import checked
+from koopman_control.common.border import checked, shown
 from koopman_control.common.protocols import Controller, begin_episode
 from koopman_control.trajectories.environments import (
     Environment,
+    EnvironmentFault,
     VectorEnvironment,
+    advanced,
+    begun,
+    faults_as_value_errors,
+    numbers,
     require_continuous,
+    taken,
 )
 
 LONGEST_EPISODE = 100_000  # steps after which an episode counts as one that never ends
@@ -74,6 +80,7 @@ def action_bounds(env: Environment | VectorEnvironment) -> Array:
 
 
 @checked
+@faults_as_value_errors()
 def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
     """Run one episode from `env.reset(seed=seed)` to its end.
 
@@ -90,31 +97,27 @@ def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
 
     Raises:
         ValueError: If the controller returns an action of the wrong shape or one that is not
-            finite, if the environment returns a number that is not finite, or if the episode does
-            not end within 100,000 steps.
+            finite, if the environment raises or returns what is no observation or reward, or if the
+            episode does not end within 100,000 steps.
     """
     seed_number("seed", seed)
-    bounds = action_bounds(env)
-    dtype = env.action_space.dtype
-    observation, _ = env.reset(seed=seed)
+    observable, bounds = require_continuous(env)
+    dtype, shape = env.action_space.dtype, observable.shape[1:]
+    log = _Log(seed, begun(env, seed, shape))
     begin_episode(controller, seed)
-    log = _Log(seed, observation)
     for _ in range(LONGEST_EPISODE):
         started = perf_counter()
         action = controller.act(log.observations[-1].copy())
         seconds = perf_counter() - started
         applied = np.clip(_checked_action(action, bounds, log), *bounds).astype(dtype)
-        observation, reward, terminated, truncated, info = env.step(applied)
-        log.add(
-            applied.astype(np.float64),
-            seconds,
-            controller,
-            observation,
-            float(reward),
-            info,
-        )
+        place = log.place()
+        # The environment gets a copy: some change the action that they are given.
+        seen, reward, terminated, truncated, info = advanced(env, applied.copy(), shape, place)
+        log.add(applied.astype(np.float64), seconds, controller, seen, reward)
+        if "violation" in info:
+            log.violations.append(_violation(env, info["violation"], place))
         if terminated or truncated:
-            return log.episode(bool(terminated))
+            return log.episode(terminated)
     raise ValueError(
         f"the episode with seed {seed} did not end within {LONGEST_EPISODE:,} steps; give the "
         "environment a time limit (max_episode_steps in gym.make)"
@@ -124,9 +127,9 @@ def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
 class _Log:
     """Collects the steps of a running episode."""
 
-    def __init__(self, seed: int, observation: Any) -> None:
+    def __init__(self, seed: int, observation: Array) -> None:
         self.seed = seed
-        self.observations: list[Array] = [self._checked(observation, 0)]
+        self.observations = [observation]
         self.actions: list[Array] = []
         self.rewards: list[float] = []
         self.seconds: list[float] = []
@@ -139,15 +142,9 @@ class _Log:
         action: Array,
         seconds: float,
         controller: Controller,
-        observation: Any,
+        observation: Array,
         reward: float,
-        info: dict[str, Any],
     ) -> None:
-        if not np.isfinite(reward):
-            raise ValueError(
-                f"the environment returned the reward {reward} in step {len(self.rewards)} of the "
-                f"episode with seed {self.seed}; rewards must be finite"
-            )
         self.actions.append(action)
         self.rewards.append(reward)
         self.seconds.append(seconds)
@@ -156,9 +153,11 @@ class _Log:
         rung = getattr(told, "rung", None)
         if rung is not None:
             self.rungs[rung] += 1
-        self.observations.append(self._checked(observation, len(self.rewards)))
-        if "violation" in info:
-            self.violations.append(float(info["violation"]))
+        self.observations.append(observation)
+
+    def place(self) -> str:
+        """Say which step comes next."""
+        return f"in step {len(self.actions)} of the episode with seed {self.seed}"
 
     def episode(self, terminated: bool) -> Episode:
         return Episode(
@@ -175,19 +174,24 @@ class _Log:
             rungs=dict(self.rungs),
         )
 
-    def _checked(self, observation: Any, step: int) -> Array:
-        values = np.array(observation, dtype=np.float64)
-        if not np.all(np.isfinite(values)):
-            raise ValueError(
-                f"the environment returned the observation {values.tolist()} after {step} steps of "
-                f"the episode with seed {self.seed}; observations must be finite"
-            )
-        return values
+
+def _violation(env: Environment, value: Any, place: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise EnvironmentFault(
+            f'{env} gave info["violation"] {shown(value)} {place}; expected a number'
+        ) from None
 
 
 def _checked_action(action: Any, bounds: Array, log: _Log) -> Array:
-    values = np.asarray(action, dtype=np.float64)
-    where = f"in step {len(log.actions)} of the episode with seed {log.seed}"
+    where = log.place()
+    try:
+        values = np.asarray(action, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"the controller returned the action {shown(action)} {where}; act() must return numbers"
+        ) from None
     if values.shape != bounds.shape[1:]:
         raise ValueError(
             f"the controller returned an action of shape {values.shape} {where}; "
@@ -224,7 +228,7 @@ def run_in_lockstep(
     Raises:
         TypeError: If the controller has no `batch`.
         ValueError: If the environment resets its copies in another way than by the next step,
-            returns numbers that are not finite, or an episode never ends.
+            raises, returns what are no observations and rewards, or an episode never ends.
     """
     make = getattr(controller, "batch", None)
     if not callable(make):
@@ -242,22 +246,34 @@ def run_in_lockstep(
         yield from _round(batch, env, list(seeds[start : start + env.num_envs]))
 
 
+@faults_as_value_errors()
 def _round(batch: Batch, env: VectorEnvironment, seeds: list[int]) -> list[Episode]:
     """Run episodes until all of them have ended; copies without a seed repeat the last one."""
-    bounds, dtype = require_continuous(env)[1], env.single_action_space.dtype
+    (observable, bounds), dtype = require_continuous(env), env.single_action_space.dtype
     n, spare = env.num_envs, env.num_envs - len(seeds)
+    shape = n, observable.shape[1]
     every: Any = seeds + seeds[-1:] * spare  # Gymnasium takes lists, but declares a number only
-    observations = env.reset(seed=every)[0]
+    log = _BatchLog(begun(env, every, shape))
     batch.reset()
-    log = _BatchLog(observations)
     running = np.arange(n) < len(seeds)
-    for _ in range(LONGEST_EPISODE):
-        begun = perf_counter()
+    for step in range(LONGEST_EPISODE):
+        started = perf_counter()
         actions = batch.act(log.observations[-1].copy())
-        seconds = (perf_counter() - begun) / n
+        seconds = (perf_counter() - started) / n
         applied = np.clip(actions, *bounds).astype(dtype)
-        observations, rewards, terminated, truncated, info = env.step(applied)
-        log.add(applied, seconds, batch.fallback, observations, rewards, info)
+        place = f"in step {step} of the episodes with seeds {seeds}"
+        # The environment gets a copy: some change the actions that they are given.
+        answers = taken(env, applied.copy(), place)
+        terminated = numbers(env, "terminated flags", answers[2], (n,), place) != 0.0
+        truncated = numbers(env, "truncated flags", answers[3], (n,), place) != 0.0
+        log.add(
+            applied,
+            seconds,
+            batch.fallback,
+            numbers(env, "observations", answers[0], shape, place),
+            numbers(env, "rewards", answers[1], (n,), place),
+            answers[4],
+        )
         ended = running & (terminated | truncated)
         log.ended(ended, terminated)
         running &= ~ended
@@ -272,9 +288,9 @@ def _round(batch: Batch, env: VectorEnvironment, seeds: list[int]) -> list[Episo
 class _BatchLog:
     """Collects the steps of all copies."""
 
-    def __init__(self, observations: Any) -> None:
-        self.observations = [_checked("observations", observations)]
-        n = len(self.observations[0])
+    def __init__(self, observations: Array) -> None:
+        self.observations = [observations]
+        n = len(observations)
         self.actions: list[Array] = []
         self.rewards: list[Array] = []
         self.seconds: list[float] = []
@@ -287,15 +303,15 @@ class _BatchLog:
         actions: Array,
         seconds: float,
         fallback: NDArray[np.bool_],
-        observations: Any,
-        rewards: Any,
-        info: dict[str, Any],
+        observations: Array,
+        rewards: Array,
+        info: Mapping[str, Any],
     ) -> None:
         self.actions.append(np.asarray(actions, dtype=np.float64))
         self.seconds.append(seconds)
         self.fallbacks.append(fallback.copy())
-        self.observations.append(_checked("observations", observations))
-        self.rewards.append(_checked("rewards", rewards))
+        self.observations.append(observations)
+        self.rewards.append(rewards)
         if "violation" in info:
             self.violations.append(np.array(info["violation"], dtype=np.float64))
 
@@ -320,10 +336,3 @@ class _BatchLog:
             violation=float(np.sum(violations)) if len(violations) else None,
             violation_steps=int(np.sum(violations > 0.0)),
         )
-
-
-def _checked(name: str, values: Any) -> Array:
-    given = np.array(values, dtype=np.float64)
-    if not np.isfinite(given).all():
-        raise ValueError(f"the vector environment returned {name} that are not finite")
-    return given

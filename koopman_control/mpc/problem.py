@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, Index, finite_array
 from koopman_control.common.border import shown
+from koopman_control.common.pickling import portable
 from koopman_control.mpc.weights import Mask, Weights
 
 Build = Callable[[cp.Expression, cp.Expression, Any], Any]
@@ -128,6 +129,10 @@ class Term:
 
     kind: Literal["constrain", "penalize"]
     build: Build
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a lambda travel to another process, too."""
+        return {"kind": self.kind, "build": portable(self.build)}
 
     def stated(
         self, y: cp.Expression, u: cp.Expression, parameters: Mapping[str, cp.Parameter]

@@ -149,7 +149,7 @@ class Sight:
         """
         expected = self.seen.shape
         try:
-            y = np.asarray(observation, dtype=np.float64)
+            y = np.array(observation, dtype=np.float64)  # a copy: some plants use theirs again
         except Exception as error:  # foreign types may raise whatever they like
             raise ValueError(
                 f"observation is {type(observation).__name__}, {error}; expected {expected[0]} "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, Index, all_finite, finite_array
+from koopman_control.common.pickling import portable
 from koopman_control.mpc.weights import stage_rows, widened
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
@@ -54,6 +55,10 @@ class TargetRows:
             self._rows = self._trajectory(target)
             self._last_start = len(self._rows) - horizon
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a lambda travel to another process, too."""
+        return {**vars(self), "_function": portable(self._function)}
+
     def __call__(self, observation: Array, step: int) -> Array:
         """Evaluate for an observation (p,), `step` steps into the episode; a row per step.
 
@@ -61,7 +66,7 @@ class TargetRows:
             NothingAskedError: If the target is a function that returned None.
         """
         if self._function is not None:
-            value = self._function(observation)
+            value = self._function(observation.copy())  # it may do with it what it likes
             if value is None:
                 raise NothingAskedError(f"{self._name} is None")
             return value if self._is_filled(value) else self._filled(value, self._horizon)
