@@ -80,11 +80,21 @@ def stage_rows(name: str, value: ArrayLike, size: int, horizon: int) -> Array:
     try:
         rows[...] = given
     except ValueError:
+        short = given.ndim == 2 and given.shape[1] == size and 1 < len(given) < horizon
         raise ValueError(
             f"{name} has shape {given.shape}; expected a number, shape ({size},) or shape "
-            f"{rows.shape}"
+            f"{rows.shape}{_lengthened(name, len(given), horizon) if short else ''}"
         ) from None
     return rows
+
+
+def _lengthened(name: str, length: int, horizon: int) -> str:
+    """Say how rows that do not reach the horizon's end come to do so."""
+    return (
+        f": its {length} rows end {horizon - length} steps before the horizon of {horizon}; to "
+        f"hold the last one from there on, give np.concatenate([{name}, np.repeat({name}[-1:], "
+        f"{horizon - length}, axis=0)]), or shorten the horizon"
+    )
 
 
 def box(
