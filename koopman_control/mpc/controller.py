@@ -609,7 +609,8 @@ class KoopmanMPC(Stated):
         `TimeoutError` of a watchdog, say) no more than any other: a step that it breaks off falls
         back, and `last.status` names it. An interrupt (`KeyboardInterrupt`, `SystemExit`, whatever
         else is no `Exception`) does leave it. The controller is then as before the step, or as
-        after it, and goes on.
+        after it, and goes on. What a handler raises just as the call begins still belongs to the
+        caller; no step has begun then.
 
         Args:
             observation: Shape (p,).

@@ -145,6 +145,29 @@ def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)  # NaN is like NaN
 
 
+@pytest.mark.parametrize("make", MAKE, ids=NAMES)
+def test_ctrl_c_at_any_time_leaves_the_controller_whole(make: Callable[[], KoopmanMPC]) -> None:
+    mpc, rng, left = make(), random.Random(1), 0
+    typical, x = usual_seconds(mpc), np.array([1.0, 0.0])
+    with alarms(KeyboardInterrupt) as after:
+        for _ in range(60):
+            before, told, previous = state_of(mpc), mpc.last, mpc.previous_input
+            after(max(rng.uniform(0.0, 1.2) * typical, 2e-6))
+            try:
+                assert allowed(mpc.act(x), previous)
+            except KeyboardInterrupt:
+                left += 1
+                now = state_of(mpc)
+                if now[2] == before[2]:
+                    assert same(now, before) and mpc.last is told
+                else:
+                    assert now[2] == before[2] + 1 and mpc.last is not told
+            after(0.0)
+    assert left > 10
+    mpc.act(x)
+    assert mpc.last is not None and mpc.last.planned
+
+
 class Interrupting:
     """Raises at the n-th line that is run within a function, wherever that is, as a signal would.
 
