@@ -117,8 +117,9 @@ class BatchMPC:
     def act(self, observations: ArrayLike, *, applied: ArrayLike | None = None) -> Array:
         """Return the actions (n, m) for observations of shape (n, p).
 
-        What goes wrong after these were looked at lets all copies fall back. An interrupt leaves
-        them as before the step, or as after it; see `KoopmanMPC.act`.
+        What else goes wrong than these arguments, an error that a signal's handler raises for one,
+        lets all copies fall back. An interrupt leaves them as before the step, or as after it; see
+        `KoopmanMPC.act`.
 
         Args:
             observations: Shape (n, p).
@@ -129,29 +130,48 @@ class BatchMPC:
         Raises:
             TypeError | ValueError: If one of them has another shape or is not finite.
         """
-        now = self._now
-        shape = len(now.steps), self._model.coordinates.n_observations
-        Y = finite_array("observations", observations, shape=shape)
-        if applied is not None:
-            acted = finite_array("applied", applied, shape=now.previous.shape)
-            now = now._replace(previous=self._loop.nearest(acted))
+        before = self._now
         try:
             try:
-                plans, planned, solved, fallback = self._planned(Y, now)
+                return self._stepped(*self._looked_at(observations, applied), "")
             except Exception as error:
-                recover(self._planning)
                 why = f"{type(error).__name__}: {error}"
-                plans, planned, solved, fallback = self._fallen_back(now, why)
+            if self._now is not before:  # it came after all was done
+                return self._now.previous.copy()
+            Y, now = self._looked_at(observations, applied)  # what is of no use is so again
+            recover(self._planning)
+            return self._stepped(Y, now, why)
+        except Exception:
+            raise
         except BaseException:
             recover(self._planning)
             raise
+
+    def _looked_at(
+        self, observations: ArrayLike, applied: ArrayLike | None
+    ) -> tuple[Array, Progress]:
+        """Check what `act` is given: observations (n, p), and the state with what acted."""
+        now = self._now
+        shape = len(now.steps), self._model.coordinates.n_observations
+        Y = finite_array("observations", observations, shape=shape)
+        if applied is None:
+            return Y, now
+        acted = finite_array("applied", applied, shape=now.previous.shape)
+        return Y, now._replace(previous=self._loop.nearest(acted))
+
+    def _stepped(self, Y: Array, now: Progress, why: str) -> Array:
+        """Go on by one step from `now`; all fall back if there is a reason why."""
+        plans, planned, solved, fallback = (
+            self._fallen_back(now, why) if why else self._planned(Y, now)
+        )
         rate, (low, high) = self._weights.rate_bounds, self._weights.input_bounds[:, 0]
         u = np.clip(plans[:, 0], now.previous - rate, now.previous + rate)
         u = np.clip(u, low, high)
         plans[~planned] = 0.0
-        self._now = Progress(plans, planned, u, now.steps + 1)
+        answer = u.copy()
         self.solved, self.fallback = solved, fallback
-        return u.copy()
+        self._now = Progress(plans, planned, u, now.steps + 1)  # last: from here on it is done
+        return answer
 
     def _planned(self, Y: Array, now: Progress) -> tuple[Array, Mask, Mask, Mask]:
         """Plan for observations Y (n, p); which copies have a plan, a solution, a fallback."""

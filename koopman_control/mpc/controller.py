@@ -447,7 +447,7 @@ class KoopmanMPC(Stated):
             step, N rows first (where a shape can be read both ways, it is one for all steps).
         R: Input weight, likewise.
         S: Weight of input changes, likewise; the change at the first step counts from the input
-            applied last, at the start of an episode from `safe_input`.
+            applied last, at the start of an episode from `safe_input` or what `reset` is given.
         reference: Target of the states: a number, shape (d,), (N, d), or a function of the
             observation that returns one of these, or None where `safe_input` will do. Row k is the
             target after k + 1 steps. A longer array (T, d) is the trajectory of a whole episode: it
