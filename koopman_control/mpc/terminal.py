@@ -18,6 +18,7 @@ from koopman_control.mpc.targets import TargetRows
 from koopman_control.mpc.weights import Weights, weight_matrix, widened
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
+SETTLED = 1e-6  # relative; a cost that changes by more in a step is none to come
 SINGULAR = 1e-12  # of input weights relative to their diagonal; beyond, an input costs nothing
 
 
@@ -92,6 +93,7 @@ def riccati(
     return K, P - cost if P.any() else P
 
 
+@np.errstate(all="ignore")  # what cannot be computed with is found out at the end
 def _regulated(F: Array, G: Array, Q: Array, R: Array, N: Array) -> tuple[Array, Array]:
     """As `_recursion`, however slowly the loop settles, and whatever the units.
 
@@ -99,26 +101,35 @@ def _regulated(F: Array, G: Array, Q: Array, R: Array, N: Array) -> tuple[Array,
     dear; doubling does not mind. It needs a definite weight of the inputs.
     """
     unit_u = _power_of_two(1.0 / np.sqrt(np.where(np.diag(R) > 0.0, np.diag(R), 1.0)))
-    weight = np.diag(Q)
     moved = np.abs(G * unit_u).max(axis=1)
-    unit = np.where(moved > 0.0, moved, 1.0)
-    unit[weight > 0.0] = 1.0 / np.sqrt(weight[weight > 0.0])
+    by_weight = 1.0 / np.sqrt(np.diag(Q))
+    unit = np.where(np.diag(Q) > 0.0, by_weight, np.where(moved > 0.0, moved, 1.0))
     unit = _power_of_two(unit)
     F, G = F * unit / unit[:, None], G * unit_u / unit[:, None]
     Q, N = Q * unit * unit[:, None], N * unit * unit_u[:, None]
     R = R * unit_u * unit_u[:, None]
-    K, P = np.zeros_like(N), np.zeros_like(Q)
+    try:
+        K, P = _doubled(F, G, Q, R, N)
+    except np.linalg.LinAlgError:
+        K, P = np.zeros_like(N), np.zeros_like(Q)
+    left = np.abs(Q + F.T @ P @ (F - G @ K) - N.T @ K - P).max()
+    K, P = K * unit_u[:, None] / unit, P / unit / unit[:, None]
+    if not (left <= SETTLED * np.abs(P * unit * unit[:, None]).max() and np.isfinite(P).all()):
+        return np.zeros_like(K), np.zeros_like(P)
+    return K, P
+
+
+def _doubled(F: Array, G: Array, Q: Array, R: Array, N: Array) -> tuple[Array, Array]:
+    """As `_recursion`, where R allows it by doubling the number of steps in every round."""
     prices = np.linalg.eigvalsh(R)
     if prices[0] <= SINGULAR * prices[-1]:
-        K, P = _recursion(F, G, Q, R, N)
-    else:
-        by_state = np.linalg.solve(R, N)  # inputs that leave no product of inputs and states
-        free = F - G @ by_state
-        settled = settled_covariance(free.T, G.T, Q - N.T @ by_state, R)
-        if settled is not None:
-            P = settled
-            K = np.asarray(np.linalg.solve(R + G.T @ P @ G, G.T @ P @ F + N))
-    return K * unit_u[:, None] / unit, P / unit / unit[:, None]
+        return _recursion(F, G, Q, R, N)
+    by_state = np.linalg.solve(R, N)  # of inputs that leave no product of inputs and states
+    free = F - G @ by_state
+    P = settled_covariance(free.T, G.T, Q - N.T @ by_state, R)
+    if P is None:
+        return np.zeros_like(N), np.zeros_like(Q)
+    return np.asarray(np.linalg.solve(R + G.T @ P @ G, G.T @ P @ F + N)), P
 
 
 def _power_of_two(sizes: Array) -> Array:

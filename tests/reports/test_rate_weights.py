@@ -207,3 +207,12 @@ def test_several_models_weigh_the_last_input_once() -> None:
     np.testing.assert_allclose(two.act([1.0, -0.5]), one.act([1.0, -0.5]), atol=1e-9)
     assert one.last is not None and two.last is not None
     assert two.last.objective == pytest.approx(one.last.objective, rel=1e-9)
+
+
+@pytest.mark.parametrize("unstable", [4.0, 1.0, 1e150])
+def test_a_target_that_cannot_be_held_gives_no_regulator(unstable: float) -> None:
+    model = LiftedModel.from_arrays([[unstable, 0.0], [0.0, 0.5]], [[0.0], [1.0]])
+    no_price = np.zeros((1, 1))
+    K, to_come = riccati(model, np.zeros(2), np.zeros(1), np.eye(2), no_price, S=np.eye(1))
+    np.testing.assert_array_equal(K, np.zeros((1, 3)))
+    np.testing.assert_array_equal(to_come, np.zeros((3, 3)))
