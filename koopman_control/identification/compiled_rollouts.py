@@ -146,6 +146,9 @@ def _layer(features: FeatureMap) -> tuple[Array, Array, int]:
     return np.concatenate([W, W[: len(phases) - len(W)]]), phases, ACTIVATION_CODES["sine"]
 
 
+NO_GAIN, NO_INPUT = np.zeros((1, 0)), np.zeros(0)  # where changes of inputs do not matter
+
+
 class Constants(NamedTuple):
     """Everything of a one-step map that the loops read; r runs over (1 + q) d rates.
 
@@ -173,12 +176,19 @@ class Constants(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """A regulator u - K (x - target) inside a box that takes plans over; see `mpc.regulator`."""
+    """A regulator inside a box that takes plans over; see `mpc.regulator.Regulator`."""
 
     target: Array
     u: Array
     K: Array
     box: Array
+    L: Array = NO_GAIN
+    before: Array = NO_INPUT
+
+
+def _nobody(target: Array, m: int) -> Feedback:
+    """A regulator of m inputs that does nothing, with a target (d,)."""
+    return Feedback(target, np.zeros(m), np.zeros((m, len(target))), np.zeros((2, m)))
 
 
 class CompiledRollOut:
@@ -201,8 +211,8 @@ class CompiledRollOut:
         self._loops, self._constants = loops, _constants(step_map, features, inputs)
         d, m = step_map.constant.shape[1], len(inputs.arrays.center)
         rest, plan = np.zeros(d), np.zeros((1, 1, m))
-        regulator = Feedback(rest, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
-        states = self.finished(rest, plan.copy(), np.zeros(1, dtype=np.int64), regulator)
+        heads = np.zeros(1, dtype=np.int64)
+        states = self.finished(rest, plan.copy(), heads, _nobody(rest, m))
         self.sensitivity(rest, states, plan)
 
     def __reduce__(self) -> tuple[type[CompiledRollOut], tuple[Any, ...]]:
@@ -211,10 +221,8 @@ class CompiledRollOut:
 
     def predicted(self, x0: Array, U: Array) -> Array:
         """Predict states (S, H, d) from x0 (d,) under inputs U (S, H, m)."""
-        m, d = U.shape[2], len(x0)
-        nobody = Feedback(x0, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
         never = np.full(len(U), U.shape[1])
-        return self.finished(x0, np.ascontiguousarray(U), never, nobody)
+        return self.finished(x0, np.ascontiguousarray(U), never, _nobody(x0, U.shape[2]))
 
     def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Feedback) -> Array:
         """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on.

@@ -65,7 +65,8 @@ class Rolling:
         """
         if self._fast is None or start.forecast is not None:
             return finished_by_feedback(self._model, start, plans, heads, regulator)
-        feedback = Feedback(regulator.target, regulator.u, regulator.K, regulator.box)
+        r = regulator
+        feedback = Feedback(r.target, r.u, r.K, r.box, r.L, r.before)
         return plans, start.outputs(self._fast.finished(start.x, plans, heads, feedback))
 
 
