@@ -176,7 +176,10 @@ class Compiled(ABC):
         box = common_box(w.input_bounds, self.rollout)
         search = Search(scenarios, self._effort, self._gain, box, w.rate_bounds, self.seed)
         l1, l2 = w.slack_weight.max(axis=1)
-        how = self._held, name, search, (l1, l2), self._response
+        targets = self._reference.at_rest(), self._input_reference.at_rest()
+        own = self._safe, self.parameters.theta()
+        typical = np.concatenate([*(of(self._safe, 0).ravel() for of in targets), *own])
+        how = self._held, name, search, (l1, l2), self._response, typical
         planning = QuadraticPlanning(scenarios, N, self.qp, *how)
         planning.reset()
         planning.rehearse()

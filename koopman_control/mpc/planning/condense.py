@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from koopman_control.common.arrays import Array, Index, product
 from koopman_control.mpc.compile.eliminate import with_inputs
 from koopman_control.mpc.compile.program import AffineMap, ParametricQP
-from koopman_control.mpc.solvers import DaqpSolver
+from koopman_control.mpc.solvers import DaqpSolver, Equilibrated
 from koopman_control.mpc.solvers.base import DenseQP
 
 
@@ -194,7 +194,7 @@ class Merit:
     """
 
     def __init__(self, condenser: Condenser) -> None:
-        self._condenser, self._solver = condenser, DaqpSolver()
+        self._condenser, self._solver = condenser, Equilibrated(DaqpSolver())
         rows = slice(condenser.first_on_y, None)
         hard = ~np.isfinite(condenser.linear_weight[rows])
         self._linear = np.where(hard, EXACT_PENALTY, condenser.linear_weight[rows])

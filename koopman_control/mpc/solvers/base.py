@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, Index
+from koopman_control.mpc.compilation.scaling import Scaling
 
 
 class DenseQP(NamedTuple):
@@ -64,6 +65,8 @@ class DenseQP(NamedTuple):
 UNBOUNDED = 1e30
 TIME_LIMIT = "time limit"  # the status
 SHORTEST = 1e-9  # seconds; to solvers, zero means no limit
+DRIFT = 20.0  # powers of two by which curvatures and rows may leave the units measured first
+SLIGHT = 1e-3  # sizes below this may come and go
 
 
 class Solution(NamedTuple):
@@ -111,6 +114,64 @@ class ColdSolver:
 
     def forget(self) -> None:
         """There is nothing to drop."""
+
+
+class Equilibrated:
+    """A solver that is given programs in which variables, rows and cost are near one.
+
+    So its tolerances are relative to the program. Units are measured when a program is first seen,
+    and again where new matrices have left them.
+
+    Args:
+        solver: The solver.
+    """
+
+    def __init__(self, solver: Solver) -> None:
+        self._solver = solver
+        self._scaling: Scaling | None = None
+        self._seen: DenseQP | None = None  # the program before, scaled
+        self._sizes = np.zeros(0)  # of its curvatures and rows when units were measured
+
+    def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
+        """Solve; multipliers are those of the program as given."""
+        scaled = self._scaled(qp, matrices_changed)
+        answer, scaling = self._solver.solve(scaled, matrices_changed, seconds), self._scaling
+        if scaling is None or answer.v is None:
+            return answer
+        multipliers = answer.multipliers
+        if multipliers is not None:
+            multipliers = scaling.multipliers(multipliers)
+        return answer._replace(v=scaling.variables * answer.v, multipliers=multipliers)
+
+    def prepare(self, qp: DenseQP) -> None:
+        """Drop the warm start, and set up what the first solution of a program like this needs."""
+        self._seen = None
+        self._solver.prepare(self._scaled(qp, True))
+
+    def forget(self) -> None:
+        """Drop the warm start, and the units."""
+        self._seen = None
+        self._solver.forget()
+
+    def _scaled(self, qp: DenseQP, matrices_changed: bool) -> DenseQP:
+        seen = self._seen
+        if seen is not None and matrices_changed:
+            seen = qp if self._scaling is None else self._scaling.matrices(qp)
+            if np.any(np.abs(np.log2(_sizes(seen) / self._sizes)) > DRIFT):
+                self._solver.forget()  # its prices of soft rows are in the old units
+                seen = None
+        if seen is None:
+            self._scaling = Scaling.of(qp)
+            seen = qp if self._scaling is None else self._scaling.matrices(qp)
+            self._sizes = _sizes(seen)
+        self._seen = qp if self._scaling is None else self._scaling.vectors(qp, seen)
+        return self._seen
+
+
+def _sizes(qp: DenseQP) -> Array:
+    """Curvatures and largest entries of rows, those near nothing as what they might become."""
+    own = np.append(np.diagonal(qp.H), np.abs(qp.A).max(axis=1, initial=0.0))
+    return np.asarray(np.maximum(own, SLIGHT))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""From a stated problem to the small quadratic program that is solved at every step."""
