@@ -13,7 +13,7 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array, positive_int, seed_number
+from koopman_control.common.arrays import Array, balanced, finite_array, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.batch import BatchMPC
@@ -37,6 +37,7 @@ from koopman_control.mpc.planning.sequential import SequentialPlanner
 from koopman_control.mpc.problem import Build, Parameters, Term, TrackingProblem
 from koopman_control.mpc.solvers import SolverName
 from koopman_control.mpc.state import Sight, Start
+from koopman_control.mpc.statement.units import Units, units_of, with_prices
 from koopman_control.mpc.step import (
     Attempt,
     Explanation,
@@ -113,6 +114,7 @@ class Compiled(ABC):
     _reference: TargetRows
     _input_reference: TargetRows
     _weights: Weights
+    _units: Units
     _effort: Effort
     _gain: Array
     _safe: Array
@@ -175,11 +177,10 @@ class Compiled(ABC):
             return CvxpyPlanning(self._stated, scenarios, self._held, rounds, controlled)
         box = common_box(w.input_bounds, self.rollout)
         search = Search(scenarios, self._effort, self._gain, box, w.rate_bounds, self.seed)
-        l1, l2 = w.slack_weight.max(axis=1)
         targets = self._reference.at_rest(), self._input_reference.at_rest()
         own = self._safe, self.parameters.theta()
         typical = np.concatenate([*(of(self._safe, 0).ravel() for of in targets), *own])
-        how = self._held, name, search, (l1, l2), self._response, typical
+        how = self._held, name, search, w.slack_weight, self._units, self._response, typical
         planning = QuadraticPlanning(scenarios, N, self.qp, *how)
         planning.reset()
         planning.rehearse()
@@ -191,7 +192,7 @@ class Compiled(ABC):
         if self.rollout != "linear":
             return None
         w, free = self._weights, self._held is None
-        prices = np.linalg.eigvalsh(w.R + w.S)  # of every direction, at every step
+        prices = np.linalg.eigvalsh(balanced(w.R + w.S)[0])  # of every direction, at every step
         costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
         return response_of(self._scenarios, self.horizon, self._layout.controlled, free, costly)
 
@@ -416,7 +417,10 @@ class KoopmanMPC(Stated):
             polytope's row is soft if one of its states is.
         slack_weight: Price of a violation v: w (v + v^2) for a number w; l1 v + l2 v^2 for
             (l1, l2) or shape (2, d). With l1 above the bound's multiplier, what can be kept is
-            kept exactly.
+            kept exactly. "auto": 1000 c (v / s + v^2 / s^2), where s is usual of the state (half
+            of what lies between its bounds, or its target, if that is larger) and c of the cost
+            (the largest that a weight makes of a usual state or input). A row that combines states
+            is priced by the state that breaks it most cheaply.
         iterations: Re-linearisations per step.
         first_iterations: Most re-linearisations in the first step of an episode.
         n_guesses: Random plans tried at each step beside the shifted one. They matter where the
@@ -482,7 +486,7 @@ class KoopmanMPC(Stated):
         terminal_set: tuple[ArrayLike, ArrayLike] | Literal["invariant"] | None = None,
         polytope: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
         soft: ArrayLike = True,
-        slack_weight: ArrayLike = 1e3,
+        slack_weight: ArrayLike | Literal["auto"] = "auto",
         iterations: int = 1,
         first_iterations: int = 10,
         n_guesses: int = 0,
@@ -525,8 +529,11 @@ class KoopmanMPC(Stated):
         w = tightened(w, tighten, model, rollout, self._delay)
         aims = self._reference, self._input_reference
         w, self._gain = with_terminal(w, terminal, model, *aims, self._layout)
+        units = units_of(w, model, self._layout.controlled, *aims)
+        if isinstance(slack_weight, str):
+            w = with_prices(w, units)
         w = with_terminal_set(w, terminal_set, model, *aims, self._gain, self._layout)
-        self._weights = w.for_models(len(models))
+        self._weights, self._units = w.for_models(len(models)), units.for_models(len(models))
         safe = stage_rows("safe_input", safe_input, m, 1)[0]
         self._safe = np.clip(safe, *w.input_bounds[:, 0])
         self._terms = pull_back(model, trust_weight)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
-from koopman_control.common.arrays import Array, Index, finite_array
+from koopman_control.common.arrays import Array, Index, balanced, finite_array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.state import Start
@@ -17,6 +17,8 @@ from koopman_control.mpc.targets import TargetRows
 from koopman_control.mpc.weights import Weights, weight_matrix, widened
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
+
+SINGULAR, SETTLED = 1e15, 1e-14  # condition number, and relative change in a step
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,15 @@ def riccati(
     with np.errstate(all="ignore"):
         for _ in range(STEPS):
             M = R + G.T @ P @ G
-            if not np.isfinite(M).all() or np.linalg.cond(M) > 1e15:
+            scaled, unit = balanced(M)
+            if not np.isfinite(M).all() or np.linalg.cond(scaled) > SINGULAR:
                 return np.zeros_like(K), np.zeros_like(P)
-            K = np.linalg.solve(M, G.T @ P @ F)
+            K = np.linalg.solve(scaled, (G.T @ P @ F) / unit[:, None]) / unit[:, None]
             P_next = Q + F.T @ P @ (F - G @ K)
             P_next = 0.5 * (P_next + P_next.T)
-            settled = np.abs(P_next - P).max() <= 1e-14 * np.abs(P).max()
+            scaled, unit = balanced(P)
+            change = np.abs(P_next - P) / unit[:, None] / unit
+            settled = change.max() <= SETTLED * np.abs(scaled).max()
             P = P_next
             if settled:
                 break

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from koopman_control.common.arrays import Array
-from koopman_control.common.powers import power_near
+from koopman_control.common.arrays import Array, power_near
 from koopman_control.mpc.solvers.base import DenseQP
 
-SHARE = 0.1  # of the sides that may be nearer than what counts as their distance
+NEAR_ONE = 64.0  # a program whose units are at most that, and at least its inverse, may stay
+SHARE = 0.25  # of the sides that may be nearer than what counts as their distance
 NEAREST = 1e-6  # of the median; sides nearer than that are no measure of the others
 WIDEST = 1e3  # boxes that a variable's unit may span
 PASSES = 3  # through the rows, for variables that only other free ones tell the size of
@@ -31,13 +31,14 @@ class Scaling(NamedTuple):
 
     @classmethod
     def of(cls, qp: DenseQP) -> Scaling | None:
-        """Measure a program; None where all of its units are one."""
+        """Measure a program; None where all of its units are near one, so that it may stay."""
         with np.errstate(all="ignore"):
             sizes, cost = _measured(qp)
             variables = power_near(sizes)
             rows = power_near(np.sqrt(np.square(qp.A * variables).sum(axis=1)))
         scaling = cls(variables, rows, float(power_near(cost)))
-        plain = scaling.cost == 1.0 and (variables == 1.0).all() and (rows == 1.0).all()
+        units = np.concatenate([scaling.sides, [np.sqrt(scaling.cost)]])
+        plain = units.min() >= 1.0 / NEAR_ONE and units.max() <= NEAR_ONE
         return None if plain else scaling
 
     @property
@@ -83,14 +84,17 @@ def _measured(qp: DenseQP) -> tuple[Array, float]:
         units[free] = np.where(most > 0.0, 1.0 / most, 0.0)
     distance = _distance(qp, units, reach, widths)
     sizes, cost = np.minimum(units * distance, WIDEST * _or_infinite(widths[:n])), distance**2
-    for i in np.flatnonzero(sizes == 0.0):  # linked with nothing that costs
-        meant = np.append(widths[i], (widths[n:] / A[:, i])[A[:, i] > 0.0])
-        meant = meant[np.isfinite(meant) & (meant > 0.0)]
-        sizes[i] = np.quantile(meant, 0.5, method="lower") if len(meant) else 0.0
-    slopes = np.abs(qp.f)
-    if not curvature.any():
-        cost = float((slopes * sizes).max(initial=0.0)) or 1.0
-    return np.where(sizes > 0.0, sizes, cost / np.where(slopes > 0.0, slopes, cost)), cost
+    alone = np.flatnonzero(sizes == 0.0)  # linked with nothing that costs by its square
+    if not len(alone):
+        return sizes, cost
+    slopes, rows = np.abs(qp.f[alone]), np.vstack([np.eye(n)[:, alone], A[:, alone]])
+    meant = np.where((rows > 0.0) & (widths[:, None] > 0.0), widths[:, None] / rows, np.nan)
+    far = np.array([np.nan_to_num(np.nanmax(each, initial=0.0)) for each in meant.T])
+    if len(alone) == n:
+        cost = float((slopes * far).max()) or 1.0
+    usual = np.nanmedian(np.vstack([meant, np.where(far > 0.0, np.nan, 1.0)]), axis=0)
+    sizes[alone] = np.where(slopes > 0.0, cost / slopes, usual)
+    return sizes, cost
 
 
 def _widths(low: Array, high: Array) -> Array:

@@ -102,6 +102,7 @@ def _constant(qp: AffineQP, k: AffineMap) -> QuadraticMap:
 
 DIGITS = 10  # rows whose entries agree to so many are parallel
 SLACK = 1e-12  # relative; a bound exceeded by less is kept
+ROUNDING = 1e-14  # relative; entries below are none
 
 
 def with_inputs(qp: ParametricQP, M: Array) -> ParametricQP:
@@ -157,7 +158,7 @@ def _joined(qp: ParametricQP) -> ParametricQP:
     A, kept = qp.A.copy(), np.ones(len(qp.A), dtype=bool)
     seen: dict[bytes, int] = {}
     for i in np.flatnonzero(_is_fixed(qp)):
-        nonzero = np.flatnonzero(np.abs(A[i]) > 1e-14)
+        nonzero = np.flatnonzero(np.abs(A[i]) > ROUNDING * np.abs(A[i]).max(initial=0.0))
         if not len(nonzero):
             continue
         scale = A[i, nonzero[0]]
@@ -189,6 +190,6 @@ def _without_implied_rows(qp: ParametricQP) -> ParametricQP:
         ends = np.stack([qp.A * low, qp.A * high])
     ends[:, qp.A == 0.0] = 0.0  # not 0 times infinity
     least, most = ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
-    slack = SLACK * (1.0 + np.abs(qp.A).sum(axis=1))
+    slack = SLACK * np.where(np.isfinite(ends), np.abs(ends), 0.0).max(axis=0).sum(axis=1)
     implied = (least >= qp.lower.constant - slack) & (most <= qp.upper.constant + slack)
     return _picked(qp, np.flatnonzero(~(implied & fixed & ~single)))

@@ -125,7 +125,7 @@ class AffineQP:
         return np.concatenate([np.zeros(0, dtype=np.int64), *map(np.ravel, self.columns.values())])
 
 
-KEPT = 1e-9  # a row that is broken by less is kept
+KEPT = 1e-9  # relative; a row that is broken by less is kept
 
 Values = Mapping[str, ArrayLike] | ArrayLike
 
@@ -245,7 +245,10 @@ class ParametricQP:
         theta = self.theta(values)
         program = self.at(theta)
         chosen = make_solver(solver)
-        answer = chosen.solve(program, matrices_changed=False) if len(self.P) else _checked(program)
+        if len(self.P):
+            answer = chosen.solve(program, matrices_changed=False)
+        else:
+            answer = self._checked(program, theta)
         if answer.v is None or answer.multipliers is None:
             return QPSolution(answer.status, {}, np.nan, answer.iterations, None)
         cost = program.cost(answer.v) + self.constant(theta)
@@ -257,10 +260,13 @@ class ParametricQP:
             residuals=residuals(program, answer.v, answer.multipliers),
         )
 
-
-def _checked(qp: DenseQP) -> Solution:
-    """Answer a program whose equations leave nothing to choose; then no row is soft."""
-    v = np.zeros(0)
-    if np.any(qp.violation(v) > KEPT):
-        return Solution(None, "infeasible", 0)
-    return Solution(v, "optimal", 0, np.zeros(len(qp.A)))
+    def _checked(self, program: DenseQP, theta: Array) -> Solution:
+        """Answer a program whose equations leave nothing to choose; then no row is soft."""
+        v = np.zeros(0)
+        size = np.zeros(len(self.A))  # of what the sides are made of
+        for side in (self.lower, self.upper):
+            own = np.abs(side.constant) + abs(side.matrix) @ np.abs(theta)
+            size = np.maximum(size, np.where(np.isfinite(own), own, 0.0))
+        if np.any(program.violation(v) > KEPT * size):
+            return Solution(None, "infeasible", 0)
+        return Solution(v, "optimal", 0, np.zeros(len(self.A)))

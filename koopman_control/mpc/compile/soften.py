@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Index
+from koopman_control.common.arrays import Array, Index
 from koopman_control.mpc.compile.program import ParametricQP
 from koopman_control.mpc.weights import Mask
 
 
-def softened(qp: ParametricQP, linear: float, quadratic: float) -> ParametricQP | None:
+def softened(qp: ParametricQP, prices: Array) -> ParametricQP | None:
     """Relax every hard row that concerns outputs; None where there is no such row.
 
     Rows on inputs alone (bounds, rates, the user's own) stay hard: the plant can always keep them.
@@ -20,18 +20,46 @@ def softened(qp: ParametricQP, linear: float, quadratic: float) -> ParametricQP 
 
     Args:
         qp: The compiled problem.
-        linear: Price of a violation v per unit.
-        quadratic: Price of v^2.
+        prices: Price of a violation v of each output, per v and per v^2, shape (2, p).
     """
     relaxed = ~np.isfinite(qp.linear_weight) & (qp.A[:, _led_to_by_y(qp)] != 0.0).any(axis=1)
     if not relaxed.any():
         return None
+    linear, quadratic = row_prices(qp, prices)
     priced = replace(
         qp,
         linear_weight=np.where(relaxed, linear, qp.linear_weight),
         quadratic_weight=np.where(relaxed, 2.0 * quadratic, qp.quadratic_weight),
     )
     return _split(priced, np.flatnonzero(relaxed & _may_cross(qp)))
+
+
+def row_prices(qp: ParametricQP, prices: Array) -> Array:
+    """Prices of the rows' violations, per unit and per unit squared, shape (2, r).
+
+    A row costs what the output costs that breaks it most cheaply. Variables that share rows with
+    outputs are worth what these are worth through the row; rows without any of them cost nothing.
+    """
+    found = []
+    for price, power in zip(prices, (1, 2), strict=True):
+        size = np.abs(qp.A) ** power
+        of_variable = np.full(len(qp.P), np.inf)
+        of_variable[qp.columns["y"]] = price
+        fixed = np.zeros(len(qp.P), dtype=bool)
+        fixed[qp.columns["u"]] = True
+        with np.errstate(divide="ignore", invalid="ignore"):
+            while True:
+                shares = np.where(size > 0.0, of_variable / size, np.inf)
+                of_row = shares.min(axis=1, initial=np.inf)
+                fixed |= np.isfinite(of_variable)
+                known = np.isfinite(of_row)
+                through = np.where(size[known] > 0.0, of_row[known, None] * size[known], np.inf)
+                new = ~fixed & np.isfinite(through).any(axis=0)
+                if not new.any():
+                    break
+                of_variable[new] = through[:, new].min(axis=0)
+        found.append(np.where(known, of_row, 0.0))
+    return np.array(found)
 
 
 def _may_cross(qp: ParametricQP) -> Mask:

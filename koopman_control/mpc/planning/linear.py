@@ -40,21 +40,25 @@ class PreparedProgram:
         condenser: The compiled problem.
         Phi: Outputs per lifted state, shape (N p, n).
         Gamma: Outputs per input, shape (N p, N m).
-        typical: Parameters at which variables, rows and cost are measured, shape (t,).
+        typical: Parameters at which variables, rows and cost are measured, shape (t,), so that the
+            program is scaled by them; None: it is left as it is.
 
     Attributes:
         H: Quadratic cost, scaled like all else.
         A: Rows.
     """
 
-    def __init__(self, condenser: Condenser, Phi: Array, Gamma: Array, typical: Array) -> None:
+    def __init__(
+        self, condenser: Condenser, Phi: Array, Gamma: Array, typical: Array | None = None
+    ) -> None:
         fixed = condenser.fixed(Gamma)
         q_v, q_y, lower, upper = condenser.vectors
         f, by_free, on_y = q_v + q_y.times(fixed.Gamma.T), fixed.by_free, fixed.on_y.toarray()
         self._n, first_on_y = len(fixed.H), len(fixed.H) + condenser.first_on_y
         weights = fixed.linear_weight, fixed.quadratic_weight
-        program = DenseQP(fixed.H, f(typical), fixed.A, lower(typical), upper(typical), *weights)
-        scaling = Scaling.of(program)
+        at = np.zeros(condenser.n_parameters) if typical is None else typical
+        program = DenseQP(fixed.H, f(at), fixed.A, lower(at), upper(at), *weights)
+        scaling = None if typical is None else Scaling.of(program)
         self._unit: Array | None = None
         if scaling is not None:
             program, self._unit = scaling.matrices(program), scaling.variables

@@ -28,6 +28,7 @@ from koopman_control.mpc.planning.sequential import SequentialPlanner
 from koopman_control.mpc.problem import TrackingProblem
 from koopman_control.mpc.solvers import SOLVERS, TIME_LIMIT, SolverName, make_solver
 from koopman_control.mpc.solvers.base import SHORTEST
+from koopman_control.mpc.statement.units import Units
 
 Outcome = tuple[Literal["solved", "softened"], Plan]
 
@@ -63,7 +64,9 @@ class QuadraticPlanning:
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
         solver: Name of the solver.
         search: Where nonlinear roll-outs start from.
-        prices: What a violation costs in the relaxed program, per unit and per unit squared.
+        prices: What violations of the outputs' bounds cost in the relaxed program, per unit and per
+            unit squared, shape (2, p).
+        units: Usual sizes of outputs, inputs and cost.
         response: What inputs lead to in a linear roll-out; None for other ones.
         typical: Parameters like those to come, shape (t,), by which programs are scaled.
 
@@ -80,7 +83,8 @@ class QuadraticPlanning:
         held: Array | None,
         solver: SolverName,
         search: Search,
-        prices: tuple[float, float],
+        prices: Array,
+        units: Units,
         response: Response | None,
         typical: Array,
     ) -> None:
@@ -90,7 +94,7 @@ class QuadraticPlanning:
             stated = condenser = Condenser(program)
             if held is not None:
                 condenser = Condenser(program, held)
-            merit = Merit(stated)
+            merit = Merit(stated, units)
             if response is None:
                 return SequentialPlanner(scenarios, condenser, merit, make_solver(solver))
 
@@ -106,7 +110,7 @@ class QuadraticPlanning:
             plain = linear(condenser, response.plain)
             return linear(Condenser(with_feedback(program)), response, plain)
 
-        twin = softened(qp, *prices)
+        twin = softened(qp, prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]
 
     def plan(

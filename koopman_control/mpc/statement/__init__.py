@@ -1,0 +1,1 @@
+"""The control problem: its settings, checked, and its statement in CVXPY."""
