@@ -419,7 +419,7 @@ class KoopmanMPC(Stated):
             (l1, l2) or shape (2, d). With l1 above the bound's multiplier, what can be kept is
             kept exactly. "auto": 1000 c (v / s + v^2 / s^2), where s is usual of the state (half
             of what lies between its bounds, or its target, if that is larger) and c of the cost
-            (the largest that a weight makes of a usual state or input). A row that combines states
+            (the largest that a weight makes of a usual state or input). A row of a polytope
             is priced by the state that breaks it most cheaply.
         iterations: Re-linearisations per step.
         first_iterations: Most re-linearisations in the first step of an episode.

@@ -392,7 +392,7 @@ class TrackingProblem:
 
 
 def _bounded(w: Weights, y: cp.Expression, u: cp.Expression, rates: cp.Expression) -> Limits:
-    """Collect all bounds; a polytope's row is soft if an output in it is, at the price of that."""
+    """Collect all bounds; a polytope's row is soft if an output in it is."""
     rows, N = Limits(), len(w.Q)
     rows.bound("bound of input", u, w.input_bounds)
     rate = np.stack([w.rate_bounds] * N)
@@ -400,10 +400,13 @@ def _bounded(w: Weights, y: cp.Expression, u: cp.Expression, rates: cp.Expressio
     rows.bound("bound of output", y, w.output_bounds, w.soft, w.slack_weight, first=1)
     G_y, G_u, g = w.polytope
     involved = (G_y != 0.0) & w.soft
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.stack([np.abs(G_y), G_y**2])
-        prices = np.where(involved, w.slack_weight[:, None] / share, np.inf).min(axis=2)
-    prices = np.where(involved.any(axis=1), prices, 0.0)
+    if w.priced_by_units:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            of_row = w.slack_weight[:, None] / np.stack([np.abs(G_y), G_y**2])
+        prices = np.where(involved, of_row, np.inf).min(axis=2, initial=np.inf)
+        prices = np.where(involved.any(axis=1), prices, 0.0)
+    else:
+        prices = np.where(involved, w.slack_weight[:, None], 0.0).max(axis=2, initial=0.0)
     if g.size:
         inside, soft = y @ G_y.T + u @ G_u.T, involved.any(axis=1)
         rows.bound(

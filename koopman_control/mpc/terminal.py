@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
-from koopman_control.common.arrays import Array, Index, balanced, finite_array
+from koopman_control.common.arrays import Array, Index, balanced, finite_array, power_near
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.inputs import InputLayout
 from koopman_control.mpc.state import Start
@@ -172,12 +172,14 @@ def largest_invariant_set(Phi: Array, rows: Array) -> Array:
     Raises:
         NoSetError: If the set needs too many steps or rows.
     """
-    kept = later = _without_implied(rows)
+    unit = power_near(1.0 / np.maximum(np.abs(rows).max(axis=0), np.finfo(float).tiny))
+    Phi = Phi * (unit / unit[:, None])  # of states that are near one at the sides
+    kept = later = _without_implied(rows * unit)
     for _ in range(MOST_STEPS):
         later = later @ Phi
         fresh = np.array([row for row in later if not _implied(row, kept)])
         if not len(fresh):
-            return _without_implied(kept)
+            return _without_implied(kept) / unit
         kept = np.concatenate([kept, fresh])
         if len(kept) > MOST_ROWS:
             break

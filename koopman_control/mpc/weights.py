@@ -180,6 +180,8 @@ class Weights:
         polytope: G_y (k, p), G_u (k, m) and g (N, k) of G_y y + G_u u <= g_i at step i.
         soft: Which outputs' bounds may be broken at a price, shape (p,).
         slack_weight: Prices of a violation v: l1 v + l2 v^2, shape (2, p).
+        priced_by_units: Whether they follow from the states' units, so that what a row combines of
+            them has its own.
     """
 
     Q: Array
@@ -194,6 +196,7 @@ class Weights:
     polytope: tuple[Array, Array, Array]
     soft: Mask
     slack_weight: Array
+    priced_by_units: bool = False
 
     def for_models(self, n: int) -> Weights:
         """Weigh the outputs of n models side by side: the mean cost, and the bounds of each."""

@@ -18,7 +18,14 @@ from koopman_control.common.arrays import Array, Index, power_near
 from koopman_control.common.border import checked
 from koopman_control.mpc.compile.canonical import affine_qp
 from koopman_control.mpc.compile.eliminate import without_defined_variables
-from koopman_control.mpc.compile.program import AffineMap, AffineQP, ParametricQP, Recovery, Stated
+from koopman_control.mpc.compile.program import (
+    AffineMap,
+    AffineQP,
+    ParametricQP,
+    Recovery,
+    Stated,
+    column_units,
+)
 
 SAME = 1e-12  # relative; entries of rows that differ by less are equal
 
@@ -169,9 +176,10 @@ def _row(M: sp.csr_array, i: int, without: int = -1) -> dict[int, float]:
 
 
 def _cancel(one: dict[int, float], other: dict[int, float]) -> bool:
-    """Whether entries are opposite, but for rounding of the largest."""
-    least = SAME * max(map(abs, one.values()), default=0.0)
-    return one.keys() == other.keys() and all(abs(v + other[c]) <= least for c, v in one.items())
+    """Whether entries are opposite, but for rounding."""
+    if one.keys() != other.keys():
+        return False
+    return all(abs(v + other[c]) <= SAME * max(abs(v), abs(other[c])) for c, v in one.items())
 
 
 def _opposite_rows(F: Array, slack: Index) -> tuple[Index, Index]:
@@ -180,12 +188,13 @@ def _opposite_rows(F: Array, slack: Index) -> tuple[Index, Index]:
     A row bounded twice from the same side opens another pair.
     """
     pairs: dict[tuple[int, bytes, int], list[int]] = {}
-    units = power_near(np.abs(F).max(axis=1, initial=0.0))
-    for i, row in enumerate(F):
+    scaled = F * column_units(F)
+    units = power_near(np.abs(scaled).max(axis=1, initial=0.0))
+    for i, row in enumerate(scaled):
         nonzero = np.flatnonzero(row)
         side = 1 if len(nonzero) and row[nonzero[0]] < 0.0 else 0
-        scaled = (-row if side else row) / units[i]
-        shape = units[i] * (np.round(scaled, -round(np.log10(SAME))) + 0.0)  # no -0.0
+        near_one = (-row if side else row) / units[i]
+        shape = units[i] * (np.round(near_one, -round(np.log10(SAME))) + 0.0)  # no -0.0
         copy = 0
         while (pair := pairs.setdefault((int(slack[i]), shape.tobytes(), copy), [-1, -1]))[
             side

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, Index, finite_array
+from koopman_control.common.arrays import Array, Index, finite_array, power_near
 from koopman_control.mpc.solvers import Residuals, Solution, make_solver, residuals
 from koopman_control.mpc.solvers.base import DenseQP
+
+PASSES = 3  # through the rows
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,27 @@ class AffineQP:
     def wanted(self) -> Index:
         """Columns of all variables of interest."""
         return np.concatenate([np.zeros(0, dtype=np.int64), *map(np.ravel, self.columns.values())])
+
+
+def column_units(A: Array, alike: Iterable[Index] = ()) -> Array:
+    """Units of variables by the rows that they share, shape (n,), for rows A (r, n).
+
+    In them, every variable is some of the largest entry of a row that it does not have for itself.
+
+    Args:
+        A: Rows.
+        alike: Columns of variables that have one unit.
+    """
+    size = np.abs(A[np.count_nonzero(A, axis=1) > 1])
+    units = np.ones(A.shape[1])
+    for _ in range(PASSES):
+        largest = (size * units).max(axis=1, initial=0.0)
+        share = (size / largest[:, None]).max(axis=0, initial=0.0)
+        for columns in alike:
+            share[columns] = share[columns].max(initial=0.0)
+        with np.errstate(divide="ignore"):
+            units = power_near(1.0 / share)
+    return units
 
 
 KEPT = 1e-9  # relative; a row that is broken by less is kept

@@ -110,7 +110,7 @@ class QuadraticPlanning:
             plain = linear(condenser, response.plain)
             return linear(Condenser(with_feedback(program)), response, plain)
 
-        twin = softened(qp, prices)
+        twin = softened(qp, *prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]
 
     def plan(

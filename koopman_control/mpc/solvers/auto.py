@@ -58,11 +58,11 @@ class AutoSolver:
         return _most_credible(qp, answers)
 
     def _doubted(self, qp: DenseQP, answer: Solution) -> bool:
-        """Whether DAQP gave up, or may be wrong since H is nearly singular."""
-        if answer.status not in FINAL:
+        """Whether DAQP gave up, found nothing, or may be wrong by what H and A are like."""
+        if answer.status not in FINAL or answer.status == "infeasible":
             return True
-        doubtful = self._daqp.condition > DELICATE and answer.status != TIME_LIMIT
-        return doubtful and not _error(qp, answer) <= 1.0
+        doubtful = self._daqp.condition > DELICATE or self._daqp.overlooks
+        return doubtful and answer.status != TIME_LIMIT and not _error(qp, answer) <= 1.0
 
     @cached_property
     def _interior_point(self) -> list[Solver]:

@@ -57,7 +57,7 @@ def units_of(
     if model.ground is not None:
         states = np.where(states > 0.0, states, state_scale(model))
     if not states.all() and inputs.any():
-        states = np.where(states > 0.0, states, _reached(model, controlled, inputs, len(w.Q)))
+        states = np.where(states > 0.0, states, _reached(model, controlled, inputs))
     by_state = _diagonals(w.Q) + np.diagonal(w.terminal), np.abs(w.linear_output).max(axis=0)
     by_input = _diagonals(w.R) + _diagonals(w.S), np.abs(w.linear_input).max(axis=0)
     cost = max(
@@ -73,9 +73,8 @@ def units_of(
 
 def with_prices(w: Weights, units: Units) -> Weights:
     """Set the prices of violations by the units."""
-    return replace(
-        w, slack_weight=USUAL * units.cost * np.stack([1.0 / units.states, units.states**-2.0])
-    )
+    prices = USUAL * units.cost * np.stack([1.0 / units.states, units.states**-2.0])
+    return replace(w, slack_weight=prices, priced_by_units=True)
 
 
 def _half(bounds: Array) -> Array:
@@ -96,11 +95,14 @@ def _diagonals(weights: Array) -> Array:
     return np.asarray(np.diagonal(weights, axis1=1, axis2=2).max(axis=0))
 
 
-def _reached(model: LiftedModel, controlled: Index, inputs: Array, horizon: int) -> Array:
-    """How far inputs of usual size drive states from rest within the horizon, at most, (p,)."""
+def _reached(model: LiftedModel, controlled: Index, inputs: Array) -> Array:
+    """How far inputs of usual size drive states (p,) from rest, in as many steps as they need.
+
+    Not in the whole horizon: an unstable model leaves everything behind.
+    """
     response, far = model.B[:, controlled] * inputs, np.zeros(len(model.C))
     with np.errstate(all="ignore"):
-        for _ in range(horizon):
+        for _ in range(len(far) + 1):
             far = far + np.abs(model.C @ response).sum(axis=1)
             response = model.A @ response
     return np.where(np.isfinite(far), far, 0.0)
