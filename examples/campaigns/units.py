@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
+from cvxpy.atoms.norm1 import norm1
 from rich.progress import track
 from threadpoolctl import threadpool_limits
 
@@ -104,7 +105,7 @@ class Problem:
                 lambda y, u, p: y[:, 0] <= p.ceiling, ceiling=x[0] * rng.uniform(0.3, 2.0)
             )
         if self._has(6):
-            mpc = mpc.penalize(lambda y, u, p: weight * c * _absolute(y[:, -1] / x[-1]))
+            mpc = mpc.penalize(lambda y, u, p: weight * c * norm1(y[:, -1] / x[-1]))
         return mpc
 
     def _model(self, units: Units, rng: np.random.Generator) -> LiftedModel:
@@ -147,7 +148,8 @@ class Problem:
             settings["output_bounds"] = np.stack([low, high]) * x
         if self._has(9):
             settings["terminal_bounds"] = np.stack([0.8 * low, 0.8 * high]) * x
-        if self._has(10):
+        literal = self._has(12) and self._has(13)  # a row's price would be that of other units
+        if self._has(10) and not literal:
             of_row = of_row if units.cost != 1.0 else np.ones(2)
             scaled = G_y / x * of_row[:, None], G_u / u * of_row[:, None], g * of_row
             settings["polytope"] = scaled
@@ -172,7 +174,8 @@ class Problem:
 
     def run(self, units: Units) -> tuple[Array, list[Any]]:
         """Act in the given units; return inputs in old ones, (STEPS, m), and what steps were."""
-        mpc, taken, words = self.controller(units), [], []
+        mpc, taken = self.controller(units), []
+        words: list[Any] = []
         many: BatchMPC | None = mpc.batch(2) if self.together else None
         for y in self.observations():
             if many is None:
@@ -183,12 +186,6 @@ class Problem:
                 taken.append(both.ravel())
                 words.append((many.solved.tolist(), many.fallback.tolist()))
         return np.array(taken), words
-
-
-def _absolute(y: Any) -> Any:
-    import cvxpy as cp
-
-    return cp.norm1(y)
 
 
 def _weight(size: int, rng: np.random.Generator) -> Array:

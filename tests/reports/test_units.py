@@ -10,6 +10,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
+from cvxpy import atoms
 
 from examples.campaigns.units import AGREED, verdict
 from koopman_control.common.arrays import Array
@@ -86,8 +87,8 @@ def test_a_price_that_is_stated_is_taken_as_it_is() -> None:
 def test_compiled_programs_are_solved_in_any_units(unit: float, solver: str) -> None:
     """Of three numbers with a given sum, the nearest to given ones that are in order."""
     x, p = cp.Variable(3, name="x"), cp.Parameter(3, name="p")
-    held = [x[0] <= x[1], x[1] <= x[2], cp.sum(x) == unit, x >= 0.0]
-    qp = compile_qp(cp.Problem(cp.Minimize(cp.sum_squares(x - p)), held), [p], [x])
+    held = [x[0] <= x[1], x[1] <= x[2], atoms.sum(x) == unit, x >= 0.0]
+    qp = compile_qp(cp.Problem(cp.Minimize(atoms.sum_squares(x - p)), held), [p], [x])
     answer = qp.solve({"p": np.array([0.9, 0.1, 0.6]) * unit}, solver)
     assert answer.status == "optimal"
     np.testing.assert_allclose(answer.values["x"] / unit, [0.3, 0.3, 0.4], atol=1e-8)
@@ -97,7 +98,7 @@ def test_tiny_rows_are_not_taken_for_one_another() -> None:
     """Rows of entries below 1e-12 were all the same row when they were compared by decimals."""
     x, unit = cp.Variable(2, name="x"), 1e-13
     held = [unit * x[0] <= unit, unit * (x[0] + x[1]) >= 3.0 * unit]
-    qp = compile_qp(cp.Problem(cp.Minimize(cp.sum_squares(x)), held), [], [x])
+    qp = compile_qp(cp.Problem(cp.Minimize(atoms.sum_squares(x)), held), [], [x])
     np.testing.assert_allclose(qp.solve().values["x"], [1.0, 2.0], atol=1e-8)
 
 

@@ -58,6 +58,7 @@ def _triangular(wide: Array) -> Array:
     return triangular(wide.T).T
 
 
+FAR = 4096.0  # ratio of the states' noise up to which their units are left as they are
 MAX_ROUNDS = 40  # each doubles the number of steps
 EXACT, SETTLED = 1e-13, 1e-3  # relative changes in a round: no more needed, and good enough
 
@@ -118,7 +119,8 @@ def settled_covariance(F: Array, H: Array, Q: Array, R: Array) -> Array | None:
     the unit circle that no noise excites; a lifted model always has some, its constant for one.
     """
     unit = power_near(np.sqrt(np.maximum(np.diagonal(Q), 0.0)))
-    unit /= unit.min(initial=np.inf)  # states in units of their own; what is common is no matter
+    if unit.max() <= FAR * unit.min():  # what is common to all states does not matter
+        unit = np.ones(len(F))
     F, H, Q = F / unit[:, None] * unit, H * unit, Q / unit[:, None] / unit
     A, G, P = F.T, H.T @ np.linalg.solve(R, H), Q
     best, least = P, np.inf

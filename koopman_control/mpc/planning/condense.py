@@ -203,12 +203,12 @@ class Merit:
         of_y, of_v, cost = np.ones(p), np.zeros(m), 1.0  # zero where it is not known
         of_v[: condenser.n_values] = 1.0
         if units is not None:
-            of_y = np.resize(power_near(units.states), p)
-            of_v[: condenser.n_values] = np.resize(power_near(units.inputs), condenser.n_values)
-            cost = float(power_near(units.cost))
+            of_y = np.resize(units.states, p)
+            of_v[: condenser.n_values] = np.resize(units.inputs, condenser.n_values)
+            cost = units.cost
         by_y = np.zeros(len(condenser.A_v))
-        by_y[condenser.first_on_y :] = _largest(abs(condenser.A_y).multiply(of_y).toarray())
-        size = power_near(by_y)
+        by_y[condenser.first_on_y :] = _largest(np.abs(condenser.A_y.toarray()) * of_y)
+        size = np.where(by_y > 0.0, by_y, 1.0)
         rows = slice(condenser.first_on_y, None)
         hard, penalty = ~np.isfinite(condenser.linear_weight[rows]), EXACT_PENALTY * cost / size
         self._linear = np.where(hard, penalty[rows], condenser.linear_weight[rows])
@@ -291,7 +291,7 @@ class Merit:
             of_v = np.where(new, shared, of_v)
         own = power_near(of_v[n:])
         rows = power_near(_largest(np.abs(c.A_v[self._w_rows, n:]) * own))
-        return Scaling(own, rows, cost)
+        return Scaling(own, rows, float(power_near(cost)))
 
 
 def _largest(rows: Array) -> Array:
