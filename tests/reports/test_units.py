@@ -10,13 +10,15 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-from cvxpy import atoms
 
 from examples.campaigns.units import AGREED, verdict
 from koopman_control.common.arrays import Array
-from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC, compile_qp
+from koopman_control.features import SampledFeatures
+from koopman_control.identification import EDMDc, LiftedModel
+from koopman_control.mpc import KalmanObserver, KoopmanMPC, compile_qp
+from koopman_control.trajectories import Trajectory
 
+atoms: Any = cp  # CVXPY's atoms carry no type information
 STAGE = np.array([[1.0, 0.1], [-0.2, 0.95]])  # position and speed of a positioning stage
 STEPS = 15
 ACCURATE = ("auto", "daqp", "piqp", "clarabel")
@@ -100,6 +102,59 @@ def test_tiny_rows_are_not_taken_for_one_another() -> None:
     held = [unit * x[0] <= unit, unit * (x[0] + x[1]) >= 3.0 * unit]
     qp = compile_qp(cp.Problem(cp.Minimize(atoms.sum_squares(x)), held), [], [x])
     np.testing.assert_allclose(qp.solve().values["x"], [1.0, 2.0], atol=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1e-9, 1e9])
+def test_the_invariant_set_of_the_regulator_is_the_same_in_any_units(unit: float) -> None:
+    bounds = np.array([[-1.5, -0.8], [1.5, 0.8]])
+    inputs = [
+        driven(
+            stage(size, output_bounds=bounds * size, terminal="riccati", terminal_set="invariant"),
+            size,
+        )
+        for size in (1.0, unit)
+    ]
+    assert inputs[0][1] == inputs[1][1]
+    np.testing.assert_allclose(inputs[1][0], inputs[0][0], rtol=0.0, atol=1e-8)
+
+
+def recorded(x: Array, u: float) -> list[Trajectory]:
+    """Excite a pendulum that is recorded in some units of its states (2,) and its torque."""
+    rng, episodes = np.random.default_rng(1), []
+    for _ in range(4):
+        states, inputs = [rng.normal(size=2)], rng.uniform(-1.0, 1.0, (200, 1))
+        for (torque,) in inputs:
+            angle, speed = states[-1]
+            change = np.array([speed, -np.sin(angle) - 0.2 * speed + torque])
+            states.append(states[-1] + 0.1 * change)
+        episodes.append(Trajectory(np.array(states) * x, inputs * u, dt=0.1))
+    return episodes
+
+
+@pytest.mark.parametrize(
+    ("x", "u"), [((1e-6, 1e-3), 1.0), ((1e-12, 1e12), 1e-12), ((1e12, 1e-9), 1e9)]
+)
+def test_fits_observers_and_their_controllers_are_the_same_in_any_units(
+    x: tuple[float, float], u: float
+) -> None:
+    results = []
+    for units, torque in ((np.ones(2), 1.0), (np.array(x), u)):
+        features = SampledFeatures(30, random_state=0)
+        model = EDMDc(features, horizon=20).fit(recorded(units, torque)).model_
+        mpc = KoopmanMPC(
+            model,
+            15,
+            np.array([1.0, 0.1]) / units**2,
+            0.01 / torque**2,
+            input_bounds=(-torque, torque),
+            output_bounds=np.array([[-0.7, -0.25], [0.7, 0.25]]) * units,
+            estimator=KalmanObserver(0.01 * units),
+        )
+        observed = np.array([0.5, -0.2]) * 0.9 ** np.arange(6)[:, None]
+        inputs = [mpc.act(y * units)[0] / torque for y in observed]
+        assert mpc.last is not None
+        results.append([*inputs, mpc.last.trust])
+    np.testing.assert_allclose(results[1], results[0], rtol=0.0, atol=1e-8)
 
 
 @pytest.mark.parametrize("seed", range(30))
