@@ -42,7 +42,12 @@ class AutoSolver:
         until = time.perf_counter() + seconds
         answers = []
         if len(qp.f) <= LARGEST:
+            warm = self._daqp.warm
             answers.append(self._daqp.solve(qp, matrices_changed, seconds))
+            if warm and answers[0].status == "infeasible":  # it may be the working set's fault
+                left = until - time.perf_counter()
+                if left > 0.0:
+                    answers[0] = self._daqp.solve(qp, True, left)
             if not self._doubted(qp, answers[0]):
                 return answers[0]
         slower = self._interior_point if math.isinf(seconds) else self._interior_point[-1:]
@@ -58,8 +63,8 @@ class AutoSolver:
         return _most_credible(qp, answers)
 
     def _doubted(self, qp: DenseQP, answer: Solution) -> bool:
-        """Whether DAQP gave up, found nothing, or may be wrong by what H and A are like."""
-        if answer.status not in FINAL or answer.status == "infeasible":
+        """Whether DAQP gave up, or may be wrong by what H and A are like."""
+        if answer.status not in FINAL:
             return True
         doubtful = self._daqp.condition > DELICATE or self._daqp.overlooks
         return doubtful and answer.status != TIME_LIMIT and not _error(qp, answer) <= 1.0

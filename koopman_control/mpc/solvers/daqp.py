@@ -71,6 +71,11 @@ class DaqpSolver:
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
+    @property
+    def warm(self) -> bool:
+        """Whether it starts from a working set; without a solution, it drops that."""
+        return self._model is not None
+
     def prepare(self, qp: DenseQP) -> None:
         """Factorise H, unless that is done, with an empty working set."""
         lower, upper = _finite_sides(qp)
