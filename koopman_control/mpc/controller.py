@@ -13,7 +13,7 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array, positive_int, seed_number
+from koopman_control.common.arrays import Array, balanced, finite_array, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.batch import BatchMPC
@@ -52,6 +52,7 @@ from koopman_control.mpc.step import (
 from koopman_control.mpc.targets import Target, TargetRows
 from koopman_control.mpc.terminal import with_terminal, with_terminal_set
 from koopman_control.mpc.tightening import Tube, pull_back, tightened
+from koopman_control.mpc.units import Units, units_of, with_prices
 from koopman_control.mpc.weights import (
     Bounds,
     Costs,
@@ -119,6 +120,7 @@ class Compiled(ABC):
     _reference: TargetRows
     _input_reference: TargetRows
     _weights: Weights
+    _units: Units
     _effort: Effort
     _gain: Array
     _safe: Array
@@ -182,8 +184,10 @@ class Compiled(ABC):
             return CvxpyPlanning(self._stated, scenarios, self._held, rounds, controlled)
         box = common_box(w.input_bounds, self.rollout)
         search = Search(scenarios, self._effort, self._gain, box, w.rate_bounds, self.seed)
-        l1, l2 = w.slack_weight.max(axis=1)
-        how = self._held, name, search, (l1, l2), self._response
+        targets = self._reference.at_rest(), self._input_reference.at_rest()
+        own = self._safe, self.parameters.theta()
+        typical = np.concatenate([*(of(self._safe, 0).ravel() for of in targets), *own])
+        how = self._held, name, search, w.slack_weight, self._units, self._response, typical
         planning = QuadraticPlanning(scenarios, N, self.qp, *how)
         planning.reset()
         planning.rehearse()
@@ -195,7 +199,7 @@ class Compiled(ABC):
         if self.rollout != "linear":
             return None
         w, free = self._weights, self._held is None
-        prices = np.linalg.eigvalsh(w.R + w.S)  # of every direction, at every step
+        prices = np.linalg.eigvalsh(balanced(w.R + w.S)[0])  # of every direction, at every step
         costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
         return response_of(self._scenarios, self.horizon, self._layout.controlled, free, costly)
 
@@ -475,7 +479,10 @@ class KoopmanMPC(Stated):
             polytope's row is soft if one of its states is.
         slack_weight: Price of a violation v: w (v + v^2) for a number w; l1 v + l2 v^2 for
             (l1, l2) or shape (2, d). With l1 above the bound's multiplier, what can be kept is
-            kept exactly.
+            kept exactly. "auto": 1000 c (v / s + v^2 / s^2), where s is usual of the state (half
+            of what lies between its bounds, or its target, if that is larger) and c of the cost
+            (the largest that a weight makes of a usual state or input). A row of a polytope
+            is priced by the state that breaks it most cheaply.
         iterations: Re-linearisations per step.
         first_iterations: Most re-linearisations in the first step of an episode.
         n_guesses: Random plans tried at each step beside the shifted one. They matter where the
@@ -541,7 +548,7 @@ class KoopmanMPC(Stated):
         terminal_set: tuple[ArrayLike, ArrayLike] | Literal["invariant"] | None = None,
         polytope: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
         soft: ArrayLike = True,
-        slack_weight: ArrayLike = 1e3,
+        slack_weight: ArrayLike | Literal["auto"] = "auto",
         iterations: int = 1,
         first_iterations: int = 10,
         n_guesses: int = 0,
@@ -584,8 +591,11 @@ class KoopmanMPC(Stated):
         w = tightened(w, tighten, model, rollout, self._delay)
         aims = self._reference, self._input_reference
         w, self._gain = with_terminal(w, terminal, model, *aims, self._layout)
+        units = units_of(w, model, self._layout.controlled, *aims)
+        if isinstance(slack_weight, str):
+            w = with_prices(w, units)
         w = with_terminal_set(w, terminal_set, model, *aims, self._gain, self._layout)
-        self._weights = w.for_models(len(models))
+        self._weights, self._units = w.for_models(len(models)), units.for_models(len(models))
         safe = stage_rows("safe_input", safe_input, m, 1)[0]
         self._safe = np.clip(safe, *w.input_bounds[:, 0])
         self._terms = pull_back(model, trust_weight)

@@ -261,7 +261,11 @@ class Response:
 
 
 def response_of(
-    scenarios: Scenarios, horizon: int, controlled: Index, free: bool, costly: bool
+    scenarios: Scenarios,
+    horizon: int,
+    controlled: Index,
+    free: bool,
+    costly: bool,
 ) -> Response:
     """Compute the response of a linear roll-out, prestabilised where that is needed and possible.
 

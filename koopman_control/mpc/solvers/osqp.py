@@ -10,14 +10,8 @@ import numpy as np
 import osqp
 import scipy.sparse as sp
 
-from koopman_control.mpc.solvers.base import (
-    SHORTEST,
-    TIME_LIMIT,
-    UNBOUNDED,
-    DenseQP,
-    Solution,
-    WithSlacks,
-)
+from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, Solution, WithSlacks
+from koopman_control.mpc.solvers.program import DenseQP
 
 INTERRUPTED = "interrupted"
 
