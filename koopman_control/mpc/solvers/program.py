@@ -1,9 +1,10 @@
 """The dense program that solvers are given, and its equilibration.
 
 Equilibrated, its variables, rows and cost are near one, whatever their units: solvers have
-absolute tolerances, so the same problem in micrometres and in metres is not the same to them. Variables are measured by the Hessian (or, where it leaves them free, by the rows they are
-in and by their boxes), rows by their norm, the cost by what it takes to get to the sides. All
-scales are powers of two, so nothing is rounded.
+absolute tolerances, so the same problem in micrometres and in metres is not the same to them.
+Variables are measured by the Hessian (or, where it leaves them free, by the rows they are in and by
+their boxes), rows by their norm, the cost by what it takes to get to the sides. All scales are
+powers of two, so nothing is rounded.
 """
 
 from __future__ import annotations
