@@ -80,6 +80,7 @@ def run_koopman(rollout: Any) -> None:
         R=0.01,
         reference=TARGET[:, None],
         output_bounds=(-LIMIT, LIMIT),
+        slack_weight=1e3,
         input_bounds=(-1.0, 1.0),
         rollout=rollout,
     )

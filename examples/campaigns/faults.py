@@ -12,7 +12,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.mpc.planning.planner import QuadraticPlanning
 from koopman_control.mpc.solvers import Solution, Solver
-from koopman_control.mpc.solvers.base import DenseQP
+from koopman_control.mpc.solvers.program import DenseQP
 
 SENSOR: dict[str, Callable[[Array, Array, np.random.Generator], Any]] = {
     "NaN": lambda y, before, rng: np.where(rng.random(len(y)) < 0.5, np.nan, y),

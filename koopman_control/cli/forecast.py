@@ -154,6 +154,8 @@ def _draw(path: Path, table: TimeTable, result: Backtest, level: float) -> None:
 
 
 def _summary(result: Backtest) -> str:
+    from koopman_control.evaluation.summary import printable
+
     scores, lines = result.scores, []
     for j, name in enumerate(scores["targets"]):
         errors = ", ".join(

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, seed_number
+from koopman_control.common.arrays import Array, finite_array, real_array, seed_number
 from koopman_control.common.border import checked, shown
-from koopman_control.common.protocols import Controller, begin_episode
+from koopman_control.common.protocols import Controller, begin_episode, takes
 from koopman_control.trajectories.environments import (
     Environment,
     EnvironmentFault,
@@ -30,6 +30,7 @@ from koopman_control.trajectories.environments import (
     taken,
 )
 
+APPLIED = "applied_action"  # where an environment's info says what acted in place of an action
 LONGEST_EPISODE = 100_000  # steps after which an episode counts as one that never ends
 
 
@@ -81,33 +82,47 @@ def action_bounds(env: Environment | VectorEnvironment) -> Array:
 
 @checked
 @faults_as_value_errors()
-def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
+def run_episode(
+    controller: Controller,
+    env: Environment,
+    seed: int,
+    previous_input: ArrayLike | None = None,
+) -> Episode:
     """Run one episode from `env.reset(seed=seed)` to its end.
 
     Before it `controller.seed(seed)` is called, if there is such a method (for controllers that
     draw random numbers), and `controller.reset()`, so the episode depends on its seed alone.
 
+    Where the environment says in `info["applied_action"]` that something else acted than it was
+    given (a saturated or stuck actuator, an operator), a controller whose `act` has an argument
+    `applied` is told so in the next step. `Episode.actions` are what the environment was given.
+
     Args:
         controller: Anything with `reset()` and `act(observation) -> action`.
         env: A Gymnasium environment with a finite action box.
         seed: Seed of the initial state and of the environment's noise.
+        previous_input: Action that acts as the episode begins, shape (m,), for
+            `controller.reset(previous_input=...)`; None: nothing is told.
 
     Returns:
         The record of the episode.
 
     Raises:
         ValueError: If the controller returns an action of the wrong shape or one that is not
-            finite, if the environment raises or returns what is no observation or reward, or if the
-            episode does not end within 100,000 steps.
+            finite, if the environment raises or returns what is no observation, reward or applied
+            action, or if the episode does not end within 100,000 steps.
     """
     seed_number("seed", seed)
     observable, bounds = require_continuous(env)
     dtype, shape = env.action_space.dtype, observable.shape[1:]
     log = _Log(seed, begun(env, seed, shape))
-    begin_episode(controller, seed)
+    begin_episode(controller, seed, previous_input)
+    told: dict[str, Any] = {}
+    listens = takes(controller.act, "applied")
     for _ in range(LONGEST_EPISODE):
+        seen = log.observations[-1].copy()
         started = perf_counter()
-        action = controller.act(log.observations[-1].copy())
+        action = controller.act(seen, **told)
         seconds = perf_counter() - started
         applied = np.clip(_checked_action(action, bounds, log), *bounds).astype(dtype)
         place = log.place()
@@ -118,6 +133,9 @@ def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
             log.violations.append(_violation(env, info["violation"], place))
         if terminated or truncated:
             return log.episode(terminated)
+        told = {}
+        if listens and APPLIED in info:
+            told["applied"] = finite_array(f'info["{APPLIED}"]', info[APPLIED], shape=applied.shape)
     raise ValueError(
         f"the episode with seed {seed} did not end within {LONGEST_EPISODE:,} steps; give the "
         "environment a time limit (max_episode_steps in gym.make)"
@@ -211,15 +229,18 @@ class Batch(Protocol):
     fallback: NDArray[np.bool_]
 
     def reset(self) -> None:
-        """Forget the past of all copies."""
+        """Forget the past of all copies; it may take `previous_input`."""
 
     def act(self, observations: Array) -> Array:
-        """Return the actions (n, m) for observations (n, p)."""
+        """Return the actions (n, m) for observations (n, p); it may take what was `applied`."""
         ...
 
 
 def run_in_lockstep(
-    controller: Controller, env: VectorEnvironment, seeds: Sequence[int]
+    controller: Controller,
+    env: VectorEnvironment,
+    seeds: Sequence[int],
+    previous_input: ArrayLike | None = None,
 ) -> Iterator[Episode]:
     """Run one episode per seed, as many at once as the environment has copies.
 
@@ -243,22 +264,29 @@ def run_in_lockstep(
         )
     batch: Batch = make(env.num_envs)
     for start in range(0, len(seeds), env.num_envs):
-        yield from _round(batch, env, list(seeds[start : start + env.num_envs]))
+        yield from _round(batch, env, list(seeds[start : start + env.num_envs]), previous_input)
 
 
 @faults_as_value_errors()
-def _round(batch: Batch, env: VectorEnvironment, seeds: list[int]) -> list[Episode]:
+def _round(
+    batch: Batch, env: VectorEnvironment, seeds: list[int], previous_input: ArrayLike | None
+) -> list[Episode]:
     """Run episodes until all of them have ended; copies without a seed repeat the last one."""
     (observable, bounds), dtype = require_continuous(env), env.single_action_space.dtype
     n, spare = env.num_envs, env.num_envs - len(seeds)
     shape = n, observable.shape[1]
     every: Any = seeds + seeds[-1:] * spare  # Gymnasium takes lists, but declares a number only
     log = _BatchLog(begun(env, every, shape))
-    batch.reset()
+    if previous_input is None:
+        batch.reset()
+    else:
+        batch.reset(previous_input=previous_input)  # type: ignore[call-arg]
+    told: dict[str, Any] = {}
+    listens = takes(batch.act, "applied")
     running = np.arange(n) < len(seeds)
     for step in range(LONGEST_EPISODE):
         started = perf_counter()
-        actions = batch.act(log.observations[-1].copy())
+        actions = batch.act(log.observations[-1].copy(), **told)
         seconds = (perf_counter() - started) / n
         applied = np.clip(actions, *bounds).astype(dtype)
         place = f"in step {step} of the episodes with seeds {seeds}"
@@ -266,14 +294,16 @@ def _round(batch: Batch, env: VectorEnvironment, seeds: list[int]) -> list[Episo
         answers = taken(env, applied.copy(), place)
         terminated = numbers(env, "terminated flags", answers[2], (n,), place) != 0.0
         truncated = numbers(env, "truncated flags", answers[3], (n,), place) != 0.0
+        info = answers[4]
         log.add(
             applied,
             seconds,
             batch.fallback,
             numbers(env, "observations", answers[0], shape, place),
             numbers(env, "rewards", answers[1], (n,), place),
-            answers[4],
+            info,
         )
+        told = {"applied": _acted(info, actions)} if listens and APPLIED in info else {}
         ended = running & (terminated | truncated)
         log.ended(ended, terminated)
         running &= ~ended
@@ -283,6 +313,17 @@ def _round(batch: Batch, env: VectorEnvironment, seeds: list[int]) -> list[Episo
         f"an episode did not end within {LONGEST_EPISODE:,} steps; give the environment a time "
         "limit (max_episode_steps in gymnasium.make_vec)"
     )
+
+
+def _acted(info: dict[str, Any], actions: Array) -> Array:
+    """Inputs that acted, (n, m): what the environment says, for copies of which it says it."""
+    said = np.asarray(info.get(f"_{APPLIED}", np.ones(len(actions), dtype=bool)), dtype=bool)
+    given = info[APPLIED]
+    if isinstance(given, np.ndarray) and given.dtype == object:  # of each copy its own
+        each = zip(given, said, actions, strict=True)
+        given = np.stack([own if known else action for own, known, action in each])
+    acted = real_array(f'info["{APPLIED}"]', given, shape=actions.shape)
+    return np.where(said[:, None], acted, actions)
 
 
 class _BatchLog:

@@ -193,8 +193,12 @@ def evaluate(
     seeds: Iterable[int] = range(1000, 1100),
     workers: int = 1,
     on_episode: Callable[[Episode], None] | None = None,
+    previous_input: ArrayLike | None = None,
 ) -> Evaluation:
     """Run a controller once per seed and summarise returns, violations and step times.
+
+    A controller is told what acted in place of its actions, where the environment says so; see
+    `run_episode`.
 
     Linear algebra runs on one thread, both here and in the workers: the matrices of a controller
     are too small for more, and step times mean the same for any number of workers.
@@ -209,6 +213,8 @@ def evaluate(
         seeds: One reset seed per episode.
         workers: Number of processes.
         on_episode: Called after each episode, in the order of the seeds (a progress bar, say).
+        previous_input: Action that acts as each episode begins, shape (m,), for a plant that is not
+            at rest under the safe input; for a controller whose `reset` takes it, too.
 
     Returns:
         The evaluation.
@@ -217,8 +223,8 @@ def evaluate(
         ValueError: If there are no seeds, `workers` is below 1, the environment cannot be copied
             for several workers, it raises or returns what is no observation or reward, or the
             controller returns what is no action.
-        TypeError: If the controller lacks a method or cannot be pickled for several workers, or the
-            actions are not continuous.
+        TypeError: If the controller lacks a method, takes no previous input or cannot be pickled
+            for several workers, or the actions are not continuous.
         Exception: Whatever else the controller raises. What is raised after the first episode has
             the `Evaluation` of the episodes that were finished as an attribute `evaluation`.
 
@@ -237,13 +243,13 @@ def evaluate(
     made = env if isinstance(env, VectorEnv) else open_environment(env)
     try:
         if isinstance(made, VectorEnv):
-            episodes = run_in_lockstep(controller, made, chosen)
+            episodes = run_in_lockstep(controller, made, chosen, previous_input)
         elif workers == 1:
-            episodes = _run(controller, made, chosen)
+            episodes = _run(controller, made, chosen, previous_input)
         else:
             with threadpool_limits(limits=1):
                 recipe = Recipe(spec=made.spec) if ours else recipe_for(made, chosen[0], workers)
-            episodes = _run_in_processes(controller, recipe, chosen, workers)
+            episodes = _run_in_processes(controller, recipe, chosen, workers, previous_input)
         found = _Found()
         try:
             with threadpool_limits(limits=1):
@@ -265,13 +271,22 @@ def evaluate(
             made.close()
 
 
-def _run(controller: Controller, env: Environment, seeds: Iterable[int]) -> Iterator[Episode]:
+def _run(
+    controller: Controller,
+    env: Environment,
+    seeds: Iterable[int],
+    previous_input: ArrayLike | None,
+) -> Iterator[Episode]:
     for seed in seeds:
-        yield run_episode(controller, env, seed)
+        yield run_episode(controller, env, seed, previous_input)
 
 
 def _run_in_processes(
-    controller: Controller, recipe: Recipe, seeds: tuple[int, ...], workers: int
+    controller: Controller,
+    recipe: Recipe,
+    seeds: tuple[int, ...],
+    workers: int,
+    previous_input: ArrayLike | None,
 ) -> Iterator[Episode]:
     try:
         packed = cloudpickle.dumps(controller)
@@ -284,7 +299,8 @@ def _run_in_processes(
     size = max(1, min(5, len(seeds) // (2 * workers)))
     tasks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     run = Parallel(n_jobs=workers, return_as="generator")
-    batches = run(delayed(_run_batch)(packed, recipe, task) for task in tasks)
+    given = packed, recipe, previous_input
+    batches = run(delayed(_run_batch)(*given, task) for task in tasks)
     try:
         for episodes, fault in batches:
             yield from episodes
@@ -297,13 +313,13 @@ def _run_in_processes(
 
 
 def _run_batch(
-    packed: bytes, recipe: Recipe, seeds: tuple[int, ...]
+    packed: bytes, recipe: Recipe, previous_input: ArrayLike | None, seeds: tuple[int, ...]
 ) -> tuple[list[Episode], Exception | None]:
     """Run a few episodes; an error is returned with those before it, which raising would lose."""
     episodes: list[Episode] = []
     try:
         with threadpool_limits(limits=1), closing(recipe.environment()) as env:
-            for episode in _run(cloudpickle.loads(packed), env, seeds):
+            for episode in _run(cloudpickle.loads(packed), env, seeds, previous_input):
                 episodes.append(episode)
     except Exception as error:
         error.add_note(traceback.format_exc())  # the traceback itself does not travel

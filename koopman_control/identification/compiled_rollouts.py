@@ -79,6 +79,11 @@ def covered_features(features: FeatureMap) -> CoveredFeatures | None:
     return CoveredFeatures(form, int(features.n_features_in_))
 
 
+def _nobody(target: Array, m: int) -> Feedback:
+    """A regulator of m inputs that does nothing, with a target (d,)."""
+    return Feedback(target, np.zeros(m), np.zeros((m, len(target))), np.zeros((2, m)))
+
+
 class CompiledRollOut:
     """Compiled loops over the steps of a re-lifted roll-out.
 
@@ -99,8 +104,8 @@ class CompiledRollOut:
         self._loops, self._constants = loops, _constants(step_map, features, inputs)
         d, m = step_map.constant.shape[1], len(inputs.arrays.center)
         rest, plan = np.zeros(d), np.zeros((1, 1, m))
-        regulator = Feedback(rest, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
-        states = self.finished(rest, plan.copy(), np.zeros(1, dtype=np.int64), regulator)
+        heads = np.zeros(1, dtype=np.int64)
+        states = self.finished(rest, plan.copy(), heads, _nobody(rest, m))
         self.sensitivity(rest, states, plan)
 
     def __reduce__(self) -> tuple[type[CompiledRollOut], tuple[Any, ...]]:
@@ -109,10 +114,8 @@ class CompiledRollOut:
 
     def predicted(self, x0: Array, U: Array) -> Array:
         """Predict states (S, H, d) from x0 (d,) under inputs U (S, H, m)."""
-        m, d = U.shape[2], len(x0)
-        nobody = Feedback(x0, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
         never = np.full(len(U), U.shape[1])
-        return self.finished(x0, np.ascontiguousarray(U), never, nobody)
+        return self.finished(x0, np.ascontiguousarray(U), never, _nobody(x0, U.shape[2]))
 
     def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Feedback) -> Array:
         """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on.

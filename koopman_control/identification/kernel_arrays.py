@@ -80,10 +80,18 @@ class Constants(NamedTuple):
     saturating: np.ndarray
 
 
+NO_GAIN, NO_INPUT = np.zeros((1, 0)), np.zeros(0)  # where changes of inputs do not matter
+
+
 class Feedback(NamedTuple):
-    """A regulator u - K (x - target) inside a box that takes plans over (`mpc.terminal`)."""
+    """A regulator inside a box that takes plans over (`mpc.terminal`).
+
+    u - K (x - target), and - L (u before - u) where changes of inputs cost.
+    """
 
     target: Array
     u: Array
     K: Array
     box: Array
+    L: Array = NO_GAIN
+    before: Array = NO_INPUT

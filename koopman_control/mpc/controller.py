@@ -13,7 +13,7 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array, positive_int, seed_number
+from koopman_control.common.arrays import Array, balanced, finite_array, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.batch import BatchMPC
@@ -36,20 +36,23 @@ from koopman_control.mpc.planning.search import Effort, Search
 from koopman_control.mpc.planning.sequential import SequentialPlanner
 from koopman_control.mpc.problem import Build, Parameters, Term, TrackingProblem
 from koopman_control.mpc.solvers import SolverName
-from koopman_control.mpc.state import Sight, Start
+from koopman_control.mpc.state import Sight, Start, input_that_acted
 from koopman_control.mpc.step import (
     Attempt,
     Explanation,
     Loop,
+    Progress,
     Step,
     attempt,
     program_of,
     reached,
+    recover,
     sizes_of,
 )
 from koopman_control.mpc.targets import Target, TargetRows
 from koopman_control.mpc.terminal import with_terminal, with_terminal_set
 from koopman_control.mpc.tightening import Tube, pull_back, tightened
+from koopman_control.mpc.units import Units, units_of, with_prices
 from koopman_control.mpc.weights import (
     Bounds,
     Costs,
@@ -96,6 +99,10 @@ NOTHING = 1e-9  # a price of inputs, relative to the largest one
 COMPILED = {"_stated", "qp", "_planning"}
 
 
+# The loop, what is seen, and what was told last, as they were before a step.
+Unfinished = tuple[Progress, tuple[Any, ...], Step | None]
+
+
 class Compiled(ABC):
     """The part of `KoopmanMPC` that turns its settings into what is solved at every step."""
 
@@ -113,6 +120,7 @@ class Compiled(ABC):
     _reference: TargetRows
     _input_reference: TargetRows
     _weights: Weights
+    _units: Units
     _effort: Effort
     _gain: Array
     _safe: Array
@@ -122,6 +130,7 @@ class Compiled(ABC):
     _terms: tuple[Term, ...]
     _loop: Loop
     _situated: Situating
+    _unfinished: Unfinished | None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy what is needed to act, compiled; the rest is made again when asked for."""
@@ -163,7 +172,7 @@ class Compiled(ABC):
         self._sight = Sight(
             models, self.rollout, self._estimators, self._layout, self._delay, N, self._safe
         )
-        self.last = None
+        self.last = self._unfinished = None
 
     @cached_property
     def _planning(self) -> Planning:
@@ -175,8 +184,10 @@ class Compiled(ABC):
             return CvxpyPlanning(self._stated, scenarios, self._held, rounds, controlled)
         box = common_box(w.input_bounds, self.rollout)
         search = Search(scenarios, self._effort, self._gain, box, w.rate_bounds, self.seed)
-        l1, l2 = w.slack_weight.max(axis=1)
-        how = self._held, name, search, (l1, l2), self._response
+        targets = self._reference.at_rest(), self._input_reference.at_rest()
+        own = self._safe, self.parameters.theta()
+        typical = np.concatenate([*(of(self._safe, 0).ravel() for of in targets), *own])
+        how = self._held, name, search, w.slack_weight, self._units, self._response, typical
         planning = QuadraticPlanning(scenarios, N, self.qp, *how)
         planning.reset()
         planning.rehearse()
@@ -188,7 +199,7 @@ class Compiled(ABC):
         if self.rollout != "linear":
             return None
         w, free = self._weights, self._held is None
-        prices = np.linalg.eigvalsh(w.R + w.S)  # of every direction, at every step
+        prices = np.linalg.eigvalsh(balanced(w.R + w.S)[0])  # of every direction, at every step
         costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
         return response_of(self._scenarios, self.horizon, self._layout.controlled, free, costly)
 
@@ -198,15 +209,45 @@ class Compiled(ABC):
         through_cvxpy = not self._stated.stated.is_qp()
         return None if self.solver == "cvxpy" or through_cvxpy else self.solver
 
-    def reset(self) -> None:
-        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
+    @checked
+    def reset(self, previous_input: ArrayLike | None = None) -> None:
+        """Forget the episode: plan, estimate, warm start, applied inputs and random state.
+
+        Args:
+            previous_input: Input under which the plant rests as the episode begins, shape (m,), for
+                a transfer without a bump; None: the safe input. Rates and changes count from it,
+                observers and memories begin with it, and with an input delay it is on its way. It
+                may lie beyond the input bounds; the nearest of these then comes first.
+
+        Raises:
+            TypeError | ValueError: If it is no finite array of that shape; nothing is forgotten.
+        """
+        rest = None
+        if previous_input is not None:
+            size = len(self._layout.controlled)
+            rest = input_that_acted("previous_input", previous_input, size)
         if "_planning" not in vars(self):
             self._rehearse()
-        self._loop.restart()
-        self._sight.restart()
-        self._planning.reset()
-        self._planning.rehearse()
-        self.last = None
+        self._mend()
+        self._unfinished = self._loop.progress, self._sight.progress, self.last
+        try:
+            self._planning.reset()
+            self._planning.rehearse()
+            self._loop.restart(rest)
+            self._sight.restart(rest)
+            self.last = self._unfinished = None
+        except BaseException:
+            self._mend()
+            raise
+
+    def _mend(self) -> None:
+        """Go back to before a step that an exception broke off; a solver may be in any state."""
+        if self._unfinished is None:
+            return
+        self._loop.progress, self._sight.progress, self.last = self._unfinished
+        if "_planning" in vars(self):
+            recover(self._planning)
+        self._unfinished = None
 
     def _rehearse(self) -> None:
         """Compile, and warm up all that a step runs through, but for functions of the user."""
@@ -215,11 +256,19 @@ class Compiled(ABC):
         asked = self._situated
         targets = self._reference.at_rest(), self._input_reference.at_rest()
         self._situated = Situating(*targets, self.parameters)
-        rehearse(self.act, np.zeros(self.model.coordinates.n_observations))
-        self._situated = asked
+        try:
+            rehearse(self.act, np.zeros(self.model.coordinates.n_observations))
+        finally:
+            self._situated = asked
 
     @abstractmethod
-    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
+    def act(
+        self,
+        observation: ArrayLike,
+        disturbance: ArrayLike | None = None,
+        *,
+        applied: ArrayLike | None = None,
+    ) -> Array:
         """Return the action for an observation."""
 
 
@@ -298,6 +347,11 @@ class Stated(Compiled):
         return BatchMPC(self.model, self._planning, targets, self.parameters, w, self._safe, n)
 
     @property
+    def previous_input(self) -> Array:
+        """Input from which the next change counts, shape (m,): for a controller that takes over."""
+        return self._loop.previous.copy()
+
+    @property
     def problem(self) -> cp.Problem:
         """The CVXPY problem."""
         return self._stated.problem
@@ -359,6 +413,17 @@ class Stated(Compiled):
         return self._situated(y, self._sight.start_at(y), self._loop)
 
 
+TRIES = 4  # of a step that errors break off
+
+
+class Refusal(Exception):
+    """An argument of an episode's first step is of no use."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class KoopmanMPC(Stated):
     """Model-predictive controller on a lifted model.
 
@@ -386,7 +451,7 @@ class KoopmanMPC(Stated):
             step, N rows first (where a shape can be read both ways, it is one for all steps).
         R: Input weight, likewise.
         S: Weight of input changes, likewise; the change at the first step counts from the input
-            applied last, at the start of an episode from `safe_input`.
+            applied last, at the start of an episode from `safe_input` or what `reset` is given.
         reference: Target of the states: a number, shape (d,), (N, d), or a function of the
             observation that returns one of these, or None where `safe_input` will do. Row k is the
             target after k + 1 steps. A longer array (T, d) is the trajectory of a whole episode: it
@@ -395,7 +460,8 @@ class KoopmanMPC(Stated):
         linear_output: Cost per unit of each state: a number, shape (d,) or (N, d).
         linear_input: Cost per unit of each input, likewise: energy or prices.
         terminal: Weight of the last state beside Q, or "riccati" for the cost that the regulator at
-            the reference (at zero, where the reference is a function) still has to come.
+            the reference (at zero, where the reference is a function) still has to come; with S,
+            it goes with the last state and the last input.
         rollout: "linear" (one exact convex program), "bilinear" or "relifted" (re-linearised).
         input_bounds: (low, high), shape (2, m) or (2, N, m); None takes the model's action bounds.
         rate_bounds: Largest change of each input per step; None for no bound. Fallbacks keep it
@@ -413,7 +479,10 @@ class KoopmanMPC(Stated):
             polytope's row is soft if one of its states is.
         slack_weight: Price of a violation v: w (v + v^2) for a number w; l1 v + l2 v^2 for
             (l1, l2) or shape (2, d). With l1 above the bound's multiplier, what can be kept is
-            kept exactly.
+            kept exactly. "auto": 1000 c (v / s + v^2 / s^2), where s is usual of the state (half
+            of what lies between its bounds, or its target, if that is larger) and c of the cost
+            (the largest that a weight makes of a usual state or input). A row of a polytope
+            is priced by the state that breaks it most cheaply.
         iterations: Re-linearisations per step.
         first_iterations: Most re-linearisations in the first step of an episode.
         n_guesses: Random plans tried at each step beside the shifted one. They matter where the
@@ -479,7 +548,7 @@ class KoopmanMPC(Stated):
         terminal_set: tuple[ArrayLike, ArrayLike] | Literal["invariant"] | None = None,
         polytope: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
         soft: ArrayLike = True,
-        slack_weight: ArrayLike = 1e3,
+        slack_weight: ArrayLike | Literal["auto"] = "auto",
         iterations: int = 1,
         first_iterations: int = 10,
         n_guesses: int = 0,
@@ -522,8 +591,11 @@ class KoopmanMPC(Stated):
         w = tightened(w, tighten, model, rollout, self._delay)
         aims = self._reference, self._input_reference
         w, self._gain = with_terminal(w, terminal, model, *aims, self._layout)
+        units = units_of(w, model, self._layout.controlled, *aims)
+        if isinstance(slack_weight, str):
+            w = with_prices(w, units)
         w = with_terminal_set(w, terminal_set, model, *aims, self._gain, self._layout)
-        self._weights = w.for_models(len(models))
+        self._weights, self._units = w.for_models(len(models)), units.for_models(len(models))
         safe = stage_rows("safe_input", safe_input, m, 1)[0]
         self._safe = np.clip(safe, *w.input_bounds[:, 0])
         self._terms = pull_back(model, trust_weight)
@@ -531,29 +603,98 @@ class KoopmanMPC(Stated):
         self._assemble()
         self.reset()
 
-    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
+    def act(
+        self,
+        observation: ArrayLike,
+        disturbance: ArrayLike | None = None,
+        *,
+        applied: ArrayLike | None = None,
+    ) -> Array:
         """Return the action for an observation.
 
         There is no clock: every call is one step. For a step without an observation call it with
         None; after a jump of many, `reset`.
+
+        No error leaves it after the first step, one that a signal's handler raises (the
+        `TimeoutError` of a watchdog, say) no more than any other: a step that it breaks off falls
+        back, and `last.status` names it. An interrupt (`KeyboardInterrupt`, `SystemExit`, whatever
+        else is no `Exception`) does leave it. The controller is then as before the step, or as
+        after it, and goes on. What a handler raises just as the call begins still belongs to the
+        caller; no step has begun then.
 
         Args:
             observation: Shape (p,).
             disturbance: Measured inputs: their present values (k,), taken to hold, or a preview
                 (steps, k) from now on, the last row held. None: the forecast of the step before
                 goes on; zero if there never was one.
+            applied: Input that acted since the call before in place of the action it returned,
+                shape (m,): that of an operator, or what a saturated actuator made of it. It takes
+                that action's place in everything that comes: rates and changes, observers and
+                memories, and the inputs on their way, so with an input delay it is what entered
+                there. In an episode's first step it is as `reset(previous_input=applied)`. None:
+                the action as it was returned.
 
         Returns:
             The action, shape (m,), inside the input and rate bounds. Whatever goes wrong, the
             previous plan is continued, or else the safe input applied; `last` tells.
 
         Raises:
-            ValueError: In the first step of an episode only, if the observation or the disturbance
-                is no array of the right shape.
+            TypeError | ValueError: In the first step of an episode only, if an argument is no array
+                of the right shape, or the last two are not finite.
         """
-        start = time.perf_counter()
+        error: Exception | None = None
+        steps, refusals, start = -1, 0, 0.0
+        try:
+            # Once as asked. After an error, which may be the fault of a signal that came at any
+            # point, once more without planning; a refusal is one if it is said again.
+            for _ in range(TRIES):
+                try:
+                    if steps < 0:
+                        start, steps = time.perf_counter(), self._loop.step
+                    return self._stepped(observation, disturbance, applied, start, steps, error)
+                except Refusal as caught:
+                    error, refusals = caught.reason, refusals + 1
+                    if refusals > 1:
+                        break
+                except Exception as caught:
+                    error = caught
+        except Exception as caught:  # between two tries
+            error = error or caught
+        except BaseException:
+            self._mend()
+            raise
+        self._mend()
+        if error is not None and refusals > 1:
+            raise error
+        return self._loop.previous.copy()
+
+    def _stepped(
+        self,
+        observation: ArrayLike,
+        disturbance: ArrayLike | None,
+        applied: ArrayLike | None,
+        start: float,
+        steps: int,
+        error: Exception | None,
+    ) -> Array:
+        """Go on by one step from so many, without planning if there was an error before."""
         loop, sight = self._loop, self._sight
-        trouble = sight.look(observation, disturbance, first=not loop.step)
+        if self._unfinished is not None:
+            self._mend()
+        elif loop.step > steps:  # the error came after all was done
+            return loop.previous.copy()
+        self._unfinished = loop.progress, sight.progress, self.last
+        first, sight.ignored = not steps, ""
+        try:
+            if applied is not None:
+                acted = sight.told(applied, first)
+                if acted is not None:
+                    loop.note(acted)
+            trouble = sight.look(observation, disturbance, first)
+        except (TypeError, ValueError) as reason:
+            raise Refusal(reason) from None
+        if error is not None:
+            trouble = f"{type(error).__name__}: {error}"
         if trouble:
             rung, plan, at = Attempt(*loop.fall_back(trouble), None)
         else:
@@ -561,8 +702,10 @@ class KoopmanMPC(Stated):
         loop.apply(rung, plan)
         sight.send(loop.previous)
         seconds = time.perf_counter() - start
-        self.last = Step(rung, plan, at, self._weights, seconds, self.model)
-        return loop.previous.copy()
+        self.last = Step(rung, plan, at, self._weights, seconds, self.model, sight.ignored)
+        action = loop.previous.copy()
+        self._unfinished = None  # from here on the step is done
+        return action
 
     def _now(self) -> Situation:
         """Collect what a plan depends on at this step."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -136,30 +135,36 @@ class Pipeline:
     Args:
         delay: Steps until an input acts.
         rest: Input sent before an episode, shape (c,).
+
+    Attributes:
+        sent: The inputs, the one that acted in the last step first.
     """
 
     def __init__(self, delay: int, rest: Array) -> None:
-        self._rest = rest
-        self._sent: deque[Array] = deque(maxlen=delay + 1)
+        self._rest, self._delay = rest, delay
         self.restart()
 
-    def restart(self) -> None:
-        """Begin an episode."""
-        self._sent.extend([self._rest] * (self._sent.maxlen or 1))
+    def restart(self, rest: Array | None = None) -> None:
+        """Begin an episode, after another input (c,) than usual, if it is given."""
+        self.sent = (self._rest if rest is None else rest,) * (self._delay + 1)
 
     def send(self, u: Array) -> None:
         """Send an input, shape (c,)."""
-        self._sent.append(u)
+        self.sent = (*self.sent[1:], u)
+
+    def replace(self, u: Array) -> None:
+        """Take note that another input (c,) was sent last."""
+        self.sent = (*self.sent[:-1], u)
 
     @property
     def acted(self) -> Array:
         """Input that acted in the last step, shape (c,)."""
-        return self._sent[0]
+        return self.sent[0]
 
     @property
     def pending(self) -> Array:
         """Inputs that will act in the next steps whatever is planned, shape (delay, c)."""
-        return np.array(list(self._sent)[1:]).reshape(-1, len(self._rest))
+        return np.array(self.sent[1:]).reshape(-1, len(self._rest))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, only_numbers
+from koopman_control.common.arrays import Array, finite_array, only_numbers
 from koopman_control.identification import LiftedModel, Rollout, lifted, linear_response
 from koopman_control.mpc.estimation import Estimator
 from koopman_control.mpc.estimation.base import Estimate
@@ -115,6 +115,7 @@ class Sight:
     Attributes:
         nothing: An observation without any entry, shape (p,).
         seen: Latest value of every entry of an observation, NaN before the first; shape (p,).
+        ignored: What else was said in the latest step, but was of no use, and why; empty if none.
     """
 
     def __init__(
@@ -133,12 +134,22 @@ class Sight:
         self.nothing = np.full(models[0].coordinates.n_observations, np.nan)
         self.restart()
 
-    def restart(self) -> None:
-        """Begin an episode."""
+    def restart(self, rest: Array | None = None) -> None:
+        """Begin an episode, at rest under an input (c,), by default the usual one."""
         self._estimates: list[Estimate | None] = [None] * len(self._estimators)
         self.seen = self.nothing
         self._forecast = self._acted = self._layout.nothing(self._steps)
-        self._pipeline.restart()
+        self._pipeline.restart(rest)
+        self.ignored = ""
+
+    @property
+    def progress(self) -> tuple[Any, ...]:
+        """All that changes from step to step."""
+        return self._estimates, self.seen, self._forecast, self._acted, self._pipeline.sent
+
+    @progress.setter
+    def progress(self, before: tuple[Any, ...]) -> None:
+        self._estimates, self.seen, self._forecast, self._acted, self._pipeline.sent = before
 
     def read(self, observation: Any) -> tuple[Array, str]:
         """Convert an observation, NaN where there is none, and say what is wrong with it.
@@ -178,6 +189,27 @@ class Sight:
         self.seen = y if only_numbers(y) else np.where(np.isnan(y), self.seen, y)
         return all([now is not None and now.known for now in self._estimates])
 
+    def told(self, applied: ArrayLike, first: bool) -> Array | None:
+        """Take note of what acted in place of the input sent last, (c,), and return it.
+
+        In an episode's first step the plant then rested under it. None if it is of no use.
+
+        Raises:
+            TypeError | ValueError: If it is none, in an episode's first step.
+        """
+        try:
+            u = input_that_acted("applied", applied, len(self._layout.controlled))
+        except Exception as error:  # what was sent is then taken to have acted
+            if first:
+                raise
+            self.ignored = f"{error}"
+            return None
+        if first:
+            self._pipeline.restart(u)
+        else:
+            self._pipeline.replace(u)
+        return u
+
     def look(self, observation: Any, disturbance: ArrayLike | None, first: bool) -> str:
         """Take in all that is known of the plant; say why, if there is nothing to plan from.
 
@@ -187,9 +219,10 @@ class Sight:
         y, trouble = self.nothing, ""
         try:
             self.foresee(disturbance)
-        except Exception:  # the forecast before goes on
+        except Exception as error:  # the forecast before goes on
             if first:
                 raise
+            self.ignored += f"; {error}" if self.ignored else f"{error}"
         try:
             y, trouble = self.read(observation)
         except ValueError as error:
@@ -240,3 +273,18 @@ class Sight:
         known = known if len(known) > 1 else known * len(self._models)
         pairs = zip(self._models, known, strict=True)
         return [ahead(model, self._rollout, now, U) for model, now in pairs]
+
+
+def input_that_acted(name: str, value: ArrayLike, size: int) -> Array:
+    """Check an input (size,) that somebody else applied; returns a copy.
+
+    Raises:
+        TypeError | ValueError: If it is no finite array of that shape.
+    """
+    try:
+        return finite_array(name, value, shape=(size,)).copy()
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{error}; give what acted on the plant, one number for each of the {size} controlled "
+            "inputs"
+        ) from None

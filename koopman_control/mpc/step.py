@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
@@ -44,6 +43,9 @@ class Step:
         weights: Weights and bounds that it was made with.
         seconds: Duration of the whole step.
         model: What predicted; the first of several.
+        ignored: Which of the disturbance and the applied input `act` was given were of no use, and
+            why; the forecast before then goes on, and the action returned last is taken to have
+            acted. Empty if there is nothing to tell.
     """
 
     rung: Rung
@@ -52,6 +54,7 @@ class Step:
     weights: Weights
     seconds: float
     model: LiftedModel
+    ignored: str = ""
 
     @property
     def status(self) -> str:
@@ -120,6 +123,10 @@ class Step:
         return np.asarray(np.maximum(0.0, np.maximum(self.outputs - high, low - self.outputs)))
 
 
+Progress = tuple[Array | None, Array, int, dict[Rung, int]]
+WITHIN = 1.0 - 1e-9  # share of a rate bound that leads back into the box, so that there is a way
+
+
 class Loop:
     """An episode as the controller sees it.
 
@@ -129,22 +136,44 @@ class Loop:
 
     Attributes:
         plan: Plan of the step before, shape (N, m), or None.
-        previous: Input applied last, shape (m,).
+        previous: Input applied last, shape (m,). One that acted beyond the reach of the input box
+            counts as the nearest within, so that the box is where the next one is.
         step: Steps since the start.
         rungs: How often each rung was used.
     """
 
     def __init__(self, weights: Weights, safe: Array) -> None:
         self._weights, self._safe = weights, safe
-        reach = weights.rate_bounds, *weights.input_bounds[:, 0]
-        self._reach = np.stack(reach, axis=1).tolist()  # rate, low and high of each input
+        rate, (low, high) = weights.rate_bounds, weights.input_bounds[:, 0]
+        self._reach = np.stack((rate, low, high), axis=1).tolist()
+        self._outermost = low - WITHIN * rate, high + WITHIN * rate
         self.restart()
 
-    def restart(self) -> None:
-        """Begin an episode."""
+    def restart(self, previous: Array | None = None) -> None:
+        """Begin an episode, after an input (m,), by default the safe one."""
         self.plan: Array | None = None
         self.previous = self._safe.copy()
         self.step, self.rungs = 0, Counter[Rung]()
+        if previous is not None:
+            self.note(previous)
+
+    def note(self, applied: Array) -> None:
+        """Take an input (m,) as the one applied last."""
+        self.previous = self.nearest(applied)
+
+    def nearest(self, applied: Array) -> Array:
+        """Move inputs (..., m) that acted so near to the box that the next one can be in it."""
+        return np.clip(applied, *self._outermost)
+
+    @property
+    def progress(self) -> Progress:
+        """All that changes from step to step."""
+        return self.plan, self.previous, self.step, dict(self.rungs)
+
+    @progress.setter
+    def progress(self, before: Progress) -> None:
+        self.plan, self.previous, self.step, rungs = before
+        self.rungs = Counter(rungs)
 
     def fall_back(self, trouble: str, drop_plan: bool = False) -> tuple[Rung, Plan]:
         """Continue the previous plan, or go to the safe input; within the bounds in any case."""
@@ -177,6 +206,9 @@ class Loop:
         )
 
 
+RESETS = 3
+
+
 class Attempt(NamedTuple):
     """The rung, the plan, and what it was to start from, if that is known."""
 
@@ -201,8 +233,7 @@ def attempt(
         at = situated()
         rung, plan = planning.plan(at, loop.plan, loop.previous, until)
     except Exception as error:  # whatever it is, the loop must go on
-        with suppress(Exception):  # a solver that is out of order may not even forget
-            planning.reset()
+        recover(planning)
         why, at_rest = f"{type(error).__name__}: {error}", isinstance(error, NothingAskedError)
         return Attempt(*loop.fall_back(why, drop_plan=at_rest), at)
     if plan.status == "optimal":
@@ -210,6 +241,16 @@ def attempt(
     if plan.status == TIME_LIMIT and isfinite(plan.outcome.cost):
         return Attempt("shifted", plan, at)  # the best guess; the plan before is one of them
     return Attempt(*loop.fall_back(plan.status), at)
+
+
+def recover(planning: Planning) -> None:
+    """Set solvers up anew, whatever state they are in, even while signals go on coming."""
+    for _ in range(RESETS):
+        try:
+            planning.reset()
+        except Exception:  # one that is out of order may not even forget
+            continue
+        return
 
 
 ACTIVE = 1e-6  # a bound within this of its limit, relative to the largest excess, is active

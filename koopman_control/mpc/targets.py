@@ -102,6 +102,11 @@ class TargetRows:
         return np.asarray(self._rows[-1, : self._width])
 
     @property
+    def values(self) -> Array:
+        """All rows, zero for a function; shape (T, width * copies)."""
+        return self._rows
+
+    @property
     def constant(self) -> bool:
         """Whether it is the same at every step, whatever is observed."""
         return self._function is None and bool((self._rows == self._rows[-1]).all())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, finite_array, positive_float, real_array
+from koopman_control.common.arrays import Array, balanced, finite_array, positive_float, real_array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.inputs import InputLayout
 
@@ -43,8 +43,9 @@ def weight_matrix(name: str, value: ArrayLike, size: int) -> Array:
             f"{name} has shape {given.shape}; expected a number, a diagonal ({size},) or a matrix "
             f"({size}, {size})"
         )
-    lowest = float(np.linalg.eigvalsh(matrix)[0])
-    if lowest < -1e-12 * max(1.0, float(np.abs(matrix).max())):
+    scaled, _ = balanced(matrix)
+    if float(np.linalg.eigvalsh(scaled)[0]) < -1e-12 * float(np.abs(scaled).max()):
+        lowest = float(np.linalg.eigvalsh(matrix)[0])
         raise ValueError(
             f"{name} has eigenvalue {lowest:.3g}; expected a positive semidefinite weight, so that "
             "the cost is convex"
@@ -80,11 +81,21 @@ def stage_rows(name: str, value: ArrayLike, size: int, horizon: int) -> Array:
     try:
         rows[...] = given
     except ValueError:
+        short = given.ndim == 2 and given.shape[1] == size and 1 < len(given) < horizon
         raise ValueError(
             f"{name} has shape {given.shape}; expected a number, shape ({size},) or shape "
-            f"{rows.shape}"
+            f"{rows.shape}{_lengthened(name, len(given), horizon) if short else ''}"
         ) from None
     return rows
+
+
+def _lengthened(name: str, length: int, horizon: int) -> str:
+    """Say how rows that do not reach the horizon's end come to do so."""
+    return (
+        f": its {length} rows end {horizon - length} steps before the horizon of {horizon}; to "
+        f"hold the last one from there on, give np.concatenate([{name}, np.repeat({name}[-1:], "
+        f"{horizon - length}, axis=0)]), or shorten the horizon"
+    )
 
 
 def box(
@@ -123,8 +134,13 @@ def rates(value: ArrayLike | None, size: int) -> Array:
     return given
 
 
-def slack_weights(value: ArrayLike, size: int) -> Array:
-    """Expand prices of a violation to shape (2, size): per unit, and per unit squared."""
+def slack_weights(value: ArrayLike | str, size: int) -> Array:
+    """Expand prices of a violation to shape (2, size): per unit, and per unit squared.
+
+    Those of "auto" follow from the rest of the problem; until then they are one.
+    """
+    if isinstance(value, str):
+        return np.ones((2, size))
     given = finite_array("slack_weight", value)
     if given.shape not in ((), (2,), (2, size)):
         raise ValueError(
@@ -165,7 +181,8 @@ class Weights:
         Q: Output weights, shape (N, p, p), positive semidefinite.
         R: Input weights, shape (N, m, m), positive semidefinite.
         S: Weights of input changes, shape (N, m, m), positive semidefinite.
-        terminal: Additional weight of the last output, shape (p, p), positive semidefinite.
+        terminal: Additional weight of the last output, shape (p, p), or of the last output and the
+            last input, shape (p + m, p + m), positive semidefinite.
         linear_output: Cost per unit of each output, shape (N, p).
         linear_input: Cost per unit of each input, shape (N, m).
         input_bounds: Lowest and highest input, shape (2, N, m), finite or infinite.
@@ -174,6 +191,8 @@ class Weights:
         polytope: G_y (k, p), G_u (k, m) and g (N, k) of G_y y + G_u u <= g_i at step i.
         soft: Which outputs' bounds may be broken at a price, shape (p,).
         slack_weight: Prices of a violation v: l1 v + l2 v^2, shape (2, p).
+        priced_by_units: Whether they follow from the states' units, so that what a row combines of
+            them has its own.
     """
 
     Q: Array
@@ -188,6 +207,7 @@ class Weights:
     polytope: tuple[Array, Array, Array]
     soft: Mask
     slack_weight: Array
+    priced_by_units: bool = False
 
     def for_models(self, n: int) -> Weights:
         """Weigh the outputs of n models side by side: the mean cost, and the bounds of each."""
@@ -199,7 +219,7 @@ class Weights:
         return replace(
             self,
             Q=np.kron(np.eye(n), self.Q) / n,
-            terminal=np.kron(np.eye(n), self.terminal) / n,
+            terminal=self._side_by_side(n),
             linear_output=np.tile(self.linear_output, n) / n,
             output_bounds=np.tile(self.output_bounds, n),
             polytope=(
@@ -210,6 +230,15 @@ class Weights:
             soft=np.tile(self.soft, n),
             slack_weight=np.tile(self.slack_weight, n) / n,
         )
+
+    def _side_by_side(self, n: int) -> Array:
+        """Terminal weight of the outputs of n models; the last input is the same for all."""
+        p = self.Q.shape[1]
+        of_state, with_input = np.kron(np.eye(n), self.terminal[:p, :p]) / n, self.terminal[:p, p:]
+        if not with_input.size:
+            return of_state
+        beside = np.tile(with_input, (n, 1)) / n
+        return np.block([[of_state, beside], [beside.T, self.terminal[p:, p:]]])
 
 
 class Costs(NamedTuple):
@@ -231,7 +260,7 @@ class Bounds(NamedTuple):
     terminal_bounds: ArrayLike | None
     polytope: Any
     soft: ArrayLike
-    slack_weight: ArrayLike
+    slack_weight: ArrayLike | Literal["auto"]
 
 
 def weights_for(

@@ -35,5 +35,5 @@ BILINEAR_MOTOR = Task(
     states=(0, 1),
     state_names=("current (10 A)", "speed (100 rad/s)"),
     reference=set_point,
-    mpc={"output_bounds": ((-inf, -LIMIT), (inf, LIMIT))},
+    mpc={"output_bounds": ((-inf, -LIMIT), (inf, LIMIT)), "slack_weight": 1e3},
 )

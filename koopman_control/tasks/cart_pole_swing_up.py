@@ -59,6 +59,7 @@ CART_POLE_SWING_UP = Task(
     until=of_no_use,
     mpc={
         "output_bounds": ((-2.0, -inf, -inf, -inf), (2.0, inf, inf, inf)),
+        "slack_weight": 1e3,
         "n_guesses": 4,
         "first_guesses": 64,
     },

@@ -49,9 +49,10 @@ PLANAR_QUADROTOR = Task(
     noise=OrnsteinUhlenbeck(correlation_steps=5.0, scale=0.1),
     until=lost,
     mpc={
+        "slack_weight": 1e3,
         "output_bounds": (
             (-1.5, -1.5, -inf, -inf, -inf, -inf),
             (1.5, 1.5, inf, inf, inf, inf),
-        )
+        ),
     },
 )

@@ -43,5 +43,5 @@ QUADRUPLE_TANK = Task(
     reference=set_points,
     input_reference=holding_action,
     excitation=HeldUniform(hold=(3, 20)),
-    mpc={"output_bounds": ((LOWEST,) * 4, (HIGHEST,) * 4)},
+    mpc={"output_bounds": ((LOWEST,) * 4, (HIGHEST,) * 4), "slack_weight": 1e3},
 )

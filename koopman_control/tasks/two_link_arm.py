@@ -67,6 +67,7 @@ TWO_LINK_ARM = Task(
     excitation=HeldUniform(hold=(1, 5)),
     until=of_no_use,
     mpc={
+        "slack_weight": 1e3,
         "output_bounds": (
             (Arm.shoulder[0] + MARGIN, Arm.elbow[0] + MARGIN, -inf, -inf, -inf, -inf),
             (Arm.shoulder[1] - MARGIN, Arm.elbow[1] - MARGIN, inf, inf, inf, inf),

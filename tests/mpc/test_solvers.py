@@ -9,7 +9,7 @@ from scipy.optimize import lsq_linear
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.solvers import SOLVERS, AutoSolver, DaqpSolver, OsqpSolver, Solver
-from koopman_control.mpc.solvers.base import DenseQP
+from koopman_control.mpc.solvers.program import DenseQP
 
 N_VARIABLES, N_ROWS = 8, 14
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from koopman_control.cli.run import app
+from koopman_control.cli import app
 from koopman_control.common import optional_package
 from koopman_control.forecasting import TimeTable, time_table
 

@@ -109,7 +109,9 @@ def page(folder: Path, name: str) -> Path:
     """Write the page of a benchmark with a name wherever it has one."""
     record = {"seed": 0, "returns": [-1.0, -2.0], "name": name, "violations": VIOLATIONS}
     cells = {
-        (name, subject, "nominal"): Cell((name, subject, "nominal"), (record,), {1: None}, (1, 2))
+        (name, subject, "nominal"): Cell(
+            (name, subject, "nominal"), (record,), {1: None}, (1, 2), name
+        )
         for subject in ("koopman", name, "reference")
     }
     facts = {"settings": {"episodes": 2, "first_seed": 1}, "machine": {name: name}}
@@ -168,7 +170,7 @@ def test_a_browser_runs_nothing_of_a_page(kind: str, tmp_path: Path) -> None:
 def test_a_markdown_table_keeps_its_cells(name: str) -> None:
     record = {"seed": 0, "returns": [-1.0, -2.0], "name": name, "violations": VIOLATIONS}
     cells = {
-        (name, subject, "nominal"): Cell((name, subject, "nominal"), (record,), {}, (1, 2))
+        (name, subject, "nominal"): Cell((name, subject, "nominal"), (record,), {}, (1, 2), name)
         for subject in ("koopman", "reference")
     }
     lines = markdown(cells).splitlines()

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from koopman_control import from_table
-from koopman_control.cli.run import app
+from koopman_control.cli import app
 from koopman_control.common import optional_package
 from koopman_control.forecasting import time_table
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from koopman_control.benchmark.page import learning_curves, paired_differences, performance_profiles
 from koopman_control.benchmark.statistics import Estimate
-from koopman_control.cli.run import app
+from koopman_control.cli import app
 from koopman_control.evaluation import PairedDifference, plots
 from koopman_control.evaluation.episode import Episode
 from koopman_control.evaluation.summary import printable

@@ -14,13 +14,20 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array, Index
+from koopman_control.common.arrays import Array, Index, power_near
 from koopman_control.common.border import checked
 from koopman_control.mpc.compile.canonical import affine_qp
 from koopman_control.mpc.compile.eliminate import without_defined_variables
-from koopman_control.mpc.compile.program import AffineMap, AffineQP, ParametricQP, Recovery, Stated
+from koopman_control.mpc.compile.program import (
+    AffineMap,
+    AffineQP,
+    ParametricQP,
+    Recovery,
+    Stated,
+    column_units,
+)
 
-SAME = 1e-12  # entries of rows that differ by less are equal
+SAME = 1e-12  # relative; entries of rows that differ by less are equal
 
 
 @checked
@@ -157,7 +164,8 @@ def _is_one_row(qp: AffineQP, rows: Index, slack: int) -> bool:
     i, j = rows
     same = _cancel(_row(qp.F, i, slack), _row(qp.F, j, slack))
     constant_width = _cancel(_row(qp.g.matrix, i), _row(qp.g.matrix, j))
-    return same and constant_width and bool(qp.g.constant[i] + qp.g.constant[j] >= -SAME)
+    high, low = float(qp.g.constant[i]), float(qp.g.constant[j])
+    return same and constant_width and high + low >= -SAME * max(abs(high), abs(low))
 
 
 def _row(M: sp.csr_array, i: int, without: int = -1) -> dict[int, float]:
@@ -168,7 +176,10 @@ def _row(M: sp.csr_array, i: int, without: int = -1) -> dict[int, float]:
 
 
 def _cancel(one: dict[int, float], other: dict[int, float]) -> bool:
-    return one.keys() == other.keys() and all(abs(v + other[c]) <= SAME for c, v in one.items())
+    """Whether entries are opposite, but for rounding."""
+    if one.keys() != other.keys():
+        return False
+    return all(abs(v + other[c]) <= SAME * max(abs(v), abs(other[c])) for c, v in one.items())
 
 
 def _opposite_rows(F: Array, slack: Index) -> tuple[Index, Index]:
@@ -177,10 +188,13 @@ def _opposite_rows(F: Array, slack: Index) -> tuple[Index, Index]:
     A row bounded twice from the same side opens another pair.
     """
     pairs: dict[tuple[int, bytes, int], list[int]] = {}
-    for i, row in enumerate(F):
+    scaled = F * column_units(F)
+    units = power_near(np.abs(scaled).max(axis=1, initial=0.0))
+    for i, row in enumerate(scaled):
         nonzero = np.flatnonzero(row)
         side = 1 if len(nonzero) and row[nonzero[0]] < 0.0 else 0
-        shape = np.round(-row if side else row, -round(np.log10(SAME))) + 0.0  # no -0.0
+        near_one = (-row if side else row) / units[i]
+        shape = units[i] * (np.round(near_one, -round(np.log10(SAME))) + 0.0)  # no -0.0
         copy = 0
         while (pair := pairs.setdefault((int(slack[i]), shape.tobytes(), copy), [-1, -1]))[
             side

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,9 +11,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, Index, real_array
+from koopman_control.common.arrays import Array, Index, power_near, real_array
 from koopman_control.mpc.solvers import Residuals, Solution, make_solver, residuals
-from koopman_control.mpc.solvers.base import DenseQP
+from koopman_control.mpc.solvers.program import DenseQP
+
+PASSES = 3  # through the rows
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,28 @@ class AffineQP:
         return np.concatenate([np.zeros(0, dtype=np.int64), *map(np.ravel, self.columns.values())])
 
 
-KEPT = 1e-9  # a row that is broken by less is kept
+def column_units(A: Array, alike: Iterable[Index] = ()) -> Array:
+    """Units of variables by the rows that they share, shape (n,), for rows A (r, n).
+
+    In them, every variable is some of the largest entry of a row that it does not have for itself.
+
+    Args:
+        A: Rows.
+        alike: Columns of variables that have one unit.
+    """
+    size = np.abs(A[np.count_nonzero(A, axis=1) > 1])
+    units = np.ones(A.shape[1])
+    for _ in range(PASSES):
+        largest = (size * units).max(axis=1, initial=0.0)
+        share = (size / largest[:, None]).max(axis=0, initial=0.0)
+        for columns in alike:
+            share[columns] = share[columns].max(initial=0.0)
+        with np.errstate(divide="ignore"):
+            units = power_near(1.0 / share)
+    return units
+
+
+KEPT = 1e-9  # relative; a row that is broken by less is kept
 NO_BOUND = 1e20  # numbers from here on stand for infinity, as in most solvers
 
 Values = Mapping[str, ArrayLike] | ArrayLike
@@ -301,7 +324,10 @@ class ParametricQP:
         theta = self.theta(values)
         program, theta = self.at(theta), _finite(theta)
         chosen = make_solver(solver)
-        answer = chosen.solve(program, matrices_changed=False) if len(self.P) else _checked(program)
+        if len(self.P):
+            answer = chosen.solve(program, matrices_changed=False)
+        else:
+            answer = self._checked(program, theta)
         if answer.v is None or answer.multipliers is None:
             return QPSolution(answer.status, {}, np.nan, answer.iterations, None)
         cost = program.cost(answer.v) + self.constant(theta)
@@ -313,16 +339,19 @@ class ParametricQP:
             residuals=residuals(program, answer.v, answer.multipliers),
         )
 
+    def _checked(self, program: DenseQP, theta: Array) -> Solution:
+        """Answer a program whose equations leave nothing to choose; then no row is soft."""
+        v = np.zeros(0)
+        size = np.zeros(len(self.A))  # of what the sides are made of
+        for side in (self.lower, self.upper):
+            own = np.abs(side.constant) + abs(side.matrix) @ np.abs(theta)
+            size = np.maximum(size, np.where(np.isfinite(own), own, 0.0))
+        if np.any(program.violation(v) > KEPT * size):
+            return Solution(None, "infeasible", 0)
+        return Solution(v, "optimal", 0, np.zeros(len(self.A)))
+
 
 def _finite(theta: Array) -> Array:
     """Put zeros in place of infinities, for maps that do not depend on them."""
     infinite = np.isinf(theta)
     return np.where(infinite, 0.0, theta) if infinite.any() else theta
-
-
-def _checked(qp: DenseQP) -> Solution:
-    """Answer a program whose equations leave nothing to choose; then no row is soft."""
-    v = np.zeros(0)
-    if np.any(qp.violation(v) > KEPT):
-        return Solution(None, "infeasible", 0)
-    return Solution(v, "optimal", 0, np.zeros(len(qp.A)))

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
@@ -19,7 +20,7 @@ from koopman_control.mpc.planning.condense import Condenser, Merit
 from koopman_control.mpc.planning.plan import NOT_FINITE, Plan, Predicted, Situation, Times
 from koopman_control.mpc.planning.prediction import Response, Scenarios
 from koopman_control.mpc.solvers import TIME_LIMIT, Solution, Solver
-from koopman_control.mpc.solvers.base import DenseQP
+from koopman_control.mpc.solvers.program import DenseQP, Scaling
 from koopman_control.mpc.state import Start
 
 
@@ -38,24 +39,39 @@ class PreparedProgram:
         condenser: The compiled problem.
         Phi: Outputs per lifted state, shape (N p, n).
         Gamma: Outputs per input, shape (N p, N m).
+        typical: Parameters at which variables, rows and cost are measured, shape (t,), so that the
+            program is scaled by them; None: it is left as it is.
 
     Attributes:
-        H: Quadratic cost.
+        H: Quadratic cost, scaled like all else.
         A: Rows.
     """
 
-    def __init__(self, condenser: Condenser, Phi: Array, Gamma: Array) -> None:
+    def __init__(
+        self, condenser: Condenser, Phi: Array, Gamma: Array, typical: Array | None = None
+    ) -> None:
         fixed = condenser.fixed(Gamma)
-        self.H, self.A, self._n = fixed.H, fixed.A, len(fixed.H)
-        self._weights = fixed.linear_weight, fixed.quadratic_weight
         q_v, q_y, lower, upper = condenser.vectors
-        f = q_v + q_y.times(fixed.Gamma.T)
-        first_on_y = self._n + condenser.first_on_y
+        f, by_free, on_y = q_v + q_y.times(fixed.Gamma.T), fixed.by_free, fixed.on_y.toarray()
+        self._n, first_on_y = len(fixed.H), len(fixed.H) + condenser.first_on_y
+        weights = fixed.linear_weight, fixed.quadratic_weight
+        at = np.zeros(condenser.n_parameters) if typical is None else typical
+        program = DenseQP(fixed.H, f(at), fixed.A, lower(at), upper(at), *weights)
+        scaling = None if typical is None else Scaling.of(program)
+        self._unit: Array | None = None
+        if scaling is not None:
+            program, self._unit = scaling.matrices(program), scaling.variables
+            f = f.times(sp.diags_array(1.0 / scaling.slope))
+            by_free = by_free / scaling.slope[:, None]
+            lower, upper = (s.times(sp.diags_array(1.0 / scaling.sides)) for s in (lower, upper))
+            on_y = on_y / scaling.rows[condenser.first_on_y :, None]
+        self.H, self.A = program.H, program.A
+        self._weights = program.linear_weight, program.quadratic_weight
         together = _moving_together(lower, upper, first_on_y)
         # What moves is one vector: f, both sides of rows that theta moves, both sides of rows on y.
         self._first = first_on_y - len(together)
         resting = np.zeros((len(together), len(Phi)))
-        self._by_free = np.vstack([fixed.by_free, resting, -fixed.on_y.toarray()])
+        self._by_free = np.vstack([by_free, resting, -on_y])
         self._to_moved = (self._by_free @ Phi).T
         self._by_theta = np.vstack([f.matrix.toarray(), together])
         self._f = f.constant if f.constant.any() else None
@@ -88,6 +104,10 @@ class PreparedProgram:
     def __call__(self, at: Vectors) -> DenseQP:
         """Complete the vectors of one program."""
         return DenseQP(self.H, at.f, self.A, at.lower, at.upper, *self._weights)
+
+    def unscaled(self, v: Array) -> Array:
+        """Return solutions (..., n) of scaled programs in the units of the stated problem."""
+        return v if self._unit is None else v * self._unit
 
 
 def _moving_together(lower: AffineMap, upper: AffineMap, end: int) -> Array:
@@ -175,8 +195,9 @@ class LinearPlanner:
         horizon: Number of steps N.
         condenser: The compiled problem.
         merit: Prices its plans.
-        solver: A solver of its own.
+        solver: A solver of its own, for programs that are scaled already.
         response: What the inputs lead to.
+        typical: Parameters at which the program's scales are measured, shape (t,).
         rescue: Plans where this one finds nothing. With feedback, that is so beyond the reach of
             bounded inputs: no plan is good there, but the plain program knows which way to push.
     """
@@ -189,6 +210,7 @@ class LinearPlanner:
         merit: Merit,
         solver: Solver,
         response: Response,
+        typical: Array,
         rescue: LinearPlanner | None = None,
     ) -> None:
         self._scenarios, self.condenser, self._solver = scenarios, condenser, solver
@@ -196,7 +218,7 @@ class LinearPlanner:
         self._rescue = rescue
         self._inputs = (horizon, response.Gamma.shape[1] // horizon)
         self.response = response
-        self._program = PreparedProgram(condenser, response.Phi, response.Gamma)
+        self._program = PreparedProgram(condenser, response.Phi, response.Gamma, typical)
 
     @cached_property
     def _unbounded(self) -> Unbounded:
@@ -254,7 +276,7 @@ class LinearPlanner:
             v, word, *_ = self._solution(Vectors(*(part[i] for part in vectors)))
             if v is not None and all_finite(v):
                 V[i], solved[i] = v, word == "optimal"
-        U = self.response.inputs(Z, shift, self.condenser.inputs(V))
+        U = self.response.inputs(Z, shift, self.condenser.inputs(self._program.unscaled(V)))
         return U.reshape(-1, *self._inputs), solved
 
     def _shift(self, at: Situation, z: Array, before: Array | None) -> Array | None:
@@ -277,6 +299,7 @@ class LinearPlanner:
         if v is None:
             unknown = Predicted(np.full(self._shape, np.nan), np.inf)
             return Plan(np.full(self._inputs, np.nan), unknown, word, iterations, times)
+        v = self._program.unscaled(v)
         U = self.response.inputs(z, shift, self.condenser.inputs(v)).reshape(self._inputs)
         outcome = LinearOutcome(self, at.theta, z, shift, v)
         return Plan(U, outcome, word if all_finite(v) else NOT_FINITE, iterations, times)

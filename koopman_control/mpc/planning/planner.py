@@ -26,8 +26,9 @@ from koopman_control.mpc.planning.prediction import Response, Scenarios, with_fe
 from koopman_control.mpc.planning.search import Search
 from koopman_control.mpc.planning.sequential import SequentialPlanner
 from koopman_control.mpc.problem import TrackingProblem
-from koopman_control.mpc.solvers import TIME_LIMIT, SolverName, make_solver
+from koopman_control.mpc.solvers import SOLVERS, TIME_LIMIT, SolverName, make_solver
 from koopman_control.mpc.solvers.base import SHORTEST
+from koopman_control.mpc.units import Units
 
 Outcome = tuple[Literal["solved", "softened"], Plan]
 
@@ -63,8 +64,11 @@ class QuadraticPlanning:
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
         solver: Name of the solver.
         search: Where nonlinear roll-outs start from.
-        prices: What a violation costs in the relaxed program, per unit and per unit squared.
+        prices: What violations of the outputs' bounds cost in the relaxed program, per unit and per
+            unit squared, shape (2, p).
+        units: Usual sizes of outputs, inputs and cost.
         response: What inputs lead to in a linear roll-out; None for other ones.
+        typical: Parameters like those to come, shape (t,), by which programs are scaled.
 
     Attributes:
         planners: That of the problem as stated and, if it has hard rows on outputs, that of the
@@ -79,8 +83,10 @@ class QuadraticPlanning:
         held: Array | None,
         solver: SolverName,
         search: Search,
-        prices: tuple[float, float],
+        prices: Array,
+        units: Units,
         response: Response | None,
+        typical: Array,
     ) -> None:
         self._search = search
 
@@ -88,15 +94,21 @@ class QuadraticPlanning:
             stated = condenser = Condenser(program)
             if held is not None:
                 condenser = Condenser(program, held)
-            merit, own = Merit(stated), make_solver(solver)
+            merit = Merit(stated, units)
             if response is None:
-                return SequentialPlanner(scenarios, condenser, merit, own)
+                return SequentialPlanner(scenarios, condenser, merit, make_solver(solver))
+
+            def linear(
+                condenser: Condenser, response: Response, rescue: LinearPlanner | None = None
+            ) -> LinearPlanner:
+                own = SOLVERS[solver]()
+                how = condenser, merit, own, response, typical, rescue
+                return LinearPlanner(scenarios, horizon, *how)
+
             if response.plain is None:
-                return LinearPlanner(scenarios, horizon, condenser, merit, own, response)
-            rescue = make_solver(solver)
-            plain = LinearPlanner(scenarios, horizon, condenser, merit, rescue, response.plain)
-            condenser = Condenser(with_feedback(program))
-            return LinearPlanner(scenarios, horizon, condenser, merit, own, response, plain)
+                return linear(condenser, response)
+            plain = linear(condenser, response.plain)
+            return linear(Condenser(with_feedback(program)), response, plain)
 
         twin = softened(qp, *prices)
         self.planners = [planner_for(p) for p in ([qp] if twin is None else [qp, twin])]

@@ -69,7 +69,8 @@ class Rolling:
         """
         if self._fast is None or start.forecast is not None:
             return finished_by_feedback(self._model, start, plans, heads, regulator)
-        feedback = Feedback(regulator.target, regulator.u, regulator.K, regulator.box)
+        r = regulator
+        feedback = Feedback(r.target, r.u, r.K, r.box, r.L, r.before)
         return plans, start.outputs(self._fast.finished(start.x, plans, heads, feedback))
 
 
@@ -264,7 +265,11 @@ class Response:
 
 
 def response_of(
-    scenarios: Scenarios, horizon: int, controlled: Index, free: bool, costly: bool
+    scenarios: Scenarios,
+    horizon: int,
+    controlled: Index,
+    free: bool,
+    costly: bool,
 ) -> Response:
     """Compute the response of a linear roll-out, prestabilised where that is needed and possible.
 

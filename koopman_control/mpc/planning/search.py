@@ -48,7 +48,8 @@ class Search:
     Args:
         scenarios: What predicts; the first model is the one that is regulated.
         effort: How many plans.
-        gain: Gain of the regulator that finishes them, shape (m, d).
+        gain: Gain of the regulator that finishes them, shape (m, d), or (m, d + m) where it goes
+            with the input before, too.
         box: Lowest and highest input, shape (2, m); random plans need it finite.
         rate: Largest change of each input per step, shape (m,).
         seed: Seed of the random plans; every episode draws the same ones.
@@ -64,7 +65,8 @@ class Search:
         seed: int,
     ) -> None:
         self._scenarios, self._rollout, self._effort = scenarios, scenarios.rollout, effort
-        self._gain, self._box, self._rate, self._seed = gain, box, rate, seed
+        self._gains = np.split(gain, [scenarios.first.n_states], axis=1)
+        self._box, self._rate, self._seed = box, rate, seed
         self.restart()
 
     def restart(self) -> None:
@@ -90,7 +92,8 @@ class Search:
         plans, heads = self._continued(at, plan) if plan is not None else self._fresh(at)
         plans = np.clip(plans, self._box[0], self._box[1])
         target = at.start.states(at.reference[-1, : len(at.start.x)])
-        regulator = Regulator(target, at.input_reference[-1], self._gain, self._box)
+        K, L = self._gains
+        regulator = Regulator(target, at.input_reference[-1], K, self._box, L, previous)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):
             plans, states = self._finished(at, plans, heads, regulator, until)

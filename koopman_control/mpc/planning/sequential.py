@@ -195,5 +195,5 @@ class SequentialPlanner:
         U = np.where(better[:, None, None], trials[pick], U)
         Y = np.where(better[:, None, None], Y_trial[pick], Y)
         improved = np.where(better, cost_trial[pick], cost)
-        gains = (cost - improved) / np.maximum(np.abs(cost), 1e-12)
+        gains = (cost - improved) / np.maximum(np.abs(cost), np.finfo(float).tiny)
         return U, Y, improved, float(np.nanmax(np.append(gains, 0.0)))

@@ -4,7 +4,14 @@ from typing import Literal
 
 from koopman_control.common.border import require
 from koopman_control.mpc.solvers.auto import AutoSolver
-from koopman_control.mpc.solvers.base import TIME_LIMIT, Residuals, Solution, Solver, residuals
+from koopman_control.mpc.solvers.base import (
+    TIME_LIMIT,
+    Equilibrated,
+    Residuals,
+    Solution,
+    Solver,
+    residuals,
+)
 from koopman_control.mpc.solvers.daqp import DaqpSolver
 from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
 from koopman_control.mpc.solvers.osqp import OsqpSolver
@@ -20,7 +27,7 @@ SOLVERS: dict[str, type[AutoSolver | DaqpSolver | OsqpSolver | PiqpSolver | Clar
 
 
 def make_solver(name: str) -> Solver:
-    """Make a solver by name.
+    """Make a solver by name that brings its programs to a common size before it solves them.
 
     Args:
         name: "auto" (DAQP for up to 250 variables, an interior-point method beyond or where DAQP
@@ -31,7 +38,7 @@ def make_solver(name: str) -> Solver:
         ImportError: If its package is not installed.
     """
     require("solver", name, SolverName)
-    return SOLVERS[name]()
+    return Equilibrated(SOLVERS[name]())
 
 
 __all__ = [
@@ -40,6 +47,7 @@ __all__ = [
     "AutoSolver",
     "ClarabelSolver",
     "DaqpSolver",
+    "Equilibrated",
     "OsqpSolver",
     "PiqpSolver",
     "Residuals",

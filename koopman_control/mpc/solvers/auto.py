@@ -9,16 +9,10 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from koopman_control.mpc.solvers.base import (
-    TIME_LIMIT,
-    UNBOUNDED,
-    DenseQP,
-    Solution,
-    Solver,
-    residuals,
-)
+from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, Solution, Solver, residuals
 from koopman_control.mpc.solvers.daqp import DaqpSolver
 from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
+from koopman_control.mpc.solvers.program import DenseQP
 
 LARGEST = 250  # variables that DAQP is given
 DELICATE = 1e7  # condition number of H from which on answers are checked
@@ -42,7 +36,12 @@ class AutoSolver:
         until = time.perf_counter() + seconds
         answers = []
         if len(qp.f) <= LARGEST:
+            warm = self._daqp.warm
             answers.append(self._daqp.solve(qp, matrices_changed, seconds))
+            if warm and answers[0].status == "infeasible":  # it may be the working set's fault
+                left = until - time.perf_counter()
+                if left > 0.0:
+                    answers[0] = self._daqp.solve(qp, True, left)
             if not self._doubted(qp, answers[0]):
                 return answers[0]
         slower = self._interior_point if math.isinf(seconds) else self._interior_point[-1:]
@@ -58,11 +57,11 @@ class AutoSolver:
         return _most_credible(qp, answers)
 
     def _doubted(self, qp: DenseQP, answer: Solution) -> bool:
-        """Whether DAQP gave up, or may be wrong since H is nearly singular."""
+        """Whether DAQP gave up, or may be wrong by what H and A are like."""
         if answer.status not in FINAL:
             return True
-        doubtful = self._daqp.condition > DELICATE and answer.status != TIME_LIMIT
-        return doubtful and not _error(qp, answer) <= 1.0
+        doubtful = self._daqp.condition > DELICATE or self._daqp.overlooks
+        return doubtful and answer.status != TIME_LIMIT and not _error(qp, answer) <= 1.0
 
     @cached_property
     def _interior_point(self) -> list[Solver]:

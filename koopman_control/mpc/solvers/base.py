@@ -1,4 +1,4 @@
-"""The dense program that solvers are given, what all of them have in common, and their check."""
+"""What all solvers have in common, and the check of what they return."""
 
 from __future__ import annotations
 
@@ -9,61 +9,15 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, Index
-
-
-class DenseQP(NamedTuple):
-    """min v'Hv/2 + f'v + penalties, lower <= [v; A v] <= upper; the first n sides bound v itself.
-
-    Rows of A with finite weights are soft, as in `ParametricQP`.
-    """
-
-    H: Array
-    f: Array
-    A: Array
-    lower: Array
-    upper: Array
-    linear_weight: Array
-    quadratic_weight: Array
-
-    @property
-    def soft(self) -> NDArray[np.bool_]:
-        """Which rows of A may be violated at a price, shape (r,)."""
-        return np.isfinite(self.linear_weight)
-
-    @property
-    def cost_size(self) -> float:
-        """Size of H's diagonal or of f, whichever is larger; of prices where both are zero."""
-        diagonal = np.abs(np.diagonal(self.H)).mean()
-        own = float(max(diagonal, np.abs(self.f).max(initial=0.0)))
-        return own or float(self.linear_weight[self.soft].max(initial=0.0)) or 1.0
-
-    def divided(self, size: float) -> DenseQP:
-        """Divide the cost by a positive number; the solution stays."""
-        return self._replace(
-            H=self.H / size,
-            f=self.f / size,
-            linear_weight=self.linear_weight / size,
-            quadratic_weight=self.quadratic_weight / size,
-        )
-
-    def violation(self, v: Array) -> Array:
-        """How far rows of A lie beyond their sides at v (n,), shape (r,)."""
-        rows, n = self.A @ v, len(self.f)
-        return np.maximum(0.0, np.maximum(rows - self.upper[n:], self.lower[n:] - rows))
-
-    def cost(self, v: Array) -> float:
-        """Cost at v (n,), penalties of soft rows included."""
-        over = self.violation(v)[self.soft]
-        penalty = self.linear_weight[self.soft] + 0.5 * self.quadratic_weight[self.soft] * over
-        return float((0.5 * (self.H @ v) + self.f) @ v + penalty @ over)
-
+from koopman_control.mpc.solvers.program import DenseQP, Scaling
 
 UNBOUNDED = 1e30
 TIME_LIMIT = "time limit"  # the status
 SHORTEST = 1e-9  # seconds; to solvers, zero means no limit
+DRIFT = 20.0  # powers of two by which curvatures and rows may leave the units measured first
+SLIGHT = 1e-3  # sizes below this may come and go
 
 
 class Solution(NamedTuple):
@@ -111,6 +65,64 @@ class ColdSolver:
 
     def forget(self) -> None:
         """There is nothing to drop."""
+
+
+class Equilibrated:
+    """A solver that is given programs in which variables, rows and cost are near one.
+
+    So its tolerances are relative to the program. Units are measured when a program is first seen,
+    and again where new matrices have left them.
+
+    Args:
+        solver: The solver.
+    """
+
+    def __init__(self, solver: Solver) -> None:
+        self._solver = solver
+        self._scaling: Scaling | None = None
+        self._seen: DenseQP | None = None  # the program before, scaled
+        self._sizes = np.zeros(0)  # of its curvatures and rows when units were measured
+
+    def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
+        """Solve; multipliers are those of the program as given."""
+        scaled = self._scaled(qp, matrices_changed)
+        answer, scaling = self._solver.solve(scaled, matrices_changed, seconds), self._scaling
+        if scaling is None or answer.v is None:
+            return answer
+        multipliers = answer.multipliers
+        if multipliers is not None:
+            multipliers = scaling.multipliers(multipliers)
+        return answer._replace(v=scaling.variables * answer.v, multipliers=multipliers)
+
+    def prepare(self, qp: DenseQP) -> None:
+        """Drop the warm start, and set up what the first solution of a program like this needs."""
+        self._seen = None
+        self._solver.prepare(self._scaled(qp, True))
+
+    def forget(self) -> None:
+        """Drop the warm start, and the units."""
+        self._seen = None
+        self._solver.forget()
+
+    def _scaled(self, qp: DenseQP, matrices_changed: bool) -> DenseQP:
+        seen = self._seen
+        if seen is not None and matrices_changed:
+            seen = qp if self._scaling is None else self._scaling.matrices(qp)
+            if np.any(np.abs(np.log2(_sizes(seen) / self._sizes)) > DRIFT):
+                self._solver.forget()  # its prices of soft rows are in the old units
+                seen = None
+        if seen is None:
+            self._scaling = Scaling.of(qp)
+            seen = qp if self._scaling is None else self._scaling.matrices(qp)
+            self._sizes = _sizes(seen)
+        self._seen = qp if self._scaling is None else self._scaling.vectors(qp, seen)
+        return self._seen
+
+
+def _sizes(qp: DenseQP) -> Array:
+    """Curvatures and largest entries of rows, those near nothing as what they might become."""
+    own = np.append(np.diagonal(qp.H), np.abs(qp.A).max(axis=1, initial=0.0))
+    return np.asarray(np.maximum(own, SLIGHT))
 
 
 @dataclass(frozen=True)

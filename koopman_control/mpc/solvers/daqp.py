@@ -9,8 +9,10 @@ import daqp
 import numpy as np
 
 from koopman_control.common.arrays import Array, all_finite
-from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, DenseQP, Solution
+from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, Solution
+from koopman_control.mpc.solvers.program import DenseQP
 
+OVERLOOKED = 1e-10  # squared norm of a row in the metric of H; DAQP ignores those below 1e-11
 SINGULAR = 1e9  # condition number of H from which on it counts as singular
 
 
@@ -20,10 +22,11 @@ class DaqpSolver:
     Attributes:
         condition: Condition number of H. Where that is singular, DAQP takes proximal steps, and now
             and then ends short of a solution, or calls what is feasible infeasible.
+        overlooks: Whether there are rows so small, measured by H, that DAQP may ignore them.
     """
 
     # The last two are of proximal steps, which DAQP takes where H is singular.
-    SETTINGS: ClassVar = {"primal_tol": 1e-9, "eps_prox": -1e-3, "eta_prox": 1e-11}
+    SETTINGS: ClassVar = {"primal_tol": 1e-9, "eps_prox": -1e-3, "eta_prox": 1e-13}
     STATUS: ClassVar = {
         -1: "infeasible",
         -2: "cycling",
@@ -39,7 +42,7 @@ class DaqpSolver:
         self._model: Any = None
         self._kept: tuple[Array, ...] = ()  # DAQP keeps references to the arrays it is given
         self._size = 1.0  # by which the cost is divided
-        self.condition = 1.0
+        self.condition, self.overlooks = 1.0, False
         self._seconds = math.inf  # the limit that DAQP knows
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
@@ -69,6 +72,11 @@ class DaqpSolver:
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
+    @property
+    def warm(self) -> bool:
+        """Whether it starts from a working set; without a solution, it drops that."""
+        return self._model is not None
+
     def prepare(self, qp: DenseQP) -> None:
         """Factorise H, unless that is done, with an empty working set."""
         lower, upper = _finite_sides(qp)
@@ -92,6 +100,8 @@ class DaqpSolver:
     def _look_at(self, qp: DenseQP) -> None:
         values = np.linalg.eigvalsh(qp.H)
         self.condition = float(values[-1] / values[0]) if values[0] > 0.0 else math.inf
+        sizes = np.square(qp.A).sum(axis=1) / max(float(values[-1]), np.finfo(float).tiny)
+        self.overlooks = bool(np.any((sizes > 0.0) & (sizes < OVERLOOKED)))
         # The tolerance of proximal steps is an absolute one.
         self._size = qp.cost_size if self.condition >= SINGULAR else 1.0
 
@@ -102,17 +112,18 @@ class DaqpSolver:
 
     def _set_up(self, qp: DenseQP, lower: Array, upper: Array) -> int:
         soft = np.append(np.zeros(len(qp.f), dtype=bool), qp.soft)
-        self._model = daqp.Model()
-        self._model.settings, self._seconds = {**self._model.settings, **self.SETTINGS}, math.inf
+        model = daqp.Model()
+        model.settings, self._seconds = {**model.settings, **self.SETTINGS}, math.inf
         self._sense = np.where(soft, 8, 0).astype(np.int32)
-        flag, _ = self._model.setup(qp.H, qp.f, qp.A, upper, lower, self._sense)
+        flag, _ = model.setup(qp.H, qp.f, qp.A, upper, lower, self._sense)
         self._kept = (qp.H, qp.f, qp.A, lower, upper)
         if flag >= 0 and soft.any():  # without a set-up, DAQP would crash
             rho, w = np.ones(len(soft)), np.zeros(len(soft))
             weighted = soft[len(qp.f) :]
             rho[soft] = 1.0 / qp.quadratic_weight[weighted]
             w[soft] = qp.linear_weight[weighted]
-            self._model.soft_weights(rho_l=rho, rho_u=rho, w_l=w, w_u=w)
+            model.soft_weights(rho_l=rho, rho_u=rho, w_l=w, w_u=w)
+        self._model = model  # last, so that an interrupt leaves none that is half set up
         return int(flag)
 
 

@@ -20,10 +20,10 @@ from koopman_control.mpc.solvers.base import (
     TIME_LIMIT,
     UNBOUNDED,
     ColdSolver,
-    DenseQP,
     Solution,
     WithSlacks,
 )
+from koopman_control.mpc.solvers.program import DenseQP
 
 FAR = 1e6  # times the size of what is near; sides beyond are left out where a method fails
 
