@@ -158,7 +158,7 @@ class Evaluation:
             OSError: If the folder cannot be written.
 
         Example:
-            >>> evaluate(controller, "Pendulum-v1").report("runs/pendulum")
+            >>> evaluate(controller, "Pendulum-v1").report("runs/pendulum")  # doctest: +SKIP
         """
         from koopman_control.evaluation.report import write_report
 
@@ -213,6 +213,7 @@ def evaluate(
         TypeError: If the controller lacks a method, or the actions are not continuous.
 
     Example:
+        >>> from koopman_control.evaluation import ZeroPolicy, action_bounds
         >>> env = gym.make("Pendulum-v1")
         >>> evaluate(ZeroPolicy(action_bounds(env)), env, seeds=range(3)).lengths
         array([200, 200, 200])
