@@ -58,6 +58,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, (title, room) in PAGES.items():
         text = page(title, room)
         if room == "koopman_envs":
-            text += "".join(f"\n::: {place}\n" for place in environments())
+            plain = "    options: { members: false }\n"
+            text += "".join(f"\n::: {place}\n{plain}" for place in environments())
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files

@@ -6,14 +6,13 @@ import pytest
 
 pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
 
-from docs import architecture, gallery, reference
+import griffe
 
-ROOT = Path(__file__).parents[2]
+from docs import architecture, examples_section, gallery, reference
+from koopman_control import TASKS
 
 
 def test_the_gallery_shows_every_example_and_every_task() -> None:
-    from koopman_control import TASKS
-
     page = gallery.page()
     for script in gallery.examples():
         assert f"### {script.stem}" in page
@@ -68,3 +67,12 @@ def test_a_room_that_the_figure_does_not_know_is_an_error() -> None:
     files["attic"] = 1
     with pytest.raises(ValueError, match="holds the rooms attic, of which"):
         architecture.picture(architecture.imports_between_rooms(), files)
+
+
+def test_an_example_in_a_docstring_is_read_as_code() -> None:
+    text = "Add.\n\nExample:\n    >>> 1 + 1\n    2\n"
+    function = griffe.Function("add", docstring=griffe.Docstring(text))
+    examples_section.ExamplesSection().on_object(obj=function)
+    assert function.docstring is not None
+    kinds = [section.kind for section in function.docstring.parse("google")]
+    assert griffe.DocstringSectionKind.examples in kinds
