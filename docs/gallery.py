@@ -25,8 +25,8 @@ MOVIES = ROOT / "docs" / "assets" / "tasks"
 
 
 def examples() -> list[Path]:
-    """Return the example scripts."""
-    return sorted((ROOT / "examples").glob("*.py"))
+    """Return the example scripts, without the one that films the tasks."""
+    return sorted(p for p in (ROOT / "examples").glob("*.py") if p.stem != "animations")
 
 
 def digest(script: Path) -> str:
