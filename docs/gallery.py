@@ -1,7 +1,8 @@
 """Hook of mkdocs: the gallery, made from the examples, what they printed, and the ready tasks.
 
 `python -m docs.gallery` runs the examples again and keeps what they print in
-`docs/assets/examples/`, under the digest of the script that printed it.
+`docs/assets/examples/`, under the digest of the script that printed it, and the figure of the
+closed loop where one writes a report.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,7 +57,9 @@ def run(script: Path) -> None:
             text=True,
             check=True,
         )
-    PRINTED.mkdir(parents=True, exist_ok=True)
+        PRINTED.mkdir(parents=True, exist_ok=True)
+        for drawn in Path(folder).rglob("closed_loop.png"):  # of a report, if it writes one
+            shutil.copy(drawn, PRINTED / f"{script.stem}.png")
     text = f"script {digest(script)}\n{result.stdout.rstrip()}\n"
     (PRINTED / f"{script.stem}.txt").write_text(text, encoding="utf-8")
 
