@@ -1,4 +1,4 @@
-"""The README's code is the code that is tested."""
+"""The code of README and tutorials is the code that is tested."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ def test_the_readme_shows_the_pendulum_example() -> None:
     assert len(code.strip().splitlines()) <= 12
 
 
-def test_the_readme_shows_the_tested_task() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_the_tutorial_shows_the_tested_task() -> None:
+    page = (ROOT / "docs" / "tutorials" / "own-environment.md").read_text("utf-8")
     tested = (ROOT / "tests" / "tasks" / "test_tasks.py").read_text("utf-8")
-    start = readme.index("task = Task(")
-    shown = readme[start : readme.index("\n)\n", start)]
+    start = page.index('task = Task(\n    env_id="MountainCar')
+    shown = page[start : page.index("\n)\n", start)]
     for line in shown.splitlines():
         assert line.strip() in tested

@@ -163,7 +163,7 @@ class Evaluation:
             OSError: If the folder cannot be written.
 
         Example:
-            >>> evaluate(controller, "Pendulum-v1").report("runs/pendulum")
+            >>> evaluate(controller, "Pendulum-v1").report("runs/pendulum")  # doctest: +SKIP
         """
         from koopman_control.evaluation.report import write_report
 
@@ -229,6 +229,7 @@ def evaluate(
             the `Evaluation` of the episodes that were finished as an attribute `evaluation`.
 
     Example:
+        >>> from koopman_control.evaluation import ZeroPolicy, action_bounds
         >>> env = gym.make("Pendulum-v1")
         >>> evaluate(ZeroPolicy(action_bounds(env)), env, seeds=range(3)).lengths
         array([200, 200, 200])

@@ -205,6 +205,8 @@ class ParametricQP:
         stated: What else is known of the stated problem.
 
     Example:
+        >>> import cvxpy as cp
+        >>> from koopman_control import compile_qp
         >>> x, p = cp.Variable(2, name="x"), cp.Parameter(2, name="p")
         >>> qp = compile_qp(cp.Problem(cp.Minimize(cp.sum_squares(x - p)), [x >= 0]), [p])
         >>> qp.solve({"p": [1.0, -1.0]}).objective
