@@ -35,7 +35,8 @@ from koopman_control import (
 from koopman_control.benchmark.page import write_page
 from koopman_control.benchmark.statistics import Cell
 from koopman_control.benchmark.summary import markdown
-from koopman_control.cli.run import _table, app
+from koopman_control.cli import app
+from koopman_control.cli.run import _table
 from koopman_control.common.files import FileFormatError
 from koopman_control.evaluation import write_report
 from koopman_control.evaluation.plots import style
