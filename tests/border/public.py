@@ -9,6 +9,9 @@ from typing import Any
 import gymnasium as gym
 
 import koopman_control
+import koopman_envs
+
+gym.register_envs(koopman_envs)  # the import registered them; this only says that it is used
 
 OURS = ("koopman_control", "koopman_envs")
 SPELT_AS_SIGNS = ("__call__", "__getitem__", "__setitem__")

@@ -22,10 +22,10 @@ from koopman_control.trajectories import (
 SEEDS = range(1000, 1020)
 
 
-@pytest.mark.parametrize("env_id", TASKS)
-def test_a_ready_task_fits_its_environment(env_id: str) -> None:
-    task = TASKS[env_id]
-    env = open_environment(env_id)
+@pytest.mark.parametrize("name", TASKS)
+def test_a_ready_task_fits_its_environment(name: str) -> None:
+    task = TASKS[name]
+    env = open_environment(task.env_id)
     observations, actions = require_continuous(env)
     env.close()
     few = max(200, task.first_steps // 4)
