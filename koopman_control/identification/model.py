@@ -403,8 +403,8 @@ class LiftedModel:
                 "otherwise fit with input_features=None"
             )
 
-    # What follows only forwards, for daily use. The files it forwards to import this one; so they
-    # are imported late, here and nowhere else in this room.
+    # What follows only forwards, for daily use. The files it forwards to import this one, so they
+    # are imported late: the only place in this room where that closes a circle.
 
     @checked
     def save(self, path: PathLike) -> None:
