@@ -24,7 +24,7 @@ from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
 from koopman_control.common import Array
 from koopman_control.common.border import CheckedFields
 from koopman_control.features import Coordinates
-from koopman_control.mpc import KalmanObserver
+from koopman_control.mpc import Inputs, KalmanObserver
 from koopman_control.tasks import Task
 
 
@@ -151,8 +151,9 @@ def filtered(task: Task) -> Task:
     """
     noise = np.maximum(noise_of_states(task), LEAST)
     settings = {**task.mpc, "estimator": KalmanObserver(tuple(noise.tolist()), PROCESS)}
-    if "n_guesses" in settings:
-        settings["n_guesses"] *= GUESSES
+    if "search" in settings:
+        search = settings["search"]
+        settings["search"] = replace(search, guesses=GUESSES * search.guesses)
     return replace(task, mpc=settings)
 
 
@@ -254,7 +255,8 @@ def noisy(task: Task) -> Task:
 
 def delayed(task: Task) -> Task:
     """Let actions act one step later; the fit moves them, and the plan begins where they act."""
-    aware = {"estimator_class": OneStepLate, "mpc": {**task.mpc, "input_delay": 1}}
+    late = replace(task.mpc.get("inputs", Inputs()), delay=1)
+    aware = {"estimator_class": OneStepLate, "mpc": {**task.mpc, "inputs": late}}
     if task.env_id.startswith(OURS):
         return varied(with_arguments(task, actuator_delay=1), **aware)
     return varied(task, wrap=Delay, **aware)

@@ -172,13 +172,18 @@ class Constants(NamedTuple):
     saturating: np.ndarray
 
 
-class Feedback(NamedTuple):
-    """A regulator u - K (x - target) inside a box that takes plans over; see `mpc.regulator`."""
+class Regulator(NamedTuple):
+    """u - K (x - target) inside a box: target (d,), u (m,), K (m, d), box (2, m)."""
 
     target: Array
     u: Array
     K: Array
     box: Array
+
+    def inputs(self, deviation: Array) -> Array:
+        """Return the inputs (S, m) at states that deviate by (S, d) from the target."""
+        u = self.u - deviation @ self.K.T
+        return np.asarray(np.minimum(np.maximum(u, self.box[0]), self.box[1]))
 
 
 class CompiledRollOut:
@@ -201,7 +206,7 @@ class CompiledRollOut:
         self._loops, self._constants = loops, _constants(step_map, features, inputs)
         d, m = step_map.constant.shape[1], len(inputs.arrays.center)
         rest, plan = np.zeros(d), np.zeros((1, 1, m))
-        regulator = Feedback(rest, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
+        regulator = Regulator(rest, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
         states = self.finished(rest, plan.copy(), np.zeros(1, dtype=np.int64), regulator)
         self.sensitivity(rest, states, plan)
 
@@ -212,18 +217,18 @@ class CompiledRollOut:
     def predicted(self, x0: Array, U: Array) -> Array:
         """Predict states (S, H, d) from x0 (d,) under inputs U (S, H, m)."""
         m, d = U.shape[2], len(x0)
-        nobody = Feedback(x0, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
+        nobody = Regulator(x0, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
         never = np.full(len(U), U.shape[1])
         return self.finished(x0, np.ascontiguousarray(U), never, nobody)
 
-    def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Feedback) -> Array:
+    def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Regulator) -> Array:
         """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on.
 
         Plans are changed in place, and contiguous.
         """
         X = np.empty((*plans.shape[:2], len(x0)))
         # One memory layout, since others would be compiled anew, in the loop.
-        regulator = Feedback(*map(np.ascontiguousarray, regulator))
+        regulator = Regulator(*map(np.ascontiguousarray, regulator))
         x0 = np.ascontiguousarray(x0)
         self._loops.roll_out(self._constants, x0, plans, heads, regulator, X)
         return X

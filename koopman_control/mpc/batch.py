@@ -8,12 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc.planning.plan import Plan, Situation
-from koopman_control.mpc.planning.planner import QuadraticPlanning
+from koopman_control.mpc.planning.linear import LinearPlanner
 from koopman_control.mpc.problem import Parameters
-from koopman_control.mpc.state import Start
-from koopman_control.mpc.step import Loop, Rung
-from koopman_control.mpc.targets import TargetRows
+from koopman_control.mpc.state import Rung, Situation, Start, TargetRows, fallback_inputs
 from koopman_control.mpc.weights import Weights
 
 Mask = NDArray[np.bool_]
@@ -28,7 +25,7 @@ class BatchMPC:
 
     Args:
         model: The model.
-        planning: Plans for many states at once, or for a situation.
+        planner: Plans for many states at once, or for a situation.
         targets: Of states and inputs.
         parameters: The user's own.
         weights: The settings; bounds hold whatever happens.
@@ -44,16 +41,15 @@ class BatchMPC:
     def __init__(
         self,
         model: LiftedModel,
-        planning: QuadraticPlanning,
+        planner: LinearPlanner,
         targets: tuple[TargetRows, TargetRows],
         parameters: Parameters,
         weights: Weights,
         safe: Array,
         n_copies: int,
     ) -> None:
-        self._model, self._planning, self._targets = model, planning, targets
+        self._model, self._planner, self._targets = model, planner, targets
         self._parameters, self._weights, self._safe = parameters, weights, safe
-        self._loop = Loop(weights, safe)  # stands in for that of a copy that needs one
         N, m = weights.input_bounds.shape[1:]
         self._plans, self._planned = np.zeros((n_copies, N, m)), np.zeros(n_copies, dtype=bool)
         self._previous, self._steps = np.tile(safe, (n_copies, 1)), np.zeros(n_copies, dtype=int)
@@ -81,30 +77,31 @@ class BatchMPC:
         X = self._model.coordinates.state(Y)
         (R, some), (V, others) = (target.each(Y, self._steps) for target in self._targets)
         asked = some & others
-        own = np.tile(self._parameters.theta(), (len(X), 1))
+        own = np.tile(self._parameters.theta, (len(X), 1))
         by_copy = R.reshape(len(X), -1), V.reshape(len(X), -1), self._previous, own
-        at = Situation(Start(X), R, V, np.concatenate(by_copy, axis=1))
+        at = Situation(Start(X), R, V, self._previous, np.concatenate(by_copy, axis=1))
         planned, fallback = np.ones(len(X), dtype=bool), np.zeros(len(X), dtype=bool)
         with np.errstate(all="ignore"):  # a copy beyond all numbers falls back alone
-            plans, solved = self._planning.plans(at, self._plans)
+            plans, solved = self._planner.plans(at, self._plans)
             for i in np.flatnonzero(~(solved & asked)).tolist():
-                one = Situation(Start(X[i]), R[i], V[i], at.theta[i]) if asked[i] else None
-                rung, plan = self._alone(i, one)
-                plans[i], solved[i] = plan.U, plan.status == "optimal"
+                own_parts = R[i], V[i], self._previous[i], at.theta[i]
+                one = Situation(Start(X[i]), *own_parts) if asked[i] else None
+                rung, plans[i] = self._alone(i, one)
+                solved[i] = rung in ("solved", "softened")
                 planned[i], fallback[i] = rung != "safe", rung != "solved"
         self._apply(plans, planned)
         self.solved, self.fallback = solved, fallback
         return self._previous.copy()
 
-    def _alone(self, i: int, at: Situation | None) -> tuple[Rung, Plan]:
+    def _alone(self, i: int, at: Situation | None) -> tuple[Rung, Array]:
         """Plan for one copy as its own controller does; None where nothing is asked of it."""
-        loop = self._loop
-        loop.plan = self._plans[i] if self._planned[i] else None
-        loop.previous = self._previous[i]
-        if at is None:
-            return loop.fall_back("nothing is asked", drop_plan=True)
-        rung, plan = self._planning.plan(at, loop.plan, loop.previous)
-        return (rung, plan) if plan.status == "optimal" else loop.fall_back(plan.status)
+        before = self._plans[i] if self._planned[i] and at is not None else None
+        if at is not None:
+            plan = self._planner.plan(at, before)
+            if plan.status == "optimal":
+                return "softened" if plan.softened else "solved", plan.U
+        box, rate = self._weights.input_bounds, self._weights.rate_bounds
+        return fallback_inputs(before, self._previous[i], self._safe, box, rate)
 
     def _apply(self, plans: Array, planned: Mask) -> None:
         """Go on by one step, within the bounds."""

@@ -4,6 +4,7 @@ from math import inf
 
 from koopman_control.common import Array
 from koopman_control.features import PolynomialFeatures
+from koopman_control.mpc import Search
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 
@@ -59,7 +60,6 @@ CART_POLE_SWING_UP = Task(
     until=of_no_use,
     mpc={
         "output_bounds": ((-2.0, -inf, -inf, -inf), (2.0, inf, inf, inf)),
-        "n_guesses": 4,
-        "first_guesses": 64,
+        "search": Search(guesses=4, first_guesses=64),
     },
 )

@@ -6,6 +6,7 @@ import numpy as np
 
 from koopman_control.common import Array
 from koopman_control.features import PolynomialFeatures
+from koopman_control.mpc import Search
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 from koopman_envs.two_link_arm import TwoLinkArm as Arm
@@ -71,7 +72,6 @@ TWO_LINK_ARM = Task(
             (Arm.shoulder[0] + MARGIN, Arm.elbow[0] + MARGIN, -inf, -inf, -inf, -inf),
             (Arm.shoulder[1] - MARGIN, Arm.elbow[1] - MARGIN, inf, inf, inf, inf),
         ),
-        "n_guesses": 2,
-        "first_guesses": 16,
+        "search": Search(guesses=2, first_guesses=16),
     },
 )

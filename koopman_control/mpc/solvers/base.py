@@ -1,17 +1,27 @@
-"""The dense program that solvers are given, what all of them have in common, and their check."""
+"""The dense program that solvers are given, what all of them have in common, and their check.
+
+A solver is a class with a name, its abilities and three methods (`Solver`); `register_solver` makes
+its name known, here or in another package.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, Index
+from koopman_control.common.border import CheckedFields, checked, shown
+
+Option = bool | int | float | str
 
 
 class DenseQP(NamedTuple):
@@ -85,7 +95,28 @@ class Solution(NamedTuple):
 
 
 class Solver(Protocol):
-    """Solves a sequence of programs of one shape, warm-started by the one before."""
+    """Solves a sequence of programs of one shape, warm-started by the one before.
+
+    `SolverBase` has everything but `name` and `solve`.
+
+    Attributes:
+        name: By which users choose it.
+        package: What has to be installed for it, besides what this package requires; "" if nothing.
+        starts_warm: Whether it goes on from the solution before.
+        keeps_time_limit: Whether it can be stopped; what cannot serves no controller with a
+            deadline.
+        takes_soft_rows: Whether it takes rows with a price as they are, rather than with slacks.
+        accuracy: Of solutions of well-scaled programs, in v.
+        most_variables: Beyond which others are faster; None for no such number.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str]
+    starts_warm: ClassVar[bool]
+    keeps_time_limit: ClassVar[bool]
+    takes_soft_rows: ClassVar[bool]
+    accuracy: ClassVar[float]
+    most_variables: ClassVar[int | None]
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve; what is reached by the time limit is not returned.
@@ -103,14 +134,45 @@ class Solver(Protocol):
         """Drop the warm start, so that the next solution depends on its program alone."""
 
 
-class ColdSolver:
-    """A solver that remembers nothing from call to call."""
+class SolverBase:
+    """What most solvers have in common: they remember nothing from call to call, and take options.
+
+    Args:
+        options: What the solver itself is told, by its own names, beside or instead of SETTINGS.
+    """
+
+    SETTINGS: ClassVar[Mapping[str, Option]] = {}
+
+    package: ClassVar[str] = ""
+    starts_warm: ClassVar[bool] = False
+    keeps_time_limit: ClassVar[bool] = True
+    takes_soft_rows: ClassVar[bool] = False
+    accuracy: ClassVar[float] = 1e-6
+    most_variables: ClassVar[int | None] = None
+
+    def __init__(self, **options: Option) -> None:
+        self._options, self._settings = options, {**self.SETTINGS, **options}
+
+    @classmethod
+    def options(cls) -> set[str]:
+        """Name what the solver can be told."""
+        return set()
+
+    @staticmethod
+    def limit(seconds: float) -> float:
+        """A time limit as solvers take it, to which zero means none."""
+        return max(seconds, SHORTEST)
 
     def prepare(self, qp: DenseQP) -> None:
-        """There is nothing to set up ahead."""
+        """Drop the warm start; what sets something up ahead does it here."""
+        self.forget()
 
     def forget(self) -> None:
-        """There is nothing to drop."""
+        """Drop the warm start, of which there is none."""
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """Copy to other processes without the solver's memory."""
+        return partial(type(self), **self._options), ()
 
 
 @dataclass(frozen=True)
@@ -218,3 +280,115 @@ def _full(M: Any, upper: bool = False) -> Any:
     """Sparse matrix with every entry of M stored, or every entry of its upper triangle."""
     i, j = np.triu_indices(len(M)) if upper else np.indices(M.shape).reshape(2, M.size)
     return sp.csc_matrix((M[i, j], (i, j)), M.shape)
+
+
+@dataclass(frozen=True)
+class SolverSettings(CheckedFields):
+    """A solver with options of its own, for `KoopmanMPC(solver=...)`.
+
+    Args:
+        name: As `available_solvers` lists it.
+        options: What the solver itself is told, by its own names.
+
+    Example:
+        >>> mpc = KoopmanMPC(  # doctest: +SKIP
+        ...     model, 30, solver=SolverSettings("osqp", {"eps_abs": 1e-4})
+        ... )
+    """
+
+    name: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+
+GROUP = "koopman_control.solvers"
+_KINDS: dict[str, type[Solver]] = {}
+
+
+def register_solver(kind: type[Solver]) -> None:
+    """Make a solver known by its name, for `KoopmanMPC(solver=...)` and `ParametricQP.solve`.
+
+    A package that is installed may name its class in the entry-point group
+    "koopman_control.solvers" instead.
+
+    Args:
+        kind: A class with the attributes and methods of `Solver`; most are those of `SolverBase`.
+
+    Raises:
+        ValueError: If another class has that name already, or it has none.
+    """
+    name = getattr(kind, "name", None)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"kind is {kind!r}; expected a class with a name by which it is chosen")
+    if _KINDS.setdefault(name, kind) is not kind:
+        raise ValueError(f"kind has the name {name!r}, which {_KINDS[name]!r} has; choose another")
+
+
+def available_solvers() -> tuple[str, ...]:
+    """Name all solvers whose packages are installed."""
+    return tuple(name for name, kind in _known().items() if installed(kind))
+
+
+def installed(kind: type[Solver]) -> bool:
+    """Whether the package that a solver needs is there."""
+    return not kind.package or find_spec(kind.package) is not None
+
+
+def _known() -> dict[str, type[Solver]]:
+    """Return all kinds by name, those that other packages bring along included."""
+    for entry in entry_points(group=GROUP):
+        if entry.name not in _KINDS:
+            register_solver(entry.load())
+    return _KINDS
+
+
+def solver_kind(name: str) -> type[Solver]:
+    """Return the class of a solver, which tells its abilities.
+
+    Raises:
+        ValueError: If there is no such solver.
+    """
+    kind = _KINDS.get(name) or _known().get(name)
+    if kind is None:
+        raise ValueError(f"solver is {shown(name)}; expected one of {', '.join(_known())}")
+    return kind
+
+
+@checked
+def make_solver(solver: str | SolverSettings) -> Solver:
+    """Make a solver.
+
+    Args:
+        solver: Its name: "auto" (DAQP for up to 250 variables, an interior-point method beyond or
+            where DAQP gives up), "daqp", "osqp", "piqp", "clarabel" or what else is registered. Or
+            `SolverSettings`.
+
+    Raises:
+        TypeError | ValueError: If there is no such solver, or it knows no such option.
+        ImportError: If its package is not installed.
+    """
+    settings = SolverSettings(solver) if isinstance(solver, str) else solver
+    kind: Any = solver_kind(settings.name)
+    if not settings.options:
+        made: Solver = kind()
+        return made
+    unknown = sorted(set(settings.options) - kind.options())
+    if unknown:
+        raise ValueError(
+            f"solver {settings.name!r} got the options {unknown}; expected some of "
+            f"{sorted(kind.options())}"
+        )
+    try:
+        made = kind(**settings.options)
+        made.solve(_SMALLEST, matrices_changed=False)
+        made.forget()
+    except Exception as error:  # solvers raise whatever they like
+        raise ValueError(
+            f"solver {settings.name!r} does not take the options {dict(settings.options)}: {error}"
+        ) from error
+    return made
+
+
+_SMALLEST = DenseQP(
+    *(np.ones((1, 1)), np.ones(1), np.zeros((0, 1)), -np.ones(1), np.ones(1)),
+    *(np.zeros(0), np.zeros(0)),
+)

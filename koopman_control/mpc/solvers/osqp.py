@@ -7,20 +7,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 import osqp
+import scipy.sparse as sp
 
 from koopman_control.mpc.solvers.base import (
-    SHORTEST,
     TIME_LIMIT,
     UNBOUNDED,
     DenseQP,
     Solution,
+    SolverBase,
     WithSlacks,
 )
 
 
-class OsqpSolver:
+class OsqpSolver(SolverBase):
     """Operator-splitting method; accurate to about 1e-5, for comparison and large programs."""
 
+    name: ClassVar[str] = "osqp"
+    starts_warm: ClassVar[bool] = True
+    accuracy: ClassVar[float] = 1e-5
     SETTINGS: ClassVar = {
         "eps_abs": 1e-6,
         "eps_rel": 1e-6,
@@ -37,8 +41,14 @@ class OsqpSolver:
         "run time limit reached": TIME_LIMIT,
     }
 
-    def __init__(self) -> None:
-        self._solver: Any = None
+    _solver: Any = None
+
+    @classmethod
+    def options(cls) -> set[str]:
+        """Name what OSQP can be told."""
+        probe, one = osqp.OSQP(), sp.csc_matrix([[1.0]])
+        probe.setup(one, np.ones(1), one, -np.ones(1), np.ones(1), verbose=False)
+        return {name for name in dir(probe.settings) if not name.startswith("_")}
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from the previous iterate if there is one."""
@@ -49,13 +59,13 @@ class OsqpSolver:
         if self._solver is None:
             P, A = program.matrices()
             self._solver = osqp.OSQP()
-            self._solver.setup(P, q, A, lower, upper, **self.SETTINGS)
+            self._solver.setup(P, q, A, lower, upper, **self._settings)
         elif matrices_changed:
             P, A = program.matrices()
             self._solver.update(Px=P.data, Ax=A.data, q=q, l=lower, u=upper)
         else:
             self._solver.update(q=q, l=lower, u=upper)
-        self._solver.update_settings(time_limit=min(max(seconds, SHORTEST), UNBOUNDED))
+        self._solver.update_settings(time_limit=min(self.limit(seconds), UNBOUNDED))
         result = self._solver.solve(raise_error=False)
         status, iterations = str(result.info.status), int(result.info.iter)
         if status != "solved" or not np.isfinite(result.x).all():
@@ -64,14 +74,6 @@ class OsqpSolver:
         multipliers = program.multipliers(np.asarray(result.y))
         return Solution(np.asarray(result.x[: len(qp.f)]), "optimal", iterations, multipliers)
 
-    def prepare(self, qp: DenseQP) -> None:
-        """Drop the iterate; the set-up is no longer than a solution."""
-        self.forget()
-
     def forget(self) -> None:
         """Drop the iterate."""
         self._solver = None
-
-    def __reduce__(self) -> tuple[type[OsqpSolver], tuple[()]]:
-        """Copy to other processes without the solver's memory."""
-        return OsqpSolver, ()
