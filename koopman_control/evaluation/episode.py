@@ -13,17 +13,18 @@ from typing import Any, Protocol
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, seed_number
+from koopman_control.common.arrays import Array, finite_array, real_array, seed_number
 from koopman_control.common.border import checked
-from koopman_control.common.protocols import Controller, begin_episode
+from koopman_control.common.protocols import Controller, begin_episode, takes
 from koopman_control.trajectories.environments import (
     Environment,
     VectorEnvironment,
     require_continuous,
 )
 
+APPLIED = "applied_action"  # where an environment's info says what acted in place of an action
 LONGEST_EPISODE = 100_000  # steps after which an episode counts as one that never ends
 
 
@@ -74,34 +75,49 @@ def action_bounds(env: Environment | VectorEnvironment) -> Array:
 
 
 @checked
-def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
+def run_episode(
+    controller: Controller,
+    env: Environment,
+    seed: int,
+    previous_input: ArrayLike | None = None,
+) -> Episode:
     """Run one episode from `env.reset(seed=seed)` to its end.
 
     Before it `controller.seed(seed)` is called, if there is such a method (for controllers that
     draw random numbers), and `controller.reset()`, so the episode depends on its seed alone.
 
+    Where the environment says in `info["applied_action"]` that something else acted than it was
+    given (a saturated or stuck actuator, an operator), a controller whose `act` has an argument
+    `applied` is told so in the next step. `Episode.actions` are what the environment was given.
+
     Args:
         controller: Anything with `reset()` and `act(observation) -> action`.
         env: A Gymnasium environment with a finite action box.
         seed: Seed of the initial state and of the environment's noise.
+        previous_input: Action that acts as the episode begins, shape (m,), for
+            `controller.reset(previous_input=...)`; None: nothing is told.
 
     Returns:
         The record of the episode.
 
     Raises:
         ValueError: If the controller returns an action of the wrong shape or one that is not
-            finite, if the environment returns a number that is not finite, or if the episode does
+            finite, if the environment returns a number that is not finite, an applied action of
+            another shape, or if the episode does
             not end within 100,000 steps.
     """
     seed_number("seed", seed)
     bounds = action_bounds(env)
     dtype = env.action_space.dtype
     observation, _ = env.reset(seed=seed)
-    begin_episode(controller, seed)
+    begin_episode(controller, seed, previous_input)
     log = _Log(seed, observation)
+    told: dict[str, Any] = {}
+    listens = takes(controller.act, "applied")
     for _ in range(LONGEST_EPISODE):
+        seen = log.observations[-1].copy()
         started = perf_counter()
-        action = controller.act(log.observations[-1].copy())
+        action = controller.act(seen, **told)
         seconds = perf_counter() - started
         applied = np.clip(_checked_action(action, bounds, log), *bounds).astype(dtype)
         observation, reward, terminated, truncated, info = env.step(applied)
@@ -115,6 +131,9 @@ def run_episode(controller: Controller, env: Environment, seed: int) -> Episode:
         )
         if terminated or truncated:
             return log.episode(bool(terminated))
+        told = {}
+        if listens and APPLIED in info:
+            told["applied"] = finite_array(f'info["{APPLIED}"]', info[APPLIED], shape=applied.shape)
     raise ValueError(
         f"the episode with seed {seed} did not end within {LONGEST_EPISODE:,} steps; give the "
         "environment a time limit (max_episode_steps in gym.make)"
@@ -207,15 +226,18 @@ class Batch(Protocol):
     fallback: NDArray[np.bool_]
 
     def reset(self) -> None:
-        """Forget the past of all copies."""
+        """Forget the past of all copies; it may take `previous_input`."""
 
     def act(self, observations: Array) -> Array:
-        """Return the actions (n, m) for observations (n, p)."""
+        """Return the actions (n, m) for observations (n, p); it may take what was `applied`."""
         ...
 
 
 def run_in_lockstep(
-    controller: Controller, env: VectorEnvironment, seeds: Sequence[int]
+    controller: Controller,
+    env: VectorEnvironment,
+    seeds: Sequence[int],
+    previous_input: ArrayLike | None = None,
 ) -> Iterator[Episode]:
     """Run one episode per seed, as many at once as the environment has copies.
 
@@ -239,25 +261,33 @@ def run_in_lockstep(
         )
     batch: Batch = make(env.num_envs)
     for start in range(0, len(seeds), env.num_envs):
-        yield from _round(batch, env, list(seeds[start : start + env.num_envs]))
+        yield from _round(batch, env, list(seeds[start : start + env.num_envs]), previous_input)
 
 
-def _round(batch: Batch, env: VectorEnvironment, seeds: list[int]) -> list[Episode]:
+def _round(
+    batch: Batch, env: VectorEnvironment, seeds: list[int], previous_input: ArrayLike | None
+) -> list[Episode]:
     """Run episodes until all of them have ended; copies without a seed repeat the last one."""
     bounds, dtype = require_continuous(env)[1], env.single_action_space.dtype
     n, spare = env.num_envs, env.num_envs - len(seeds)
     every: Any = seeds + seeds[-1:] * spare  # Gymnasium takes lists, but declares a number only
     observations = env.reset(seed=every)[0]
-    batch.reset()
+    if previous_input is None:
+        batch.reset()
+    else:
+        batch.reset(previous_input=previous_input)  # type: ignore[call-arg]
+    told: dict[str, Any] = {}
+    listens = takes(batch.act, "applied")
     log = _BatchLog(observations)
     running = np.arange(n) < len(seeds)
     for _ in range(LONGEST_EPISODE):
         begun = perf_counter()
-        actions = batch.act(log.observations[-1].copy())
+        actions = batch.act(log.observations[-1].copy(), **told)
         seconds = (perf_counter() - begun) / n
         applied = np.clip(actions, *bounds).astype(dtype)
         observations, rewards, terminated, truncated, info = env.step(applied)
         log.add(applied, seconds, batch.fallback, observations, rewards, info)
+        told = {"applied": _acted(info, actions)} if listens and APPLIED in info else {}
         ended = running & (terminated | truncated)
         log.ended(ended, terminated)
         running &= ~ended
@@ -267,6 +297,17 @@ def _round(batch: Batch, env: VectorEnvironment, seeds: list[int]) -> list[Episo
         f"an episode did not end within {LONGEST_EPISODE:,} steps; give the environment a time "
         "limit (max_episode_steps in gymnasium.make_vec)"
     )
+
+
+def _acted(info: dict[str, Any], actions: Array) -> Array:
+    """Inputs that acted, (n, m): what the environment says, for copies of which it says it."""
+    said = np.asarray(info.get(f"_{APPLIED}", np.ones(len(actions), dtype=bool)), dtype=bool)
+    given = info[APPLIED]
+    if isinstance(given, np.ndarray) and given.dtype == object:  # of each copy its own
+        each = zip(given, said, actions, strict=True)
+        given = np.stack([own if known else action for own, known, action in each])
+    acted = real_array(f'info["{APPLIED}"]', given, shape=actions.shape)
+    return np.where(said[:, None], acted, actions)
 
 
 class _BatchLog:

@@ -188,8 +188,12 @@ def evaluate(
     seeds: Iterable[int] = range(1000, 1100),
     workers: int = 1,
     on_episode: Callable[[Episode], None] | None = None,
+    previous_input: ArrayLike | None = None,
 ) -> Evaluation:
     """Run a controller once per seed and summarise returns, violations and step times.
+
+    A controller is told what acted in place of its actions, where the environment says so; see
+    `run_episode`.
 
     Linear algebra runs on one thread, both here and in the workers: the matrices of a controller
     are too small for more, and step times mean the same for any number of workers.
@@ -203,6 +207,8 @@ def evaluate(
         seeds: One reset seed per episode.
         workers: Number of processes.
         on_episode: Called after each episode, in the order of the seeds (a progress bar, say).
+        previous_input: Action that acts as each episode begins, shape (m,), for a plant that is not
+            at rest under the safe input; for a controller whose `reset` takes it, too.
 
     Returns:
         The evaluation.
@@ -210,7 +216,8 @@ def evaluate(
     Raises:
         ValueError: If there are no seeds, `workers` is below 1, or the environment cannot be built
             anew for several workers.
-        TypeError: If the controller lacks a method, or the actions are not continuous.
+        TypeError: If the controller lacks a method or takes no previous input, or the actions are
+            not continuous.
 
     Example:
         >>> env = gym.make("Pendulum-v1")
@@ -227,11 +234,11 @@ def evaluate(
     made = env if isinstance(env, VectorEnv) else open_environment(env)
     try:
         if isinstance(made, VectorEnv):
-            episodes = run_in_lockstep(controller, made, chosen)
+            episodes = run_in_lockstep(controller, made, chosen, previous_input)
         elif workers == 1:
-            episodes = _run(controller, made, chosen)
+            episodes = _run(controller, made, chosen, previous_input)
         else:
-            episodes = _run_in_processes(controller, _spec(made), chosen, workers)
+            episodes = _run_in_processes(controller, _spec(made), chosen, workers, previous_input)
         with threadpool_limits(limits=1):
             light, kept = _collect(episodes, on_episode)
         return _summary(made, light, kept)
@@ -240,27 +247,39 @@ def evaluate(
             made.close()
 
 
-def _run(controller: Controller, env: Environment, seeds: Iterable[int]) -> Iterator[Episode]:
+def _run(
+    controller: Controller,
+    env: Environment,
+    seeds: Iterable[int],
+    previous_input: ArrayLike | None,
+) -> Iterator[Episode]:
     for seed in seeds:
-        yield run_episode(controller, env, seed)
+        yield run_episode(controller, env, seed, previous_input)
 
 
 def _run_in_processes(
-    controller: Controller, spec: Any, seeds: tuple[int, ...], workers: int
+    controller: Controller,
+    spec: Any,
+    seeds: tuple[int, ...],
+    workers: int,
+    previous_input: ArrayLike | None,
 ) -> Iterator[Episode]:
     # A few seeds per task: the controller travels with each task, and progress stays visible.
     size = max(1, min(5, len(seeds) // (2 * workers)))
     tasks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     run = Parallel(n_jobs=workers, return_as="generator")
-    for batch in run(delayed(_run_batch)(controller, spec, task) for task in tasks):
+    given = controller, spec, previous_input
+    for batch in run(delayed(_run_batch)(*given, task) for task in tasks):
         yield from batch
 
 
-def _run_batch(controller: Controller, spec: Any, seeds: tuple[int, ...]) -> list[Episode]:
+def _run_batch(
+    controller: Controller, spec: Any, previous_input: ArrayLike | None, seeds: tuple[int, ...]
+) -> list[Episode]:
     env = gym.make(spec, disable_env_checker=True)
     try:
         with threadpool_limits(limits=1):
-            return list(_run(controller, env, seeds))
+            return list(_run(controller, env, seeds, previous_input))
     finally:
         env.close()
 

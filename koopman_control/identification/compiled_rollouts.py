@@ -146,6 +146,9 @@ def _layer(features: FeatureMap) -> tuple[Array, Array, int]:
     return np.concatenate([W, W[: len(phases) - len(W)]]), phases, ACTIVATION_CODES["sine"]
 
 
+NO_GAIN, NO_INPUT = np.zeros((1, 0)), np.zeros(0)  # where changes of inputs do not matter
+
+
 class Constants(NamedTuple):
     """Everything of a one-step map that the loops read; r runs over (1 + q) d rates.
 
@@ -173,17 +176,38 @@ class Constants(NamedTuple):
 
 
 class Regulator(NamedTuple):
-    """u - K (x - target) inside a box: target (d,), u (m,), K (m, d), box (2, m)."""
+    """u - K (x - target) - L (u_before - u) inside a box, which takes plans over.
+
+    Args:
+        target: Target state, shape (d,).
+        u: Target input, shape (m,).
+        K: Gain of the state, shape (m, d).
+        box: Lowest and highest input, shape (2, m).
+        L: Gain of the input before, shape (m, m); (m, 0) where changes cost nothing.
+        before: Input before the first step, shape (m,).
+    """
 
     target: Array
     u: Array
     K: Array
     box: Array
+    L: Array = NO_GAIN
+    before: Array = NO_INPUT
 
-    def inputs(self, deviation: Array) -> Array:
-        """Return the inputs (S, m) at states that deviate by (S, d) from the target."""
+    def inputs(self, deviation: Array, before: Array) -> Array:
+        """Return the inputs (S, m) at states that deviate by (S, d) from the target.
+
+        `before` are the inputs before, (m,) or (S, m).
+        """
         u = self.u - deviation @ self.K.T
+        if self.L.size:
+            u -= (before - self.u) @ self.L.T
         return np.asarray(np.minimum(np.maximum(u, self.box[0]), self.box[1]))
+
+
+def _nobody(target: Array, m: int) -> Regulator:
+    """A regulator of m inputs that does nothing, with a target (d,)."""
+    return Regulator(target, np.zeros(m), np.zeros((m, len(target))), np.zeros((2, m)))
 
 
 class CompiledRollOut:
@@ -206,8 +230,8 @@ class CompiledRollOut:
         self._loops, self._constants = loops, _constants(step_map, features, inputs)
         d, m = step_map.constant.shape[1], len(inputs.arrays.center)
         rest, plan = np.zeros(d), np.zeros((1, 1, m))
-        regulator = Regulator(rest, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
-        states = self.finished(rest, plan.copy(), np.zeros(1, dtype=np.int64), regulator)
+        heads = np.zeros(1, dtype=np.int64)
+        states = self.finished(rest, plan.copy(), heads, _nobody(rest, m))
         self.sensitivity(rest, states, plan)
 
     def __reduce__(self) -> tuple[type[CompiledRollOut], tuple[Any, ...]]:
@@ -216,10 +240,8 @@ class CompiledRollOut:
 
     def predicted(self, x0: Array, U: Array) -> Array:
         """Predict states (S, H, d) from x0 (d,) under inputs U (S, H, m)."""
-        m, d = U.shape[2], len(x0)
-        nobody = Regulator(x0, np.zeros(m), np.zeros((m, d)), np.zeros((2, m)))
         never = np.full(len(U), U.shape[1])
-        return self.finished(x0, np.ascontiguousarray(U), never, nobody)
+        return self.finished(x0, np.ascontiguousarray(U), never, _nobody(x0, U.shape[2]))
 
     def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Regulator) -> Array:
         """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on.

@@ -196,8 +196,8 @@ def clip(c: Constants, excess: Array, x_next: Array) -> None:
 
 
 @compiled
-def regulate(c: Constants, r: Regulator, x: Array, u: Array) -> None:
-    """Replace an input u (m,) by the regulator's at a state x."""
+def regulate(c: Constants, r: Regulator, x: Array, before: Array, u: Array) -> None:
+    """Replace an input u (m,) by the regulator's at a state x, after an input `before`."""
     u[:] = r.u
     for i in range(len(x)):
         deviation = x[i] - r.target[i]
@@ -206,6 +206,10 @@ def regulate(c: Constants, r: Regulator, x: Array, u: Array) -> None:
                 deviation -= TURN * np.round(deviation / TURN)
         for j in range(len(u)):
             u[j] -= r.K[j, i] * deviation
+    for i in range(r.L.shape[1]):
+        change = before[i] - r.u[i]
+        for j in range(len(u)):
+            u[j] -= r.L[j, i] * change
     for j in range(len(u)):
         u[j] = min(max(u[j], r.box[0, j]), r.box[1, j])
 
@@ -220,7 +224,7 @@ def roll_out(c: Constants, x0: Array, plans: Array, heads: Array, r: Regulator, 
         x = x0
         for k in range(plans.shape[1]):
             if k >= heads[s]:
-                regulate(c, r, x, plans[s, k])
+                regulate(c, r, x, plans[s, k - 1] if k else r.before, plans[s, k])
             free_step(c, x, plans[s, k], at, entering, gain, x_next)
             if len(c.saturating):
                 stop(c, gain, x_next, excess, correction)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cached_property
 from time import perf_counter
 from typing import Any, Self
@@ -24,21 +23,33 @@ from koopman_control.mpc.compile.program import ParametricQP
 from koopman_control.mpc.estimation import Estimator, History, Observer
 from koopman_control.mpc.planning.cvxpy_planner import TIGHT, CvxpyPlanner, solved_about
 from koopman_control.mpc.planning.linear import LinearPlanner, Response, response_of
-from koopman_control.mpc.planning.plan import KnownOutcome, Plan, Planner
+from koopman_control.mpc.planning.plan import KnownOutcome, Plan, Planner, recover
 from koopman_control.mpc.planning.prediction import Scenarios, checked_models
 from koopman_control.mpc.planning.sequential import InitialGuesses, SequentialPlanner
 from koopman_control.mpc.problem import Build, Parameters, Term, TrackingProblem, trust_terms
-from koopman_control.mpc.settings import Bounds, Cost, Inputs, Search, Target, with_shortcuts
-from koopman_control.mpc.solvers import TIME_LIMIT, SolverSettings, solver_kind
+from koopman_control.mpc.settings import (
+    THROUGH_CVXPY,
+    Bounds,
+    Cost,
+    Inputs,
+    Search,
+    Target,
+    checked_solver,
+    with_shortcuts,
+)
+from koopman_control.mpc.solvers import TIME_LIMIT, SolverSettings
 from koopman_control.mpc.state import (
     InputLayout,
     NothingAskedError,
+    Refusal,
     Rung,
     Situation,
     Start,
     StateEstimation,
     TargetRows,
     fallback_inputs,
+    input_that_acted,
+    reachable_from,
 )
 from koopman_control.mpc.step import Explanation, Step, reached, sizes_of
 from koopman_control.mpc.terminal import with_terminal, with_terminal_set
@@ -46,10 +57,9 @@ from koopman_control.mpc.weights import Weights, common_box, stage_rows, tighten
 
 WARM_UP_STEPS = 20  # Python specialises code that has run eight times, or sixteen
 WARM_UP_SECONDS = 0.05  # where a step takes long, its overhead does not count
-NOTHING = 1e-9  # a price of inputs, relative to the largest one
-THROUGH_CVXPY = "cvxpy"  # as a solver: CVXPY's own way
 # What depends on all terms. It is left out of copies to which another term is added.
 COMPILED = {"_tracking", "qp", "_planner", "_linear_planner"}
+TRIES = 4  # of a step that errors break off
 
 
 class LoopState:
@@ -61,7 +71,8 @@ class LoopState:
 
     Attributes:
         plan: Plan of the step before, shape (N, m), or None.
-        previous: Input applied last, shape (m,).
+        previous: Input applied last, shape (m,). One that acted beyond the reach of the input box
+            counts as the nearest within, so that the box is where the next one is.
         step: Steps since the start.
         rungs: How often each rung of the ladder was used.
     """
@@ -72,24 +83,38 @@ class LoopState:
         self._reach = np.stack(reach, axis=1).tolist()  # rate, low and high of each input
         self.restart()
 
-    def restart(self) -> None:
-        """Begin an episode."""
+    def restart(self, previous: Array | None = None) -> None:
+        """Begin an episode, after an input (m,), by default the safe one."""
         self.plan: Array | None = None
         self.previous = self._safe.copy()
         self.step, self.rungs = 0, Counter[Rung]()
+        if previous is not None:
+            self.note(previous)
+
+    def note(self, applied: Array) -> None:
+        """Take an input (m,) as the one applied last."""
+        self.previous = reachable_from(applied, self._weights)
+
+    @property
+    def progress(self) -> tuple[Any, ...]:
+        """All that changes from step to step."""
+        return self.plan, self.previous, self.step, dict(self.rungs)
+
+    @progress.setter
+    def progress(self, before: tuple[Any, ...]) -> None:
+        self.plan, self.previous, self.step, rungs = before
+        self.rungs = Counter(rungs)
 
     def fall_back(self, trouble: str) -> tuple[Rung, Plan]:
         """Continue the previous plan, or go to the safe input; within the bounds in any case."""
-        w = self._weights
-        before = self.plan, self.previous, self._safe
-        rung, U = fallback_inputs(*before, w.input_bounds, w.rate_bounds)
-        nowhere = KnownOutcome(np.full_like(w.linear_output, np.nan), np.nan)
+        rung, U = fallback_inputs(self.plan, self.previous, self._safe, self._weights)
+        nowhere = KnownOutcome(np.full_like(self._weights.linear_output, np.nan), np.nan)
         return rung, Plan(U, nowhere, trouble, 0)
 
     def apply(self, rung: Rung, plan: Plan) -> None:
-        """Go on by one step: remember the plan and its first input."""
+        """Go on by one step: remember the plan and its first input, within all bounds."""
         self.plan = None if rung == "safe" else plan.U
-        # Within what rate bounds allow, and the box: one by one, a fraction of numpy's time.
+        # One by one, which takes a fraction of numpy's time for so few.
         each = zip(plan.U[0].tolist(), self.previous.tolist(), self._reach, strict=True)
         self.previous = np.array(
             [
@@ -123,16 +148,12 @@ class KoopmanMPC:
             side. Each is started by an estimator of its own; regulators and margins are those of
             the first.
         horizon: Number of steps N.
-        Q: State weight: a number, a diagonal (d,) or a matrix (d, d); or one of these for each
-            step, N rows first (where a shape can be read both ways, it is one for all steps).
-            None: that of `cost`, or else 1.
-        R: Input weight, likewise in m; None: that of `cost`, or else 0.
-        cost: All that plans cost; `Q` and `R` are short for two of its fields.
-        input_bounds: (low, high), shape (2, m) or (2, N, m); None: those of `bounds`, or else the
-            model's action bounds.
-        output_bounds: (low, high), shape (2, d) or (2, N, d), infinite where there is none; None:
-            those of `bounds`, or else none.
-        bounds: All that plans keep; the two before are short for two of its fields.
+        Q: State weight: a number, a diagonal (d,) or a matrix (d, d); short for `Cost(Q=...)`.
+        R: Input weight, likewise in m; short for `Cost(R=...)`.
+        cost: All that plans cost; None: 1 for Q and nothing else.
+        input_bounds: (low, high), shape (2, m) or (2, N, m); short for `Bounds(inputs=...)`.
+        output_bounds: (low, high), shape (2, d) or (2, N, d); short for `Bounds(outputs=...)`.
+        bounds: All that plans keep; None: the model's action bounds and nothing else.
         reference: Target of the states: a number, shape (d,), (N, d), or a function of the
             observation that returns one of these, or None where the safe input will do. Row k is
             the target after k + 1 steps. A longer array (T, d) is the trajectory of a whole
@@ -144,9 +165,9 @@ class KoopmanMPC:
             may hold NaN where nothing was measured.
         inputs: Parametrised, delayed and measured inputs, and the safe input; None: every input is
             planned, free in each step, and acts at once.
-        solver: One of `available_solvers`: "auto" (DAQP up to 250 variables, an interior-point
-            method beyond or where DAQP gives up), "daqp", "osqp", "piqp", "clarabel"; or "cvxpy"
-            for CVXPY's own way, slowly. Or `SolverSettings`.
+        solver: One of `available_solvers`; "auto" is DAQP up to 250 variables, an interior-point
+            method beyond or where DAQP gives up. "cvxpy" is CVXPY's own way, slow. Or
+            `SolverSettings`.
 
     Attributes:
         cost: The cost, `Q` and `R` put in.
@@ -155,8 +176,7 @@ class KoopmanMPC:
         parameters: Values of the parameters in `constrain` and `penalize`; may be set at any time.
 
     Raises:
-        ValueError: If a setting has the wrong shape, is not convex, is given twice, or bounds
-            cross.
+        ValueError: If a setting has the wrong shape, is not convex or given twice, or bounds cross.
 
     Example:
         >>> mpc = KoopmanMPC(model, 30, Q=[1, 0.1], R=0.001, rollout="relifted")  # doctest: +SKIP
@@ -188,7 +208,7 @@ class KoopmanMPC:
         self.rollout, self.solver = rollout, solver
         self.cost, self.bounds = with_shortcuts(cost, bounds, Q, R, input_bounds, output_bounds)
         self.search, self.inputs = search or Search(), inputs or Inputs()
-        self._solver = self._checked_solver()
+        self._solver = checked_solver(solver, self.search.deadline)
         self._layout = InputLayout(model.n_inputs, self.inputs.measured)
         form = self.inputs.parametrization
         self._held = None if form is None else form.matrix(N)
@@ -215,88 +235,145 @@ class KoopmanMPC:
         self._begin()
         self.reset()
 
-    def _checked_solver(self) -> SolverSettings:
-        """Check that the solver is known, and keeps the deadline."""
-        given, deadline = self.solver, self.search.deadline
-        settings = SolverSettings(given) if isinstance(given, str) else given
-        if settings == SolverSettings(THROUGH_CVXPY):
-            return settings
-        if not solver_kind(settings.name).keeps_time_limit and deadline is not None:
-            raise ValueError(
-                f"deadline is {deadline}, but the solver {settings.name!r} knows no time limit; "
-                'choose solver="auto" or "clarabel"'
-            )
-        return settings
-
     def _begin(self) -> None:
         """Set up what is carried from step to step."""
         self._loop = LoopState(self._weights, self._safe)
+        models, layout, delay = self._scenarios.models, self._layout, self.inputs.delay
         self._state = StateEstimation(
-            self._scenarios.models,
-            self.rollout,
-            self._estimators,
-            self._layout,
-            self.inputs.delay,
-            self.horizon,
-            self._safe,
+            models, self.rollout, self._estimators, layout, delay, self.horizon, self._safe
         )
         self.last: Step | None = None
+        self._unfinished: tuple[Any, Any, Step | None] | None = None  # as it was before a step
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy what is needed to act, compiled; the rest is made again when asked for."""
-        kept = {k: v for k, v in vars(self).items() if k not in COMPILED}
-        planners = {"_planner": self._planner}
-        if "_linear_planner" in vars(self):  # the same one
-            planners["_linear_planner"] = self._linear_planner
-        return kept | planners
+        planner = self._planner  # a linear one has two names
+        return {k: v for k, v in vars(self).items() if k not in COMPILED or v is planner}
 
-    def act(self, observation: ArrayLike, disturbance: ArrayLike | None = None) -> Array:
+    def act(
+        self,
+        observation: ArrayLike,
+        disturbance: ArrayLike | None = None,
+        *,
+        applied: ArrayLike | None = None,
+    ) -> Array:
         """Return the action for an observation.
 
         There is no clock: every call is one step. For a step without an observation call it with
         None; after a jump of many, `reset`.
+
+        No error leaves it after the first step, not even one that a signal's handler raises (the
+        `TimeoutError` of a watchdog, say): a step that it breaks off falls back, and `last.status`
+        names it. An interrupt (`KeyboardInterrupt`, `SystemExit`, whatever else is no `Exception`)
+        does leave it; the controller is then as before the step, or as after it, and goes on.
 
         Args:
             observation: Shape (p,).
             disturbance: Measured inputs: their present values (k,), taken to hold, or a preview
                 (steps, k) from now on, the last row held. None: the preview of the step before
                 goes on; zero if there never was one.
+            applied: Input that acted since the call before in place of the action it returned,
+                shape (m,): an operator's, or what a saturated actuator made of it. Rates, changes,
+                observers and memories go by it; with an input delay it is what entered there. In an
+                episode's first step it is as `reset(previous_input=applied)`. None: the action as
+                it was returned.
 
         Returns:
             The action, shape (m,), inside the input and rate bounds. Whatever goes wrong, the
             previous plan is continued, or else the safe input applied; `last` tells.
 
         Raises:
-            ValueError: In the first step of an episode only, if the observation or the disturbance
-                is no array of the right shape.
+            TypeError | ValueError: In the first step of an episode only, if an argument is no array
+                of the right shape, or the last two are not finite.
         """
-        start = perf_counter()
-        loop, state = self._loop, self._state
-        at: Situation | None = None
-        trouble = state.take_in(observation, disturbance, first=not loop.step)
-        if not trouble:
-            try:
-                at = self._situation(state.seen, state.start)
-                plan = self._planner.plan(at, loop.plan, start + self._limit)
-            except Exception as error:  # whatever it is, the loop must go on
-                with suppress(Exception):  # a solver that is out of order may not even forget
-                    self._planner.reset()
-                if isinstance(error, NothingAskedError):
-                    loop.plan = None
-                trouble = f"{type(error).__name__}: {error}"
-        if trouble:
-            rung, plan = loop.fall_back(trouble)
-        elif plan.status == "optimal":
-            rung = "softened" if plan.softened else "solved"
-        elif plan.status == TIME_LIMIT and math.isfinite(plan.outcome.cost):
-            rung = "shifted"  # the best guess; the plan before is one of them
-        else:
-            rung, plan = loop.fall_back(plan.status)
+        error: Exception | None = None
+        steps, refusals, start = -1, 0, 0.0
+        try:
+            # Once as asked. After an error, which may be the fault of a signal that came at any
+            # point, once more without planning; a refusal is one if it is said again.
+            for _ in range(TRIES):
+                try:
+                    if steps < 0:
+                        start, steps = perf_counter(), self._loop.step
+                    return self._stepped((observation, disturbance, applied), start, steps, error)
+                except Refusal as caught:
+                    error, refusals = caught.reason, refusals + 1
+                    if refusals > 1:
+                        break
+                except Exception as caught:
+                    error = caught
+        except Exception as caught:  # between two tries
+            error = error or caught
+        except BaseException:
+            self._mend()
+            raise
+        self._mend()
+        if error is not None and refusals > 1:
+            raise error
+        return self._loop.previous.copy()
+
+    def _stepped(
+        self, asked: tuple[Any, Any, Any], start: float, steps: int, error: Exception | None
+    ) -> Array:
+        """Go on by one step from so many, without planning if there was an error before."""
+        loop, state, (observation, disturbance, applied) = self._loop, self._state, asked
+        if self._unfinished is not None:
+            self._mend()
+        elif loop.step > steps:  # the error came after all was done
+            return loop.previous.copy()
+        self._unfinished = loop.progress, state.progress, self.last
+        first, state.ignored = not steps, ""
+        try:
+            if applied is not None:
+                acted = state.take_applied(applied, first)
+                if acted is not None:
+                    loop.note(acted)
+            trouble = state.take_in(observation, disturbance, first)
+        except (TypeError, ValueError) as reason:
+            raise Refusal(reason) from None
+        if error is not None:
+            trouble = f"{type(error).__name__}: {error}"
+        rung, plan, at = self._planned(trouble, start + self._limit)
         loop.apply(rung, plan)
         state.send(loop.previous)
         seconds = perf_counter() - start
-        self.last = Step(rung, plan, at, self._weights, seconds, self.model)
-        return loop.previous.copy()
+        self.last = Step(rung, plan, at, self._weights, seconds, self.model, state.ignored)
+        action = loop.previous.copy()
+        self._unfinished = None  # from here on the step is done
+        return action
+
+    def _planned(self, trouble: str, until: float) -> tuple[Rung, Plan, Situation | None]:
+        """Climb down the ladder: solved, softened, shifted, safe; at once if there is trouble."""
+        loop, at = self._loop, None
+        if trouble:
+            return *loop.fall_back(trouble), at
+        try:
+            at = self._situation(self._state.seen, self._state.start)
+            plan = self._planner.plan(at, loop.plan, until)
+        except Exception as error:  # whatever it is, the loop must go on
+            recover(self._planner)
+            if isinstance(error, NothingAskedError):
+                loop.plan = None
+            return *loop.fall_back(f"{type(error).__name__}: {error}"), at
+        if plan.status == "optimal":
+            return "softened" if plan.softened else "solved", plan, at
+        if plan.status == TIME_LIMIT and math.isfinite(plan.outcome.cost):
+            return "shifted", plan, at  # the best guess; the plan before is one of them
+        return *loop.fall_back(plan.status), at
+
+    def _mend(self) -> None:
+        """Go back to before a step that an exception broke off; a solver may be in any state."""
+        if self._unfinished is None:
+            return
+        self._loop.progress, self._state.progress, self.last = self._unfinished
+        if "_planner" in vars(self):
+            recover(self._planner)
+        self._unfinished = None
+
+    @property
+    def previous_input(self) -> Array:
+        """Input from which the next change counts, shape (m,): for a controller that takes over."""
+        return self._loop.previous.copy()
 
     def _situation(self, y: Array, start: Start) -> Situation:
         """Collect what a plan depends on, from an observation y (p,) and a start."""
@@ -305,15 +382,36 @@ class KoopmanMPC:
         theta = np.concatenate([r.ravel(), v.ravel(), previous, self.parameters.theta])
         return Situation(start, r, v, previous, theta)
 
-    def reset(self) -> None:
-        """Forget the episode: plan, estimate, warm start, applied inputs and random state."""
+    @checked
+    def reset(self, previous_input: ArrayLike | None = None) -> None:
+        """Forget the episode: plan, estimate, warm start, applied inputs and random state.
+
+        Args:
+            previous_input: Input under which the plant rests as the episode begins, shape (m,), for
+                a transfer without a bump; None: the safe input. Rates, changes, observers and
+                memories begin with it, and with an input delay it is on its way. It may lie beyond
+                the input bounds; the nearest of these then comes first.
+
+        Raises:
+            TypeError | ValueError: If it is no finite array of that shape; nothing is forgotten.
+        """
+        rest = None
+        if previous_input is not None:
+            size = len(self._layout.controlled)
+            rest = input_that_acted("previous_input", previous_input, size)
         if "_planner" not in vars(self):
             self._warm_up()
-        self._loop.restart()
-        self._state.restart()
-        self._planner.reset()
-        self._planner.warm_up()
-        self.last = None
+        self._mend()
+        self._unfinished = self._loop.progress, self._state.progress, self.last
+        try:
+            self._planner.reset()
+            self._planner.warm_up()
+            self._loop.restart(rest)
+            self._state.restart(rest)
+            self.last = self._unfinished = None
+        except BaseException:
+            self._mend()
+            raise
 
     def _warm_up(self) -> None:
         """Compile, and run through all that a step does, but for functions of the user."""
@@ -322,12 +420,14 @@ class KoopmanMPC:
         asked, end = self._targets, perf_counter() + WARM_UP_SECONDS
         self._targets = asked[0].at_rest(), asked[1].at_rest()
         nothing = np.zeros(self.model.coordinates.n_observations)
-        with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
-            for _ in range(WARM_UP_STEPS):
-                self.act(nothing)
-                if perf_counter() > end:
-                    break
-        self._targets = asked
+        try:
+            with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
+                for _ in range(WARM_UP_STEPS):
+                    self.act(nothing)
+                    if perf_counter() > end:
+                        break
+        finally:
+            self._targets = asked
 
     @cached_property
     def _planner(self) -> Planner:
@@ -358,10 +458,8 @@ class KoopmanMPC:
     @cached_property
     def _response(self) -> Response:
         """What inputs lead to in a linear roll-out, whatever terms are added."""
-        w, free = self._weights, self._held is None
-        prices = np.linalg.eigvalsh(w.R + w.S)  # of every direction, at every step
-        costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
-        return response_of(self._scenarios, self.horizon, self._layout.controlled, free, costly)
+        free = self._held is None
+        return response_of(self._scenarios, self._layout.controlled, self._weights, free)
 
     @property
     def _through_cvxpy(self) -> bool:
@@ -404,7 +502,7 @@ class KoopmanMPC:
         Example:
             >>> mpc = mpc.constrain(  # doctest: +SKIP
             ...     lambda y, u, p: [y[:, 0] <= p.ceiling, cp.sum(u) <= 3.0], ceiling=0.4
-            ... )
+            ... ).penalize(lambda y, u, p: p.price @ u[:, 0], price=np.ones(30))
             >>> mpc.parameters["ceiling"] = 0.3  # doctest: +SKIP
         """
         return self._with(Term("constrain", build), parameters)
@@ -421,11 +519,6 @@ class KoopmanMPC:
 
         Raises:
             ValueError: If the cost is not convex or not affine in the parameters.
-
-        Example:
-            >>> mpc = mpc.penalize(  # doctest: +SKIP
-            ...     lambda y, u, p: p.price @ u[:, 0], price=np.ones(30)
-            ... )
         """
         return self._with(Term("penalize", build), parameters)
 
@@ -448,11 +541,9 @@ class KoopmanMPC:
     def batch(self, n_copies: int) -> BatchMPC:
         """Return a controller of n copies of the plant at once, with the settings of this one.
 
-        Only for linear roll-outs, and states that are observed: without memory, estimator, delay
-        and measured inputs.
-
         Raises:
-            ValueError: If this controller is another.
+            ValueError: If it has no linear roll-out of states that are observed, without memory,
+                estimator, delay and measured inputs.
 
         Example:
             >>> many = mpc.batch(1000)  # doctest: +SKIP
@@ -465,8 +556,8 @@ class KoopmanMPC:
                 "batch needs a quadratic program on a linear roll-out, without memory, estimator, "
                 "input delay and measured inputs; give each copy a controller of its own"
             )
-        n, settings = positive_int("n_copies", n_copies), (self.parameters, self._weights)
-        return BatchMPC(self.model, self._linear_planner, self._targets, *settings, self._safe, n)
+        n, others = positive_int("n_copies", n_copies), (self.parameters, self._weights, self._safe)
+        return BatchMPC(self.model, self._linear_planner, self._targets, *others, n)
 
     @checked
     def reference_solution(self, observation: ArrayLike, guess: ArrayLike) -> tuple[Array, float]:
@@ -487,21 +578,16 @@ class KoopmanMPC:
 
     def explain(self) -> Explanation:
         """Say what became of the problem and what the latest step did; print the result."""
-        tracking, form, last = self._tracking, self.inputs.parametrization, self.last
-        known = self._layout.nothing(self.horizon) if len(self._layout.measured) else None
-        program = self._planner.size(Start(self._targets[0].rest, preview=known))
+        form, measured = self.inputs.parametrization, len(self._layout.measured)
+        preview = self._layout.nothing(self.horizon) if measured else None
+        program = self._planner.size(Start(self._targets[0].rest, preview=preview))
         inputs = "every step is free" if form is None else str(form)
         if program and self.rollout == "linear" and self._response.prestabilised:
             inputs += ", beside feedback that holds the unstable model"
-        active: tuple[str, ...] = ()
-        broken: tuple[str, ...] = ()
-        if last is not None and last.situation is not None and last.planned:
-            tracking.assign(last.situation.theta)
-            tracking.u.value, tracking.y.value = last.inputs, last.outputs
-            active, broken = reached(tracking.limits)
+        active, broken = reached(self._tracking, self.last)
         return Explanation(
             model=f"{len(self.model.A)} lifted states, {self.rollout} roll-out, N = {self.horizon}",
-            variables=sizes_of(tracking.unpredicted),
+            variables=sizes_of(self._tracking.unpredicted),
             program=program,
             inputs=inputs,
             solver=self._solver.name if program else "CVXPY",

@@ -15,6 +15,7 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 from cvxpy.atoms.affine.binary_operators import multiply
+from cvxpy.atoms.affine.hstack import hstack
 from cvxpy.atoms.affine.reshape import reshape
 from cvxpy.atoms.affine.vstack import vstack
 from cvxpy.atoms.elementwise.maximum import maximum
@@ -449,7 +450,10 @@ class TrackingProblem:
         if w.S.any():
             cost += _squares(self.rates, w.S)
         if w.terminal.any():
-            cost += _squares(self.y[-1:] - self._reference[-1:], w.terminal[None])
+            last = self.y[-1:] - self._reference[-1:]
+            if len(w.terminal) > last.shape[1]:  # what is to come depends on the last input, too
+                last = hstack([last, self.u[-1:] - self._input_reference[-1:]])
+            cost += _squares(last, w.terminal[None])
         return cost
 
 

@@ -19,6 +19,7 @@ from koopman_control.common.arrays import (
     seed_number,
 )
 from koopman_control.common.border import CheckedFields, at_least, checked
+from koopman_control.mpc.solvers import SolverSettings, solver_kind
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
 
@@ -40,10 +41,10 @@ class Cost(CheckedFields):
         Q: State weight; None: what `KoopmanMPC` is given, or else 1.
         R: Input weight; None: what `KoopmanMPC` is given, or else 0.
         S: Weight of input changes; the change at the first step counts from the input applied last,
-            at the start of an episode from the safe input.
+            at the start of an episode from the safe input or what `reset` is given.
         terminal: Weight of the last state beside Q, a number, (d,) or (d, d); or "riccati" for the
             cost that the regulator at the reference (at zero, where the reference is a function)
-            still has to come.
+            still has to come; with S, it goes with the last state and the last input.
         linear_output: Cost per unit of each state: a number, shape (d,) or (N, d).
         linear_input: Cost per unit of each input, likewise: energy or prices.
         input_reference: Target u_r of the inputs: a number, shape (m,), (N, m), a longer trajectory
@@ -202,6 +203,26 @@ class Inputs(CheckedFields):
         """Check the delay, too."""
         super().__post_init__()
         positive_int("delay", self.delay, minimum=0)
+
+
+THROUGH_CVXPY = "cvxpy"  # as a solver: CVXPY's own way
+
+
+def checked_solver(solver: str | SolverSettings, deadline: float | None) -> SolverSettings:
+    """Check that a solver is known, and keeps the deadline in microseconds, if there is one.
+
+    Raises:
+        ValueError: If that is not so.
+    """
+    settings = SolverSettings(solver) if isinstance(solver, str) else solver
+    if settings == SolverSettings(THROUGH_CVXPY):
+        return settings
+    if not solver_kind(settings.name).keeps_time_limit and deadline is not None:
+        raise ValueError(
+            f"deadline is {deadline}, but the solver {settings.name!r} knows no time limit; choose "
+            'solver="auto" or "clarabel"'
+        )
+    return settings
 
 
 def with_shortcuts(

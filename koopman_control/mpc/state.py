@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeGuard
@@ -19,7 +18,7 @@ from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.rollouts import lifted, linear_response
 from koopman_control.mpc.estimation import Estimate, Estimator
 from koopman_control.mpc.settings import Target
-from koopman_control.mpc.weights import stage_rows, widened
+from koopman_control.mpc.weights import Weights, stage_rows, widened
 
 
 def shifted(plan: Array) -> Array:
@@ -120,30 +119,36 @@ class DelayLine:
     Args:
         delay: Steps until an input acts.
         rest: Input sent before an episode, shape (c,).
+
+    Attributes:
+        sent: The inputs, the one that acted in the last step first.
     """
 
     def __init__(self, delay: int, rest: Array) -> None:
-        self._rest = rest
-        self._sent: deque[Array] = deque(maxlen=delay + 1)
+        self._rest, self._delay = rest, delay
         self.restart()
 
-    def restart(self) -> None:
-        """Begin an episode."""
-        self._sent.extend([self._rest] * (self._sent.maxlen or 1))
+    def restart(self, rest: Array | None = None) -> None:
+        """Begin an episode, after another input (c,) than usual, if it is given."""
+        self.sent = (self._rest if rest is None else rest,) * (self._delay + 1)
 
     def send(self, u: Array) -> None:
         """Send an input, shape (c,)."""
-        self._sent.append(u)
+        self.sent = (*self.sent[1:], u)
+
+    def replace(self, u: Array) -> None:
+        """Take note that another input (c,) was sent last."""
+        self.sent = (*self.sent[:-1], u)
 
     @property
     def acted(self) -> Array:
         """Input that acted in the last step, shape (c,)."""
-        return self._sent[0]
+        return self.sent[0]
 
     @property
     def pending(self) -> Array:
         """Inputs that will act in the next steps whatever is planned, shape (delay, c)."""
-        return np.array(list(self._sent)[1:]).reshape(-1, len(self._rest))
+        return np.array(self.sent[1:]).reshape(-1, len(self._rest))
 
 
 class Start(NamedTuple):
@@ -266,6 +271,7 @@ class StateEstimation:
     Attributes:
         nothing: An observation without any entry, shape (p,).
         seen: Latest value of every entry of an observation, NaN before the first; shape (p,).
+        ignored: What else was said in the latest step, but was of no use, and why; empty if none.
     """
 
     def __init__(
@@ -284,12 +290,22 @@ class StateEstimation:
         self.nothing = np.full(models[0].coordinates.n_observations, np.nan)
         self.restart()
 
-    def restart(self) -> None:
-        """Begin an episode."""
+    def restart(self, rest: Array | None = None) -> None:
+        """Begin an episode, at rest under an input (c,), by default the usual one."""
         self._estimates: list[Estimate | None] = [None] * len(self._estimators)
         self.seen = self.nothing
         self._preview = self._acted = self._layout.nothing(self._steps)
-        self._delay_line.restart()
+        self._delay_line.restart(rest)
+        self.ignored = ""
+
+    @property
+    def progress(self) -> tuple[Any, ...]:
+        """All that changes from step to step."""
+        return self._estimates, self.seen, self._preview, self._acted, self._delay_line.sent
+
+    @progress.setter
+    def progress(self, before: tuple[Any, ...]) -> None:
+        self._estimates, self.seen, self._preview, self._acted, self._delay_line.sent = before
 
     def _read(self, observation: Any) -> tuple[Array, str]:
         """Convert an observation, NaN where there is none, and say what is wrong with it.
@@ -329,6 +345,27 @@ class StateEstimation:
         self.seen = y if only_numbers(y) else np.where(np.isnan(y), self.seen, y)
         return all([now is not None and now.known for now in self._estimates])
 
+    def take_applied(self, applied: ArrayLike, first: bool) -> Array | None:
+        """Take note of what acted in place of the input sent last, (c,), and return it.
+
+        In an episode's first step the plant then rested under it. None if it is of no use.
+
+        Raises:
+            TypeError | ValueError: If it is none, in an episode's first step.
+        """
+        try:
+            u = input_that_acted("applied", applied, len(self._layout.controlled))
+        except Exception as error:  # what was sent is then taken to have acted
+            if first:
+                raise
+            self.ignored = f"{error}"
+            return None
+        if first:
+            self._delay_line.restart(u)
+        else:
+            self._delay_line.replace(u)
+        return u
+
     def take_in(self, observation: Any, disturbance: ArrayLike | None, first: bool) -> str:
         """Take in all that is known of the plant; say why, if there is nothing to plan from.
 
@@ -338,9 +375,10 @@ class StateEstimation:
         y, trouble = self.nothing, ""
         try:
             self._take_preview(disturbance)
-        except Exception:  # the preview before goes on
+        except Exception as error:  # the preview before goes on
             if first:
                 raise
+            self.ignored += f"; {error}" if self.ignored else f"{error}"
         try:
             y, trouble = self._read(observation)
         except ValueError as error:
@@ -397,23 +435,49 @@ Rung = Literal["solved", "softened", "shifted", "safe"]
 
 
 def fallback_inputs(
-    plan: Array | None, previous: Array, safe: Array, box: Array, rate: Array
+    plan: Array | None, previous: Array, safe: Array, weights: Weights
 ) -> tuple[Rung, Array]:
-    """Continue a plan, or go to the safe input; within the bounds in any case.
-
-    Args:
-        plan: Plan of the step before, shape (N, m), or None.
-        previous: Input applied last, shape (m,).
-        safe: Input applied where there is no plan, shape (m,).
-        box: Lowest and highest inputs, shape (2, N, m).
-        rate: Largest change of each input per step, shape (m,).
+    """Continue a plan (N, m), or go to the safe input (m,); within the bounds in any case.
 
     Returns:
-        What it is, and the inputs, shape (N, m).
+        Which of the two, and the inputs, shape (N, m).
     """
+    box, rate = weights.input_bounds, weights.rate_bounds
     rung: Rung = "safe" if plan is None else "shifted"
     U = np.tile(safe, (box.shape[1], 1)) if plan is None else shifted(plan)
     return rung, within_bounds(U[None], box, rate, previous)[0]
+
+
+class Refusal(Exception):
+    """An argument of an episode's first step is of no use."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+WITHIN = 1.0 - 1e-9  # share of a rate bound that leads back into the box, so that there is a way
+
+
+def reachable_from(applied: Array, weights: Weights) -> Array:
+    """Move inputs (..., m) that acted so near to the box that the next one can be in it."""
+    reach, (low, high) = WITHIN * weights.rate_bounds, weights.input_bounds[:, 0]
+    return np.clip(applied, low - reach, high + reach)
+
+
+def input_that_acted(name: str, value: ArrayLike, size: int) -> Array:
+    """Check an input (size,) that somebody else applied; returns a copy.
+
+    Raises:
+        TypeError | ValueError: If it is no finite array of that shape.
+    """
+    try:
+        return finite_array(name, value, shape=(size,)).copy()
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{error}; give what acted on the plant, one number for each of the {size} controlled "
+            "inputs"
+        ) from None
 
 
 class NothingAskedError(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,7 +13,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.planning.condense import ProgramSize
 from koopman_control.mpc.planning.plan import Plan, Times
-from koopman_control.mpc.problem import Limit
+from koopman_control.mpc.problem import Limit, TrackingProblem
 from koopman_control.mpc.solvers import TIME_LIMIT
 from koopman_control.mpc.state import Rung, Situation
 from koopman_control.mpc.weights import Mask, Weights
@@ -33,6 +33,9 @@ class Step:
         weights: Weights and bounds that it was made with.
         seconds: Duration of the whole step.
         model: What predicted; the first of several.
+        ignored: Which of the disturbance and the applied input `act` was given were of no use, and
+            why; the forecast before then goes on, and the action returned last is taken to have
+            acted. Empty if there is nothing to tell.
     """
 
     rung: Rung
@@ -41,6 +44,7 @@ class Step:
     weights: Weights
     seconds: float
     model: LiftedModel
+    ignored: str = ""
 
     @property
     def status(self) -> str:
@@ -153,10 +157,16 @@ class Explanation:
         return "\n".join(f"{name:<7} {line}" for name, line in lines.items())
 
 
-def reached(limits: Sequence[Limit]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Name bounds that are active, and those that are broken, at the present values."""
+def reached(
+    tracking: TrackingProblem, last: Step | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Name bounds that are active in the latest plan, and those that it breaks."""
+    if last is None or last.situation is None or not last.planned:
+        return (), ()
+    tracking.assign(last.situation.theta)
+    tracking.u.value, tracking.y.value = last.inputs, last.outputs
     active, broken = [], []
-    for limit in limits:
+    for limit in tracking.limits:
         excess = np.ravel(np.asarray(limit.excess.value, dtype=np.float64))
         near = ACTIVE * max(1.0, float(np.abs(excess).max()))
         active += _named(limit, np.abs(excess) <= near)

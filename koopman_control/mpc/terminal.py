@@ -16,17 +16,28 @@ from koopman_control.common.arrays import Array, Index, finite_array, positive_i
 from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel
 from koopman_control.identification.compiled_rollouts import Regulator
+from koopman_control.mpc.estimation.kalman import settled_covariance
 from koopman_control.mpc.settings import Tube
 from koopman_control.mpc.state import InputLayout, Start, TargetRows
 from koopman_control.mpc.weights import Weights, weight_matrix, widened
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
+SETTLED = 1e-6  # relative; a cost that changes by more in a step is none to come
+SINGULAR = 1e-12  # of input weights relative to their diagonal; beyond, an input costs nothing
 
 
 def riccati(
-    model: LiftedModel, x: Array, u: Array, Q: Array, R: Array, controlled: Index | None = None
+    model: LiftedModel,
+    x: Array,
+    u: Array,
+    Q: Array,
+    R: Array,
+    controlled: Index | None = None,
+    S: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Compute the regulator at a target state and input by the Riccati recursion.
+    """Compute the regulator at a target state and input.
+
+    Where changes of the input cost something, the input before is part of the regulator's state.
 
     Args:
         model: The model; its re-lifted one-step map is linearised.
@@ -35,28 +46,88 @@ def riccati(
         Q: State weight, shape (d, d).
         R: Weight of the controlled inputs, shape (m, m) where all are.
         controlled: Indices of the inputs that are controlled; None: all.
+        S: Weight of changes of the controlled inputs, shape (m, m); None: they cost nothing.
 
     Returns:
         Gain K of shape (m, d), for u - K (x - target), and cost P - Q of all steps after the
-        state's own, shape (d, d). Both are zero where the recursion does not stay finite (a target
-        that cannot be held).
+        state's own, shape (d, d). With S that is not zero, both go with (x - target, u_before - u)
+        and have m more columns, the cost m more rows, too. Both are zero where there is no
+        regulator (a target that cannot be held).
     """
     F, G = (J[0] for J in model.one_step.jacobians(x[None], u[None]))
     G = G if controlled is None else G[:, controlled]
+    if S is None or not S.any():
+        K, P = _recursion(F, G, Q, R, np.zeros((len(R), len(Q))))
+        return K, P - Q if P.any() else P
+    (d, m), cost = G.shape, np.pad(Q, (0, len(R)))
+    F, G = np.pad(F, (0, m)), np.vstack([G, np.eye(m)])
+    both = cost.copy()
+    both[d:, d:] = S
+    cross = np.hstack([np.zeros((m, d)), -S])  # the change costs (u - u_before)' S (u - u_before)
+    K, P = _regulated(F, G, both, R + S, cross)
+    return K, P - cost if P.any() else P
+
+
+@np.errstate(all="ignore")  # what cannot be computed with is found out at the end
+def _regulated(F: Array, G: Array, Q: Array, R: Array, N: Array) -> tuple[Array, Array]:
+    """As `_recursion`, however slowly the loop settles, and whatever the units.
+
+    The recursion takes as many steps as the loop takes to settle, which is long where changes are
+    dear; doubling does not mind. It needs a definite weight of the inputs.
+    """
+    unit_u = _power_of_two(1.0 / np.sqrt(np.where(np.diag(R) > 0.0, np.diag(R), 1.0)))
+    moved = np.abs(G * unit_u).max(axis=1)
+    by_weight = 1.0 / np.sqrt(np.diag(Q))
+    unit = np.where(np.diag(Q) > 0.0, by_weight, np.where(moved > 0.0, moved, 1.0))
+    unit = _power_of_two(unit)
+    F, G = F * unit / unit[:, None], G * unit_u / unit[:, None]
+    Q, N = Q * unit * unit[:, None], N * unit * unit_u[:, None]
+    R = R * unit_u * unit_u[:, None]
+    try:
+        K, P = _doubled(F, G, Q, R, N)
+    except np.linalg.LinAlgError:
+        K, P = np.zeros_like(N), np.zeros_like(Q)
+    left = np.abs(Q + F.T @ P @ (F - G @ K) - N.T @ K - P).max()
+    K, P = K * unit_u[:, None] / unit, P / unit / unit[:, None]
+    if not (left <= SETTLED * np.abs(P * unit * unit[:, None]).max() and np.isfinite(P).all()):
+        return np.zeros_like(K), np.zeros_like(P)
+    return K, P
+
+
+def _doubled(F: Array, G: Array, Q: Array, R: Array, N: Array) -> tuple[Array, Array]:
+    """As `_recursion`, where R allows it by doubling the number of steps in every round."""
+    prices = np.linalg.eigvalsh(R)
+    if prices[0] <= SINGULAR * prices[-1]:
+        return _recursion(F, G, Q, R, N)
+    by_state = np.linalg.solve(R, N)  # of inputs that leave no product of inputs and states
+    free = F - G @ by_state
+    P = settled_covariance(free.T, G.T, Q - N.T @ by_state, R)
+    if P is None:
+        return np.zeros_like(N), np.zeros_like(Q)
+    return np.asarray(np.linalg.solve(R + G.T @ P @ G, G.T @ P @ F + N)), P
+
+
+def _power_of_two(sizes: Array) -> Array:
+    """Round to powers of two, with which products are exact."""
+    return np.asarray(np.exp2(np.round(np.log2(sizes))))
+
+
+def _recursion(F: Array, G: Array, Q: Array, R: Array, N: Array) -> tuple[Array, Array]:
+    """Gain (m, d) and cost P of x' Q x + 2 u' N x + u' R u, step after step; zero if not finite."""
     P, K = Q.copy(), np.zeros((len(R), len(Q)))
     with np.errstate(all="ignore"):
         for _ in range(STEPS):
             M = R + G.T @ P @ G
             if not np.isfinite(M).all() or np.linalg.cond(M) > 1e15:
                 return np.zeros_like(K), np.zeros_like(P)
-            K = np.linalg.solve(M, G.T @ P @ F)
-            P_next = Q + F.T @ P @ (F - G @ K)
+            K = np.asarray(np.linalg.solve(M, G.T @ P @ F + N))
+            P_next = Q + F.T @ P @ (F - G @ K) - N.T @ K
             P_next = 0.5 * (P_next + P_next.T)
             settled = np.abs(P_next - P).max() <= 1e-14 * np.abs(P).max()
             P = P_next
             if settled:
                 break
-    return K, P - Q
+    return K, P
 
 
 def finished_by_feedback(
@@ -86,8 +157,9 @@ def finished_by_feedback(
     first, taken_over = heads.min(), (heads <= np.arange(plans.shape[1])[:, None])[..., None]
     for k in range(plans.shape[1]):
         if k >= first:
+            before = plans[:, k - 1] if k else regulator.before
             deviation = model.coordinates.wrap(x - regulator.target)
-            np.copyto(plans[:, k], regulator.inputs(deviation), where=taken_over[k])
+            np.copyto(plans[:, k], regulator.inputs(deviation, before), where=taken_over[k])
         u = plans[:, k] if preview is None else preview.joined(plans[:, k], k)
         x = X[:, k] = model.one_step.step(x, u)
     return plans, start.outputs(X)
@@ -112,11 +184,11 @@ def with_terminal(
         layout: Which inputs are controlled.
 
     Returns:
-        The weights, and the gain of the regulator at the target, shape (c, d).
+        The weights, and the gain of the regulator at the target, as of `riccati`.
     """
     inputs, w = layout.nothing(1).joined(input_reference.rest, 0), weights
-    late = w.Q[-1], w.R[-1] + w.S[-1]
-    gain, to_come = riccati(model, reference.rest, inputs, *late, layout.controlled)
+    late = w.Q[-1], w.R[-1], layout.controlled, w.S[-1]
+    gain, to_come = riccati(model, reference.rest, inputs, *late)
     if not isinstance(terminal, str):
         d = model.coordinates.n_outputs
         to_come = widened(weight_matrix("terminal", terminal, d), model.n_states, axes=2)
@@ -263,7 +335,7 @@ def with_terminal_set(
         model: The model.
         reference: Target of the state, where the regulator leads.
         input_reference: Target of the controlled inputs.
-        gain: The regulator's gain, shape (c, d).
+        gain: The regulator's gain, shape (c, d), or (c, d + c) where it goes with the input before.
         layout: Which inputs are controlled.
 
     Raises:
@@ -301,11 +373,15 @@ def _invariant(
     K: Array,
     layout: InputLayout,
 ) -> Rows:
-    """Rows on the last state and, where rates are bounded, on the last input before it."""
-    inputs = layout.nothing(1).joined(u, 0)
+    """Rows on the last state and, where changes of inputs matter, on the last input before it."""
+    d, inputs = len(x), layout.nothing(1).joined(u, 0)
     F, G = (J[0] for J in model.one_step.jacobians(x[None], inputs[None]))
-    Phi = F - G[:, layout.controlled] @ K
+    Phi = F - G[:, layout.controlled] @ K[:, :d]
     off = model.one_step.step(x[None], inputs[None])[0] - x
+    remembers = K.shape[1] > d  # the regulator's state ends with the input before
+    if remembers:
+        Phi = np.block([[Phi, -G[:, layout.controlled] @ K[:, d:]], [-K]])
+        x, off = np.append(x, u), np.append(off, np.zeros_like(u))
     try:
         require_stable(Phi)
         settled = x + np.linalg.solve(np.eye(len(x)) - Phi, off)
@@ -314,9 +390,11 @@ def _invariant(
         H = largest_invariant_set(Phi, rows / room[:, None])
     except NoSetError as error:
         raise ValueError(
-            f'terminal_set="invariant" does not exist: {error}; choose Q and R of a regulator that '
-            "settles within the bounds, or give a polytope (H, h)"
+            f'terminal_set="invariant" does not exist: {error}; choose Q, R and S of a regulator '
+            "that settles within the bounds, or give a polytope (H, h)"
         ) from None
+    if remembers:
+        return H[:, :d], H[:, d:], 1.0 + H @ settled
     rated = np.flatnonzero(np.isfinite(w.rate_bounds))  # from the last input to the regulator's
     change, limit = K[rated], w.rate_bounds[rated]
     by_input = np.eye(len(K))[rated]
@@ -331,22 +409,24 @@ def _invariant(
 def _stage_rows(w: Weights, Phi: Array, K: Array, x: Array, u: Array) -> tuple[Array, Array]:
     """All bounds as rows e <= room, with room > 0, on deviations e from where the loop settles.
 
-    The input is u - K e, its next change -K (Phi - I) e, the next state x + Phi e.
+    The input is u - K e, its next change -K (Phi - I) e, the next state x + Phi e. Where the input
+    before is part of e, it is the last one's change that is bounded.
     """
-    d, (G_y, G_u, g) = len(x), w.polytope
+    d, (G_y, G_u, g) = len(w.output_bounds[0, -1]), w.polytope
+    change = -K @ (Phi - np.eye(len(x))) if len(x) == d else -K - np.eye(len(x))[d:]
     sides = (
-        (np.eye(d), w.output_bounds[:, -1] - x),
+        (np.eye(d, len(x)), w.output_bounds[:, -1] - x[:d]),
         (-K, w.input_bounds[:, -1] - u),
-        (-K @ (Phi - np.eye(d)), np.stack([-w.rate_bounds, w.rate_bounds])),
+        (change, np.stack([-w.rate_bounds, w.rate_bounds])),
     )
-    rows = [part for row, _ in sides for part in (row, -row)] + [G_y @ Phi - G_u @ K]
+    rows = [part for row, _ in sides for part in (row, -row)] + [G_y @ Phi[:d] - G_u @ K]
     rooms = [part for _, (low, high) in sides for part in (high, -low)]
-    rooms.append(g[-1] - G_y @ x - G_u @ u)
+    rooms.append(g[-1] - G_y @ x[:d] - G_u @ u)
     row, room = np.concatenate(rows), np.concatenate(rooms)
     bounded = np.isfinite(room)
     if np.any(room[bounded] <= 0.0):
         raise NoSetError(
-            f"the regulator settles at state {x.tolist()} under input {u.tolist()}, on or beyond a "
-            "bound"
+            f"the regulator settles at state {x[:d].tolist()} under input {u.tolist()}, on or "
+            "beyond a bound"
         )
     return row[bounded], room[bounded]

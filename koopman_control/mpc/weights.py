@@ -67,11 +67,21 @@ def stage_rows(name: str, value: ArrayLike, size: int, horizon: int) -> Array:
     try:
         rows[...] = given
     except ValueError:
+        short = given.ndim == 2 and given.shape[1] == size and 1 < len(given) < horizon
         raise ValueError(
             f"{name} has shape {given.shape}; expected a number, shape ({size},) or shape "
-            f"{rows.shape}"
+            f"{rows.shape}{_lengthened(name, len(given), horizon) if short else ''}"
         ) from None
     return rows
+
+
+def _lengthened(name: str, length: int, horizon: int) -> str:
+    """Say how rows that do not reach the horizon's end come to do so."""
+    return (
+        f": its {length} rows end {horizon - length} steps before the horizon of {horizon}; to "
+        f"hold the last one from there on, give np.concatenate([{name}, np.repeat({name}[-1:], "
+        f"{horizon - length}, axis=0)]), or shorten the horizon"
+    )
 
 
 def box(
@@ -152,7 +162,8 @@ class Weights:
         Q: Output weights, shape (N, p, p), positive semidefinite.
         R: Input weights, shape (N, m, m), positive semidefinite.
         S: Weights of input changes, shape (N, m, m), positive semidefinite.
-        terminal: Additional weight of the last output, shape (p, p), positive semidefinite.
+        terminal: Additional weight of the last output, shape (p, p), or of the last output and the
+            last input, shape (p + m, p + m), positive semidefinite.
         linear_output: Cost per unit of each output, shape (N, p).
         linear_input: Cost per unit of each input, shape (N, m).
         input_bounds: Lowest and highest input, shape (2, N, m), finite or infinite.
@@ -186,7 +197,7 @@ class Weights:
         return replace(
             self,
             Q=np.kron(np.eye(n), self.Q) / n,
-            terminal=np.kron(np.eye(n), self.terminal) / n,
+            terminal=self._side_by_side(n),
             linear_output=np.tile(self.linear_output, n) / n,
             output_bounds=np.tile(self.output_bounds, n),
             polytope=(
@@ -197,6 +208,15 @@ class Weights:
             soft=np.tile(self.soft, n),
             slack_weight=np.tile(self.slack_weight, n) / n,
         )
+
+    def _side_by_side(self, n: int) -> Array:
+        """Terminal weight of the outputs of n models; the last input is the same for all."""
+        p = self.Q.shape[1]
+        of_state, with_input = np.kron(np.eye(n), self.terminal[:p, :p]) / n, self.terminal[:p, p:]
+        if not with_input.size:
+            return of_state
+        beside = np.tile(with_input, (n, 1)) / n
+        return np.block([[of_state, beside], [beside.T, self.terminal[p:, p:]]])
 
 
 def weights_for(

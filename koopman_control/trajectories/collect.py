@@ -1,7 +1,8 @@
 """Running an environment and writing down what happens: every step counts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from koopman_control.common import (
     positive_int,
 )
 from koopman_control.common.border import checked
+from koopman_control.common.protocols import takes
 from koopman_control.trajectories.environments import (
     Environment,
     open_environment,
@@ -26,6 +28,7 @@ from koopman_control.trajectories.trajectory import Trajectory, total_steps
 
 # Signals are drawn in blocks, because how long an episode lasts is not known beforehand.
 _BLOCK = 1000
+Choice = Callable[[Array, Array | None], Array]
 REPEATED = 100  # steps of a stored episode that are chosen again to see whether all is as it was
 
 
@@ -71,10 +74,10 @@ class Recording:
     ) -> None:
         """Run to the end of the episode, or of the budget."""
         choose = self._begin(policy, noise, entropy)
-        latest = self._first
+        latest, applied = self._first, None
         over = False
         while not over and len(self) < budget:
-            action, applied = self._applicable(choose(latest))
+            action, applied = self._applicable(choose(latest, applied))
             observation, reward, terminated, truncated, _ = self._env.step(action)
             latest = self._checked("observation", observation)
             self._steps.append((applied, float(self._checked("reward", reward)), latest))
@@ -95,11 +98,13 @@ class Recording:
         choose = self._begin(policy, noise, entropy)
         if self._seed != stored.seed or not np.array_equal(self._first, stored.observations[0]):
             return False
+        before = None
         pairs = zip(stored.observations[:-1], stored.actions, strict=True)
-        return all(
-            np.array_equal(self._applicable(choose(seen))[1], applied)
-            for seen, applied in islice(pairs, REPEATED)
-        )
+        for seen, applied in islice(pairs, REPEATED):
+            if not np.array_equal(self._applicable(choose(seen, before))[1], applied):
+                return False
+            before = applied
+        return True
 
     def trajectory(self) -> Trajectory:
         """Return what was measured; an episode that did not terminate was truncated."""
@@ -121,7 +126,7 @@ class Recording:
 
     def _begin(
         self, policy: Signal | Controller, noise: Signal | None, entropy: tuple[int, int]
-    ) -> Callable[[Array], Array]:
+    ) -> Choice:
         """Reset environment and policy; return what chooses actions."""
         sequence = np.random.SeedSequence(entropy)
         self._seed = int(sequence.generate_state(1)[0])
@@ -152,18 +157,26 @@ def _chooser(
     action_bounds: Array,
     rng: np.random.Generator,
     seed: int,
-) -> Callable[[Array], Array]:
-    """Return a map from observations to wanted actions for one episode."""
+) -> Choice:
+    """Return a map from observations, and what acted before them, to wanted actions."""
     if isinstance(policy, Signal):
         values = _stream(policy, action_bounds, rng)
-        return lambda _: next(values)
+        return lambda observation, applied: next(values)
     begin_episode(policy, seed)
     shape = action_bounds[0].shape
     if noise is None:
-        return lambda observation: _action_of(policy, observation, shape)
+        return lambda observation, applied: _action_of(policy, observation, shape)
     middle = action_bounds.mean(axis=0)
     noises = _stream(noise, action_bounds, rng)
-    return lambda observation: _action_of(policy, observation, shape) + next(noises) - middle
+    listens = takes(policy.act, "applied")
+
+    def choose(observation: Array, applied: Array | None) -> Array:
+        # With the noise, something else acts than it chose.
+        told = {} if applied is None or not listens else {"applied": applied.copy()}
+        action = _action_of(policy, observation, shape, told) + next(noises) - middle
+        return np.asarray(action)
+
+    return choose
 
 
 def _stream(signal: Signal, bounds: Array, rng: np.random.Generator) -> Iterator[Array]:
@@ -171,9 +184,14 @@ def _stream(signal: Signal, bounds: Array, rng: np.random.Generator) -> Iterator
         yield from signal.sample(_BLOCK, bounds[0], bounds[1], rng)
 
 
-def _action_of(controller: Controller, observation: Array, shape: tuple[int, ...]) -> Array:
+def _action_of(
+    controller: Controller,
+    observation: Array,
+    shape: tuple[int, ...],
+    told: Mapping[str, Array] = MappingProxyType({}),
+) -> Array:
     # A copy, so that a controller cannot change what is recorded.
-    action = controller.act(observation.copy())
+    action = controller.act(observation.copy(), **told)
     return finite_array(f"the action of {type(controller).__name__}", action, shape=shape)
 
 

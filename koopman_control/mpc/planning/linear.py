@@ -32,6 +32,7 @@ from koopman_control.mpc.solvers import (
     make_solver,
 )
 from koopman_control.mpc.state import Situation, Start, columns_of, shifted
+from koopman_control.mpc.weights import Weights
 
 
 class Vectors(NamedTuple):
@@ -148,6 +149,7 @@ class _Others:
 RELIABLE_GROWTH = 1e3  # of predictions; up to there, plans are exact to 1e-7
 RELIABLE_WHERE_FREE = 10.0  # the same for inputs that cost nothing, which leave the cost flat
 LARGEST_GROWTH = 1e5  # at 1e6 the program's condition number is 1e12
+NOTHING = 1e-9  # a price of inputs, relative to the largest one
 WORST_CONDITION = 1e12  # of the effort that growing modes take; beyond, one is out of reach
 
 
@@ -201,21 +203,21 @@ class Response:
         return np.asarray(rows)
 
 
-def response_of(
-    scenarios: Scenarios, horizon: int, controlled: Index, free: bool, costly: bool
-) -> Response:
+def response_of(scenarios: Scenarios, controlled: Index, weights: Weights, free: bool) -> Response:
     """Compute the response of a linear roll-out, prestabilised where that is needed and possible.
 
     Args:
         scenarios: What predicts.
-        horizon: Number of steps N.
         controlled: The model's inputs that are planned, shape (c,).
+        weights: What inputs cost in each of the N steps; where all inputs or their changes cost
+            something, in every direction, faster growth can be dealt with.
         free: Whether the input of each step is free; only then can feedback be part of it.
-        costly: Whether all inputs or their changes cost something, in every direction.
 
     Raises:
         UserWarning: If predictions outgrow what the program can resolve all the same.
     """
+    horizon, prices = len(weights.R), np.linalg.eigvalsh(weights.R + weights.S)
+    costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
     Phi, by_known = scenarios.linear_response(horizon)
     plain = Response(Phi, columns_of(by_known, controlled, scenarios.n_inputs), by_known, len(Phi))
     growth = _growth(plain, horizon)

@@ -89,3 +89,16 @@ class Planner(Protocol):
 
     def size(self, start: Start) -> ProgramSize | None:
         """Measure the program about a start; None where CVXPY makes its own."""
+
+
+RESETS = 3
+
+
+def recover(planner: Planner) -> None:
+    """Set solvers up anew, whatever state they are in, even while signals go on coming."""
+    for _ in range(RESETS):
+        try:
+            planner.reset()
+        except Exception:  # one that is out of order may not even forget
+            continue
+        return

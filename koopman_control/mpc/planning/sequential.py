@@ -69,7 +69,8 @@ class InitialGuesses:
     Args:
         scenarios: What predicts; the first model is the one that is regulated.
         search: How many plans, and their seed.
-        gain: Gain of the regulator that finishes them, shape (m, d).
+        gain: Gain of the regulator that finishes them, shape (m, d), or (m, d + m) where it goes
+            with the input before, too.
         box: Lowest and highest input, shape (2, m); random plans need it finite.
         rate: Largest change of each input per step, shape (m,).
     """
@@ -83,7 +84,8 @@ class InitialGuesses:
         rate: Array,
     ) -> None:
         self._scenarios, self._rollout, self._search = scenarios, scenarios.rollout, search
-        self._gain, self._box, self._rate = gain, box, rate
+        self._gains = np.split(gain, [scenarios.first.n_states], axis=1)
+        self._box, self._rate = box, rate
         self.restart()
 
     def restart(self) -> None:
@@ -101,7 +103,8 @@ class InitialGuesses:
         plans, heads = self._continued(at, plan) if plan is not None else self._fresh(at)
         plans = np.clip(plans, self._box[0], self._box[1])
         target = at.start.states(at.reference[-1, : len(at.start.x)])
-        regulator = Regulator(target, at.input_reference[-1], self._gain, self._box)
+        K, L = self._gains
+        regulator = Regulator(target, at.input_reference[-1], K, self._box, L, at.previous)
         states = None
         if self._rollout == "relifted" or np.any(heads < plans.shape[1]):
             plans, states = self._finished(at, plans, heads, regulator, until)
@@ -159,7 +162,7 @@ class InitialGuesses:
 
 
 @dataclass
-class Progress:
+class Budget:
     """What solving took so far, and until when it may go on.
 
     Args:
@@ -281,7 +284,7 @@ class SequentialPlanner:
         priced_at = self.merit.at(at.theta)
         X = self._rolled_out(at, U) if states is None else states
         Y, cost = self._judged(at, priced_at, U, X)
-        work = Progress(until)
+        work = Budget(until)
         for wanted in kept:
             n = work.affordable(wanted, self._pace)
             if not n:
@@ -319,7 +322,7 @@ class SequentialPlanner:
         cost = self.merit(priced_at, U.reshape(len(U), -1), Y.reshape(len(U), -1))
         return Y, np.where(np.isfinite(cost), cost, np.inf)
 
-    def _solutions(self, at: Situation, U: Array, Y: Array, work: Progress) -> Array:
+    def _solutions(self, at: Situation, U: Array, Y: Array, work: Budget) -> Array:
         """Solve the convex program about every guess; a failed one keeps its guess."""
         S, N, m = U.shape
         Gamma = self._scenarios.sensitivities(at.start, Y, U).reshape(S, -1, N * m)

@@ -107,17 +107,18 @@ class DaqpSolver(SolverBase):
 
     def _set_up(self, qp: DenseQP, lower: Array, upper: Array) -> int:
         soft = np.append(np.zeros(len(qp.f), dtype=bool), qp.soft)
-        self._model = daqp.Model()
-        self._model.settings, self._seconds = {**self._model.settings, **self._settings}, math.inf
+        model = daqp.Model()
+        model.settings, self._seconds = {**model.settings, **self._settings}, math.inf
         self._sense = np.where(soft, 8, 0).astype(np.int32)
-        flag, _ = self._model.setup(qp.H, qp.f, qp.A, upper, lower, self._sense)
+        flag, _ = model.setup(qp.H, qp.f, qp.A, upper, lower, self._sense)
         self._kept = (qp.H, qp.f, qp.A, lower, upper)
         if flag >= 0 and soft.any():  # without a set-up, DAQP would crash
             rho, w = np.ones(len(soft)), np.zeros(len(soft))
             weighted = soft[len(qp.f) :]
             rho[soft] = 1.0 / qp.quadratic_weight[weighted]
             w[soft] = qp.linear_weight[weighted]
-            self._model.soft_weights(rho_l=rho, rho_u=rho, w_l=w, w_u=w)
+            model.soft_weights(rho_l=rho, rho_u=rho, w_l=w, w_u=w)
+        self._model = model  # last, so that an interrupt leaves none that is half set up
         return int(flag)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,9 +19,15 @@ from koopman_control.mpc.solvers.base import (
     WithSlacks,
 )
 
+INTERRUPTED = "interrupted"
+
 
 class OsqpSolver(SolverBase):
-    """Operator-splitting method; accurate to about 1e-5, for comparison and large programs."""
+    """Operator-splitting method; accurate to about 1e-5, for comparison and large programs.
+
+    OSQP prints a remark where it has no active row to polish with, however silent it is to be. So
+    it gets a last variable, alone in a last row that holds it at zero against its price.
+    """
 
     name: ClassVar[str] = "osqp"
     starts_warm: ClassVar[bool] = True
@@ -56,23 +63,35 @@ class OsqpSolver(SolverBase):
         q, lower, upper = program.vectors()
         if np.any(lower > upper):  # OSQP would raise
             return Solution(None, "infeasible", 0)
+        q = np.append(q, max(1.0, float(np.abs(q).max(initial=0.0))))  # beyond its tolerances
+        lower, upper = np.append(lower, 0.0), np.append(upper, 0.0)
         if self._solver is None:
-            P, A = program.matrices()
+            P, A = self._matrices(program)
             self._solver = osqp.OSQP()
             self._solver.setup(P, q, A, lower, upper, **self._settings)
         elif matrices_changed:
-            P, A = program.matrices()
+            P, A = self._matrices(program)
             self._solver.update(Px=P.data, Ax=A.data, q=q, l=lower, u=upper)
         else:
             self._solver.update(q=q, l=lower, u=upper)
         self._solver.update_settings(time_limit=min(self.limit(seconds), UNBOUNDED))
         result = self._solver.solve(raise_error=False)
         status, iterations = str(result.info.status), int(result.info.iter)
+        if status == INTERRUPTED:  # OSQP took the signal; it belongs to whoever handles it
+            self.forget()
+            signal.raise_signal(signal.SIGINT)
+            return Solution(None, status, iterations)
         if status != "solved" or not np.isfinite(result.x).all():
             self.forget()
             return Solution(None, self.STATUS.get(status, status), iterations)
-        multipliers = program.multipliers(np.asarray(result.y))
+        multipliers = program.multipliers(np.asarray(result.y[:-1]))
         return Solution(np.asarray(result.x[: len(qp.f)]), "optimal", iterations, multipliers)
+
+    @staticmethod
+    def _matrices(program: WithSlacks) -> tuple[Any, Any]:
+        P, A = program.matrices()
+        free, alone = sp.csc_matrix((1, 1)), sp.identity(1)
+        return sp.block_diag([P, free], format="csc"), sp.block_diag([A, alone], format="csc")
 
     def forget(self) -> None:
         """Drop the iterate."""

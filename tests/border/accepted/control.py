@@ -48,9 +48,13 @@ Inputs measured: empty
 Inputs safe: zero minus fraction true
 KoopmanMPC.act observation: holed
 KoopmanMPC.act disturbance: none
+KoopmanMPC.act applied: none
+KoopmanMPC.reset previous_input: none
 KoopmanMPC.constrain top: zero minus fraction true deep
 KoopmanMPC.penalize price: zero minus fraction true
+BatchMPC.act applied: none
 BatchMPC.reset copies: none
+BatchMPC.reset previous_input: none
 compile_qp variables: empty
 tube_margins noise: zero fraction true
 tube_margins Q: zero fraction true

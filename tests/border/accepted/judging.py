@@ -8,8 +8,11 @@ RandomPolicy seed: zero
 RandomPolicy.seed seed: zero
 ZeroPolicy action_bounds: wider
 evaluate on_episode: none
+evaluate previous_input: none
 run_episode seed: zero
+run_episode previous_input: none
 begin_episode seed: zero
+begin_episode previous_input: none
 learn first_steps: none
 learn n_rounds: zero
 learn excitation: none

@@ -115,7 +115,12 @@ ROWS = [
     Row(
         "KoopmanMPC.act",
         lambda **k: kc.KoopmanMPC(model(), 3).act(**k),
-        lambda: dict(observation=start(), disturbance=None),
+        lambda: dict(observation=start(), disturbance=None, applied=np.zeros(1)),
+    ),
+    Row(
+        "KoopmanMPC.reset",
+        lambda **k: parts.controller().reset(**k),
+        lambda: dict(previous_input=np.zeros(1)),
     ),
     Row("KoopmanMPC.batch", lambda **k: parts.controller().batch(**k), lambda: dict(n_copies=2)),
     Row(
@@ -136,12 +141,12 @@ ROWS = [
     Row(
         "BatchMPC.act",
         lambda **k: parts.controller().batch(2).act(**k),
-        lambda: dict(observations=np.zeros((2, 2))),
+        lambda: dict(observations=np.zeros((2, 2)), applied=np.zeros((2, 1))),
     ),
     Row(
         "BatchMPC.reset",
         lambda **k: parts.controller().batch(2).reset(**k),
-        lambda: dict(copies=np.array([True, False])),
+        lambda: dict(copies=np.array([True, False]), previous_input=np.zeros((2, 1))),
     ),
     Row("compile_qp", kc.compile_qp, parts.program),
     Row(

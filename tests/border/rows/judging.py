@@ -1,12 +1,25 @@
 """Evaluation."""
 
+from typing import Any
+
 import numpy as np
 
 import koopman_control as kc
 import koopman_control.common as common
 import koopman_control.evaluation as judging
+from koopman_control.common.arrays import finite_array
 from tests.border import parts
 from tests.border.rows.row import Row
+
+
+class Listening(kc.RandomPolicy):
+    """Takes the input that acts as an episode begins."""
+
+    def reset(self, previous_input: Any = None) -> None:
+        if previous_input is not None:
+            finite_array("previous_input", previous_input, shape=(1,))
+        super().reset()
+
 
 ROWS = [
     Row("RandomPolicy", kc.RandomPolicy, lambda: dict(action_bounds=parts.BOX, seed=0)),
@@ -25,18 +38,24 @@ ROWS = [
             seeds=range(2),
             workers=1,
             on_episode=None,
+            previous_input=None,
         ),
     ),
     Row(
         "run_episode",
         judging.run_episode,
-        lambda: dict(controller=kc.ZeroPolicy(parts.BOX), env=parts.environment(), seed=0),
+        lambda: dict(
+            controller=Listening(parts.BOX),
+            env=parts.environment(),
+            seed=0,
+            previous_input=np.zeros(1),
+        ),
     ),
     Row("action_bounds", judging.action_bounds, lambda: dict(env=parts.environment())),
     Row(
         "begin_episode",
         common.begin_episode,
-        lambda: dict(controller=kc.RandomPolicy(parts.BOX), seed=0),
+        lambda: dict(controller=Listening(parts.BOX), seed=0, previous_input=np.zeros(1)),
     ),
     Row(
         "learn",
