@@ -198,6 +198,20 @@ def pykoop_features(task: Task, seed: int) -> Trained:
     return Trained(plain.controller(model), total_steps(data), time.perf_counter() - started)
 
 
+@dataclass(frozen=True)
+class PipelineLift:
+    """The lifting [1, scaled states, features] of a fitted pipeline."""
+
+    pipeline: Any
+    center: Array
+    scale: Array
+
+    def __call__(self, X: Array) -> Array:
+        """Lift states (S, d)."""
+        lifted = self.pipeline.lift_state((X - self.center) / self.scale, episode_feature=False)
+        return np.hstack([np.ones((len(X), 1)), lifted])
+
+
 def fitted(task: Task, data: Sequence[Trajectory], seed: int) -> LiftedModel:
     """Fit a pipeline of pykoop on standardised states and import it.
 
@@ -219,15 +233,11 @@ def fitted(task: Task, data: Sequence[Trajectory], seed: int) -> LiftedModel:
     n, d = pipeline.n_states_out_, len(columns)
     K = pipeline.regressor_.coef_.T  # pykoop multiplies from the right
 
-    def lift(X: Array) -> Array:
-        lifted = pipeline.lift_state((X - center) / scale, episode_feature=False)
-        return np.hstack([np.ones((len(X), 1)), lifted])
-
     return LiftedModel.from_arrays(
         block_diag(np.ones((1, 1)), np.asarray(K[:, :n], dtype=np.float64)),
         np.vstack([np.zeros((1, K.shape[1] - n)), K[:, n:]]),
         C=np.hstack([center[:, None], np.diag(scale), np.zeros((d, n - d))]),
-        lift=lift,
+        lift=PipelineLift(pipeline, center, scale),
         dt=data[0].dt,
         action_bounds=data[0].action_bounds,
         coordinates=Coordinates.of(data[0].observations.shape[1], columns),

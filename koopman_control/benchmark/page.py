@@ -41,6 +41,7 @@ from koopman_control.common.border import checked
 from koopman_control.evaluation import PairedDifference, metrics_json
 from koopman_control.evaluation.plots import style
 from koopman_control.evaluation.report import picture, render
+from koopman_control.evaluation.summary import printable
 from koopman_control.tasks import TASKS
 
 _STYLES = (
@@ -77,7 +78,7 @@ def performance_profiles(scores: Mapping[str, Sequence[Array]]) -> Figure:
         axes.set(xlim=span, ylim=(0.0, 102.0))
         style.plain_axes(axes, "score (0 random actions, 1 reference)")
     panels[0].set_ylabel("runs above (%)", fontsize=9.5, color=style.INK)
-    style.legend_below(figure, *panels[0].get_legend_handles_labels())
+    style.legend_below(figure, *style.entries(panels[0]))
     style.set_title(figure, _profile_finding(scores))
     return figure
 
@@ -129,7 +130,9 @@ def paired_differences(differences: Mapping[str, Mapping[str, PairedDifference]]
         style.count_ticks(axes.xaxis, 3)
     for axes in panels[len(differences) :]:
         axes.set_visible(False)
-    panels[0].set_yticks(range(len(tasks)), [short(task) for task in tasks])
+    panels[0].set_yticks(
+        range(len(tasks)), [printable(short(task)) for task in tasks], **style.LITERAL
+    )
     panels[0].set_ylim(len(tasks) - 0.5, -0.5)
     figure.supxlabel("difference of scores, paired by learning seed", fontsize=9.5, color=style.INK)
     style.set_title(figure, _difference_finding(differences))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
@@ -22,7 +24,13 @@ from koopman_control.benchmark.plan import Job, Key, Part, Plan
 from koopman_control.benchmark.variants import fingerprint
 from koopman_control.common import ensure_writable_folder, positive_int
 from koopman_control.common.border import checked
-from koopman_control.common.files import FileFormatError, FileNotWritableError, PathLike
+from koopman_control.common.files import (
+    Claim,
+    FileFormatError,
+    FileNotWritableError,
+    PathLike,
+    shared,
+)
 from koopman_control.evaluation import evaluate, package_versions
 from koopman_control.evaluation.report import plain
 from koopman_control.tasks import Task, reference_returns
@@ -107,7 +115,9 @@ class RunFile:
     """Results that grow by whole lines, and from which an interrupted benchmark goes on.
 
     A line that was cut off in the middle is dropped. Of two records of the same run the later one
-    counts. The file is bound to the package versions and to the evaluation seeds.
+    counts. The file is bound to the package versions and to the evaluation seeds. Several processes
+    may work on it, each with a `RunFile` of its own: one writes at a time, and `claim` tells who
+    does what.
 
     Args:
         path: The file; made with its first line if it is not there.
@@ -123,21 +133,42 @@ class RunFile:
     def __init__(self, path: PathLike, settings: Mapping[str, Any]) -> None:
         self._path = Path(path)
         self._records: dict[Key, Record] = {}
+        self._read = 0  # bytes of the file that are known
         header = {
             "format": FORMAT,
             "settings": dict(settings),
             "versions": package_versions(),
             "machine": machine(),
         }
-        lines = _whole_lines(self._path) if self._path.is_file() else []
-        if not lines:
-            self.header = header
-            self._append([header])
-            return
-        self.header = lines[0]
-        _require_same(self._path, lines[0], header)
-        for record in lines[1:]:
-            self._records[_key(record)] = record
+        with self._alone() as file:
+            lines = self._new_lines(file)
+            if lines and lines[0].get("format") != FORMAT:
+                raise self._damaged()
+            if not lines:
+                self._write(file, [header])
+        self.header = lines[0] if lines else header
+        _require_same(self._path, self.header, header)
+        self._learn(lines[1:])
+
+    def refresh(self) -> None:
+        """Read what other processes have added meanwhile.
+
+        Raises:
+            FileFormatError: It is damaged.
+        """
+        with self._alone() as file:
+            self._learn(self._new_lines(file))
+
+    @checked
+    def claim(self, key: Key) -> Claim:
+        """Return what only one process at a time can take: the right to do a run."""
+        name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+        return Claim(self._path.with_name(f".{self._path.stem}-{name}.claim"))
+
+    @checked
+    def record(self, key: Key) -> Record | None:
+        """Return what is known about one run."""
+        return self._records.get(key)
 
     def records(self) -> dict[Key, Record]:
         """Return what is known, in the order of the keys."""
@@ -158,21 +189,51 @@ class RunFile:
                 f"records holds one without a right {error}; expected task, subject, condition and "
                 "seed in each"
             ) from None
-        self._append(lines)
-        self._records |= dict(zip(keys, lines, strict=True))
+        with self._alone() as file:
+            self._learn(self._new_lines(file))
+            self._write(file, lines)
+            self._records |= dict(zip(keys, lines, strict=True))
 
-    def _append(self, lines: list[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+    @contextmanager
+    def _alone(self) -> Iterator[BinaryIO]:
+        """Open the file while no other process does."""
         try:
-            with open(self._path, "ab") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
+            with shared(self._path) as file:
+                yield file
         except OSError as error:
             raise FileNotWritableError(
                 f"cannot write {self._path}: {error.strerror or error}; make room, or choose "
                 "another folder"
             ) from error
+
+    def _write(self, file: BinaryIO, lines: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        self._read += file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+    def _new_lines(self, file: BinaryIO) -> list[dict[str, Any]]:
+        """Read complete lines from where reading ended before; cut off what a kill left behind."""
+        file.seek(self._read)
+        data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            file.truncate(self._read + len(whole))
+        try:
+            lines: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+            [_key(line) for line in (lines if self._read else lines[1:])]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged() from error
+        self._read += len(whole)
+        return lines
+
+    def _learn(self, records: list[Record]) -> None:
+        self._records |= {_key(record): record for record in records}
+
+    def _damaged(self) -> FileFormatError:
+        return FileFormatError(
+            f"{self._path} is no file of benchmark results, or it is damaged; choose another folder"
+        )
 
 
 def machine() -> dict[str, Any]:
@@ -191,24 +252,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
-
-
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the lines that are complete, and cut off the rest."""
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
-    try:
-        lines = [json.loads(line) for line in whole.splitlines()]
-        if lines and lines[0]["format"] != FORMAT:
-            raise ValueError("another format")
-        [_key(line) for line in lines[1:]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(
-            f"{path} is no file of benchmark results, or it is damaged; choose another folder"
-        ) from error
-    return lines
 
 
 def _require_same(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -231,6 +274,8 @@ def _key(record: Record) -> Key:
 
 
 RUNS = "control.jsonl"  # one line per run, in the folder of results
+
+PATIENCE = 1.0  # s, after which it is seen again what other processes have done, or left
 
 OnRecord = Callable[[Record], None]
 
@@ -263,7 +308,9 @@ def run_benchmark(
 ) -> None:
     """Do all runs of a plan that are missing; each is on the disk as soon as it is done.
 
-    What is found does not depend on the number of processes, except for times.
+    What is found does not depend on the number of processes, except for times. Several calls at a
+    time, in several processes, share the work on one folder: each does what no other is doing, and
+    returns when all is done. What a process leaves undone when it ends is done by the others.
 
     Args:
         plan: What to run.
@@ -274,11 +321,69 @@ def run_benchmark(
     Raises:
         ValueError: If `jobs` is below 1.
     """
-    todo = plan.jobs(missing(plan, runs))
-    workers = min(positive_int("jobs", jobs), max(1, len(todo)))
-    with parallel_config("loky", inner_max_num_threads=1):
-        work = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        for records in work(delayed(carry_out)(job, plan.evaluation_seeds) for job in todo):
-            runs.add(records)
-            for record in records:
-                on_record(record)
+    at_most = positive_int("jobs", jobs)
+    runs.refresh()
+    ours = _Share(runs, missing(plan, runs))
+    try:
+        while todo := plan.jobs(ours.left()):
+            claimed = ours.claimed(todo)
+            first = next(claimed, None)
+            if first is None:
+                time.sleep(PATIENCE)
+                continue
+            workers = min(at_most, len(todo))
+            with parallel_config("loky", inner_max_num_threads=1):
+                # Dispatched, that is claimed, when there is a process for it.
+                how = {"return_as": "generator_unordered", "pre_dispatch": workers}
+                work = Parallel(n_jobs=workers, batch_size=1, **how)
+                calls = (
+                    delayed(carry_out)(job, plan.evaluation_seeds)
+                    for job in chain([first], claimed)
+                )
+                for records in work(calls):
+                    runs.add(records)
+                    ours.release()
+                    for record in records:
+                        on_record(record)
+    finally:
+        ours.release(all_of_them=True)
+
+
+class _Share:
+    """What this process does of the runs that were missing when it began."""
+
+    def __init__(self, runs: RunFile, keys: Iterable[Key]) -> None:
+        self._runs = runs
+        self._before = {key: runs.record(key) for key in keys}
+        self._claims: dict[Key, Claim] = {}
+
+    def left(self) -> list[Key]:
+        """Return the runs that nobody has done since."""
+        self._runs.refresh()
+        return [key for key in self._before if self._is_left(key)]
+
+    def claimed(self, jobs: list[Job]) -> Iterator[Job]:
+        """Return one job after the other, without the runs that another process does or did."""
+        for job in jobs:
+            if parts := tuple(part for part in job.parts if self._take(part.key)):
+                yield replace(job, parts=parts)
+
+    def release(self, all_of_them: bool = False) -> None:
+        """Let go of the runs that are done, or of all."""
+        for key in list(self._claims):
+            if all_of_them or not self._is_left(key):
+                self._claims.pop(key).release()
+
+    def _is_left(self, key: Key) -> bool:
+        return self._runs.record(key) is self._before[key]
+
+    def _take(self, key: Key) -> bool:
+        claim = self._runs.claim(key)
+        if not claim.take():
+            return False
+        self._runs.refresh()  # it may have been done just before
+        if not self._is_left(key):
+            claim.release()
+            return False
+        self._claims[key] = claim
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -102,9 +103,15 @@ def markdown(cells: Mapping[Name, Cell], subject: str = OWN) -> str:
         for (task, name, condition), cell in cells.items()
         if name == subject and condition == "nominal"
     ]
-    lines = [" | ".join(cells) for cells in (COLUMNS, *rows)]
+    lines = [" | ".join(map(_inert, cells)) for cells in (COLUMNS, *rows)]
     lines = [f"| {line} |" for line in lines]
     return "\n".join([lines[0], f"|{'---|' * len(COLUMNS)}", *lines[1:]]) + "\n"
+
+
+def _inert(text: str) -> str:
+    """Keep a name from ending its cell, or from being read as HTML, a link or mathematics."""
+    plain = re.sub(r"([\\`*\[\]|$])", r"\\\1", " ".join(text.split()))
+    return plain.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def row(cell: Cell, reference: Cell | None) -> tuple[str, ...]:

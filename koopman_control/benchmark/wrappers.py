@@ -45,12 +45,21 @@ class Noise:
         spec = env.spec
         if spec is None:
             raise ValueError("noise needs an environment with a spec, to know how far it varies")
-        scale = self.levels(spec.id)
-
-        def noisy(observation: Array) -> Array:
-            return observation + scale * env.unwrapped.np_random.standard_normal(len(scale))
-
+        noisy = Noisy(env, self.levels(spec.id))
         return gym.wrappers.TransformObservation(env, noisy, env.observation_space)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """Adds noise of these standard deviations (p,), drawn from the environment's generator."""
+
+    env: Environment
+    levels: Array
+
+    def __call__(self, observation: Array) -> Array:
+        """Return a noisy observation (p,)."""
+        draws = self.env.unwrapped.np_random.standard_normal(len(self.levels))
+        return np.asarray(observation + self.levels * draws)
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,19 @@ class Hidden:
         """Wrap."""
         seen = np.ones(env.observation_space.shape or ())
         seen[list(self.columns)] = 0.0
-        return gym.wrappers.TransformObservation(
-            env, lambda observation: observation * seen, env.observation_space
-        )
+        mask = Mask(seen)
+        return gym.wrappers.TransformObservation(env, mask, env.observation_space)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Multiplies an observation by ones, and by zeros where it is hidden."""
+
+    seen: Array
+
+    def __call__(self, observation: Array) -> Array:
+        """Return what is seen of an observation (p,)."""
+        return np.asarray(observation * self.seen)
 
 
 class Delay(gym.Wrapper[Any, Any, Any, Any]):

@@ -57,10 +57,11 @@ def benchmark(
     Every run (a task, a subject, a condition and a learning seed) is a line of OUT/control.jsonl,
     on the disk as soon as it is done. Stopped or killed, the same command goes on where it was;
     with more seeds, tasks or subjects it adds to what is there. Runs of a task that has changed
-    since are done again. The first learning seed of all tasks comes first, what is cheap before
-    what is not. In the end OUT/control.json holds all figures, OUT/control.md a table, and
-    OUT/control.html the page: performance profiles, learning curves (conditions quarter, half,
-    double), differences to each baseline.
+    since are done again. Several such commands at a time, on one OUT, share the work. The first
+    learning seed of all tasks comes first, what is cheap before what is not. In the end
+    OUT/control.json holds all figures, OUT/control.md a table, and OUT/control.html the page:
+    performance profiles, learning curves (conditions quarter, half, double), differences to each
+    baseline.
 
     For example `koopman-control benchmark Pendulum-v1 --seeds 2 --episodes 20`, or the whole:
     `koopman-control benchmark --jobs 8`.

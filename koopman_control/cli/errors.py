@@ -16,15 +16,17 @@ import gymnasium as gym
 import typer
 
 from koopman_control.common import ensure_writable_folder
-from koopman_control.trajectories import CollectionFailed, CollectionInterrupted, save_trajectories
+from koopman_control.common.files import fresh_folder
+from koopman_control.evaluation.summary import printable
+from koopman_control.trajectories import CollectionInterrupted, save_trajectories
 
 INTERRUPTED = 130  # exit status of a program stopped by Ctrl-C
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Make a folder for results, which goes again if nothing is written to it."""
-    folder = ensure_writable_folder(path)
+    """Make a folder for results of this name, which goes again if nothing is written to it."""
+    folder = fresh_folder(path)
     try:
         yield folder
     finally:
@@ -60,7 +62,7 @@ def one_sentence(debug: bool) -> Iterator[None]:
     except (ValueError, TypeError, OSError, gym.error.Error, ImportError) as error:
         if debug:
             raise
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {printable(str(error))}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -76,7 +78,7 @@ def run_folder(output: Path, env_id: str, resume: Path | None) -> Path:
     """
     if resume is None:
         name = env_id.rpartition("/")[2]
-        return ensure_writable_folder(output / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return fresh_folder(output / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     if not (resume / CHECKPOINT).is_dir():
         raise ValueError(
             f"there is nothing to go on from in {resume}: an interrupted run's folder holds a "
@@ -87,19 +89,18 @@ def run_folder(output: Path, env_id: str, resume: Path | None) -> Path:
 
 @contextmanager
 def kept_on_failure(folder: Path, env_id: str) -> Iterator[None]:
-    """Save the data of an interrupted collection; say what is saved, and how to go on."""
+    """Save what a collection that broke off has measured; say what is saved, and how to go on."""
     try:
         yield
-    except (CollectionInterrupted, CollectionFailed) as stop:
-        if stop.trajectories:
+    except (KeyboardInterrupt, Exception) as stop:
+        measured = getattr(stop, "trajectories", [])  # of whatever went wrong while collecting
+        if measured and not isinstance(stop, OSError):
             path = folder / "trajectories.npz"
-            save_trajectories(path, stop.trajectories)
+            save_trajectories(path, measured)
             typer.echo(f"What was collected so far is saved in {path}.", err=True)
-        _say_how_to_go_on(folder, env_id)
-        raise
-    except (KeyboardInterrupt, OSError):
-        kept = sorted(path.name for path in folder.glob("*.*"))
-        typer.echo(f"Saved in {folder}: {', '.join(kept) or 'no result yet'}.", err=True)
+        elif isinstance(stop, KeyboardInterrupt | OSError):
+            kept = sorted(path.name for path in folder.glob("*.*"))
+            typer.echo(f"Saved in {folder}: {', '.join(kept) or 'no result yet'}.", err=True)
         _say_how_to_go_on(folder, env_id)
         raise
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)  # the results hold all of it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,10 @@ from koopman_control.common import (
 )
 from koopman_control.evaluation import Backtest, backtest, metrics_json, package_versions
 from koopman_control.evaluation.plots import forecast_figure
+from koopman_control.evaluation.summary import printable
 from koopman_control.forecasting import TimeTable, time_table
+
+FORMULA = tuple("=+-@＝＋－＠")  # what a formula begins with
 
 
 class Fill(StrEnum):
@@ -39,9 +43,16 @@ def forecast(
     beside: Annotated[
         list[str] | None, typer.Option("--with", help="Column that helps; may be repeated.")
     ] = None,
-    date: Annotated[str | None, typer.Option(help="Column of dates, if not called so.")] = None,
+    date: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of dates, if not called so; twice for days and time of day."),
+    ] = None,
     fill: Annotated[
         Fill | None, typer.Option(help="Fill missing rows and values; else they are an error.")
+    ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(help="Stands for a missing value, as -9999; 'none': every number counts."),
     ] = None,
     memory: Annotated[
         int | None, typer.Option(min=0, help="Past rows that count; the horizon, at most 200.")
@@ -61,11 +72,11 @@ def forecast(
     intervals), scores.json and forecast.png to OUTPUT/<file>-<time>/.
     """
     with one_sentence(debug):
-        table = read_table(data, [*target, *(beside or [])], date, fill)
+        table = read_table(data, [*target, *(beside or [])], date or None, fill, missing or ())
         name = f"{data.name.partition('.')[0]}-{time.strftime('%Y%m%d-%H%M%S')}"
         with new_folder(output / name) as folder:
             for repair in table.repairs:
-                typer.echo(f"Note: {repair}.", err=True)
+                typer.echo(printable(f"Note: {repair}."), err=True)
             result = backtest(
                 table, len(target), horizon, memory=memory, n_draws=draws, level=level
             )
@@ -76,6 +87,7 @@ def forecast(
             write_text_atomically(folder / "forecast.csv", _csv(table, result, level))
             _draw(folder / "forecast.png", table, result, level)
             asked = {"targets": target, "with": beside, "horizon": horizon, "fill": fill}
+            asked |= {"date": date, "missing": missing}
             list_contents(folder, asked | {"memory": memory, "draws": draws, "level": level})
         if json:
             typer.echo(scores, nl=False)
@@ -84,7 +96,13 @@ def forecast(
             typer.echo(f"Forecasts, scores and figure: {folder}")
 
 
-def read_table(path: Path, columns: list[str], date: str | None, fill: Fill | None) -> TimeTable:
+def read_table(
+    path: Path,
+    columns: list[str],
+    date: list[str] | None,
+    fill: Fill | None,
+    missing: Sequence[str] = (),
+) -> TimeTable:
     """Read columns of a CSV file; whatever is wrong with it is one sentence."""
     pandas = optional_package("pandas", "forecast")
     if not path.is_file():
@@ -94,7 +112,7 @@ def read_table(path: Path, columns: list[str], date: str | None, fill: Fill | No
         raise ValueError(f"column {twice[0]!r} is named twice; name each column once")
     with refusing(f"{path} cannot be read as a table; expected CSV in UTF-8 with a row of names"):
         frame = pandas.read_csv(path)
-    return time_table(frame, columns, date, None if fill is None else fill.value)
+    return time_table(frame, columns, date, None if fill is None else fill.value, missing)
 
 
 def _csv(table: TimeTable, result: Backtest, level: float) -> str:
@@ -102,13 +120,18 @@ def _csv(table: TimeTable, result: Backtest, level: float) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     names = result.scores["targets"]
-    rows.writerow(["date", *(f"{name}{end}" for name in names for end in ("", " low", " high"))])
+    heads = [f"{_cell(name)}{end}" for name in names for end in ("", " low", " high")]
+    rows.writerow(["date", *heads])
     low, high = result.ahead.interval(level)
     values = np.stack([result.ahead.mean, low, high], axis=-1).reshape(len(low), -1)
-    for date, row in zip(table.dates_after(len(low)), values, strict=True):
-        day = np.datetime_as_string(date, unit="s").replace("T", " ")
+    for day, row in zip(table.written(table.dates_after(len(low))), values, strict=True):
         rows.writerow([day, *(f"{value:.10g}" if np.isfinite(value) else "" for value in row)])
     return text.getvalue()
+
+
+def _cell(name: str) -> str:
+    """Quote a name that a spreadsheet would take for a formula."""
+    return f"'{name}" if name.lstrip().startswith(FORMULA) or name.startswith("\t") else name
 
 
 def _draw(path: Path, table: TimeTable, result: Backtest, level: float) -> None:
@@ -116,11 +139,12 @@ def _draw(path: Path, table: TimeTable, result: Backtest, level: float) -> None:
     low, high = ahead.interval(level)
     H = len(low)
     figure = forecast_figure(
-        (table.dates[-2 * H :], table.rows[-2 * H :, 0]),
-        (table.dates_after(H), ahead.mean[:, 0], low[:, 0], high[:, 0]),
+        (table.clock(table.dates[-2 * H :]), table.rows[-2 * H :, 0]),
+        (table.clock(table.dates_after(H)), ahead.mean[:, 0], low[:, 0], high[:, 0]),
         {method.replace("_", " "): sizes for method, sizes in result.errors.items()},
         table.names[0],
         level,
+        "" if table.zone is None else str(table.zone),
     )
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
 
@@ -133,7 +157,8 @@ def _summary(result: Backtest) -> str:
             for method in result.errors
         )
         lines.append(
-            f"{name}: mean squared error on {scores['n_windows']} held-out windows: {errors}"
+            f"{printable(name)}: mean squared error on {scores['n_windows']} held-out windows: "
+            f"{errors}"
         )
         lines.append(
             f"   {100 * scores['coverage'][j]:.1f} % within the {100 * scores['level']:g} % "

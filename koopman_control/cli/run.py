@@ -10,6 +10,7 @@ from typing import Annotated
 import gymnasium as gym
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -165,7 +166,8 @@ def _table(result: Run) -> Table:
     """Lay the figures of a run out as one table."""
     e, m = result.evaluation, result.metrics()
     low, high = e.ci95
-    table = Table(title=f"{result.task.env_id}: {result.task.summary}", show_header=False)
+    title = escape(f"{result.task.env_id}: {result.task.summary}")
+    table = Table(title=title, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     first, last = e.seeds[0], e.seeds[-1]
@@ -174,7 +176,7 @@ def _table(result: Run) -> Table:
     table.add_row("   interquartile mean", f"{e.iqm:.2f}")
     table.add_row("   worst episode", f"{e.worst:.2f}")
     for name, mean in m["references"].items():
-        table.add_row(f"{name}, mean", f"{mean:.2f}")
+        table.add_row(escape(f"{name}, mean"), f"{mean:.2f}")
     if m["normalised_score"] is not None:
         table.add_row("score, random 0, reference 1", f"{m['normalised_score']:.4f}")
     table.add_row("episodes (seeds)", f"{len(e.seeds)} ({first} ... {last})")
@@ -184,9 +186,9 @@ def _table(result: Run) -> Table:
     table.add_row(
         "act() p50 / p99 / max, µs", f"{act['p50']:.0f} / {act['p99']:.0f} / {act['max']:.0f}"
     )
-    table.add_row("steps that fell back", fallbacks(e.fallback_share, e.rungs))
+    table.add_row("steps that fell back", escape(fallbacks(e.fallback_share, e.rungs)))
     for rollout, errors in result.prediction_error.items():
         ahead = sorted({1, max(1, len(errors) // 4), len(errors)})
         text = ", ".join(f"{errors[k - 1]:.2g} (k={k})" for k in ahead)
-        table.add_row(f"left-out error in σ, {rollout}", text)
+        table.add_row(escape(f"left-out error in σ, {rollout}"), text)
     return table

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 Index = np.ndarray[Any, np.dtype[np.int64]]
+SPACING = 6  # of the exponents of scales; even, so that the square roots are exact as well
+LARGEST_SCALE = 900  # exponent; products of a scale and what it scales stay numbers
 LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 
 
@@ -153,3 +155,36 @@ def _fits(shape: tuple[int, ...], expected: Sequence[int | None]) -> bool:
     return len(shape) == len(expected) and all(
         want is None or want == got for got, want in zip(shape, expected, strict=True)
     )
+
+
+def power_near(values: Any) -> Array:
+    """Return the power of 64 nearest to each positive number; one for zero and what is no number.
+
+    Dividing by it is exact and leaves values between 1/8 and 8, where it is one itself. So what is
+    scaled by it comes out the same in any units, and bit for bit where scales are near one.
+
+    Example:
+        >>> power_near([0.0, 0.2, 1.0, 5.0, 100.0])
+        array([ 1.,  1.,  1.,  1., 64.])
+    """
+    with np.errstate(all="ignore"):
+        exponents = np.rint(np.log2(np.asarray(values, dtype=np.float64)) / SPACING) * SPACING
+    usable = np.abs(exponents) <= LARGEST_SCALE
+    return np.asarray(np.exp2(np.where(usable, exponents, 0.0)))
+
+
+def balanced(M: Array) -> tuple[Array, Array]:
+    """Bring the diagonals of symmetric matrices near one by powers of two, row and column alike.
+
+    Args:
+        M: Shape (..., n, n).
+
+    Returns:
+        The matrices S M S and the diagonal of 1 / S, shape (..., n).
+
+    Example:
+        >>> balanced(np.array([[1e6, 1e3], [1e3, 2.0]]))[1]
+        array([4096.,    1.])
+    """
+    unit = power_near(np.sqrt(np.abs(np.diagonal(M, axis1=-2, axis2=-1))))
+    return np.asarray(M / unit[..., None] / unit[..., None, :]), unit

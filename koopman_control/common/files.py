@@ -11,10 +11,13 @@ import operator
 import os
 import re
 import secrets
+import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -23,7 +26,13 @@ from numpy.typing import NDArray
 
 from koopman_control.common.border import checked
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 PathLike = str | os.PathLike[str]
+LOCKED = 1 << 30  # the byte that stands for a file where only bytes can be locked: beyond its end
 
 
 class FileFormatError(ValueError):
@@ -128,6 +137,103 @@ def ensure_writable_folder(path: PathLike) -> Path:
     return folder
 
 
+@checked
+def fresh_folder(path: PathLike) -> Path:
+    """Make a folder that nobody has yet: `path`, or `path-2`, `path-3`, ... if it is taken.
+
+    Of two processes that ask at the same time, each gets its own.
+
+    Raises:
+        FolderNotWritableError: It cannot be made, or no file can be made in it.
+    """
+    wanted = Path(path)
+    ensure_writable_folder(wanted.parent)
+    numbers = count(2)
+    folder = wanted
+    while True:
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            folder = wanted.with_name(f"{wanted.name}-{next(numbers)}")
+        except OSError as error:
+            raise FolderNotWritableError(
+                f"cannot make the folder {folder}: {error.strerror or error}; choose another one"
+            ) from error
+
+
+class Claim:
+    """Something that one process at a time has, and that a file stands for.
+
+    The operating system takes it back when the process ends, however it ends.
+
+    Args:
+        path: The file; it is there while somebody has the claim, or if a holder was killed.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self.path = Path(path)
+        self._held: int | None = None
+
+    def take(self) -> bool:
+        """Try to get hold of it; returns at once whether that worked.
+
+        Raises:
+            FileNotWritableError: The folder cannot be written to, or knows no locks.
+        """
+        while True:
+            try:
+                opened = os.open(self.path, os.O_RDWR | os.O_CREAT)
+                if not _locked(opened, wait=False):
+                    os.close(opened)
+                    return False
+            except OSError as error:
+                raise FileNotWritableError(
+                    f"cannot lock {self.path}: {error.strerror or error}; choose another folder"
+                ) from error
+            # Whoever had it may have removed the file after it was opened here.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(opened), os.stat(self.path)):
+                    self._held = opened
+                    return True
+            os.close(opened)
+
+    def release(self) -> None:
+        """Let go of it, if it is held."""
+        if self._held is None:
+            return
+        opened, self._held = self._held, None
+        with suppress(OSError):  # not while it is open, on some systems
+            self.path.unlink()
+        os.close(opened)
+        if sys.platform == "win32":
+            with suppress(OSError):
+                self.path.unlink()
+
+
+@contextmanager
+def shared(path: PathLike) -> Iterator[BinaryIO]:
+    """Open a file to read and append, made if need be, while no other process does that."""
+    with open(path, "a+b") as file:
+        while not _locked(file.fileno(), wait=True):
+            time.sleep(0.01)
+        yield file
+        file.flush()
+
+
+def _locked(opened: int, wait: bool) -> bool:
+    """Lock an open file until it is closed; returns whether that worked."""
+    try:
+        if sys.platform == "win32":
+            os.lseek(opened, LOCKED, os.SEEK_SET)
+            msvcrt.locking(opened, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
 AnyArray = NDArray[Any]
 Order = Literal["C", "F"]
 
@@ -152,11 +258,12 @@ def save_npz(
         path: Where the file goes.
         kind: What it holds, such as "trajectories"; refused by readers of other kinds.
         format_version: Version of that kind's layout.
-        arrays: Arrays of numbers, booleans or text, by name.
+        arrays: Arrays of numbers, booleans or text, by name; no NaN.
         settings: Anything JSON can hold; no NaN.
 
     Raises:
         TypeError: An array holds Python objects, or a setting is nothing JSON knows.
+        ValueError: An array holds NaN.
         FileNotWritableError: The file cannot be written; what was there stays.
     """
     plain = {name: _ordered(np.asarray(array)) for name, array in arrays.items()}
@@ -165,6 +272,8 @@ def save_npz(
             raise TypeError(
                 f"array {name!r} holds {array.dtype}; only numbers, booleans and text can be saved"
             )
+        if trouble := _nan_in(name, array):
+            raise ValueError(f"{trouble}: such a file would not be read again")
     facts = {
         "kind": kind,
         "format_version": format_version,
@@ -199,7 +308,7 @@ def load_npz(
         with zipfile.ZipFile(file) as archive:
             members = _members(name, archive, size)
             header = archive.read(members.pop(HEADER))
-            facts = json.loads(header)
+            facts = json.loads(header, parse_constant=_no_number)
             _check_kind(name, facts, kind, format_version)
             expected = archive.read(members.pop(CHECKSUM)).decode("ascii")
             raw = {key: archive.read(members.pop(f"{key}.npy")) for key in sorted(facts["arrays"])}
@@ -209,6 +318,9 @@ def load_npz(
         ends = (memoryview(data)[len(data) - arrays[key].nbytes :] for key, data in raw.items())
         if _checksum(header, ends) != expected:
             raise FileFormatError(f"{name} is damaged: its checksum does not match; make it again")
+        for key, array in arrays.items():
+            if trouble := _nan_in(key, array):
+                raise FileFormatError(f"{name} is damaged: {trouble}; make it again")
         settings: dict[str, Any] = facts["settings"]
         return arrays, settings
 
@@ -280,6 +392,21 @@ def _check_kind(name: str, facts: Mapping[str, Any], kind: str, format_version: 
             f"{name} has format version {facts['format_version']} of {kind!r}; this version of "
             f"koopman-control reads {format_version}: make it again, or install the other version"
         )
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"its settings hold {word}, which is no number")
+
+
+def _nan_in(name: str, array: AnyArray) -> str:
+    """Say where an array holds NaN, which no checksum tells; else return nothing.
+
+    Infinity may be a bound; whoever reads an array knows whether it is one.
+    """
+    if array.dtype.kind not in "fc" or not np.isnan(array).any():
+        return ""
+    where = [int(i) for i in np.argwhere(np.isnan(array))[0]]
+    return f"array {name!r} holds NaN at {where}; expected numbers only"
 
 
 def _array(raw: bytes, size: int, type: str, shape: list[int], order: Order) -> AnyArray:

@@ -16,12 +16,18 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, finite_array, real_array, seed_number
-from koopman_control.common.border import checked
+from koopman_control.common.border import checked, shown
 from koopman_control.common.protocols import Controller, begin_episode, takes
 from koopman_control.trajectories.environments import (
     Environment,
+    EnvironmentFault,
     VectorEnvironment,
+    advanced,
+    begun,
+    faults_as_value_errors,
+    numbers,
     require_continuous,
+    taken,
 )
 
 APPLIED = "applied_action"  # where an environment's info says what acted in place of an action
@@ -75,6 +81,7 @@ def action_bounds(env: Environment | VectorEnvironment) -> Array:
 
 
 @checked
+@faults_as_value_errors()
 def run_episode(
     controller: Controller,
     env: Environment,
@@ -102,16 +109,14 @@ def run_episode(
 
     Raises:
         ValueError: If the controller returns an action of the wrong shape or one that is not
-            finite, if the environment returns a number that is not finite, an applied action of
-            another shape, or if the episode does
-            not end within 100,000 steps.
+            finite, if the environment raises or returns what is no observation, reward or applied
+            action, or if the episode does not end within 100,000 steps.
     """
     seed_number("seed", seed)
-    bounds = action_bounds(env)
-    dtype = env.action_space.dtype
-    observation, _ = env.reset(seed=seed)
+    observable, bounds = require_continuous(env)
+    dtype, shape = env.action_space.dtype, observable.shape[1:]
+    log = _Log(seed, begun(env, seed, shape))
     begin_episode(controller, seed, previous_input)
-    log = _Log(seed, observation)
     told: dict[str, Any] = {}
     listens = takes(controller.act, "applied")
     for _ in range(LONGEST_EPISODE):
@@ -120,17 +125,14 @@ def run_episode(
         action = controller.act(seen, **told)
         seconds = perf_counter() - started
         applied = np.clip(_checked_action(action, bounds, log), *bounds).astype(dtype)
-        observation, reward, terminated, truncated, info = env.step(applied)
-        log.add(
-            applied.astype(np.float64),
-            seconds,
-            controller,
-            observation,
-            float(reward),
-            info,
-        )
+        place = log.place()
+        # The environment gets a copy: some change the action that they are given.
+        seen, reward, terminated, truncated, info = advanced(env, applied.copy(), shape, place)
+        log.add(applied.astype(np.float64), seconds, controller, seen, reward)
+        if "violation" in info:
+            log.violations.append(_violation(env, info["violation"], place))
         if terminated or truncated:
-            return log.episode(bool(terminated))
+            return log.episode(terminated)
         told = {}
         if listens and APPLIED in info:
             told["applied"] = finite_array(f'info["{APPLIED}"]', info[APPLIED], shape=applied.shape)
@@ -143,9 +145,9 @@ def run_episode(
 class _Log:
     """Collects the steps of a running episode."""
 
-    def __init__(self, seed: int, observation: Any) -> None:
+    def __init__(self, seed: int, observation: Array) -> None:
         self.seed = seed
-        self.observations: list[Array] = [self._checked(observation, 0)]
+        self.observations = [observation]
         self.actions: list[Array] = []
         self.rewards: list[float] = []
         self.seconds: list[float] = []
@@ -158,15 +160,9 @@ class _Log:
         action: Array,
         seconds: float,
         controller: Controller,
-        observation: Any,
+        observation: Array,
         reward: float,
-        info: dict[str, Any],
     ) -> None:
-        if not np.isfinite(reward):
-            raise ValueError(
-                f"the environment returned the reward {reward} in step {len(self.rewards)} of the "
-                f"episode with seed {self.seed}; rewards must be finite"
-            )
         self.actions.append(action)
         self.rewards.append(reward)
         self.seconds.append(seconds)
@@ -175,9 +171,11 @@ class _Log:
         rung = getattr(told, "rung", None)
         if rung is not None:
             self.rungs[rung] += 1
-        self.observations.append(self._checked(observation, len(self.rewards)))
-        if "violation" in info:
-            self.violations.append(float(info["violation"]))
+        self.observations.append(observation)
+
+    def place(self) -> str:
+        """Say which step comes next."""
+        return f"in step {len(self.actions)} of the episode with seed {self.seed}"
 
     def episode(self, terminated: bool) -> Episode:
         return Episode(
@@ -194,19 +192,24 @@ class _Log:
             rungs=dict(self.rungs),
         )
 
-    def _checked(self, observation: Any, step: int) -> Array:
-        values = np.array(observation, dtype=np.float64)
-        if not np.all(np.isfinite(values)):
-            raise ValueError(
-                f"the environment returned the observation {values.tolist()} after {step} steps of "
-                f"the episode with seed {self.seed}; observations must be finite"
-            )
-        return values
+
+def _violation(env: Environment, value: Any, place: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise EnvironmentFault(
+            f'{env} gave info["violation"] {shown(value)} {place}; expected a number'
+        ) from None
 
 
 def _checked_action(action: Any, bounds: Array, log: _Log) -> Array:
-    values = np.asarray(action, dtype=np.float64)
-    where = f"in step {len(log.actions)} of the episode with seed {log.seed}"
+    where = log.place()
+    try:
+        values = np.asarray(action, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"the controller returned the action {shown(action)} {where}; act() must return numbers"
+        ) from None
     if values.shape != bounds.shape[1:]:
         raise ValueError(
             f"the controller returned an action of shape {values.shape} {where}; "
@@ -246,7 +249,7 @@ def run_in_lockstep(
     Raises:
         TypeError: If the controller has no `batch`.
         ValueError: If the environment resets its copies in another way than by the next step,
-            returns numbers that are not finite, or an episode never ends.
+            raises, returns what are no observations and rewards, or an episode never ends.
     """
     make = getattr(controller, "batch", None)
     if not callable(make):
@@ -264,29 +267,42 @@ def run_in_lockstep(
         yield from _round(batch, env, list(seeds[start : start + env.num_envs]), previous_input)
 
 
+@faults_as_value_errors()
 def _round(
     batch: Batch, env: VectorEnvironment, seeds: list[int], previous_input: ArrayLike | None
 ) -> list[Episode]:
     """Run episodes until all of them have ended; copies without a seed repeat the last one."""
-    bounds, dtype = require_continuous(env)[1], env.single_action_space.dtype
+    (observable, bounds), dtype = require_continuous(env), env.single_action_space.dtype
     n, spare = env.num_envs, env.num_envs - len(seeds)
+    shape = n, observable.shape[1]
     every: Any = seeds + seeds[-1:] * spare  # Gymnasium takes lists, but declares a number only
-    observations = env.reset(seed=every)[0]
+    log = _BatchLog(begun(env, every, shape))
     if previous_input is None:
         batch.reset()
     else:
         batch.reset(previous_input=previous_input)  # type: ignore[call-arg]
     told: dict[str, Any] = {}
     listens = takes(batch.act, "applied")
-    log = _BatchLog(observations)
     running = np.arange(n) < len(seeds)
-    for _ in range(LONGEST_EPISODE):
-        begun = perf_counter()
+    for step in range(LONGEST_EPISODE):
+        started = perf_counter()
         actions = batch.act(log.observations[-1].copy(), **told)
-        seconds = (perf_counter() - begun) / n
+        seconds = (perf_counter() - started) / n
         applied = np.clip(actions, *bounds).astype(dtype)
-        observations, rewards, terminated, truncated, info = env.step(applied)
-        log.add(applied, seconds, batch.fallback, observations, rewards, info)
+        place = f"in step {step} of the episodes with seeds {seeds}"
+        # The environment gets a copy: some change the actions that they are given.
+        answers = taken(env, applied.copy(), place)
+        terminated = numbers(env, "terminated flags", answers[2], (n,), place) != 0.0
+        truncated = numbers(env, "truncated flags", answers[3], (n,), place) != 0.0
+        info = answers[4]
+        log.add(
+            applied,
+            seconds,
+            batch.fallback,
+            numbers(env, "observations", answers[0], shape, place),
+            numbers(env, "rewards", answers[1], (n,), place),
+            info,
+        )
         told = {"applied": _acted(info, actions)} if listens and APPLIED in info else {}
         ended = running & (terminated | truncated)
         log.ended(ended, terminated)
@@ -313,9 +329,9 @@ def _acted(info: dict[str, Any], actions: Array) -> Array:
 class _BatchLog:
     """Collects the steps of all copies."""
 
-    def __init__(self, observations: Any) -> None:
-        self.observations = [_checked("observations", observations)]
-        n = len(self.observations[0])
+    def __init__(self, observations: Array) -> None:
+        self.observations = [observations]
+        n = len(observations)
         self.actions: list[Array] = []
         self.rewards: list[Array] = []
         self.seconds: list[float] = []
@@ -328,15 +344,15 @@ class _BatchLog:
         actions: Array,
         seconds: float,
         fallback: NDArray[np.bool_],
-        observations: Any,
-        rewards: Any,
-        info: dict[str, Any],
+        observations: Array,
+        rewards: Array,
+        info: Mapping[str, Any],
     ) -> None:
         self.actions.append(np.asarray(actions, dtype=np.float64))
         self.seconds.append(seconds)
         self.fallbacks.append(fallback.copy())
-        self.observations.append(_checked("observations", observations))
-        self.rewards.append(_checked("rewards", rewards))
+        self.observations.append(observations)
+        self.rewards.append(rewards)
         if "violation" in info:
             self.violations.append(np.array(info["violation"], dtype=np.float64))
 
@@ -361,10 +377,3 @@ class _BatchLog:
             violation=float(np.sum(violations)) if len(violations) else None,
             violation_steps=int(np.sum(violations > 0.0)),
         )
-
-
-def _checked(name: str, values: Any) -> Array:
-    given = np.array(values, dtype=np.float64)
-    if not np.isfinite(given).all():
-        raise ValueError(f"the vector environment returned {name} that are not finite")
-    return given

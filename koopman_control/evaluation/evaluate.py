@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
+import cloudpickle
 import numpy as np
 from gymnasium.vector import VectorEnv
 from joblib import Parallel, delayed
@@ -18,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from koopman_control.common.arrays import Array, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.common.protocols import Controller
+from koopman_control.evaluation.copies import Recipe, recipe_for
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode, run_in_lockstep
 from koopman_control.evaluation.report import package_versions
 from koopman_control.evaluation.statistics import bootstrap_interval, interquartile_mean
@@ -201,9 +205,10 @@ def evaluate(
     Args:
         controller: Anything with `reset()` and `act(observation) -> action`; pickled for the
             workers if there are several.
-        env: A Gymnasium environment or its id. Several workers build it anew from its `spec`. Or a
-            vector environment (`gymnasium.make_vec`): as many episodes at once as it has copies,
-            for a controller with `batch`; a step's time is then shared out among the copies.
+        env: A Gymnasium environment or its id. Several workers get copies of it, with whatever was
+            changed or fitted in it, which are first seen to behave as it does. Or a vector
+            environment (`gymnasium.make_vec`): as many episodes at once as it has copies, for a
+            controller with `batch`; a step's time is then shared out among the copies.
         seeds: One reset seed per episode.
         workers: Number of processes.
         on_episode: Called after each episode, in the order of the seeds (a progress bar, say).
@@ -214,10 +219,13 @@ def evaluate(
         The evaluation.
 
     Raises:
-        ValueError: If there are no seeds, `workers` is below 1, or the environment cannot be built
-            anew for several workers.
-        TypeError: If the controller lacks a method or takes no previous input, or the actions are
-            not continuous.
+        ValueError: If there are no seeds, `workers` is below 1, the environment cannot be copied
+            for several workers, it raises or returns what is no observation or reward, or the
+            controller returns what is no action.
+        TypeError: If the controller lacks a method, takes no previous input or cannot be pickled
+            for several workers, or the actions are not continuous.
+        Exception: Whatever else the controller raises. What is raised after the first episode has
+            the `Evaluation` of the episodes that were finished as an attribute `evaluation`.
 
     Example:
         >>> env = gym.make("Pendulum-v1")
@@ -238,10 +246,25 @@ def evaluate(
         elif workers == 1:
             episodes = _run(controller, made, chosen, previous_input)
         else:
-            episodes = _run_in_processes(controller, _spec(made), chosen, workers, previous_input)
-        with threadpool_limits(limits=1):
-            light, kept = _collect(episodes, on_episode)
-        return _summary(made, light, kept)
+            with threadpool_limits(limits=1):
+                recipe = Recipe(spec=made.spec) if ours else recipe_for(made, chosen[0], workers)
+            episodes = _run_in_processes(controller, recipe, chosen, workers, previous_input)
+        found = _Found()
+        try:
+            with threadpool_limits(limits=1):
+                for episode in episodes:
+                    found.add(episode)
+                    if on_episode is not None:
+                        on_episode(episode)
+        except Exception as error:
+            if found.light:
+                error.evaluation = _summary(made, found)  # type: ignore[attr-defined]
+                error.add_note(
+                    f"The {len(found.light)} episodes finished before are in this error's "
+                    "`evaluation`."
+                )
+            raise
+        return _summary(made, found)
     finally:
         if ours:
             made.close()
@@ -259,54 +282,74 @@ def _run(
 
 def _run_in_processes(
     controller: Controller,
-    spec: Any,
+    recipe: Recipe,
     seeds: tuple[int, ...],
     workers: int,
     previous_input: ArrayLike | None,
 ) -> Iterator[Episode]:
+    try:
+        packed = cloudpickle.dumps(controller)
+    except Exception as error:
+        raise TypeError(
+            f"controller is a {type(controller).__name__} that other processes cannot be given "
+            f"({error}); use workers=1, or let it hold no lock, open file or process"
+        ) from error
     # A few seeds per task: the controller travels with each task, and progress stays visible.
     size = max(1, min(5, len(seeds) // (2 * workers)))
     tasks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     run = Parallel(n_jobs=workers, return_as="generator")
-    given = controller, spec, previous_input
-    for batch in run(delayed(_run_batch)(*given, task) for task in tasks):
-        yield from batch
+    for episodes, fault in run(
+        delayed(_run_batch)(packed, recipe, previous_input, task) for task in tasks
+    ):
+        yield from episodes
+        if fault is not None:
+            raise fault
 
 
 def _run_batch(
-    controller: Controller, spec: Any, previous_input: ArrayLike | None, seeds: tuple[int, ...]
-) -> list[Episode]:
-    env = gym.make(spec, disable_env_checker=True)
+    packed: bytes, recipe: Recipe, previous_input: ArrayLike | None, seeds: tuple[int, ...]
+) -> tuple[list[Episode], Exception | None]:
+    """Run a few episodes; an error is returned with those before it, which raising would lose."""
+    episodes: list[Episode] = []
     try:
-        with threadpool_limits(limits=1):
-            return list(_run(controller, env, seeds, previous_input))
-    finally:
-        env.close()
+        with threadpool_limits(limits=1), closing(recipe.environment()) as env:
+            for episode in _run(cloudpickle.loads(packed), env, seeds, previous_input):
+                episodes.append(episode)
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # the traceback itself does not travel
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return episodes, RuntimeError(f"{type(error).__name__}: {error}")
+        return episodes, error
+    return episodes, None
 
 
-def _collect(
-    episodes: Iterable[Episode], on_episode: Callable[[Episode], None] | None
-) -> tuple[list[Episode], list[Episode]]:
-    """Return all episodes without their signals, and the few that keep them."""
-    light: list[Episode] = []
-    kept: list[Episode] = []
-    worst: Episode | None = None
-    for episode in episodes:
-        light.append(replace(episode, observations=_NOTHING, actions=_NOTHING))
-        if len(kept) < KEPT_EPISODES:
-            kept.append(episode)
-        if worst is None or episode.episode_return < worst.episode_return:
-            worst = episode
-        if on_episode is not None:
-            on_episode(episode)
-    if worst is not None and all(episode is not worst for episode in kept):
-        kept.append(worst)
-    return light, kept
+class _Found:
+    """All episodes so far without their signals, and the few that keep them."""
+
+    def __init__(self) -> None:
+        self.light: list[Episode] = []
+        self._first: list[Episode] = []
+        self._worst: Episode | None = None
+
+    def add(self, episode: Episode) -> None:
+        self.light.append(replace(episode, observations=_NOTHING, actions=_NOTHING))
+        if len(self._first) < KEPT_EPISODES:
+            self._first.append(episode)
+        if self._worst is None or episode.episode_return < self._worst.episode_return:
+            self._worst = episode
+
+    @property
+    def kept(self) -> list[Episode]:
+        worst, first = self._worst, self._first
+        if worst is None or any(episode is worst for episode in first):
+            return first
+        return [*first, worst]
 
 
-def _summary(
-    env: Environment | VectorEnvironment, light: list[Episode], kept: list[Episode]
-) -> Evaluation:
+def _summary(env: Environment | VectorEnvironment, found: _Found) -> Evaluation:
+    light = found.light
     reported = [episode.violation for episode in light if episode.violation is not None]
     lengths = np.array([episode.length for episode in light])
     return Evaluation(
@@ -322,19 +365,10 @@ def _summary(
             "total": float(np.sum(reported)) if reported else None,
             "episodes": sum(episode.violation_steps > 0 for episode in light),
         },
-        episodes=tuple(kept),
+        episodes=tuple(found.kept),
         action_bounds=action_bounds(env),
         dt=_time_step(env),
     )
-
-
-def _spec(env: Environment) -> Any:
-    if env.spec is None:
-        raise ValueError(
-            f"{_name(env)} has no spec, so other processes cannot build it; use workers=1, or "
-            "register it and pass its id"
-        )
-    return env.spec
 
 
 def _name(env: Environment | VectorEnvironment) -> str:

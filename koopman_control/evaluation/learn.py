@@ -33,6 +33,7 @@ from koopman_control.trajectories import (
     collect,
     total_steps,
 )
+from koopman_control.trajectories.collect import carry
 
 TOLERATED = 1.1  # a new model may have up to this factor of the old one's error
 
@@ -129,7 +130,9 @@ def learn(
         ValueError: If the budget does not suffice for a fit, or the checkpoint is of other
             settings.
         CollectionInterrupted: Ctrl-C at any time; carries everything collected until then.
-        CollectionFailed: The environment gave numbers that are not finite; likewise.
+        CollectionFailed: The environment raised, or gave what is no observation or reward;
+            likewise.
+        Exception: Whatever else is raised has what was collected as an attribute `trajectories`.
 
     Example:
         >>> task = TASKS["Pendulum-v1"]  # doctest: +SKIP
@@ -195,9 +198,12 @@ def carrying(data: list[Trajectory]) -> Iterator[None]:
     except CollectionInterrupted as stop:
         raise CollectionInterrupted([*data, *stop.trajectories]) from None
     except CollectionFailed as failure:
-        raise CollectionFailed(str(failure), [*data, *failure.trajectories]) from None
+        raise CollectionFailed(str(failure), [*data, *failure.trajectories]) from failure.__cause__
     except KeyboardInterrupt:  # during a fit
         raise CollectionInterrupted(list(data)) from None
+    except Exception as error:
+        carry(error, [*data, *getattr(error, "trajectories", [])])
+        raise
 
 
 def _first_fit(settings: EDMDc, data: list[Trajectory]) -> tuple[EDMDc, Round]:

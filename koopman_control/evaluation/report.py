@@ -188,7 +188,11 @@ def write_report(
 
     Raises:
         OSError: If the folder cannot be written; the message says which.
+        ValueError: If a figure's name is no name of a file.
     """
+    for name in figures:
+        if not name or name.startswith(".") or not name.isprintable() or set(name) & set("/\\:"):
+            raise ValueError(f"figures holds the name {name!r}; expected a plain name for a file")
     target = ensure_writable_folder(folder)
     given = {
         name: np.asarray(value, dtype=np.float64) for name, value in (references or {}).items()

@@ -1,6 +1,7 @@
 """Numbers and sentences of the report, from the metrics of a run."""
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,14 @@ def number(value: float | None) -> str:
     else:
         text = f"{value:.2g}" if size >= 1e-3 else f"{value:.1e}"
     return "0" if text == "-0" else text.replace("-", "−")
+
+
+def printable(text: str) -> str:
+    """Spell out control characters, which a terminal would obey and no font has."""
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cf") else c
+        for c in text
+    )
 
 
 def duration(microseconds: float | None) -> str:

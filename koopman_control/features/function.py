@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from koopman_control.common.arrays import Array, finite_array
+from koopman_control.common.pickling import portable
 from koopman_control.features.base import FeatureMap, spread
 
 Differences = Literal["central", "complex"]
@@ -56,6 +57,11 @@ class FunctionFeatures(FeatureMap):
         self.function = function
         self.derivative = derivative
         self.differences = differences
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a lambda travel to another process, too."""
+        own = {name: portable(vars(self)[name]) for name in ("function", "derivative")}
+        return {**super().__getstate__(), **own}
 
     @property
     def _n_features_out(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, finite_array
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.composition import Composition, FeatureChain, FeatureUnion
 from koopman_control.features.fourier import FourierFeatures
@@ -62,6 +62,9 @@ def rebuild_features(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -
     if name not in KNOWN:
         raise ValueError(f"the file holds features of class {name!r}; expected {list(KNOWN)}")
     cls = KNOWN[name]
+    for key, value in arrays.items():
+        if value.dtype.kind in "fc":
+            finite_array(f"{name}.{key}", value)
     features = (
         _composed(cls, settings, arrays)
         if cls in COMPOSED

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, real_array
 from koopman_control.common.border import checked
 from koopman_control.features.base import constant_columns
 from koopman_control.trajectories import Trajectory, check_trajectories
-
-SHOWN = 5  # rows listed in a message
+from koopman_control.trajectories.table import rows_named
 
 
 @dataclass(frozen=True)
@@ -203,14 +202,6 @@ def refuse_gaps(name: str, rows: Array) -> None:
             f"{name} has gaps (NaN or infinity) in {rows_named(broken)}; split the series there, "
             "drop what is missing, or fill it deliberately"
         )
-
-
-def rows_named(rows: NDArray[np.intp]) -> str:
-    """Name rows: `row 7`, or `3 rows (4, 9, 12)`."""
-    if len(rows) == 1:
-        return f"row {rows[0]}"
-    more = ", ..." if len(rows) > SHOWN else ""
-    return f"{len(rows)} rows ({', '.join(str(row) for row in rows[:SHOWN])}{more})"
 
 
 Filling = Literal["linear", "previous"]

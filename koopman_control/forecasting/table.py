@@ -7,25 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.common import (
-    Array,
-    finite_array,
-    optional_package,
-    positive_float,
-    positive_int,
-)
+from koopman_control.common import Array, finite_array, positive_float, positive_int
 from koopman_control.common.border import CheckedFields, checked, shown
-from koopman_control.forecasting.series import Filling, fill_gaps, refuse_gaps, rows_named
+from koopman_control.forecasting.series import Filling, fill_gaps, refuse_gaps
+from koopman_control.trajectories.table import (
+    HOUR,
+    Dates,
+    read_clock,
+    read_numbers,
+    rows_named,
+    wall_clock,
+)
 
-Dates = NDArray[np.datetime64]
-DATE_NAMES = ("date", "datetime", "time", "timestamp")
-GERMAN = "%d.%m.%Y %H:%M:%S"  # as weather stations there write it
-YEARS = 1678, 2261  # that dates in ns reach
 DAY, YEAR = 86_400.0, 365.2425 * 86_400.0
 SAME_INTERVAL = 1e-3  # relative
 MOST_FILLED = 10  # times as many rows as there were, for a date far off would ask for any memory
@@ -36,11 +35,12 @@ class TimeTable(CheckedFields):
     """Regular rows.
 
     Args:
-        dates: Shape (T,).
+        dates: Shape (T,); in UTC where the zone is known.
         rows: Values, shape (T, p).
         names: Names of the p columns.
         dt: Time between rows in seconds.
-        repairs: What was filled or dropped, in words.
+        repairs: What was filled, dropped or counted on, in words.
+        zone: The time zone that the dates were written in, or None where they did not tell.
     """
 
     dates: Dates
@@ -48,6 +48,7 @@ class TimeTable(CheckedFields):
     names: tuple[str, ...]
     dt: float
     repairs: tuple[str, ...]
+    zone: tzinfo | None = None
 
     def __post_init__(self) -> None:
         """Check that there are finite rows, one for each date, with a name for each column."""
@@ -68,6 +69,24 @@ class TimeTable(CheckedFields):
         return np.asarray(self.dates[-1] + step * np.arange(1, n_steps + 1))
 
     @checked
+    def clock(self, dates: Dates) -> Dates:
+        """Return what clocks of the zone show at dates of the table's kind."""
+        return wall_clock(dates, self.zone)
+
+    @checked
+    def written(self, dates: Dates) -> list[str]:
+        """Write dates of the table's kind as the table has them, with their offset from UTC."""
+        shows = self.clock(dates)
+        texts = [str(text).replace("T", " ") for text in np.datetime_as_string(shows, unit="s")]
+        if self.zone is None:
+            return texts
+        minutes = (shows - dates) // np.timedelta64(1, "m")
+        ends = [
+            f"{'-' if m < 0 else '+'}{abs(m) // 60:02d}:{abs(m) % 60:02d}" for m in minutes.tolist()
+        ]
+        return [text + end for text, end in zip(texts, ends, strict=True)]
+
+    @checked
     def calendar(self, n_more: int = 0) -> Array:
         """Return what dates tell in advance: sine and cosine of the day, and of the year.
 
@@ -81,7 +100,7 @@ class TimeTable(CheckedFields):
             Shape (T + n_more, m).
         """
         positive_int("n_more", n_more, minimum=0)
-        dates = np.concatenate([self.dates, self.dates_after(n_more)])
+        dates = self.clock(np.concatenate([self.dates, self.dates_after(n_more)]))
         seconds = (dates - np.datetime64("1970-01-01", "ns")) / np.timedelta64(1, "s")
         covered = len(self.dates) * self.dt
         periods = [p for p in (DAY, YEAR) if covered >= 2.0 * p and self.dt <= p / 4.0]
@@ -92,29 +111,40 @@ class TimeTable(CheckedFields):
 
 @checked
 def time_table(
-    frame: Any, columns: Sequence[str], date: str | None = None, fill: Filling | None = None
+    frame: Any,
+    columns: Sequence[str],
+    date: str | Sequence[str] | None = None,
+    fill: Filling | None = None,
+    missing: Sequence[str | int | float] = (),
 ) -> TimeTable:
     """Read columns of a pandas frame as a regular table.
 
     Args:
         frame: The frame.
         columns: Names of the columns of numbers to read.
-        date: Name of the column of dates; None looks for one of the usual name.
+        date: Name of the column of dates, or of two: of days, and of the time of day; None looks
+            for columns of the usual names. Dates with an offset from UTC keep it.
         fill: How to fill missing rows and values, dropping rows that repeat a date; None refuses
             them.
+        missing: Numbers or texts that stand for a missing value, such as -9999. What looks like
+            one and is not listed is refused; "none" keeps every number.
 
     Raises:
-        ValueError: A column is missing or holds text; dates cannot be read, go back, repeat, or
-            are not evenly spaced; or there are gaps and no `fill`. The message names the rows.
+        ValueError: A column is missing or holds text, or numbers that look like markers of missing
+            values; dates cannot be read, go back, repeat, or are not evenly spaced; or there are
+            gaps and no `fill`. The message names the rows.
     """
     if not hasattr(frame, "columns"):
         raise TypeError(f"frame is {shown(frame)}; expected a pandas.DataFrame")
     if not len(columns):
         raise ValueError("columns is empty; expected at least one name of a column of numbers")
-    name = _date_column(frame, date)
-    dates = _dates(frame[name], name)
-    rows = np.column_stack([_numbers(frame, column) for column in columns])
-    repairs = []
+    absent = [column for column in columns if column not in frame.columns]
+    if absent:
+        raise ValueError(f"the table has no column {absent[0]!r}; it has {list(frame.columns)}")
+    clock, said = read_clock(frame, date), list[str]()
+    name, dates = clock.name, clock.dates
+    rows = np.column_stack([read_numbers(frame, column, missing, said) for column in columns])
+    repairs = [*clock.notes, *said]
     repeated = np.flatnonzero(np.diff(dates) == np.timedelta64(0, "ns")) + 1
     if len(repeated):
         if fill is None:
@@ -125,23 +155,23 @@ def time_table(
         dates, rows = np.delete(dates, repeated), np.delete(rows, repeated, axis=0)
         repairs.append(f"dropped {rows_named(repeated)} for repeating a date")
     places, dt = _places(dates, name)
-    missing = int(places[-1]) + 1 - len(places)
-    if missing and fill is None:
+    left_out = int(places[-1]) + 1 - len(places)
+    if left_out and fill is None:
         first = int(np.flatnonzero(np.diff(places) > 1)[0])
         raise ValueError(
-            f"{missing} rows are missing from the table, first after row {first} ({dates[first]}); "
-            "fill them deliberately with fill, or cut the table"
+            f"{left_out} rows are missing from the table, first after row {first} ({dates[first]});"
+            f" fill them deliberately with fill, or cut the table{_summer_time(dates, first, dt)}"
         )
     if fill is None:
         refuse_gaps("the table", rows)
-        return TimeTable(dates, rows, tuple(columns), dt, ())
-    if missing > MOST_FILLED * len(places):
+        return TimeTable(dates, rows, tuple(columns), dt, tuple(repairs), clock.zone)
+    if left_out > MOST_FILLED * len(places):
         raise ValueError(
-            f"column {name!r} leaves {missing} rows out between {len(places)}; expected at most "
+            f"column {name!r} leaves {left_out} rows out between {len(places)}; expected at most "
             f"{MOST_FILLED} times as many to fill: cut the table, or repair its dates"
         )
-    if missing:
-        repairs.append(f"filled in {missing} missing rows")
+    if left_out:
+        repairs.append(f"filled in {left_out} missing rows")
     regular = np.full((int(places[-1]) + 1, rows.shape[1]), np.nan)
     regular[places] = rows
     empty = int((~np.isfinite(rows)).sum())
@@ -149,65 +179,8 @@ def time_table(
         repairs.append(f"filled {empty} missing values")
     step = np.timedelta64(round(dt * 1e9), "ns")
     grid = np.asarray(dates[0] + step * np.arange(len(regular)))
-    return TimeTable(grid, fill_gaps(regular, fill), tuple(columns), dt, tuple(repairs))
-
-
-def _date_column(frame: Any, date: str | None) -> str:
-    names = [str(column) for column in frame.columns]
-    usual = [column for column in names if column.lower() in DATE_NAMES]
-    if date is None and usual:
-        return usual[0]
-    if date in names:
-        return str(date)
-    missing = "no column of dates" if date is None else f"no column {date!r}"
-    raise ValueError(f"the table has {missing}; name one of {names} as date")
-
-
-def _dates(column: Any, name: str) -> Dates:
-    """Read dates in ISO 8601 (or as German weather stations write them); they must not go back."""
-    pandas = optional_package("pandas", "forecast")
-    if pandas.api.types.is_numeric_dtype(column):
-        column = column.astype(str)  # 20200131 is a date, too
-    parsed = pandas.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
-    if parsed.isna().any():
-        german = pandas.to_datetime(column, format=GERMAN, errors="coerce", utc=True)
-        parsed = german if german.isna().sum() < parsed.isna().sum() else parsed
-    unread = np.flatnonzero(parsed.isna().to_numpy())
-    if len(unread):
-        raise ValueError(
-            f"column {name!r} holds {column.iloc[unread[0]]!r}, no date, in {rows_named(unread)}; "
-            "expected dates such as 2020-01-31 00:10:00"
-        )
-    years = parsed.dt.year.to_numpy()
-    beyond = np.flatnonzero((years < YEARS[0]) | (years > YEARS[1]))
-    if len(beyond):
-        raise ValueError(
-            f"column {name!r} holds {column.iloc[beyond[0]]!r} in {rows_named(beyond)}; expected "
-            f"years from {YEARS[0]} to {YEARS[1]}"
-        )
-    dates: Dates = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
-    if len(dates) < 2:
-        raise ValueError(f"the table has {len(dates)} rows; expected at least 2")
-    back = np.flatnonzero(np.diff(dates) < np.timedelta64(0, "ns")) + 1
-    if len(back):
-        raise ValueError(
-            f"column {name!r} goes back in time in {rows_named(back)}; sort the table by date"
-        )
-    return dates
-
-
-def _numbers(frame: Any, column: str) -> Array:
-    if column not in frame.columns:
-        raise ValueError(f"the table has no column {column!r}; it has {list(frame.columns)}")
-    pandas = optional_package("pandas", "forecast")
-    given = frame[column]
-    numbers = pandas.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64)
-    text = np.flatnonzero(np.isnan(numbers) & ~given.isna().to_numpy())
-    if len(text):
-        raise ValueError(
-            f"column {column!r} holds {given.iloc[text[0]]!r}, no number, in {rows_named(text)}"
-        )
-    return np.asarray(numbers)
+    filled = fill_gaps(regular, fill)
+    return TimeTable(grid, filled, tuple(columns), dt, tuple(repairs), clock.zone)
 
 
 def _places(dates: Dates, name: str) -> tuple[NDArray[np.int64], float]:
@@ -226,3 +199,14 @@ def _places(dates: Dates, name: str) -> tuple[NDArray[np.int64], float]:
             f"comes {intervals[odd[0]]:g} s after the one before; resample the table to one rate"
         )
     return np.concatenate([[0], np.cumsum(steps)]).astype(np.int64), dt
+
+
+def _summer_time(dates: Dates, row: int, dt: float) -> str:
+    """Say what an hour may be that is left out after a row."""
+    step = np.timedelta64(round(dt * 1e9), "ns")
+    if dates[row + 1] - dates[row] != step + HOUR:
+        return ""
+    return (
+        "; if the clock was put forward here, give the dates with their offset from UTC, and no "
+        "row is missing"
+    )

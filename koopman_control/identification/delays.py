@@ -27,12 +27,16 @@ RIDGE = 1e-4  # on standardised columns; with less, chance makes inputs look use
 class LaggedRows:
     """Standardised rows that all delays share, so that their errors can be compared.
 
+    The state is what is observed and, with a memory of q, its differences up to order q: they tell
+    what the q rows before tell, and are not as alike as these.
+
     Args:
-        Z: State and features, shape (T, q).
-        X: State, shape (T, p).
-        U: Inputs 0 ... max_delay samples ago, shape (T, max_delay + 1, m).
-        dX: Increments, shape (T, p).
+        Z: State and features, shape (T, r).
+        X: State, shape (T, p (q + 1)).
+        U: Inputs 0 ... max_delay + q samples ago, shape (T, max_delay + q + 1, m).
+        dX: Increments of the observations, shape (T, p).
         fold: Which fold a row belongs to, shape (T,).
+        memory: Past rows q, and past inputs before the one that acts.
     """
 
     Z: Array
@@ -40,25 +44,28 @@ class LaggedRows:
     U: Array
     dX: Array
     fold: NDArray[np.int64]
+    memory: int
 
     @classmethod
-    def of(cls, runs: Sequence[Trajectory], max_delay: int) -> LaggedRows:
-        """Stack the rows of all runs that are longer than `max_delay`."""
-        long = [run for run in runs if len(run) > max_delay]
+    def of(cls, runs: Sequence[Trajectory], max_delay: int, memory: int = 0) -> LaggedRows:
+        """Stack the rows of all runs that are longer than `max_delay` and `memory` together."""
+        back = max_delay + memory
+        long = [run for run in runs if len(run) > back]
         if not long:
             raise ValueError(
-                f"max_delay is {max_delay}, but the longest trajectory has {max(map(len, runs))} "
-                "steps; expected a max_delay below that"
+                f"max_delay is {max_delay}{f' with memory={memory}' if memory else ''}, but the "
+                f"longest trajectory has {max(map(len, runs))} steps; expected a max_delay below "
+                "that"
             )
-        X = np.concatenate([run.observations[max_delay:-1] for run in long])[:MAX_ROWS]
-        dX = np.concatenate([np.diff(run.observations[max_delay:], axis=0) for run in long])
-        U = np.concatenate([_lagged_inputs(run, max_delay) for run in long])[:MAX_ROWS]
-        T, p, m = len(X), X.shape[1], U.shape[2]
-        needed = (1 + p + N_FEATURES + m * (1 + p)) * N_FOLDS / (N_FOLDS - 1)
+        X = np.concatenate([_differences(run, back, memory) for run in long])[:MAX_ROWS]
+        dX = np.concatenate([np.diff(run.observations[back:], axis=0) for run in long])
+        U = np.concatenate([_lagged_inputs(run, back) for run in long])[:MAX_ROWS]
+        T, m = len(X), U.shape[2]
+        needed = rows_needed(dX.shape[1], m, memory)
         if needed > T:
             raise ValueError(
-                f"data holds {T} samples with {max_delay} earlier inputs; expected at least "
-                f"{np.ceil(needed):.0f}: collect more, or lower max_delay"
+                f"data holds {T} samples with {back} earlier inputs; expected at least "
+                f"{needed}: collect more, or lower max_delay{' or memory' if memory else ''}"
             )
         X = (X - X.mean(axis=0)) / spread(X)
         U = (U - U[:, 0].mean(axis=0)) / spread(U[:, 0])
@@ -68,11 +75,16 @@ class LaggedRows:
         Z = np.hstack([np.ones((T, 1)), X, features.fit(X).transform(X)])
         # Neighbours in time are alike, so folds are made of stretches of the data.
         fold = np.arange(T) * N_FOLDS * STRETCHES // T % N_FOLDS
-        return cls(Z, X, U, dX[:MAX_ROWS] / spread(dX), fold)
+        return cls(Z, X, U, dX[:MAX_ROWS] / spread(dX), fold, memory)
 
     def error(self, delays: Sequence[int | None]) -> float:
         """Root mean square of the left-out one-step errors; None leaves an input out."""
-        lagged = [self.U[:, k, [i]] for i, k in enumerate(delays) if k is not None]
+        lagged = [
+            self.U[:, k + back, [i]]
+            for i, k in enumerate(delays)
+            if k is not None
+            for back in range(self.memory + 1)
+        ]
         Phi = np.hstack([self.Z, *lagged, *(u * self.X for u in lagged)])
         parts = [
             (Phi[rows].T @ Phi[rows], Phi[rows].T @ self.dX[rows])
@@ -88,14 +100,32 @@ class LaggedRows:
         return float(np.sqrt(squares / self.dX.size)) + np.finfo(float).tiny
 
 
-def _lagged_inputs(run: Trajectory, max_delay: int) -> Array:
-    """Return the inputs 0 ... max_delay samples before, shape (T - max_delay, max_delay + 1, m)."""
+def rows_needed(p: int, m: int, memory: int) -> int:
+    """Return how many rows a fit to p observations and m inputs needs with its folds."""
+    state = p * (memory + 1)
+    unknown = 1 + state + N_FEATURES + m * (memory + 1) * (1 + state)
+    return int(np.ceil(unknown * N_FOLDS / (N_FOLDS - 1)))
+
+
+def _differences(run: Trajectory, back: int, memory: int) -> Array:
+    """Return observations and their backward differences up to an order, (T - back, p (q + 1))."""
+    orders = [run.observations]
+    for _ in range(memory):
+        orders.append(np.diff(orders[-1], axis=0, prepend=orders[-1][:1]))
+    return np.hstack([order[back:-1] for order in orders])
+
+
+def _lagged_inputs(run: Trajectory, back: int) -> Array:
+    """Return the inputs 0 ... back samples before, shape (T - back, back + 1, m)."""
     T = len(run)
-    return np.stack([run.actions[max_delay - k : T - k] for k in range(max_delay + 1)], axis=1)
+    return np.stack([run.actions[back - k : T - k] for k in range(back + 1)], axis=1)
 
 
 VISIBLE = 0.01  # the smallest relative drop of the error that counts as an effect
 BY_CHANCE = 10.0  # over T samples, the drop that the best of several delays gets from nothing
+LONGEST_MEMORY = 4  # tried where none is given
+WORTH = 0.8  # of the error that is left with one past sample fewer; else it is not worth having
+ALIKE = 0.05  # of what the input explains; delays whose errors differ by less are equally good
 
 
 @dataclass(frozen=True)
@@ -109,12 +139,14 @@ class DelayEstimate:
             1, the input does not help to predict.
         dt: Sampling time in seconds, or None.
         names: m names of inputs.
+        memory: Past samples that the model looked at, beside the present one.
     """
 
     delays: tuple[int, ...]
     errors: Array
     dt: float | None
     names: tuple[str, ...]
+    memory: int = 0
 
     def __str__(self) -> str:
         """Say it in plain words."""
@@ -127,25 +159,33 @@ class DelayEstimate:
                 f"{name} acts after {delay} samples{seconds}: one-step error "
                 f"{errors[delay]:.3g} of that without it{runner_up}"
             )
+        if self.memory:
+            lines.append(f"with a memory of {self.memory} samples, as the state is not all seen")
         return "\n".join(lines)
 
 
 @checked
 def estimate_input_delay(
-    data: Trajectory | Sequence[Trajectory], max_delay: int = 10
+    data: Trajectory | Sequence[Trajectory], max_delay: int = 10, memory: int | None = None
 ) -> DelayEstimate:
     """Estimate after how many samples each input acts.
 
     For each delay k, the increments are regressed on the state, 20 smooth features of it, the input
     k samples ago and its products with the state; the error on left-out stretches of data decides.
-    Several inputs are treated in turn, twice.
+    Several inputs are treated in turn, twice. With a memory, earlier observations and inputs stand
+    beside the present ones; a delay shorter than the true one then does as well, so the longest of
+    the best is taken.
 
     Args:
         data: Trajectories with inputs that vary; slowly varying ones need more data.
         max_delay: Longest delay tried, in samples.
+        memory: Past samples beside the present one, 0 where the whole state is seen; None lets
+            each further one, up to 4, prove itself by the left-out error, as far as no trajectory
+            is too short for it.
 
     Raises:
-        ValueError: If no trajectory is longer than max_delay, or there are too few samples.
+        ValueError: If no trajectory is longer than max_delay and memory, or there are too few
+            samples.
         UserWarning: If an input never moves or does not help to predict, or if the best delay is
             the longest one tried.
 
@@ -160,18 +200,63 @@ def estimate_input_delay(
     """
     runs = check_trajectories(data)
     positive_int("max_delay", max_delay, minimum=0)
-    rows = LaggedRows.of(runs, max_delay)
-    m = rows.U.shape[2]
-    names = runs[0].action_names or tuple(f"action column {i}" for i in range(m))
-    delays, errors = [0] * m, np.ones((m, max_delay + 1))
+    if memory is not None:
+        best = _searched(LaggedRows.of(runs, max_delay, positive_int("memory", memory, minimum=0)))
+    else:
+        best = _searched(LaggedRows.of(runs, max_delay))
+        while best.memory < min(LONGEST_MEMORY, _affordable(runs, max_delay)):
+            longer = _searched(LaggedRows.of(runs, max_delay, best.memory + 1))
+            if longer.error > WORTH * best.error:
+                break
+            best = longer
+    names = runs[0].action_names or tuple(f"action column {i}" for i in range(len(best.delays)))
+    _warn(best.errors, best.delays, names, max(VISIBLE, BY_CHANCE / best.n_rows))
+    return DelayEstimate(best.delays, best.errors, runs[0].dt, names, best.memory)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The best delays for one memory, and the left-out error with them."""
+
+    delays: tuple[int, ...]
+    errors: Array
+    error: float
+    memory: int
+    n_rows: int
+
+
+def _searched(rows: LaggedRows) -> _Search:
+    """Search the delay of each input with the others at theirs."""
+    m, n_delays = rows.U.shape[2], rows.U.shape[1] - rows.memory
+    delays, errors, error = [0] * m, np.ones((m, n_delays)), np.inf
     for _ in range(1 if m == 1 else 2):
         for i in range(m):
             without = rows.error([None if j == i else delays[j] for j in range(m)])
-            for k in range(max_delay + 1):
+            for k in range(n_delays):
                 errors[i, k] = rows.error([k if j == i else delays[j] for j in range(m)]) / without
-            delays[i] = int(np.argmin(errors[i]))
-    _warn(errors, delays, names, max(VISIBLE, BY_CHANCE / len(rows.X)))
-    return DelayEstimate(tuple(delays), errors, runs[0].dt, names)
+            delays[i] = _best(errors[i], rows.memory)
+            error = float(errors[i, delays[i]] * without)
+    return _Search(tuple(delays), errors, error, rows.memory, len(rows.X))
+
+
+def _best(curve: Array, memory: int) -> int:
+    """Choose the delay of least error; with a memory, the longest one that is as good as that."""
+    if not memory:
+        return int(np.argmin(curve))
+    least = float(curve.min())
+    return int(np.flatnonzero(curve <= least + ALIKE * max(0.0, 1.0 - least))[-1])
+
+
+def _affordable(runs: Sequence[Trajectory], max_delay: int) -> int:
+    """Return the longest memory for which no run gets too short, and there are rows enough."""
+    lengths = np.array([len(run) - max_delay for run in runs if len(run) > max_delay])
+    p, m = runs[0].observations.shape[1], runs[0].actions.shape[1]
+    memory = 0
+    while (
+        memory < lengths.min() - 1 and rows_needed(p, m, memory + 1) <= (lengths - memory - 1).sum()
+    ):
+        memory += 1
+    return memory
 
 
 @checked

@@ -8,12 +8,14 @@ the foreign model; the spectrum gains a one (the constant) and d zeros.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array, real_array
+from koopman_control.common.pickling import portable
 from koopman_control.features.base import FeatureMap
 from koopman_control.features.coordinates import Coordinates
 
@@ -34,6 +36,11 @@ class GivenLift(FeatureMap):
     def __init__(self, lift: Lift, derivative: Lift | None = None) -> None:
         self.lift = lift
         self.derivative = derivative
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a lambda travel to another process, too."""
+        own = {name: portable(vars(self)[name]) for name in ("lift", "derivative")}
+        return {**super().__getstate__(), **own}
 
     @property
     def _n_features_out(self) -> int:
@@ -63,6 +70,21 @@ class GivenLift(FeatureMap):
         return np.stack(columns, axis=-1)
 
 
+@dataclass(frozen=True)
+class MatrixLift:
+    """The lifting z = M x of states (S, d)."""
+
+    M: Array
+
+    def __call__(self, X: Array) -> Array:
+        """Lift, to (S, n)."""
+        return X @ self.M.T
+
+    def derivative(self, X: Array) -> Array:
+        """Differentiate, to (S, n, d)."""
+        return np.broadcast_to(self.M, (len(X), *self.M.shape))
+
+
 def parts_from_arrays(
     A: ArrayLike,
     B: ArrayLike,
@@ -81,8 +103,8 @@ def parts_from_arrays(
     C = np.eye(n) if C is None else finite_array("C", C, shape=(None, n))
     (d, _), m = C.shape, B.shape[1]
     if lift is None:
-        inverse = _inverse_read_out(C)
-        lift, jacobian = _matrix_lift(inverse)
+        linear = MatrixLift(_inverse_read_out(C))
+        lift, jacobian = linear, linear.derivative
     features = GivenLift(lift, jacobian)
     _check_lift(lift, d, n)
     features._size, features.n_features_in_ = n, d
@@ -171,7 +193,3 @@ def _inverse_read_out(C: Array) -> Array:
         f"C has shape {C.shape}, so the lifted state cannot be told from the outputs; "
         "give lift, the function from measured states (S, d) to lifted states (S, n)"
     )
-
-
-def _matrix_lift(M: Array) -> tuple[Lift, Lift]:
-    return lambda X: X @ M.T, lambda X: np.broadcast_to(M, (len(X), *M.shape))

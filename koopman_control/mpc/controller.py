@@ -53,7 +53,8 @@ from koopman_control.mpc.state import (
 )
 from koopman_control.mpc.step import Explanation, Step, reached, sizes_of
 from koopman_control.mpc.terminal import with_terminal, with_terminal_set
-from koopman_control.mpc.weights import Weights, common_box, stage_rows, tightened, weights_for
+from koopman_control.mpc.units import units_of, with_prices
+from koopman_control.mpc.weights import Weights, stage_rows, tightened, weights_for
 
 WARM_UP_STEPS = 20  # Python specialises code that has run eight times, or sixteen
 WARM_UP_SECONDS = 0.05  # where a step takes long, its overhead does not count
@@ -224,9 +225,11 @@ class KoopmanMPC:
         w = weights_for(model, N, self._layout.controlled, self.cost, self.bounds)
         w = tightened(w, self.bounds.tighten, model, rollout, self.inputs.delay)
         w, self._gain = with_terminal(w, self.cost.terminal, model, *self._targets, self._layout)
+        units = units_of(w, model, self._layout.controlled, *self._targets)
+        w = with_prices(w, units) if isinstance(self.bounds.slack_weight, str) else w
         rest = model, *self._targets, self._gain, self._layout
         w = with_terminal_set(w, self.bounds.terminal_set, *rest)
-        self._weights = w.for_models(len(models))
+        self._weights, self._units = w.for_models(len(models)), units.for_models(len(models))
         safe = stage_rows("safe", self.inputs.safe, m, 1)[0]
         self._safe = np.clip(safe, *w.input_bounds[:, 0])
         self._terms = trust_terms(model, self.cost.trust)
@@ -419,11 +422,10 @@ class KoopmanMPC:
             return
         asked, end = self._targets, perf_counter() + WARM_UP_SECONDS
         self._targets = asked[0].at_rest(), asked[1].at_rest()
-        nothing = np.zeros(self.model.coordinates.n_observations)
         try:
             with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
                 for _ in range(WARM_UP_STEPS):
-                    self.act(nothing)
+                    self.act(np.zeros(self.model.coordinates.n_observations))
                     if perf_counter() > end:
                         break
         finally:
@@ -432,28 +434,30 @@ class KoopmanMPC:
     @cached_property
     def _planner(self) -> Planner:
         """What is solved at every step; compiled when it is first needed."""
-        w, scenarios = self._weights, self._scenarios
+        scenarios = self._scenarios
         if self._through_cvxpy:
             rounds, controlled = self.search.iterations, self._layout.controlled
             return CvxpyPlanner(self._tracking, scenarios, self._held, rounds, controlled)
         if self.rollout == "linear":
             return self._linear_planner
-        box = common_box(w.input_bounds)
-        guesses = InitialGuesses(scenarios, self.search, self._gain, box, w.rate_bounds)
+        guesses = InitialGuesses(scenarios, self.search, self._gain, self._weights)
         program = self.qp, self._held, self._solver
-        return SequentialPlanner(scenarios, *program, guesses, self._softened())
+        return SequentialPlanner(scenarios, *program, guesses, self._units, self._softened)
 
     @cached_property
     def _linear_planner(self) -> LinearPlanner:
-        settings = self.qp, self._held, self._solver, self._response, self._softened()
-        planner = LinearPlanner(self._scenarios, self.horizon, *settings)
+        at_rest = [target.at_rest()(self._safe, 0).ravel() for target in self._targets]
+        typical = np.concatenate([*at_rest, self._safe, self.parameters.theta])
+        settings = self.qp, self._held, self._solver, self._response, self._units, typical
+        planner = LinearPlanner(self._scenarios, self.horizon, *settings, self._softened)
         planner.reset()
         planner.warm_up()
         return planner
 
+    @property
     def _softened(self) -> ParametricQP | None:
         """The compiled problem with hard rows on outputs relaxed; None if there are none."""
-        return softened(self.qp, *self._weights.slack_weight.max(axis=1))
+        return softened(self.qp, *self._weights.slack_weight)
 
     @cached_property
     def _response(self) -> Response:
@@ -546,8 +550,7 @@ class KoopmanMPC:
                 estimator, delay and measured inputs.
 
         Example:
-            >>> many = mpc.batch(1000)  # doctest: +SKIP
-            >>> actions = many.act(observations)  # doctest: +SKIP
+            >>> actions = mpc.batch(1000).act(observations)  # doctest: +SKIP
         """
         plain = type(self._estimators[0]) is History and not self.model.coordinates.memory
         plain &= not self.inputs.delay and not len(self._layout.measured)

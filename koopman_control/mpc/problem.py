@@ -23,8 +23,9 @@ from cvxpy.atoms.sum_squares import sum_squares
 from cvxpy.constraints.nonpos import Inequality
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, Index, finite_array
+from koopman_control.common.arrays import Array, Index, balanced, finite_array
 from koopman_control.common.border import shown
+from koopman_control.common.pickling import portable
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.weights import Mask, Weights
 
@@ -135,6 +136,10 @@ class Term:
 
     kind: Literal["constrain", "penalize"]
     build: Build
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a lambda travel to another process, too."""
+        return {"kind": self.kind, "build": portable(self.build)}
 
     def expressions(
         self, y: cp.Expression, u: cp.Expression, parameters: Mapping[str, cp.Parameter]
@@ -466,7 +471,13 @@ def _bounded(w: Weights, y: cp.Expression, u: cp.Expression, rates: cp.Expressio
     rows.bound("bound of output", y, w.output_bounds, w.soft, w.slack_weight, first=1)
     G_y, G_u, g = w.polytope
     involved = (G_y != 0.0) & w.soft
-    prices = np.where(involved, w.slack_weight[:, None], 0.0).max(axis=2, initial=0.0)
+    if w.priced_by_units:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            of_row = w.slack_weight[:, None] / np.stack([np.abs(G_y), G_y**2])
+        prices = np.where(involved, of_row, np.inf).min(axis=2, initial=np.inf)
+        prices = np.where(involved.any(axis=1), prices, 0.0)
+    else:
+        prices = np.where(involved, w.slack_weight[:, None], 0.0).max(axis=2, initial=0.0)
     if g.size:
         inside, soft = y @ G_y.T + u @ G_u.T, involved.any(axis=1)
         rows.bound(
@@ -490,6 +501,7 @@ def _squares(expression: cp.Expression, weights: Array) -> cp.Expression:
 
 def _root(weight: Array) -> Array:
     """Find L with L'L = W, without rows of zeros."""
-    values, vectors = np.linalg.eigh(weight)  # unit vectors, exactly, where the weight is diagonal
+    scaled, unit = balanced(weight)
+    values, vectors = np.linalg.eigh(scaled)  # unit vectors, exactly, where the weight is diagonal
     kept = values > 0.0
-    return np.asarray((vectors[:, kept] * np.sqrt(values[kept])).T)
+    return np.asarray((vectors[:, kept] * np.sqrt(values[kept])).T * unit)

@@ -19,6 +19,7 @@ from koopman_control.common.arrays import (
     seed_number,
 )
 from koopman_control.common.border import CheckedFields, at_least, checked
+from koopman_control.common.pickling import portable
 from koopman_control.mpc.solvers import SolverSettings, solver_kind
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
@@ -72,6 +73,12 @@ class Cost(CheckedFields):
         super().__post_init__()
         at_least("trust", self.trust, 0)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a lambda travel to another process, too."""
+        target = self.input_reference
+        own = portable(target) if callable(target) else target
+        return {**vars(self), "input_reference": own}
+
 
 class Tube(NamedTuple):
     """How far states, shape (N, d), and inputs, shape (N, m), may stray from a plan.
@@ -106,7 +113,10 @@ class Bounds(CheckedFields):
             polytope's row is soft if one of its states is.
         slack_weight: Price of a violation v: w (v + v^2) for a number w; l1 v + l2 v^2 for
             (l1, l2) or shape (2, d). With l1 above the bound's multiplier, what can be kept is
-            kept exactly.
+            kept exactly. "auto": 1000 c (v / s + v^2 / s^2), where s is usual of the state (half
+            of what lies between its bounds, or its target, if that is larger) and c of the cost
+            (the largest that a weight makes of a usual state or input). A row of a polytope is
+            priced by the state that breaks it most cheaply.
         tighten: Margins by which output bounds are moved inwards, since predictions may be off: a
             number, one per state (d,), or per step, (N, d); those of `tube_margins`, which move
             input bounds, too; "auto": for hard bounds, what the model's left-out errors stayed
@@ -125,7 +135,7 @@ class Bounds(CheckedFields):
     terminal_set: tuple[ArrayLike, ArrayLike] | Literal["invariant"] | None = None
     polytope: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None
     soft: ArrayLike = True
-    slack_weight: ArrayLike = 1e3
+    slack_weight: ArrayLike | Literal["auto"] = "auto"
     tighten: ArrayLike | Tube | Literal["auto", False] = "auto"
 
 

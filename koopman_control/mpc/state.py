@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, Index, all_finite, finite_array, only_numbers
+from koopman_control.common.pickling import portable
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.rollouts import lifted, linear_response
 from koopman_control.mpc.estimation import Estimate, Estimator
@@ -315,7 +316,7 @@ class StateEstimation:
         """
         expected = self.seen.shape
         try:
-            y = np.asarray(observation, dtype=np.float64)
+            y = np.array(observation, dtype=np.float64)  # a copy: some plants use theirs again
         except Exception as error:  # foreign types may raise whatever they like
             raise ValueError(
                 f"observation is {type(observation).__name__}, {error}; expected {expected[0]} "
@@ -519,6 +520,10 @@ class TargetRows:
             self._rows = self._trajectory(target)
             self._last_start = len(self._rows) - horizon
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a lambda travel to another process, too."""
+        return {**vars(self), "_function": portable(self._function)}
+
     def __call__(self, observation: Array, step: int) -> Array:
         """Evaluate for an observation (p,), `step` steps into the episode; a row per step.
 
@@ -526,7 +531,7 @@ class TargetRows:
             NothingAskedError: If the target is a function that returned None.
         """
         if self._function is not None:
-            value = self._function(observation)
+            value = self._function(observation.copy())  # it may do with it what it likes
             if value is None:
                 raise NothingAskedError(f"{self._name} is None")
             return value if self._is_filled(value) else self._filled(value, self._horizon)
@@ -560,6 +565,11 @@ class TargetRows:
     def rest(self) -> Array:
         """Last row once, zero for a function; shape (width,)."""
         return np.asarray(self._rows[-1, : self._width])
+
+    @property
+    def values(self) -> Array:
+        """All rows, zero for a function; shape (T, width * copies)."""
+        return self._rows
 
     @property
     def constant(self) -> bool:

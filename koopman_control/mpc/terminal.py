@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
-from koopman_control.common.arrays import Array, Index, finite_array, positive_int
+from koopman_control.common.arrays import (
+    Array,
+    Index,
+    balanced,
+    finite_array,
+    positive_int,
+    power_near,
+)
 from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel
 from koopman_control.identification.compiled_rollouts import Regulator
@@ -23,6 +30,8 @@ from koopman_control.mpc.weights import Weights, weight_matrix, widened
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
 SETTLED = 1e-6  # relative; a cost that changes by more in a step is none to come
+CONVERGED = 1e-14  # relative; a step of the recursion that changes less is its last
+ILL_CONDITIONED = 1e15
 SINGULAR = 1e-12  # of input weights relative to their diagonal; beyond, an input costs nothing
 
 
@@ -118,12 +127,16 @@ def _recursion(F: Array, G: Array, Q: Array, R: Array, N: Array) -> tuple[Array,
     with np.errstate(all="ignore"):
         for _ in range(STEPS):
             M = R + G.T @ P @ G
-            if not np.isfinite(M).all() or np.linalg.cond(M) > 1e15:
+            scaled, unit = balanced(M)
+            if not np.isfinite(M).all() or np.linalg.cond(scaled) > ILL_CONDITIONED:
                 return np.zeros_like(K), np.zeros_like(P)
-            K = np.asarray(np.linalg.solve(M, G.T @ P @ F + N))
+            coupled = (G.T @ P @ F + N) / unit[:, None]
+            K = np.asarray(np.linalg.solve(scaled, coupled) / unit[:, None])
             P_next = Q + F.T @ P @ (F - G @ K) - N.T @ K
             P_next = 0.5 * (P_next + P_next.T)
-            settled = np.abs(P_next - P).max() <= 1e-14 * np.abs(P).max()
+            scaled, unit = balanced(P)
+            change = np.abs(P_next - P) / unit[:, None] / unit
+            settled = change.max() <= CONVERGED * np.abs(scaled).max()
             P = P_next
             if settled:
                 break
@@ -280,12 +293,14 @@ def largest_invariant_set(Phi: Array, rows: Array) -> Array:
     Raises:
         NoSetError: If the set needs too many steps or rows.
     """
-    kept = later = _without_implied(rows)
+    unit = power_near(1.0 / np.maximum(np.abs(rows).max(axis=0), np.finfo(float).tiny))
+    Phi = Phi * (unit / unit[:, None])  # of states that are near one at the sides
+    kept = later = _without_implied(rows * unit)
     for _ in range(MOST_STEPS):
         later = later @ Phi
         fresh = np.array([row for row in later if not _implied(row, kept)])
         if not len(fresh):
-            return _without_implied(kept)
+            return _without_implied(kept) / unit
         kept = np.concatenate([kept, fresh])
         if len(kept) > MOST_ROWS:
             break

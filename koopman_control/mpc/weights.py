@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, Index, finite_array, real_array
+from koopman_control.common.arrays import Array, Index, balanced, finite_array, real_array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.settings import Bounds, Cost, Tube
 
@@ -30,8 +30,9 @@ def weight_matrix(name: str, value: ArrayLike, size: int) -> Array:
             f"{name} has shape {given.shape}; expected a number, a diagonal ({size},) or a matrix "
             f"({size}, {size})"
         )
-    lowest = float(np.linalg.eigvalsh(matrix)[0])
-    if lowest < -1e-12 * max(1.0, float(np.abs(matrix).max())):
+    scaled, _ = balanced(matrix)
+    if float(np.linalg.eigvalsh(scaled)[0]) < -1e-12 * float(np.abs(scaled).max()):
+        lowest = float(np.linalg.eigvalsh(matrix)[0])
         raise ValueError(
             f"{name} has eigenvalue {lowest:.3g}; expected a positive semidefinite weight, so that "
             "the cost is convex"
@@ -120,8 +121,13 @@ def rates(value: ArrayLike | None, size: int) -> Array:
     return given
 
 
-def slack_weights(value: ArrayLike, size: int) -> Array:
-    """Expand prices of a violation to shape (2, size): per unit, and per unit squared."""
+def slack_weights(value: ArrayLike | str, size: int) -> Array:
+    """Expand prices of a violation to shape (2, size): per unit, and per unit squared.
+
+    Those of "auto" follow from the rest of the problem; until then they are one.
+    """
+    if isinstance(value, str):
+        return np.ones((2, size))
     given = finite_array("slack_weight", value)
     if given.shape not in ((), (2,), (2, size)):
         raise ValueError(
@@ -172,6 +178,8 @@ class Weights:
         polytope: G_y (k, p), G_u (k, m) and g (N, k) of G_y y + G_u u <= g_i at step i.
         soft: Which outputs' bounds may be broken at a price, shape (p,).
         slack_weight: Prices of a violation v: l1 v + l2 v^2, shape (2, p).
+        priced_by_units: Whether they follow from the states' units, so that what a row combines of
+            them has its own.
     """
 
     Q: Array
@@ -186,6 +194,7 @@ class Weights:
     polytope: tuple[Array, Array, Array]
     soft: Mask
     slack_weight: Array
+    priced_by_units: bool = False
 
     def for_models(self, n: int) -> Weights:
         """Weigh the outputs of n models side by side: the mean cost, and the bounds of each."""

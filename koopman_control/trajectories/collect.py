@@ -19,6 +19,9 @@ from koopman_control.common.border import checked
 from koopman_control.common.protocols import takes
 from koopman_control.trajectories.environments import (
     Environment,
+    EnvironmentFault,
+    advanced,
+    begun,
     open_environment,
     require_continuous,
 )
@@ -30,10 +33,6 @@ from koopman_control.trajectories.trajectory import Trajectory, total_steps
 _BLOCK = 1000
 Choice = Callable[[Array, Array | None], Array]
 REPEATED = 100  # steps of a stored episode that are chosen again to see whether all is as it was
-
-
-class NotFinite(Exception):
-    """A number from the environment is NaN or infinite."""
 
 
 class Recording:
@@ -75,14 +74,15 @@ class Recording:
         """Run to the end of the episode, or of the budget."""
         choose = self._begin(policy, noise, entropy)
         latest, applied = self._first, None
+        shape = latest.shape
         over = False
         while not over and len(self) < budget:
             action, applied = self._applicable(choose(latest, applied))
-            observation, reward, terminated, truncated, _ = self._env.step(action)
-            latest = self._checked("observation", observation)
-            self._steps.append((applied, float(self._checked("reward", reward)), latest))
-            self._terminated = bool(terminated)
-            broken_off = self._until is not None and self._until(latest)
+            place = f"in step {len(self)} of the episode with reset seed {self._seed}"
+            latest, reward, terminated, truncated, _ = advanced(self._env, action, shape, place)
+            self._steps.append((applied, reward, latest))
+            self._terminated = terminated
+            broken_off = self._until is not None and self._until(latest.copy())
             over = terminated or truncated or broken_off
             if on_step is not None:
                 on_step(done + len(self))
@@ -132,23 +132,13 @@ class Recording:
         self._seed = int(sequence.generate_state(1)[0])
         rng = np.random.default_rng(sequence.spawn(1)[0])
         choose = _chooser(policy, noise, self._bounds[1], rng, self._seed)
-        observation, _ = self._env.reset(seed=self._seed)
-        self._first = self._checked("observation", observation)
+        self._first = begun(self._env, self._seed, self._bounds[0].shape[1:])
         return choose
 
     def _applicable(self, wanted: Array) -> tuple[Any, Array]:
         """Return the action as the environment takes it, and that same action in float64."""
         action = np.clip(wanted, *self._bounds[1]).astype(self._env.action_space.dtype)
         return action, action.astype(np.float64)
-
-    def _checked(self, what: str, value: Any) -> Array:
-        array = np.array(value, dtype=np.float64)
-        if not np.isfinite(array).all():
-            raise NotFinite(
-                f"{self._env} gave the {what} {array} at step {len(self)} of the episode with "
-                f"reset seed {self._seed}; expected finite numbers"
-            )
-        return array
 
 
 def _chooser(
@@ -203,6 +193,10 @@ class CollectionInterrupted(KeyboardInterrupt):
         super().__init__(f"interrupted after {steps} steps")
         self.trajectories = trajectories
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes with what was measured."""
+        return type(self), (self.trajectories,)
+
 
 class CollectionFailed(ValueError):
     """The environment gave something unusable; ``trajectories`` holds what was measured before."""
@@ -210,6 +204,20 @@ class CollectionFailed(ValueError):
     def __init__(self, message: str, trajectories: list[Trajectory]) -> None:
         super().__init__(message)
         self.trajectories = trajectories
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes with what was measured."""
+        return type(self), (str(self), self.trajectories)
+
+
+def carry(error: Exception, trajectories: list[Trajectory]) -> None:
+    """Let any other error carry what was measured before it, as `trajectories` likewise."""
+    if trajectories:
+        error.trajectories = trajectories  # type: ignore[attr-defined]
+        error.add_note(
+            f"The {total_steps(trajectories)} steps measured before are in this error's "
+            "`trajectories`."
+        )
 
 
 @checked
@@ -251,9 +259,11 @@ def collect(
         FileFormatError: A file of the checkpoint is damaged; delete it, and its episode is
             collected again.
         OSError: The checkpoint cannot be written.
-        CollectionFailed: The environment gave numbers that are not finite; carries the trajectories
-            before that.
+        CollectionFailed: The environment raised, or gave what is no observation or reward, at the
+            first reset or later; carries the trajectories before that.
         CollectionInterrupted: Ctrl-C; carries the trajectories so far.
+        Exception: Whatever else is raised by the policy, `until` or `on_step`, or because a disk is
+            full, has the trajectories before it as an attribute `trajectories`.
 
     Example:
         >>> sum(len(run) for run in collect("Pendulum-v1", n_steps=600))
@@ -265,9 +275,9 @@ def collect(
     environment = open_environment(env)
     stored: list[Trajectory] = []
     runs: list[Recording] = []
+    kept = None
     try:
         bounds = require_continuous(environment)
-        kept = None
         if checkpoint is not None:
             kept = Checkpoint(
                 checkpoint, _conditions(environment, seed, n_steps, n_episodes, until)
@@ -285,9 +295,14 @@ def collect(
                 kept.add(number, runs[-1].trajectory())
     except KeyboardInterrupt:
         raise CollectionInterrupted(_finished(stored, runs)) from None
-    except NotFinite as error:
-        raise CollectionFailed(str(error), _finished(stored, runs)) from None
+    except EnvironmentFault as error:
+        raise CollectionFailed(str(error), _finished(stored, runs)) from error.__cause__
+    except Exception as error:
+        carry(error, _finished(stored, runs))
+        raise
     finally:
+        if kept is not None:
+            kept.close()
         if environment is not env:
             environment.close()
     return _finished(stored, runs)

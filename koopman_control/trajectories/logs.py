@@ -22,6 +22,7 @@ from koopman_control.trajectories.resampling import (
     stretches,
     usual_interval,
 )
+from koopman_control.trajectories.table import Column, column_of, read_numbers
 from koopman_control.trajectories.trajectory import Trajectory
 
 
@@ -140,7 +141,6 @@ def _jitter(intervals: Array) -> float:
 
 
 GAP = 1.5  # in usual intervals: one missing row is a gap, jitter is not
-Column = str | int
 
 
 @checked
@@ -231,6 +231,7 @@ def from_table(
     time: Column,
     angles: Sequence[Column] = (),
     run: Column | None = None,
+    missing: Sequence[str | int | float] = (),
     **settings: Any,
 ) -> tuple[list[Trajectory], LogReport]:
     """Turn a table into clean trajectories; see `split_at_gaps` for how.
@@ -243,10 +244,13 @@ def from_table(
         time: Name of the column of times.
         angles: Names of those observation columns that are angles and jump.
         run: Name of a column that labels runs, if there is one.
+        missing: Numbers or texts that stand for a missing value, such as -9999. What looks like
+            one and is not listed is refused; "none" keeps every number.
         **settings: As for `split_at_gaps`.
 
     Raises:
-        ValueError: If a column is missing; else as `split_at_gaps`.
+        ValueError: If a column is missing, or holds numbers that look like markers of missing
+            values; else as `split_at_gaps`.
 
     Example:
         >>> log = {"t": [0.0, 0.1, 0.2], "x": [1.0, 2.0, 4.0], "u": [1.0, 2.0, np.nan]}
@@ -263,11 +267,11 @@ def from_table(
         "action_names": tuple(str(name) for name in _names("actions", actions)),
     }
     return split_at_gaps(
-        _taken(table, time),
-        np.column_stack([_numbers(table, name) for name in seen]),
-        np.column_stack([_numbers(table, name) for name in actions]),
+        column_of(table, time),
+        np.column_stack([read_numbers(table, name, missing) for name in seen]),
+        np.column_stack([read_numbers(table, name, missing) for name in actions]),
         angles=[seen.index(angle) for angle in angles],
-        runs=None if run is None else _taken(table, run),
+        runs=None if run is None else column_of(table, run),
         **(names | settings),
     )
 
@@ -303,25 +307,3 @@ def _names(argument: str, names: Sequence[Column]) -> list[Column]:
     if not len(names):
         raise ValueError(f"{argument} is empty; expected at least one column")
     return list(names)
-
-
-def _taken(table: Any, name: Any) -> NDArray[Any]:
-    matrix = isinstance(table, np.ndarray) and table.ndim == 2
-    try:
-        return np.asarray(table[:, name] if matrix else table[name])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        columns = getattr(table, "columns", None)
-        if columns is None and isinstance(table, dict):
-            columns = table.keys()
-        there = f"; the table has {list(columns)}" if columns is not None else ""
-        raise ValueError(f"the table has no column {name!r}{there}") from error
-
-
-def _numbers(table: Any, name: Column) -> Array:
-    column = _taken(table, name)
-    if column.dtype.kind == "O":  # pandas' nullable numbers, or None among floats
-        try:
-            column = np.array([np.nan if v is None else float(v) for v in column.tolist()])
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"column {name!r} holds no numbers: {error}") from error
-    return real_array(f"column {name!r}", column, ndim=1)

@@ -18,6 +18,7 @@ from koopman_control.common import (
     save_npz,
 )
 from koopman_control.common.border import checked
+from koopman_control.common.files import Claim
 from koopman_control.trajectories.trajectory import Trajectory, check_trajectories
 
 KIND = "trajectories"
@@ -125,10 +126,21 @@ class Checkpoint:
 
     Raises:
         FolderNotWritableError: The folder cannot be written to.
+        ValueError: Another process is collecting into it.
     """
 
     def __init__(self, folder: PathLike, conditions: Mapping[str, Any]) -> None:
         self._folder, self._conditions = ensure_writable_folder(folder), dict(conditions)
+        self._claim = Claim(self._folder / ".claim")
+        if not self._claim.take():
+            raise ValueError(
+                f"checkpoint {self._folder} is in use: another process collects into it; wait for "
+                "its end, or choose another folder"
+            )
+
+    def close(self) -> None:
+        """Let other processes go on here."""
+        self._claim.release()
 
     def episodes(self) -> list[Trajectory]:
         """Return the episodes from the first on without a gap.

@@ -4,6 +4,8 @@ Between observation t and observation t+1 acts action t, so T actions come with 
 Runs are never joined: nothing here knows what happened between two of them.
 """
 
+import copy
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +13,8 @@ import numpy as np
 
 from koopman_control.common import Array, bounds_array, finite_array, positive_float, read_only
 from koopman_control.common.border import check_fields, checked
+
+SAME_DT = 1e-6  # relative; time steps that differ by less are one, computed from rounded times
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,9 +131,12 @@ class Trajectory:
 def check_trajectories(data: Trajectory | Iterable[Trajectory]) -> list[Trajectory]:
     """Return data as a list of trajectories of one and the same system.
 
+    Time steps that differ by rounding only, a relative 1e-6, count as one: that of the first.
+
     Raises:
         TypeError: Something in it is no Trajectory.
         ValueError: It is empty, or the trajectories differ in columns or time step.
+        UserWarning: Time steps differ by rounding; the message says which is taken.
     """
     if isinstance(data, Trajectory):
         return [data]
@@ -150,12 +157,12 @@ def check_trajectories(data: Trajectory | Iterable[Trajectory]) -> list[Trajecto
             _signature(trajectories[0]),
             strict=True,
         ):
-            if got != expected:
+            if got != expected and not (what == "dt" and _same_dt(got, expected)):
                 raise ValueError(
                     f"data[{i}] has {got} as its {what}, data[0] has {expected}; expected "
                     "trajectories of one system sampled at one rate"
                 )
-    return trajectories
+    return _with_one_dt(trajectories)
 
 
 @checked
@@ -166,3 +173,26 @@ def total_steps(trajectories: Iterable[Trajectory]) -> int:
 
 def _signature(trajectory: Trajectory) -> tuple[int, int, float | None]:
     return trajectory.observations.shape[1], trajectory.actions.shape[1], trajectory.dt
+
+
+def _same_dt(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) <= SAME_DT * other
+
+
+def _with_one_dt(trajectories: list[Trajectory]) -> list[Trajectory]:
+    """Give all trajectories the time step of the first, and say so where that changes one."""
+    dt = trajectories[0].dt
+    other = [i for i, item in enumerate(trajectories) if item.dt != dt]
+    if not other:
+        return trajectories
+    warnings.warn(
+        f"data[{other[0]}] has {trajectories[other[0]].dt} as its dt, data[0] has {dt}: they differ"
+        f" by rounding, and {dt} is taken for all",
+        UserWarning,
+        stacklevel=3,
+    )
+    same = list(trajectories)
+    for i in other:
+        same[i] = copy.copy(trajectories[i])  # the arrays, which nobody can change, are shared
+        same[i]._set(dt=dt)
+    return same

@@ -67,7 +67,7 @@ def test_bad_actions_are_refused(adder: Any, constant: Any, action: Any, message
 @pytest.mark.parametrize(
     ("defect", "message"),
     [
-        ("observation", r"the observation \[nan\] after 3 steps of the episode with seed 4"),
+        ("observation", r"the observation \[nan\] in step 2 of the episode with seed 4"),
         ("reward", "the reward inf in step 2 of the episode with seed 4"),
     ],
 )

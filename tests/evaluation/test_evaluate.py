@@ -110,8 +110,6 @@ def test_bad_arguments_are_named(adder: Any, constant: Any) -> None:
         evaluate(controller, adder(), seeds=[])
     with pytest.raises(ValueError, match="workers is 0"):
         evaluate(controller, adder(), workers=0)
-    with pytest.raises(ValueError, match="Adder has no spec"):
-        evaluate(controller, adder(), workers=2)
     with pytest.raises(TypeError, match="expected an object with reset"):
         evaluate(lambda observation: observation, adder())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="discrete"):

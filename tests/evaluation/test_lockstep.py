@@ -97,5 +97,5 @@ def test_what_cannot_run_in_lockstep_is_named(adder: Any, constant: Any) -> None
     kind = AutoresetMode.SAME_STEP
     with pytest.raises(ValueError, match=r"expected AutoresetMode\.NEXT_STEP"):
         evaluate(Pusher(), SyncVectorEnv([adder], autoreset_mode=kind))
-    with pytest.raises(ValueError, match="returned observations that are not finite"):
+    with pytest.raises(ValueError, match=r"gave the observations .*; expected finite numbers"):
         evaluate(Pusher(), several(adder, [5], defect="observation"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.solvers import DaqpSolver, make_solver, residuals
-from koopman_control.mpc.solvers.base import DenseQP
+from koopman_control.mpc.solvers.program import DenseQP
 
 
 @st.composite

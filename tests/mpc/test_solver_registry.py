@@ -115,7 +115,7 @@ def test_options_reach_the_solver(name: str, options: dict[str, Any]) -> None:
     mpc.act([1.0])
     assert mpc.last is not None
     assert mpc.last.status == "iteration limit"
-    copy = pickle.loads(pickle.dumps(make_solver(SolverSettings(name, options))))
+    copy: Any = pickle.loads(pickle.dumps(make_solver(SolverSettings(name, options), False)))
     assert copy._settings.items() >= options.items()
 
 
@@ -136,4 +136,5 @@ def test_options_that_do_not_exist_are_refused(
 
 
 def test_without_options_a_solver_is_as_it_was() -> None:
-    assert make_solver(SolverSettings("daqp"))._settings == DaqpSolver.SETTINGS  # type: ignore[attr-defined]
+    plain: Any = make_solver(SolverSettings("daqp"), equilibrated=False)
+    assert plain._settings == DaqpSolver.SETTINGS

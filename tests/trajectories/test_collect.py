@@ -238,5 +238,5 @@ def test_an_observation_that_is_not_finite_is_refused_with_its_step() -> None:
             observation, *rest = super().step(action)
             return (observation * np.nan if self.k == 3 else observation, *rest)  # type: ignore[return-value]
 
-    with pytest.raises(ValueError, match=r"Broken.* gave the observation .* at step 2"):
+    with pytest.raises(ValueError, match=r"Broken.* gave the observation .* in step 2"):
         collect(Broken(), n_steps=10)

@@ -38,7 +38,7 @@ def test_columns_of_objects_must_hold_numbers_or_nothing() -> None:
     (run,), _ = from_table(log | {"x": holes}, ["x"], ["u"], time="t", max_gap=2.5, dt=1.0)
     np.testing.assert_allclose(run.observations[:, 0], [1.0, 2.0, 3.0, 4.0])
     words = np.array([1.0, "two", None, 4.0], dtype=object)
-    with pytest.raises(TypeError, match="column 'x' holds no numbers: could not convert"):
+    with pytest.raises(ValueError, match="column 'x' holds 'two', no number, in row 1"):
         from_table(log | {"x": words}, ["x"], ["u"], time="t")
 
 

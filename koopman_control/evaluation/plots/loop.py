@@ -92,7 +92,7 @@ def _signal(
 
 
 def _loop_legend(axes: Axes, episodes: int, limits: bool) -> tuple[list[Artist], list[str]]:
-    named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    named = dict(zip(*reversed(style.entries(axes)), strict=True))
     handles: list[Artist] = [named["episode" if "episode" in named else "worst"]]
     labels = ["an episode"]
     if episodes > 1:
@@ -167,7 +167,7 @@ def draw_plan(
     panels[-1].set_xlabel("steps from now" if dt is None else "seconds from now", fontsize=9.5)
     named: dict[str, Artist] = {}
     for axes in panels:
-        named |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        named |= dict(zip(*reversed(style.entries(axes)), strict=True))
     style.legend_below(figure, list(named.values()), list(named))
     style.set_title(figure, _finding(step))
 

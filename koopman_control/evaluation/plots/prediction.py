@@ -58,13 +58,11 @@ def prediction_fan(
         _windows(list(grid[row, :-1]), time, y[windows, :, row], lines, label)
         _error_growth(grid[row, -1], time, {kind: e[:, :, row] for kind, e in errors.items()})
     for panel, window in zip(grid[0], windows, strict=False):
-        panel.set_title(f"window {window + 1}", fontsize=10, color=style.INK, loc="left")
-    grid[0, -1].set_title(
-        f"error over all {y.shape[0]} windows", fontsize=10, color=style.INK, loc="left"
-    )
+        style.panel_title(panel, f"window {window + 1}")
+    style.panel_title(grid[0, -1], f"error over all {y.shape[0]} windows")
     for panel in grid[-1]:
         panel.set_xlabel(xlabel, fontsize=9.5, color=style.INK)
-    style.legend_below(figure, *grid[0, 0].get_legend_handles_labels())
+    style.legend_below(figure, *style.entries(grid[0, 0]))
     style.set_title(figure, _fan_finding(errors))
     return figure
 
@@ -132,6 +130,7 @@ def forecast_figure(
     errors: Mapping[str, ArrayLike],
     name: str,
     level: float,
+    clock: str = "",
 ) -> Figure:
     """Draw one output's forecast after its past, and errors at each lead.
 
@@ -141,6 +140,7 @@ def forecast_figure(
         errors: Root-mean-square error at each lead, shape (H,), by method; the model comes first.
         name: Name of the output.
         level: Probability of the interval.
+        clock: What the dates are in, such as a time zone.
     """
     figure = style.new_figure(height=5.4)
     series, growth = figure.subplots(2, 1, gridspec_kw={"height_ratios": [1.5, 1.0]})
@@ -153,14 +153,14 @@ def forecast_figure(
     )
     series.plot(when, mean, color=style.BLUE, lw=1.8, label="forecast")
     series.tick_params(axis="x", rotation=20)
-    style.plain_axes(series, ylabel=name)
-    series.legend(frameon=False, fontsize=9, loc="upper left")
+    style.plain_axes(series, clock, name)
+    style.legend(series, *style.entries(series), loc="upper left")
     for (colour, dashes), (method, values) in zip(_STYLES, errors.items(), strict=False):
         sizes: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
         leads = np.arange(1, len(sizes) + 1)
         growth.plot(leads, sizes, color=colour, ls=dashes, lw=1.8, label=method)
     style.plain_axes(growth, "steps ahead", "held-out error (RMS)")
-    growth.legend(frameon=False, fontsize=9, loc="lower right")
+    style.legend(growth, *style.entries(growth), loc="lower right")
     style.set_title(figure, _finding(errors, name))
     return figure
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array
 from koopman_control.evaluation.plots import style
 from koopman_control.evaluation.statistics import bootstrap_interval
-from koopman_control.evaluation.summary import duration, number, percent
+from koopman_control.evaluation.summary import duration, number, percent, printable
 
 
 def return_distribution(
@@ -45,7 +45,7 @@ def return_distribution(
     strips = axes[0]
     for height, (label, values) in enumerate(rows.items()):
         _strip(strips, height, values, style.BLUE if label == name else style.GREY)
-    strips.set_yticks(range(len(rows)), list(rows))
+    strips.set_yticks(range(len(rows)), list(map(printable, rows)), **style.LITERAL)
     strips.set_ylim(len(rows) - 0.45, -0.55)
     style.plain_axes(strips, "return of an episode")
     style.count_ticks(strips.xaxis, 8)
@@ -84,9 +84,10 @@ def _share_below(axes: Axes, own: Array, means: Mapping[str, float]) -> None:
             axes.axvline(value, color=style.GREY, lw=1, ls="--")
             left = value < 0.5 * (low + high)  # the label goes where there is room
             axes.annotate(
-                f"{label} (mean)", (value, 1), (3 if left else -3, -2),
+                printable(f"{label} (mean)"), (value, 1), (3 if left else -3, -2),
                 xycoords=("data", "axes fraction"), textcoords="offset points",
                 ha="left" if left else "right", va="top", fontsize=8.5, color=style.GREY,
+                **style.LITERAL,
             )  # fmt: skip
     axes.set(xlim=(low, high), ylim=(0.0, 103.0))
     style.plain_axes(
@@ -144,7 +145,7 @@ def learning_curve(
         style.count_ticks(panel.xaxis)
     style.set_title(figure, f"{findings[0]} after {number(x[-1])} environment steps")
     if len(findings) > 1:
-        panels[-1].set_title(findings[1], fontsize=10, color=style.INK, loc="left")
+        style.panel_title(panels[-1], findings[1])
     return figure
 
 
@@ -162,13 +163,13 @@ def _learning_returns(
     for value, label in _joined_labels(references):
         axes.axhline(value, color=style.GREY, lw=1, ls="--")
         axes.annotate(
-            label, (0, value), (4, 3), xycoords=("axes fraction", "data"),
+            printable(label), (0, value), (4, 3), xycoords=("axes fraction", "data"),
             textcoords="offset points", fontsize=8.5, color=style.GREY,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5}, **style.LITERAL,
         )  # fmt: skip
     style.plain_axes(axes, "environment steps used", "return of an episode")
     if any(values.size > 1 for _, values in known):
-        axes.set_title("small dots: single episodes", fontsize=10, color=style.INK, loc="left")
+        style.panel_title(axes, "small dots: single episodes")
     style.count_ticks(axes.yaxis)
     if means.size == 1:
         return f"Mean return {number(means[0])}"
@@ -199,7 +200,7 @@ def _learning_errors(axes: Axes, steps: Array, errors: Mapping[str, ArrayLike]) 
         last[name] = float(y[-1])
     axes.set_yscale("log")
     style.plain_axes(axes, "environment steps used", "held-out prediction error (σ)")
-    axes.legend(frameon=False, fontsize=9)
+    style.legend(axes, *style.entries(axes))
     best = min(last, key=lambda name: last[name])
     return f"Held-out error of {best} {number(last[best])} σ"
 

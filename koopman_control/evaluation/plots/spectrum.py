@@ -98,7 +98,7 @@ def eigenvalue_residuals(values: ArrayLike, residuals: ArrayLike, tolerance: flo
     ranking.yaxis.set_minor_locator(NullLocator())
     style.count_ticks(ranking.xaxis, 5)
     style.plain_axes(ranking, "rank", title=f"residuals, smallest first, limit {tolerance:g}")
-    style.legend_below(figure, *ranking.get_legend_handles_labels())
+    style.legend_below(figure, *style.entries(ranking))
     style.set_title(
         figure,
         f"The data confirm {int(true.sum())} of {true.size} eigenvalues to {100 * tolerance:g} %",

@@ -225,6 +225,7 @@ def _counted(values: Any) -> Index:
 
 
 Maps = dict[str, AffineMap]
+SAME = 1e-9  # relative
 
 
 def parameter_maps(
@@ -313,10 +314,15 @@ def _affine(constant: Array, values: list[Array]) -> AffineMap:
 def _agree(maps: Maps, found: list[tuple[Array, dict[str, Any]]]) -> bool:
     return all(
         m.constant.shape == data[key].shape
-        and np.allclose(m(theta), data[key], rtol=1e-9, atol=1e-12)
+        and bool(np.all(np.abs(m(theta) - data[key]) <= SAME * _size(m, theta)))
         for theta, data in found
         for key, m in maps.items()
     )
+
+
+def _size(map: AffineMap, theta: Array) -> Array:
+    """Size of what a map's values are made of, which rounding is relative to."""
+    return np.asarray(np.abs(map.constant) + abs(map.matrix) @ np.abs(theta))
 
 
 def _moved(data: dict[str, Any], base: dict[str, Any]) -> bool:

@@ -9,7 +9,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array, Index
-from koopman_control.mpc.compile.program import AffineMap, AffineQP, ParametricQP, QuadraticMap
+from koopman_control.mpc.compile.program import (
+    AffineMap,
+    AffineQP,
+    ParametricQP,
+    QuadraticMap,
+    column_units,
+)
 
 
 def without_defined_variables(qp: AffineQP) -> AffineQP:
@@ -102,6 +108,7 @@ def _constant(qp: AffineQP, k: AffineMap) -> QuadraticMap:
 
 DIGITS = 10  # rows whose entries agree to so many are parallel
 SLACK = 1e-12  # relative; a bound exceeded by less is kept
+ROUNDING = 1e-14  # relative; entries below are none
 
 
 def with_inputs(qp: ParametricQP, M: Array) -> ParametricQP:
@@ -155,16 +162,20 @@ def _joined(qp: ParametricQP) -> ParametricQP:
     """Make one row of parallel hard rows with fixed sides: the tightest."""
     lower, upper = qp.lower.constant.copy(), qp.upper.constant.copy()
     A, kept = qp.A.copy(), np.ones(len(qp.A), dtype=bool)
+    steps = (c.reshape(len(c), -1) for c in qp.columns.values() if c.ndim)
+    units = column_units(qp.A, [of_one for c in steps for of_one in c.T])
     seen: dict[bytes, int] = {}
     for i in np.flatnonzero(_is_fixed(qp)):
-        nonzero = np.flatnonzero(np.abs(A[i]) > 1e-14)
+        size = np.abs(A[i]) * units
+        nonzero = np.flatnonzero(size > ROUNDING * size.max(initial=0.0))
         if not len(nonzero):
             continue
         scale = A[i, nonzero[0]]
         A[i] /= scale
         sides = np.array([lower[i], upper[i]]) / scale
         lower[i], upper[i] = sides.min(), sides.max()
-        first = seen.setdefault((np.round(A[i], DIGITS) + 0.0).tobytes(), int(i))
+        shape = A[i] * (units / units[nonzero[0]])
+        first = seen.setdefault((np.round(shape, DIGITS) + 0.0).tobytes(), int(i))
         if first != i:
             lower[first], upper[first] = max(lower[first], lower[i]), min(upper[first], upper[i])
             kept[i] = False
@@ -189,6 +200,6 @@ def _without_implied_rows(qp: ParametricQP) -> ParametricQP:
         ends = np.stack([qp.A * low, qp.A * high])
     ends[:, qp.A == 0.0] = 0.0  # not 0 times infinity
     least, most = ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
-    slack = SLACK * (1.0 + np.abs(qp.A).sum(axis=1))
+    slack = SLACK * np.where(np.isfinite(ends), np.abs(ends), 0.0).max(axis=0).sum(axis=1)
     implied = (least >= qp.lower.constant - slack) & (most <= qp.upper.constant + slack)
     return _picked(qp, np.flatnonzero(~(implied & fixed & ~single)))

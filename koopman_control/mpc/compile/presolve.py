@@ -14,15 +14,22 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, Index
+from koopman_control.common.arrays import Array, Index, power_near
 from koopman_control.common.border import checked
 from koopman_control.mpc.compile.canonical import affine_qp
 from koopman_control.mpc.compile.eliminate import without_defined_variables
-from koopman_control.mpc.compile.program import AffineMap, AffineQP, Origin, ParametricQP, Recovery
+from koopman_control.mpc.compile.program import (
+    AffineMap,
+    AffineQP,
+    Origin,
+    ParametricQP,
+    Recovery,
+    column_units,
+)
 
-SAME = 1e-12  # entries of rows that differ by less are equal
+SAME = 1e-12  # relative; entries of rows that differ by less are equal
 
 
 @checked
@@ -159,7 +166,8 @@ def _is_one_row(qp: AffineQP, rows: Index, slack: int) -> bool:
     i, j = rows
     same = _cancel(_row(qp.F, i, slack), _row(qp.F, j, slack))
     constant_width = _cancel(_row(qp.g.matrix, i), _row(qp.g.matrix, j))
-    return same and constant_width and bool(qp.g.constant[i] + qp.g.constant[j] >= -SAME)
+    high, low = float(qp.g.constant[i]), float(qp.g.constant[j])
+    return same and constant_width and high + low >= -SAME * max(abs(high), abs(low))
 
 
 def _row(M: sp.csr_array, i: int, without: int = -1) -> dict[int, float]:
@@ -170,7 +178,10 @@ def _row(M: sp.csr_array, i: int, without: int = -1) -> dict[int, float]:
 
 
 def _cancel(one: dict[int, float], other: dict[int, float]) -> bool:
-    return one.keys() == other.keys() and all(abs(v + other[c]) <= SAME for c, v in one.items())
+    """Whether entries are opposite, but for rounding."""
+    if one.keys() != other.keys():
+        return False
+    return all(abs(v + other[c]) <= SAME * max(abs(v), abs(other[c])) for c, v in one.items())
 
 
 def _opposite_rows(F: Array, slack: Index) -> tuple[Index, Index]:
@@ -179,10 +190,13 @@ def _opposite_rows(F: Array, slack: Index) -> tuple[Index, Index]:
     A row bounded twice from the same side opens another pair.
     """
     pairs: dict[tuple[int, bytes, int], list[int]] = {}
-    for i, row in enumerate(F):
+    scaled = F * column_units(F)
+    units = power_near(np.abs(scaled).max(axis=1, initial=0.0))
+    for i, row in enumerate(scaled):
         nonzero = np.flatnonzero(row)
         side = 1 if len(nonzero) and row[nonzero[0]] < 0.0 else 0
-        shape = np.round(-row if side else row, -round(np.log10(SAME))) + 0.0  # no -0.0
+        near_one = (-row if side else row) / units[i]
+        shape = units[i] * (np.round(near_one, -round(np.log10(SAME))) + 0.0)  # no -0.0
         copy = 0
         while (pair := pairs.setdefault((int(slack[i]), shape.tobytes(), copy), [-1, -1]))[
             side
@@ -201,7 +215,7 @@ def _sides(g: AffineMap, chosen: Index, sign: float) -> AffineMap:
     return g[chosen].times(signs).fixed(chosen < 0, sign * np.inf)
 
 
-def softened(qp: ParametricQP, linear: float, quadratic: float) -> ParametricQP | None:
+def softened(qp: ParametricQP, linear: ArrayLike, quadratic: ArrayLike) -> ParametricQP | None:
     """Relax every hard row that concerns outputs; None where there is no such row.
 
     Rows on inputs alone (bounds, rates, the user's own) stay hard: the plant can always keep them.
@@ -209,18 +223,41 @@ def softened(qp: ParametricQP, linear: float, quadratic: float) -> ParametricQP 
 
     Args:
         qp: The compiled problem.
-        linear: Price of a violation v per unit.
+        linear: Price of a violation v per unit, for all outputs or each of them, (p,).
         quadratic: Price of v^2.
     """
     relaxed = ~np.isfinite(qp.linear_weight) & (qp.A[:, _led_to_by_y(qp)] != 0.0).any(axis=1)
     if not relaxed.any():
         return None
+    linear, quadratic = row_prices(qp, linear), row_prices(qp, quadratic, power=2)
     priced = replace(
         qp,
         linear_weight=np.where(relaxed, linear, qp.linear_weight),
         quadratic_weight=np.where(relaxed, 2.0 * quadratic, qp.quadratic_weight),
     )
     return _split(priced, np.flatnonzero(relaxed & _may_cross(qp)))
+
+
+def row_prices(qp: ParametricQP, price: ArrayLike, power: int = 1) -> Array:
+    """Prices (r,) of the rows' violations to a power, from those of the outputs, all or (p,).
+
+    A row costs what the output costs that breaks it most cheaply. Variables that share rows with
+    outputs are worth what these are worth through the row; rows without any of them cost nothing.
+    """
+    size = np.abs(qp.A) ** power
+    of_variable, fixed = np.full(len(qp.P), np.inf), np.zeros(len(qp.P), dtype=bool)
+    of_variable[qp.columns["y"]] = price
+    fixed[qp.columns["u"]] = True
+    with np.errstate(divide="ignore", invalid="ignore"):
+        while True:
+            of_row = np.where(size > 0.0, of_variable / size, np.inf).min(axis=1, initial=np.inf)
+            fixed |= np.isfinite(of_variable)
+            known = np.isfinite(of_row)
+            through = np.where(size[known] > 0.0, of_row[known, None] * size[known], np.inf)
+            new = ~fixed & np.isfinite(through).any(axis=0)
+            if not new.any():
+                return np.where(known, of_row, 0.0)
+            of_variable[new] = through[:, new].min(axis=0)
 
 
 def _may_cross(qp: ParametricQP) -> NDArray[np.bool_]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, Index, finite_array
+from koopman_control.common.arrays import Array, Index, power_near, real_array
 from koopman_control.mpc.solvers import (
     DenseQP,
     Residuals,
@@ -19,6 +20,8 @@ from koopman_control.mpc.solvers import (
     make_solver,
     residuals,
 )
+
+PASSES = 3  # through the rows
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,29 @@ class AffineQP:
         return np.concatenate([np.zeros(0, dtype=np.int64), *map(np.ravel, self.columns.values())])
 
 
-KEPT = 1e-9  # a row that is broken by less is kept
+def column_units(A: Array, alike: Iterable[Index] = ()) -> Array:
+    """Units of variables by the rows that they share, shape (n,), for rows A (r, n).
+
+    In them, every variable is some of the largest entry of a row that it does not have for itself.
+
+    Args:
+        A: Rows.
+        alike: Columns of variables that have one unit.
+    """
+    size = np.abs(A[np.count_nonzero(A, axis=1) > 1])
+    units = np.ones(A.shape[1])
+    for _ in range(PASSES):
+        largest = (size * units).max(axis=1, initial=0.0)
+        share = (size / largest[:, None]).max(axis=0, initial=0.0)
+        for columns in alike:
+            share[columns] = share[columns].max(initial=0.0)
+        with np.errstate(divide="ignore"):
+            units = power_near(1.0 / share)
+    return units
+
+
+KEPT = 1e-9  # relative; a row that is broken by less is kept
+NO_BOUND = 1e20  # numbers from here on stand for infinity, as in most solvers
 
 Values = Mapping[str, ArrayLike] | ArrayLike
 
@@ -208,18 +233,35 @@ class ParametricQP:
     def theta(self, values: Values) -> Array:
         """Stack parameters given by name, or check those stacked already, shape (t,).
 
+        Where a parameter is no more than a bound, infinity means that there is none; so does every
+        number of 1e20 and beyond, which becomes infinity here.
+
         Raises:
-            ValueError: If a parameter is missing, unknown, of another shape or not finite.
+            ValueError: If a parameter is missing, unknown, of another shape, NaN, or infinite
+                where it is part of the cost or of an equation.
         """
         shapes = self.origin.parameters
         if not isinstance(values, Mapping):
-            return finite_array("theta", values, shape=(len(self.constant.linear),))
-        if values.keys() != shapes.keys():
+            theta = real_array("theta", values, shape=(len(self.constant.linear),))
+        elif values.keys() != shapes.keys():
             raise ValueError(
                 f"values are given for parameters {sorted(values)}; expected {sorted(shapes)}"
             )
-        arrays = [finite_array(name, values[name], shape=shape) for name, shape in shapes.items()]
-        return np.concatenate([np.zeros(0), *map(np.ravel, arrays)])
+        else:
+            arrays = [real_array(name, values[name], shape=shape) for name, shape in shapes.items()]
+            theta = np.concatenate([np.zeros(0), *map(np.ravel, arrays)])
+        if not np.abs(theta).max(initial=0.0) < NO_BOUND:
+            theta = np.where(np.abs(theta) >= NO_BOUND, np.copysign(np.inf, theta), theta)
+            wrong = np.isnan(theta) | (np.isinf(theta) & ~self._bounding)
+            if wrong.any():
+                i = int(np.argmax(wrong))
+                what = (
+                    "a finite number, or infinity where there is no bound"
+                    if np.isnan(theta[i])
+                    else "finite numbers in cost and equations"
+                )
+                raise ValueError(f"{self._entry(i)} is {theta[i]}; expected {what}")
+        return theta
 
     def at(self, values: Values) -> DenseQP:
         """Fill in parameters: a dictionary by name, or theta of shape (t,)."""
@@ -227,13 +269,49 @@ class ParametricQP:
         free = np.full(len(self.P), np.inf)
         return DenseQP(
             H=self.P,
-            f=self.q(theta),
+            f=self.q(_finite(theta)),
             A=self.A,
-            lower=np.append(-free, self.lower(theta)),
-            upper=np.append(free, self.upper(theta)),
+            lower=np.append(-free, self._side(self.lower, theta, -np.inf)),
+            upper=np.append(free, self._side(self.upper, theta, np.inf)),
             linear_weight=self.linear_weight,
             quadratic_weight=self.quadratic_weight,
         )
+
+    @cached_property
+    def _bounding(self) -> NDArray[np.bool_]:
+        """Which entries of theta enter sides of rows only."""
+        elsewhere = self.constant.linear != 0.0
+        elsewhere |= (self.constant.quadratic != 0.0).any(axis=0)
+        elsewhere |= (self.constant.quadratic != 0.0).any(axis=1)
+        for part in (self.q, self.recovery.shift):
+            elsewhere |= abs(part.matrix).sum(axis=0) > 0.0
+        return np.asarray(~elsewhere)
+
+    def _side(self, side: AffineMap, theta: Array, open_end: float) -> Array:
+        """Evaluate one side of the rows; `open_end` where there is none."""
+        values = side(_finite(theta))
+        values[values * np.sign(open_end) >= NO_BOUND] = open_end
+        for j in np.flatnonzero(np.isinf(theta)):
+            moved = side.matrix[:, [j]].toarray()[:, 0] * np.copysign(1.0, theta[j])
+            values[moved != 0.0] = np.copysign(np.inf, moved[moved != 0.0])
+            wrong = np.isinf(values) & (values != open_end)
+            if wrong.any():
+                raise ValueError(
+                    f"{self._entry(int(j))} is {theta[j]}, so that nothing keeps "
+                    f"{self.row_names[int(np.argmax(wrong))]}; expected a number, or the infinity "
+                    "that leaves the row open"
+                )
+        return values
+
+    def _entry(self, i: int) -> str:
+        """Name an entry of theta."""
+        for name, shape in self.origin.parameters.items():
+            size = int(np.prod(shape))
+            if i < size:
+                entry = [int(k) for k in np.unravel_index(i, shape)] if shape else []
+                return f"{name}{entry or ''}"
+            i -= size
+        return "theta"
 
     def solve(self, values: Values = (), solver: str | SolverSettings = "auto") -> QPSolution:
         """Solve at given parameters.
@@ -246,12 +324,16 @@ class ParametricQP:
             The answer, with the status of a problem that has none.
 
         Raises:
-            ValueError: If parameters are missing, of another shape or not finite.
+            ValueError: If parameters are missing, of another shape, NaN, or infinite where they are
+                no bounds; see `theta`.
         """
         theta = self.theta(values)
-        program = self.at(theta)
+        program, theta = self.at(theta), _finite(theta)
         chosen = make_solver(solver)
-        answer = chosen.solve(program, matrices_changed=False) if len(self.P) else _checked(program)
+        if len(self.P):
+            answer = chosen.solve(program, matrices_changed=False)
+        else:
+            answer = self._checked(program, theta)
         if answer.v is None or answer.multipliers is None:
             return QPSolution(answer.status, {}, np.nan, answer.iterations, None)
         cost = program.cost(answer.v) + self.constant(theta)
@@ -263,10 +345,19 @@ class ParametricQP:
             residuals=residuals(program, answer.v, answer.multipliers),
         )
 
+    def _checked(self, program: DenseQP, theta: Array) -> Solution:
+        """Answer a program whose equations leave nothing to choose; then no row is soft."""
+        v = np.zeros(0)
+        size = np.zeros(len(self.A))  # of what the sides are made of
+        for side in (self.lower, self.upper):
+            own = np.abs(side.constant) + abs(side.matrix) @ np.abs(theta)
+            size = np.maximum(size, np.where(np.isfinite(own), own, 0.0))
+        if np.any(program.violation(v) > KEPT * size):
+            return Solution(None, "infeasible", 0)
+        return Solution(v, "optimal", 0, np.zeros(len(self.A)))
 
-def _checked(qp: DenseQP) -> Solution:
-    """Answer a program whose equations leave nothing to choose; then no row is soft."""
-    v = np.zeros(0)
-    if np.any(qp.violation(v) > KEPT):
-        return Solution(None, "infeasible", 0)
-    return Solution(v, "optimal", 0, np.zeros(len(qp.A)))
+
+def _finite(theta: Array) -> Array:
+    """Put zeros in place of infinities, for maps that do not depend on them."""
+    infinite = np.isinf(theta)
+    return np.where(infinite, 0.0, theta) if infinite.any() else theta

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, finite_array, only_numbers
+from koopman_control.common.arrays import Array, balanced, finite_array, only_numbers
 from koopman_control.identification import LiftedModel, Rollout
 
 
@@ -83,8 +83,10 @@ def covariance(name: str, value: ArrayLike, unit: Array, *, definite: bool = Fal
             f"{name} is {value!r}; expected a standard deviation, one for each of {k} states, or a "
             f"covariance of shape ({k}, {k})"
         )
-    least = np.linalg.eigvalsh(P)[0]
-    if least < -1e-12 * np.abs(P).max() or (definite and least <= 0.0):
+    scaled, _ = balanced(P)
+    least = np.linalg.eigvalsh(scaled)[0]
+    if least < -1e-12 * np.abs(scaled).max() or (definite and least <= 0.0):
+        least = np.linalg.eigvalsh(P)[0]
         wanted = "positive" if definite else "non-negative"
         raise ValueError(f"{name} has smallest eigenvalue {least:.3g}; expected {wanted} ones only")
     return P

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, balanced, power_near
 from koopman_control.common.border import CheckedFields
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.least_squares import triangular
@@ -47,9 +47,10 @@ def corrected_root(root: Array, H: Array, noise_root: Array) -> tuple[Array, Arr
 
 
 def covariance_root(P: Array) -> Array:
-    """Symmetric root of a positive semidefinite covariance (n, n)."""
-    values, vectors = np.linalg.eigh(P)
-    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+    """Root of a positive semidefinite covariance (n, n)."""
+    scaled, unit = balanced(P)
+    values, vectors = np.linalg.eigh(scaled)
+    return np.asarray(unit[:, None] * (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
 
 
 def _triangular(wide: Array) -> Array:
@@ -57,6 +58,7 @@ def _triangular(wide: Array) -> Array:
     return triangular(wide.T).T
 
 
+FAR = 4096.0  # ratio of the states' noise up to which their units are left as they are
 MAX_ROUNDS = 40  # each doubles the number of steps
 EXACT, SETTLED = 1e-13, 1e-3  # relative changes in a round: no more needed, and good enough
 
@@ -76,8 +78,8 @@ class SteadyGain:
     def correction(self, innovation: Array) -> Array:
         """Return what to add to the state (n,), from the entries measured of an innovation (p,)."""
         there = ~np.isnan(innovation)
-        S = self.innovation[np.ix_(there, there)]
-        weighed = np.linalg.solve(S, innovation[there])
+        S, unit = balanced(self.innovation[np.ix_(there, there)])
+        weighed = np.linalg.solve(S, innovation[there] / unit) / unit
         return np.asarray(self.shared[:, there] @ weighed)
 
 
@@ -116,6 +118,10 @@ def settled_covariance(F: Array, H: Array, Q: Array, R: Array) -> Array | None:
     covers twice as many steps. Unlike methods on the symplectic pencil it does not mind motions on
     the unit circle that no noise excites; a lifted model always has some, its constant for one.
     """
+    unit = power_near(np.sqrt(np.maximum(np.diagonal(Q), 0.0)))
+    if unit.max() <= FAR * unit.min():  # what is common to all states does not matter
+        unit = np.ones(len(F))
+    F, H, Q = F / unit[:, None] * unit, H * unit, Q / unit[:, None] / unit
     A, G, P = F.T, H.T @ np.linalg.solve(R, H), Q
     best, least = P, np.inf
     with np.errstate(all="ignore"):
@@ -133,7 +139,7 @@ def settled_covariance(F: Array, H: Array, Q: Array, R: Array) -> Array | None:
                 best, least = P, change
             if least <= EXACT:
                 break
-    return best if least <= SETTLED else None
+    return unit[:, None] * best * unit if least <= SETTLED else None
 
 
 def _symmetric(M: Array) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, positive_float, positive_int
+from koopman_control.common.arrays import Array, balanced, positive_float, positive_int
 from koopman_control.common.border import CheckedFields
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.estimation.base import Estimate, Estimator, Sensor, covariance
@@ -91,7 +91,9 @@ class MovingHorizon:
         self._C, self._bounds, self._largest = model.C[: self._sensor.size], bounds, largest
         P = filter_covariance(model.A, self._C, Q, R)
         S = self._C @ P @ self._C.T + R
-        self._prior = _root(P - P @ self._C.T @ np.linalg.solve(S, self._C @ P))
+        S, unit = balanced(S)
+        shown = (self._C @ P) / unit[:, None]
+        self._prior = _root(P - shown.T @ np.linalg.solve(S, shown))
         self._noise, self._R = _root(Q), R
 
     def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
@@ -127,7 +129,9 @@ class MovingHorizon:
             expected, reach = self._C @ z, self._C @ M
             there = ~np.isnan(measured)
             e, G = self._sensor.innovation(measured, expected)[there], reach[there]
-            weighed = np.linalg.solve(self._R[np.ix_(there, there)], G)
+            R, unit = balanced(self._R[np.ix_(there, there)])
+            e, G = e / unit, G / unit[:, None]
+            weighed = np.linalg.solve(R, G)
             H, f = H + G.T @ weighed, f - weighed.T @ e
             rows.append(reach)
             low.append(self._bounds[0] - expected)
@@ -155,6 +159,7 @@ class MovingHorizon:
 
 def _root(P: Array) -> Array:
     """Root (n, r) of a covariance (n, n) of rank r."""
-    values, vectors = np.linalg.eigh(0.5 * (P + P.T))
+    scaled, unit = balanced(0.5 * (P + P.T))
+    values, vectors = np.linalg.eigh(scaled)
     kept = values > SMALL * values[-1]
-    return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
+    return np.asarray(unit[:, None] * (vectors[:, kept] * np.sqrt(values[kept])))

@@ -11,10 +11,12 @@ from functools import reduce
 import numpy as np
 import scipy.sparse as sp
 
-from koopman_control.common.arrays import Array, Index, product
+from koopman_control.common.arrays import Array, Index, power_near, product
 from koopman_control.mpc.compile.eliminate import with_inputs
 from koopman_control.mpc.compile.program import AffineMap, ParametricQP
 from koopman_control.mpc.solvers import DaqpSolver, DenseQP
+from koopman_control.mpc.solvers.program import Scaling
+from koopman_control.mpc.units import Units
 
 
 @dataclass(frozen=True)
@@ -219,8 +221,8 @@ def _bounds(side: AffineMap, bounds: sp.csr_array, missing: float) -> AffineMap:
     return AffineMap(np.where(np.diff(bounds.indptr) > 0, picked.constant, missing), picked.matrix)
 
 
-EXACT_PENALTY = 1e6  # price of violating a hard row by one unit
-KEPT = 1e-7  # a hard row violated by less is kept; solvers are no more exact than that
+EXACT_PENALTY = 1e6  # price of violating a hard row by one unit, in units of the cost
+KEPT = 1e-7  # units; a hard row violated by less is kept; solvers are no more exact than that
 
 
 class Merit:
@@ -231,15 +233,27 @@ class Merit:
 
     Args:
         condenser: The compiled problem.
+        units: Usual sizes of outputs, inputs and cost, which penalties and tolerances are relative
+            to; None: all are one.
     """
 
-    def __init__(self, condenser: Condenser) -> None:
+    def __init__(self, condenser: Condenser, units: Units | None = None) -> None:
         self._condenser, self._solver = condenser, DaqpSolver()
+        p, m = condenser.A_y.shape[1], len(condenser.P_vv)
+        of_y, of_v, cost = np.ones(p), np.zeros(m), 1.0  # zero where it is not known
+        of_v[: condenser.n_values] = 1.0
+        if units is not None:
+            of_y = np.resize(units.states, p)
+            of_v[: condenser.n_values] = np.resize(units.inputs, condenser.n_values)
+            cost = units.cost
+        by_y = np.zeros(len(condenser.A_v))
+        by_y[condenser.first_on_y :] = _largest(np.abs(condenser.A_y.toarray()) * of_y)
+        size = np.where(by_y > 0.0, by_y, 1.0)
         rows = slice(condenser.first_on_y, None)
-        hard = ~np.isfinite(condenser.linear_weight[rows])
-        self._linear = np.where(hard, EXACT_PENALTY, condenser.linear_weight[rows])
+        hard, penalty = ~np.isfinite(condenser.linear_weight[rows]), EXACT_PENALTY * cost / size
+        self._linear = np.where(hard, penalty[rows], condenser.linear_weight[rows])
         self._square = np.where(hard, 0.0, 0.5 * condenser.quadratic_weight[rows])
-        self._free = np.where(hard, KEPT, 0.0)
+        self._free = np.where(hard, KEPT * size[rows], 0.0)
         on_v = condenser.A_v[rows]
         self._on_v = on_v if on_v.any() else None
         n = condenser.n_values
@@ -248,11 +262,14 @@ class Merit:
         weight = condenser.linear_weight[self._w_rows]
         square = condenser.quadratic_weight[self._w_rows]
         hard = relaxed & ~np.isfinite(weight)  # so that there is a best w for every plan
-        self._w_linear = np.where(hard, EXACT_PENALTY, weight)
-        self._w_square = np.where(hard, 1.0, square)
+        w_size = size[self._w_rows]
+        self._w_linear = np.where(hard, penalty[self._w_rows], weight)
+        self._w_square = np.where(hard, cost / w_size**2, square)
         self._w_on_y = sp.csr_array(
             sp.vstack([sp.csr_array((condenser.first_on_y, condenser.A_y.shape[1])), condenser.A_y])
         )[self._w_rows]
+        if n < m:
+            self._w_scaling = self._further(of_v, by_y, cost)
 
     def at(self, theta: Array) -> Instance:
         """Fill in the parameters of the problem."""
@@ -296,5 +313,27 @@ class Merit:
         P = np.ascontiguousarray(c.P_vv[n:, n:])
         A = np.ascontiguousarray(rows[:, n:])
         program = DenseQP(P, f, A, lower, upper, self._w_linear, self._w_square)
+        scaling = self._w_scaling
+        program = scaling.vectors(program, scaling.matrices(program))
         w = self._solver.solve(program, matrices_changed=False).v if np.isfinite(y).all() else None
-        return np.append(u, np.full(len(f), np.inf) if w is None else w)
+        return np.append(u, np.full(len(f), np.inf) if w is None else scaling.variables * w)
+
+    def _further(self, of_v: Array, by_y: Array, cost: float) -> Scaling:
+        """Measure the further variables by the rows that they share with inputs and outputs."""
+        c, n = self._condenser, self._condenser.n_values
+        while True:
+            known, size = _largest(np.column_stack([np.abs(c.A_v) * of_v, by_y])), np.abs(c.A_v)
+            through = np.where((size > 0.0) & (known > 0.0)[:, None], size, np.inf)
+            shared = (known[:, None] / through).max(axis=0, initial=0.0)
+            new = (of_v == 0.0) & (shared > 0.0)
+            if not new.any():
+                break
+            of_v = np.where(new, shared, of_v)
+        own = power_near(of_v[n:])
+        rows = power_near(_largest(np.abs(c.A_v[self._w_rows, n:]) * own))
+        return Scaling(own, rows, float(power_near(cost)))
+
+
+def _largest(rows: Array) -> Array:
+    """Largest entry of each row of a matrix without negative ones."""
+    return np.asarray(rows.max(axis=1, initial=0.0))

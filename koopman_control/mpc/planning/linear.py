@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from koopman_control.common.arrays import Array, Index, all_finite, product
+from koopman_control.common.arrays import Array, Index, all_finite, balanced, product
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc.compile.program import AffineMap, ParametricQP
 from koopman_control.mpc.planning.condense import Condenser, Merit, ProgramSize
@@ -31,7 +31,9 @@ from koopman_control.mpc.solvers import (
     SolverSettings,
     make_solver,
 )
+from koopman_control.mpc.solvers.program import Scaling
 from koopman_control.mpc.state import Situation, Start, columns_of, shifted
+from koopman_control.mpc.units import Units
 from koopman_control.mpc.weights import Weights
 
 
@@ -50,24 +52,39 @@ class PreparedProgram:
         condenser: The compiled problem.
         Phi: Outputs per lifted state, shape (N p, n).
         Gamma: Outputs per input, shape (N p, N m).
+        typical: Parameters at which variables, rows and cost are measured, shape (t,), so that the
+            program is scaled by them; None: it is left as it is.
 
     Attributes:
-        H: Quadratic cost.
+        H: Quadratic cost, scaled like all else.
         A: Rows.
     """
 
-    def __init__(self, condenser: Condenser, Phi: Array, Gamma: Array) -> None:
+    def __init__(
+        self, condenser: Condenser, Phi: Array, Gamma: Array, typical: Array | None = None
+    ) -> None:
         fixed = condenser.fixed(Gamma)
-        self.H, self.A, self._n = fixed.H, fixed.A, len(fixed.H)
-        self._weights = fixed.linear_weight, fixed.quadratic_weight
         q_v, q_y, lower, upper = condenser.vectors
-        f = q_v + q_y.times(fixed.Gamma.T)
-        first_on_y = self._n + condenser.first_on_y
+        f, by_free, on_y = q_v + q_y.times(fixed.Gamma.T), fixed.by_free, fixed.on_y.toarray()
+        self._n, first_on_y = len(fixed.H), len(fixed.H) + condenser.first_on_y
+        weights = fixed.linear_weight, fixed.quadratic_weight
+        at = np.zeros(condenser.n_parameters) if typical is None else typical
+        program = DenseQP(fixed.H, f(at), fixed.A, lower(at), upper(at), *weights)
+        scaling = None if typical is None else Scaling.of(program)
+        self._unit: Array | None = None
+        if scaling is not None:
+            program, self._unit = scaling.matrices(program), scaling.variables
+            f = f.times(sp.diags_array(1.0 / scaling.slope))
+            by_free = by_free / scaling.slope[:, None]
+            lower, upper = (s.times(sp.diags_array(1.0 / scaling.sides)) for s in (lower, upper))
+            on_y = on_y / scaling.rows[condenser.first_on_y :, None]
+        self.H, self.A = program.H, program.A
+        self._weights = program.linear_weight, program.quadratic_weight
         together = _moving_together(lower, upper, first_on_y)
         # What moves is one vector: f, both sides of rows that theta moves, both sides of rows on y.
         self._first = first_on_y - len(together)
         resting = np.zeros((len(together), len(Phi)))
-        self._by_free = np.vstack([fixed.by_free, resting, -fixed.on_y.toarray()])
+        self._by_free = np.vstack([by_free, resting, -on_y])
         self._to_moved = (self._by_free @ Phi).T
         self._by_theta = np.vstack([f.matrix.toarray(), together])
         self._f = f.constant if f.constant.any() else None
@@ -100,6 +117,10 @@ class PreparedProgram:
     def __call__(self, at: Vectors) -> DenseQP:
         """Complete the vectors of one program."""
         return DenseQP(self.H, at.f, self.A, at.lower, at.upper, *self._weights)
+
+    def unscaled(self, v: Array) -> Array:
+        """Return solutions (..., n) of scaled programs in the units of the stated problem."""
+        return v if self._unit is None else v * self._unit
 
 
 def _moving_together(lower: AffineMap, upper: AffineMap, end: int) -> Array:
@@ -216,7 +237,7 @@ def response_of(scenarios: Scenarios, controlled: Index, weights: Weights, free:
     Raises:
         UserWarning: If predictions outgrow what the program can resolve all the same.
     """
-    horizon, prices = len(weights.R), np.linalg.eigvalsh(weights.R + weights.S)
+    horizon, prices = len(weights.R), np.linalg.eigvalsh(balanced(weights.R + weights.S)[0])
     costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
     Phi, by_known = scenarios.linear_response(horizon)
     plain = Response(Phi, columns_of(by_known, controlled, scenarios.n_inputs), by_known, len(Phi))
@@ -363,6 +384,8 @@ class LinearPlanner:
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
         solver: As for `make_solver`.
         response: What the inputs lead to.
+        units: Usual sizes of outputs, inputs and cost.
+        typical: Parameters at which the program's scales are measured, shape (t,).
         softened: The problem with its hard rows on outputs relaxed, for when they leave no
             solution.
 
@@ -379,24 +402,27 @@ class LinearPlanner:
         held: Array | None,
         solver: str | SolverSettings,
         response: Response,
+        units: Units,
+        typical: Array,
         softened: ParametricQP | None = None,
     ) -> None:
-        self._scenarios, self._solver = scenarios, make_solver(solver)
+        self._scenarios, self._solver = scenarios, make_solver(solver, equilibrated=False)
         self.condenser = free = Condenser(program)
         if held is not None:
             self.condenser = Condenser(program, held)
-        self.merit, self._shape = Merit(free), (horizon, scenarios.n_outputs)
+        self.merit, self._shape = Merit(free, units), (horizon, scenarios.n_outputs)
         self._softened: LinearPlanner | None = None
         if softened is not None:
-            self._softened = LinearPlanner(scenarios, horizon, softened, held, solver, response)
+            how = held, solver, response, units, typical
+            self._softened = LinearPlanner(scenarios, horizon, softened, *how)
         self._rescue: LinearPlanner | None = None
         if response.plain is not None:
-            plain = scenarios, horizon, program, held, solver, response.plain
-            self._rescue = LinearPlanner(*plain)
+            how = held, solver, response.plain, units, typical
+            self._rescue = LinearPlanner(scenarios, horizon, program, *how)
             self.condenser = Condenser(with_feedback(program))
         self._inputs = (horizon, response.Gamma.shape[1] // horizon)
         self.response = response
-        self._program = PreparedProgram(self.condenser, response.Phi, response.Gamma)
+        self._program = PreparedProgram(self.condenser, response.Phi, response.Gamma, typical)
 
     @cached_property
     def _unconstrained(self) -> Unconstrained:
@@ -468,7 +494,7 @@ class LinearPlanner:
             v, word, *_ = self._solution(Vectors(*(part[i] for part in vectors)))
             if v is not None and all_finite(v):
                 V[i], solved[i] = v, word == "optimal"
-        U = self.response.inputs(Z, shift, self.condenser.inputs(V))
+        U = self.response.inputs(Z, shift, self.condenser.inputs(self._program.unscaled(V)))
         return U.reshape(-1, *self._inputs), solved
 
     def _shift(self, at: Situation, z: Array, before: Array | None) -> Array | None:
@@ -491,6 +517,7 @@ class LinearPlanner:
         if v is None:
             unknown = KnownOutcome(np.full(self._shape, np.nan), np.inf)
             return Plan(np.full(self._inputs, np.nan), unknown, word, iterations, times)
+        v = self._program.unscaled(v)
         U = self.response.inputs(z, shift, self.condenser.inputs(v)).reshape(self._inputs)
         outcome = LinearOutcome(self, at.theta, z, shift, v)
         return Plan(U, outcome, word if all_finite(v) else NOT_FINITE, iterations, times)

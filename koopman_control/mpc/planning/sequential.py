@@ -24,6 +24,8 @@ from koopman_control.mpc.planning.prediction import Scenarios
 from koopman_control.mpc.settings import Search
 from koopman_control.mpc.solvers import TIME_LIMIT, Solution, SolverSettings, make_solver
 from koopman_control.mpc.state import Situation, Start, shifted, within_bounds
+from koopman_control.mpc.units import Units
+from koopman_control.mpc.weights import Weights, common_box
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
 SMALLEST_GAIN = 1e-9  # relative improvement of the cost that is worth another round
@@ -71,8 +73,7 @@ class InitialGuesses:
         search: How many plans, and their seed.
         gain: Gain of the regulator that finishes them, shape (m, d), or (m, d + m) where it goes
             with the input before, too.
-        box: Lowest and highest input, shape (2, m); random plans need it finite.
-        rate: Largest change of each input per step, shape (m,).
+        weights: Their bounds on inputs and rates hold; random plans need finite ones.
     """
 
     def __init__(
@@ -80,12 +81,11 @@ class InitialGuesses:
         scenarios: Scenarios,
         search: Search,
         gain: Array,
-        box: Array,
-        rate: Array,
+        weights: Weights,
     ) -> None:
         self._scenarios, self._rollout, self._search = scenarios, scenarios.rollout, search
         self._gains = np.split(gain, [scenarios.first.n_states], axis=1)
-        self._box, self._rate = box, rate
+        self._box, self._rate = common_box(weights.input_bounds), weights.rate_bounds
         self.restart()
 
     def restart(self) -> None:
@@ -223,6 +223,7 @@ class SequentialPlanner:
         held: How inputs are made of free values, shape (N, K); None: each step has its own.
         solver: As for `make_solver`.
         guesses: Where it starts from.
+        units: Usual sizes of outputs, inputs and cost.
         softened: The problem with its hard rows on outputs relaxed, for when they leave no
             solution.
 
@@ -238,16 +239,17 @@ class SequentialPlanner:
         held: Array | None,
         solver: str | SolverSettings,
         guesses: InitialGuesses,
+        units: Units,
         softened: ParametricQP | None = None,
     ) -> None:
         self._scenarios, self._guesses = scenarios, guesses
         self._softened: SequentialPlanner | None = None
         if softened is not None:
-            self._softened = SequentialPlanner(scenarios, softened, held, solver, guesses)
+            self._softened = SequentialPlanner(scenarios, softened, held, solver, guesses, units)
         self.condenser = free = Condenser(program)
         if held is not None:
             self.condenser = Condenser(program, held)
-        self.merit, self._solver = Merit(free), make_solver(solver)
+        self.merit, self._solver = Merit(free, units), make_solver(solver)
         self._plan_shape = program.columns["u"].shape
         self._pace = 0.0  # seconds that a guess took in the latest round
 
@@ -356,5 +358,5 @@ class SequentialPlanner:
         U = np.where(better[:, None, None], trials[pick], U)
         Y = np.where(better[:, None, None], Y_trial[pick], Y)
         improved = np.where(better, cost_trial[pick], cost)
-        gains = (cost - improved) / np.maximum(np.abs(cost), 1e-12)
+        gains = (cost - improved) / np.maximum(np.abs(cost), np.finfo(float).tiny)
         return U, Y, improved, float(np.nanmax(np.append(gains, 0.0)))

@@ -6,7 +6,7 @@ A further one is a file here, a line below; or a class that another package regi
 from koopman_control.mpc.solvers.auto import AutoSolver
 from koopman_control.mpc.solvers.base import (
     TIME_LIMIT,
-    DenseQP,
+    Equilibrated,
     Residuals,
     Solution,
     Solver,
@@ -22,6 +22,7 @@ from koopman_control.mpc.solvers.clarabel import ClarabelSolver
 from koopman_control.mpc.solvers.daqp import DaqpSolver
 from koopman_control.mpc.solvers.osqp import OsqpSolver
 from koopman_control.mpc.solvers.piqp import PiqpSolver
+from koopman_control.mpc.solvers.program import DenseQP
 
 for _kind in (AutoSolver, DaqpSolver, OsqpSolver, PiqpSolver, ClarabelSolver):
     register_solver(_kind)
@@ -32,6 +33,7 @@ __all__ = [
     "ClarabelSolver",
     "DaqpSolver",
     "DenseQP",
+    "Equilibrated",
     "OsqpSolver",
     "PiqpSolver",
     "Residuals",

@@ -12,9 +12,7 @@ import numpy as np
 from koopman_control.mpc.solvers.base import (
     TIME_LIMIT,
     UNBOUNDED,
-    DenseQP,
     Solution,
-    Solver,
     SolverBase,
     installed,
     residuals,
@@ -22,6 +20,7 @@ from koopman_control.mpc.solvers.base import (
 from koopman_control.mpc.solvers.clarabel import ClarabelSolver
 from koopman_control.mpc.solvers.daqp import DaqpSolver
 from koopman_control.mpc.solvers.piqp import PiqpSolver
+from koopman_control.mpc.solvers.program import DenseQP
 
 DELICATE = 1e7  # condition number of H from which on answers are checked
 FLAT, KEPT = 1e-6, 1e-8  # residuals tolerated, of slopes relative to f, and of rows to their sides
@@ -52,7 +51,12 @@ class AutoSolver(SolverBase):
         until = time.perf_counter() + seconds
         answers = []
         if len(qp.f) <= self._small:
+            warm = self._daqp.warm
             answers.append(self._daqp.solve(qp, matrices_changed, seconds))
+            if warm and answers[0].status == "infeasible":  # it may be the working set's fault
+                left = until - time.perf_counter()
+                if left > 0.0:
+                    answers[0] = self._daqp.solve(qp, True, left)
             if not self._doubted(qp, answers[0]):
                 return answers[0]
         for solver in self._interior_point:
@@ -69,14 +73,14 @@ class AutoSolver(SolverBase):
         return _most_credible(qp, answers)
 
     def _doubted(self, qp: DenseQP, answer: Solution) -> bool:
-        """Whether DAQP gave up, or may be wrong since H is nearly singular."""
+        """Whether DAQP gave up, or may be wrong by what H and A are like."""
         if answer.status not in FINAL:
             return True
-        doubtful = self._daqp.condition > DELICATE and answer.status != TIME_LIMIT
-        return doubtful and not _error(qp, answer) <= 1.0
+        doubtful = self._daqp.condition > DELICATE or self._daqp.overlooks
+        return doubtful and answer.status != TIME_LIMIT and not _error(qp, answer) <= 1.0
 
     @cached_property
-    def _interior_point(self) -> list[Solver]:
+    def _interior_point(self) -> list[PiqpSolver | ClarabelSolver]:
         """Methods to try in turn."""
         return [kind() for kind in (PiqpSolver, ClarabelSolver) if installed(kind)]
 

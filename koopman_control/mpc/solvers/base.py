@@ -1,4 +1,4 @@
-"""The dense program that solvers are given, what all of them have in common, and their check.
+"""What all solvers have in common, and the check of what they return.
 
 A solver is a class with a name, its abilities and three methods (`Solver`); `register_solver` makes
 its name known, here or in another package.
@@ -7,7 +7,7 @@ its name known, here or in another package.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import entry_points
@@ -16,64 +16,18 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, Index
 from koopman_control.common.border import CheckedFields, checked, shown
+from koopman_control.mpc.solvers.program import DenseQP, Scaling
 
 Option = bool | int | float | str
-
-
-class DenseQP(NamedTuple):
-    """min v'Hv/2 + f'v + penalties, lower <= [v; A v] <= upper; the first n sides bound v itself.
-
-    Rows of A with finite weights are soft, as in `ParametricQP`.
-    """
-
-    H: Array
-    f: Array
-    A: Array
-    lower: Array
-    upper: Array
-    linear_weight: Array
-    quadratic_weight: Array
-
-    @property
-    def soft(self) -> NDArray[np.bool_]:
-        """Which rows of A may be violated at a price, shape (r,)."""
-        return np.isfinite(self.linear_weight)
-
-    @property
-    def cost_size(self) -> float:
-        """Size of H's diagonal or of f, whichever is larger; of prices where both are zero."""
-        diagonal = np.abs(np.diagonal(self.H)).mean()
-        own = float(max(diagonal, np.abs(self.f).max(initial=0.0)))
-        return own or float(self.linear_weight[self.soft].max(initial=0.0)) or 1.0
-
-    def divided(self, size: float) -> DenseQP:
-        """Divide the cost by a positive number; the solution stays."""
-        return self._replace(
-            H=self.H / size,
-            f=self.f / size,
-            linear_weight=self.linear_weight / size,
-            quadratic_weight=self.quadratic_weight / size,
-        )
-
-    def violation(self, v: Array) -> Array:
-        """How far rows of A lie beyond their sides at v (n,), shape (r,)."""
-        rows, n = self.A @ v, len(self.f)
-        return np.maximum(0.0, np.maximum(rows - self.upper[n:], self.lower[n:] - rows))
-
-    def cost(self, v: Array) -> float:
-        """Cost at v (n,), penalties of soft rows included."""
-        over = self.violation(v)[self.soft]
-        penalty = self.linear_weight[self.soft] + 0.5 * self.quadratic_weight[self.soft] * over
-        return float((0.5 * (self.H @ v) + self.f) @ v + penalty @ over)
-
 
 UNBOUNDED = 1e30
 TIME_LIMIT = "time limit"  # the status
 SHORTEST = 1e-9  # seconds; to solvers, zero means no limit
+DRIFT = 20.0  # powers of two by which curvatures and rows may leave the units measured first
+SLIGHT = 1e-3  # sizes below this may come and go
 
 
 class Solution(NamedTuple):
@@ -95,28 +49,7 @@ class Solution(NamedTuple):
 
 
 class Solver(Protocol):
-    """Solves a sequence of programs of one shape, warm-started by the one before.
-
-    `SolverBase` has everything but `name` and `solve`.
-
-    Attributes:
-        name: By which users choose it.
-        package: What has to be installed for it, besides what this package requires; "" if nothing.
-        starts_warm: Whether it goes on from the solution before.
-        keeps_time_limit: Whether it can be stopped; what cannot serves no controller with a
-            deadline.
-        takes_soft_rows: Whether it takes rows with a price as they are, rather than with slacks.
-        accuracy: Of solutions of well-scaled programs, in v.
-        most_variables: Beyond which others are faster; None for no such number.
-    """
-
-    name: ClassVar[str]
-    package: ClassVar[str]
-    starts_warm: ClassVar[bool]
-    keeps_time_limit: ClassVar[bool]
-    takes_soft_rows: ClassVar[bool]
-    accuracy: ClassVar[float]
-    most_variables: ClassVar[int | None]
+    """Solves a sequence of programs of one shape, warm-started by the one before."""
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve; what is reached by the time limit is not returned.
@@ -132,6 +65,32 @@ class Solver(Protocol):
 
     def forget(self) -> None:
         """Drop the warm start, so that the next solution depends on its program alone."""
+
+
+class SolverKind(Protocol):
+    """The class of a solver, which tells its abilities; `SolverBase` has all but the name.
+
+    Attributes:
+        name: By which users choose it.
+        package: What has to be installed for it, besides what this package requires; "" if nothing.
+        starts_warm: Whether it goes on from the solution before.
+        keeps_time_limit: Whether it can be stopped; what cannot serves no controller with a
+            deadline.
+        takes_soft_rows: Whether it takes rows with a price as they are, rather than with slacks.
+        accuracy: Of solutions of well-scaled programs, in v.
+        most_variables: Beyond which others are faster; None for no such number.
+    """
+
+    name: str
+    package: str
+    starts_warm: bool
+    keeps_time_limit: bool
+    takes_soft_rows: bool
+    accuracy: float
+    most_variables: int | None
+
+    def __call__(self) -> Solver:
+        """Make one; with options, if it has any."""
 
 
 class SolverBase:
@@ -173,6 +132,64 @@ class SolverBase:
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         """Copy to other processes without the solver's memory."""
         return partial(type(self), **self._options), ()
+
+
+class Equilibrated:
+    """A solver that is given programs in which variables, rows and cost are near one.
+
+    So its tolerances are relative to the program. Units are measured when a program is first seen,
+    and again where new matrices have left them.
+
+    Args:
+        solver: The solver.
+    """
+
+    def __init__(self, solver: Solver) -> None:
+        self._solver = solver
+        self._scaling: Scaling | None = None
+        self._seen: DenseQP | None = None  # the program before, scaled
+        self._sizes = np.zeros(0)  # of its curvatures and rows when units were measured
+
+    def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
+        """Solve; multipliers are those of the program as given."""
+        scaled = self._scaled(qp, matrices_changed)
+        answer, scaling = self._solver.solve(scaled, matrices_changed, seconds), self._scaling
+        if scaling is None or answer.v is None:
+            return answer
+        multipliers = answer.multipliers
+        if multipliers is not None:
+            multipliers = scaling.multipliers(multipliers)
+        return answer._replace(v=scaling.variables * answer.v, multipliers=multipliers)
+
+    def prepare(self, qp: DenseQP) -> None:
+        """Drop the warm start, and set up what the first solution of a program like this needs."""
+        self._seen = None
+        self._solver.prepare(self._scaled(qp, True))
+
+    def forget(self) -> None:
+        """Drop the warm start, and the units."""
+        self._seen = None
+        self._solver.forget()
+
+    def _scaled(self, qp: DenseQP, matrices_changed: bool) -> DenseQP:
+        seen = self._seen
+        if seen is not None and matrices_changed:
+            seen = qp if self._scaling is None else self._scaling.matrices(qp)
+            if np.any(np.abs(np.log2(_sizes(seen) / self._sizes)) > DRIFT):
+                self._solver.forget()  # its prices of soft rows are in the old units
+                seen = None
+        if seen is None:
+            self._scaling = Scaling.of(qp)
+            seen = qp if self._scaling is None else self._scaling.matrices(qp)
+            self._sizes = _sizes(seen)
+        self._seen = qp if self._scaling is None else self._scaling.vectors(qp, seen)
+        return self._seen
+
+
+def _sizes(qp: DenseQP) -> Array:
+    """Curvatures and largest entries of rows, those near nothing as what they might become."""
+    own = np.append(np.diagonal(qp.H), np.abs(qp.A).max(axis=1, initial=0.0))
+    return np.asarray(np.maximum(own, SLIGHT))
 
 
 @dataclass(frozen=True)
@@ -282,6 +299,51 @@ def _full(M: Any, upper: bool = False) -> Any:
     return sp.csc_matrix((M[i, j], (i, j)), M.shape)
 
 
+FAR = 1e6  # times the size of what is near; sides beyond are left out where a method fails
+
+
+class Answer(NamedTuple):
+    """What a method says of a program with slacks: point, multipliers of its rows, a word."""
+
+    x: Array
+    y: Array
+    status: str
+    iterations: int
+
+
+def solved_far_or_near(
+    program: WithSlacks, answer_to: Callable[[Any, Any, Array, Array, Array], Answer]
+) -> Solution:
+    """Solve a program, if need be without sides that are far off.
+
+    Such sides can keep an interior-point method from ending, since their rounding hides a duality
+    gap of zero. Where it fails they are left out; what is then found is the solution if it obeys
+    them.
+    """
+    P, rows = program.matrices()
+    q, lower, upper = program.vectors()
+    answer = answer_to(P, rows, q, lower, upper)
+    if answer.status not in ("optimal", TIME_LIMIT):
+        far = _far(P, rows, q, np.concatenate([lower, upper]))
+        low, high = np.where(lower < -far, -np.inf, lower), np.where(upper > far, np.inf, upper)
+        if np.any(low != lower) or np.any(high != upper):
+            nearer = answer_to(P, rows, q, low, high)
+            if nearer.status == "optimal" and np.abs(rows @ nearer.x).max() <= far:
+                answer = nearer
+    if answer.status != "optimal":
+        return Solution(None, answer.status, answer.iterations)
+    v = answer.x[: len(program.qp.f)]
+    return Solution(v, "optimal", answer.iterations, program.multipliers(answer.y))
+
+
+def _far(P: Any, rows: Any, q: Array, sides: Array) -> float:
+    """From where on sides count as far: from what the cost alone leads to, or the nearest side."""
+    upper = P.toarray()
+    alone = np.linalg.lstsq(upper + np.triu(upper, 1).T, -q, rcond=None)[0]
+    sizes = np.abs(sides[np.isfinite(sides) & (sides != 0.0)])
+    return FAR * (float(np.abs(rows @ alone).max()) or float(sizes.min(initial=np.inf)))
+
+
 @dataclass(frozen=True)
 class SolverSettings(CheckedFields):
     """A solver with options of its own, for `KoopmanMPC(solver=...)`.
@@ -301,10 +363,10 @@ class SolverSettings(CheckedFields):
 
 
 GROUP = "koopman_control.solvers"
-_KINDS: dict[str, type[Solver]] = {}
+_KINDS: dict[str, SolverKind] = {}
 
 
-def register_solver(kind: type[Solver]) -> None:
+def register_solver(kind: SolverKind) -> None:
     """Make a solver known by its name, for `KoopmanMPC(solver=...)` and `ParametricQP.solve`.
 
     A package that is installed may name its class in the entry-point group
@@ -328,12 +390,12 @@ def available_solvers() -> tuple[str, ...]:
     return tuple(name for name, kind in _known().items() if installed(kind))
 
 
-def installed(kind: type[Solver]) -> bool:
+def installed(kind: SolverKind) -> bool:
     """Whether the package that a solver needs is there."""
     return not kind.package or find_spec(kind.package) is not None
 
 
-def _known() -> dict[str, type[Solver]]:
+def _known() -> dict[str, SolverKind]:
     """Return all kinds by name, those that other packages bring along included."""
     for entry in entry_points(group=GROUP):
         if entry.name not in _KINDS:
@@ -341,7 +403,7 @@ def _known() -> dict[str, type[Solver]]:
     return _KINDS
 
 
-def solver_kind(name: str) -> type[Solver]:
+def solver_kind(name: str) -> SolverKind:
     """Return the class of a solver, which tells its abilities.
 
     Raises:
@@ -354,13 +416,14 @@ def solver_kind(name: str) -> type[Solver]:
 
 
 @checked
-def make_solver(solver: str | SolverSettings) -> Solver:
+def make_solver(solver: str | SolverSettings, equilibrated: bool = True) -> Solver:
     """Make a solver.
 
     Args:
         solver: Its name: "auto" (DAQP for up to 250 variables, an interior-point method beyond or
             where DAQP gives up), "daqp", "osqp", "piqp", "clarabel" or what else is registered. Or
             `SolverSettings`.
+        equilibrated: Whether it brings its programs to a common size before it solves them.
 
     Raises:
         TypeError | ValueError: If there is no such solver, or it knows no such option.
@@ -369,8 +432,7 @@ def make_solver(solver: str | SolverSettings) -> Solver:
     settings = SolverSettings(solver) if isinstance(solver, str) else solver
     kind: Any = solver_kind(settings.name)
     if not settings.options:
-        made: Solver = kind()
-        return made
+        return Equilibrated(kind()) if equilibrated else kind()
     unknown = sorted(set(settings.options) - kind.options())
     if unknown:
         raise ValueError(
@@ -378,14 +440,14 @@ def make_solver(solver: str | SolverSettings) -> Solver:
             f"{sorted(kind.options())}"
         )
     try:
-        made = kind(**settings.options)
+        made: Solver = kind(**settings.options)
         made.solve(_SMALLEST, matrices_changed=False)
         made.forget()
     except Exception as error:  # solvers raise whatever they like
         raise ValueError(
             f"solver {settings.name!r} does not take the options {dict(settings.options)}: {error}"
         ) from error
-    return made
+    return Equilibrated(made) if equilibrated else made
 
 
 _SMALLEST = DenseQP(

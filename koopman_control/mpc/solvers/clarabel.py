@@ -7,20 +7,24 @@ least time.
 from __future__ import annotations
 
 import math
+import time
 from typing import Any, ClassVar
 
 import clarabel
 import numpy as np
 import scipy.sparse as sp
 
+from koopman_control.common import Array
 from koopman_control.mpc.solvers.base import (
     TIME_LIMIT,
-    DenseQP,
+    Answer,
     Option,
     Solution,
     SolverBase,
     WithSlacks,
+    solved_far_or_near,
 )
+from koopman_control.mpc.solvers.program import DenseQP
 
 
 class ClarabelSolver(SolverBase):
@@ -63,25 +67,24 @@ class ClarabelSolver(SolverBase):
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve from scratch."""
-        self._told.time_limit = seconds
-        program = WithSlacks(qp)
-        P, rows = program.matrices()
-        q, lower, upper = program.vectors()
-        equal = lower == upper
-        above, below = np.isfinite(upper) & ~equal, np.isfinite(lower) & ~equal
-        stacked = sp.csc_matrix(sp.vstack([rows[equal], rows[above], -rows[below]]))
-        sides = np.concatenate([upper[equal], upper[above], -lower[below]])
-        cones: list[Any] = [clarabel.ZeroConeT(int(equal.sum()))]
-        cones.append(clarabel.NonnegativeConeT(len(sides) - int(equal.sum())))
-        answer = clarabel.DefaultSolver(P, q, stacked, sides, cones, self._told).solve()
-        word = str(answer.status)
-        status, iterations = self.STATUS.get(word, word), int(answer.iterations)
-        if status != "optimal":
-            return Solution(None, status, iterations)
-        parts = np.split(np.asarray(answer.z), np.cumsum([equal.sum(), above.sum()]))
-        y = np.zeros(len(lower))
-        y[equal] = parts[0]
-        y[above] += parts[1]
-        y[below] -= parts[2]
-        v = np.asarray(answer.x)[: len(qp.f)]
-        return Solution(v, status, iterations, program.multipliers(y))
+        until = time.perf_counter() + seconds
+
+        def answer(P: Any, rows: Any, q: Array, lower: Array, upper: Array) -> Answer:
+            self._told.time_limit = self.limit(until - time.perf_counter())
+            equal = lower == upper
+            above, below = np.isfinite(upper) & ~equal, np.isfinite(lower) & ~equal
+            stacked = sp.csc_matrix(sp.vstack([rows[equal], rows[above], -rows[below]]))
+            sides = np.concatenate([upper[equal], upper[above], -lower[below]])
+            cones: list[Any] = [clarabel.ZeroConeT(int(equal.sum()))]
+            cones.append(clarabel.NonnegativeConeT(len(sides) - int(equal.sum())))
+            found = clarabel.DefaultSolver(P, q, stacked, sides, cones, self._told).solve()
+            word = str(found.status)
+            parts = np.split(np.asarray(found.z), np.cumsum([equal.sum(), above.sum()]))
+            y = np.zeros(len(lower))
+            y[equal] = parts[0]
+            y[above] += parts[1]
+            y[below] -= parts[2]
+            x = np.asarray(found.x)
+            return Answer(x, y, self.STATUS.get(word, word), int(found.iterations))
+
+        return solved_far_or_near(WithSlacks(qp), answer)

@@ -9,8 +9,10 @@ import daqp
 import numpy as np
 
 from koopman_control.common.arrays import Array, all_finite
-from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, DenseQP, Solution, SolverBase
+from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, Solution, SolverBase
+from koopman_control.mpc.solvers.program import DenseQP
 
+OVERLOOKED = 1e-10  # squared norm of a row in the metric of H; DAQP ignores those below 1e-11
 SINGULAR = 1e9  # condition number of H from which on it counts as singular
 
 
@@ -20,6 +22,7 @@ class DaqpSolver(SolverBase):
     Attributes:
         condition: Condition number of H. Where that is singular, DAQP takes proximal steps, and now
             and then ends short of a solution, or calls what is feasible infeasible.
+        overlooks: Whether there are rows so small, measured by H, that DAQP may ignore them.
     """
 
     name: ClassVar[str] = "daqp"
@@ -28,7 +31,7 @@ class DaqpSolver(SolverBase):
     accuracy: ClassVar[float] = 1e-9
     most_variables: ClassVar[int | None] = 250
     # The last two are of proximal steps, which DAQP takes where H is singular.
-    SETTINGS: ClassVar = {"primal_tol": 1e-9, "eps_prox": -1e-3, "eta_prox": 1e-11}
+    SETTINGS: ClassVar = {"primal_tol": 1e-9, "eps_prox": -1e-3, "eta_prox": 1e-13}
     STATUS: ClassVar = {
         -1: "infeasible",
         -2: "cycling",
@@ -43,7 +46,7 @@ class DaqpSolver(SolverBase):
     _model: Any = None
     _kept: tuple[Array, ...] = ()  # DAQP keeps references to the arrays it is given
     _size = 1.0  # by which the cost is divided
-    condition = 1.0
+    condition, overlooks = 1.0, False
     _seconds = math.inf  # the limit that DAQP knows
 
     @classmethod
@@ -78,6 +81,11 @@ class DaqpSolver(SolverBase):
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
 
+    @property
+    def warm(self) -> bool:
+        """Whether it starts from a working set; without a solution, it drops that."""
+        return self._model is not None
+
     def prepare(self, qp: DenseQP) -> None:
         """Factorise H, unless that is done, with an empty working set."""
         lower, upper = _finite_sides(qp)
@@ -97,6 +105,8 @@ class DaqpSolver(SolverBase):
     def _look_at(self, qp: DenseQP) -> None:
         values = np.linalg.eigvalsh(qp.H)
         self.condition = float(values[-1] / values[0]) if values[0] > 0.0 else math.inf
+        sizes = np.square(qp.A).sum(axis=1)
+        self.overlooks = bool(np.any((sizes > 0.0) & (sizes < OVERLOOKED * float(values[-1]))))
         # The tolerance of proximal steps is an absolute one.
         self._size = qp.cost_size if self.condition >= SINGULAR else 1.0
 

@@ -13,11 +13,11 @@ import scipy.sparse as sp
 from koopman_control.mpc.solvers.base import (
     TIME_LIMIT,
     UNBOUNDED,
-    DenseQP,
     Solution,
     SolverBase,
     WithSlacks,
 )
+from koopman_control.mpc.solvers.program import DenseQP
 
 INTERRUPTED = "interrupted"
 

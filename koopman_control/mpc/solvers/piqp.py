@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from koopman_control.common import optional_package
+from koopman_control.common import Array, optional_package
 from koopman_control.mpc.solvers.base import (
     UNBOUNDED,
-    DenseQP,
+    Answer,
     Option,
     Solution,
     SolverBase,
     WithSlacks,
+    solved_far_or_near,
 )
+from koopman_control.mpc.solvers.program import DenseQP
 
 
 class PiqpSolver(SolverBase):
@@ -37,6 +39,7 @@ class PiqpSolver(SolverBase):
         "PIQP_DUAL_INFEASIBLE": "unbounded",
         "PIQP_MAX_ITER_REACHED": "iteration limit",
         "PIQP_NUMERICS": "numerical trouble",
+        "PIQP_SOLVED": "optimal",
     }
 
     def __init__(self, **options: Option) -> None:
@@ -51,10 +54,11 @@ class PiqpSolver(SolverBase):
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve from scratch, however long it takes."""
+        return solved_far_or_near(WithSlacks(qp), self._answer)
+
+    def _answer(self, P: Any, rows: Any, q: Array, lower: Array, upper: Array) -> Answer:
         piqp = optional_package("piqp", "solvers")
-        program = WithSlacks(qp)
-        P, rows = (M.toarray() for M in program.matrices())
-        q, lower, upper = program.vectors()
+        P, rows = P.toarray(), rows.toarray()
         equal = lower == upper
         bounded = ((lower > -UNBOUNDED) | (upper < UNBOUNDED)) & ~equal  # PIQP prints of others
         solver = piqp.DenseSolver()
@@ -63,11 +67,7 @@ class PiqpSolver(SolverBase):
         P = np.triu(P) + np.triu(P, 1).T
         solver.setup(P, q, rows[equal], upper[equal], rows[bounded], lower[bounded], upper[bounded])
         word = str(solver.solve().name)
-        answer = solver.result
-        if word != "PIQP_SOLVED":
-            return Solution(None, self.STATUS.get(word, word), int(answer.info.iter))
-        y = np.zeros(len(lower))
-        y[equal] = answer.y
-        y[bounded] = np.asarray(answer.z_u) - np.asarray(answer.z_l)
-        v = np.asarray(answer.x)[: len(qp.f)]
-        return Solution(v, "optimal", int(answer.info.iter), program.multipliers(y))
+        found, y = solver.result, np.zeros(len(lower))
+        y[equal] = found.y
+        y[bounded] = np.asarray(found.z_u) - np.asarray(found.z_l)
+        return Answer(np.array(found.x), y, self.STATUS.get(word, word), int(found.info.iter))

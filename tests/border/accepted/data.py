@@ -34,7 +34,9 @@ split_at_gaps hold_actions: true
 split_at_gaps runs: none holed
 from_table angles: empty
 from_table run: none
+from_table missing: texts empty
 estimate_input_delay max_delay: zero
+estimate_input_delay memory: none zero
 with_input_delay delay: zero
 save_trajectories path: text
 """

@@ -4,6 +4,7 @@ LINES = """
 TimeTable names: texts
 TimeTable dt: fraction
 TimeTable repairs: texts empty
+TimeTable zone: none
 SampledRNN features: none
 SampledRNN memory: zero
 SampledRNN n_recurrent: zero
@@ -28,6 +29,7 @@ Forecast.of_outputs columns: empty
 fill_gaps series: holed longer wider
 time_table date: none
 time_table fill: none
+time_table missing: texts empty
 TimeTable.calendar n_more: zero
 TimeTable.dates_after n_steps: zero
 """

@@ -74,6 +74,8 @@ ROWS = [
     Row(
         "RunFile", bench.RunFile, lambda: {"path": Path("runs.jsonl"), "settings": {"episodes": 1}}
     ),
+    Row("RunFile.claim", lambda **k: runs().claim(**k), lambda: {"key": KEY}),
+    Row("RunFile.record", lambda **k: runs().record(**k), lambda: {"key": KEY}),
     Row("RunFile.add", lambda **k: runs().add(**k), lambda: {"records": [record()]}),
     Row("open_runs", bench.open_runs, lambda: {"folder": Path("results"), "plan": plan()}),
     Row("missing", bench.missing, lambda: {"plan": plan(), "runs": runs()}),

@@ -103,9 +103,14 @@ ROWS = [
             time="t",
             angles=["x"],
             run=None,
+            missing=[-9999],
         ),
     ),
     Row("coverage", kc.coverage, lambda: dict(data=data(), order=3, n_bins=4)),
-    Row("estimate_input_delay", kc.estimate_input_delay, lambda: dict(data=data(), max_delay=2)),
+    Row(
+        "estimate_input_delay",
+        kc.estimate_input_delay,
+        lambda: dict(data=data(), max_delay=2, memory=1),
+    ),
     Row("with_input_delay", kc.with_input_delay, lambda: dict(data=data(), delay=1)),
 ]

@@ -1,5 +1,7 @@
 """Forecasting."""
 
+from datetime import UTC
+
 import numpy as np
 
 import koopman_control as kc
@@ -78,6 +80,7 @@ ROWS = [
             columns=["a"],
             date="date",
             fill=None,
+            missing=[-9999],
         ),
     ),
     Row(
@@ -89,8 +92,11 @@ ROWS = [
             names=("a", "b"),
             dt=3600.0,
             repairs=(),
+            zone=UTC,
         ),
     ),
+    Row("TimeTable.clock", parts.table().clock, lambda: dict(dates=parts.table().dates)),
+    Row("TimeTable.written", parts.table().written, lambda: dict(dates=parts.table().dates)),
     Row("TimeTable.calendar", parts.table().calendar, lambda: dict(n_more=1)),
     Row("TimeTable.dates_after", parts.table().dates_after, lambda: dict(n_steps=1)),
 ]

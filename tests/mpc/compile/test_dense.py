@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.solvers.base import DenseQP
+from koopman_control.mpc.solvers.program import DenseQP
 
 INF = np.inf
 QP = DenseQP(

@@ -1,0 +1,109 @@
+"""The units of a problem: what is much of each state and input, and what is much of the cost.
+
+Prices that nobody stated are made of them, so that the same problem in other units gets the same
+plans: a violation as large as is usual of a state costs `USUAL` times what is usual of the cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from koopman_control.common.arrays import Array, Index
+from koopman_control.identification import LiftedModel
+from koopman_control.mpc.estimation.base import state_scale
+from koopman_control.mpc.state import TargetRows
+from koopman_control.mpc.weights import Weights
+
+USUAL = 1e3  # price of a violation of one unit, in units of the cost
+
+
+class Units(NamedTuple):
+    """Usual sizes of states (p,), inputs (c,) and cost."""
+
+    states: Array
+    inputs: Array
+    cost: float
+
+    def for_models(self, n: int) -> Units:
+        """Repeat the states of n models side by side."""
+        return self._replace(states=np.tile(self.states, n))
+
+
+def units_of(
+    w: Weights,
+    model: LiftedModel,
+    controlled: Index,
+    reference: TargetRows,
+    input_reference: TargetRows,
+) -> Units:
+    """Tell the units of a problem from its bounds and targets, or else from data and model.
+
+    Args:
+        w: All weights and bounds.
+        model: Its training data tell the size of a state without bounds and target; where they are
+            not known, its response to inputs of usual size does.
+        controlled: Indices of the inputs that are controlled.
+        reference: Target of the states.
+        input_reference: Target of the controlled inputs.
+    """
+    p = len(w.soft)
+    inputs = _half(w.input_bounds)
+    inputs = np.where(inputs > 0.0, inputs, _largest(input_reference.values))
+    inputs = np.where(inputs > 0.0, inputs, np.where(np.isfinite(w.rate_bounds), w.rate_bounds, 0))
+    states = np.maximum(_half(w.output_bounds), _largest(reference.values[:, :p]))
+    if model.ground is not None:
+        states = np.where(states > 0.0, states, state_scale(model))
+    if not states.all() and inputs.any():
+        states = np.where(states > 0.0, states, _reached(model, controlled, inputs))
+    at_end = np.diagonal(w.terminal)  # of states and, where their changes are priced, of inputs
+    by_state = _diagonals(w.Q) + at_end[:p], np.abs(w.linear_output).max(axis=0)
+    by_input = _diagonals(w.R) + _diagonals(w.S), np.abs(w.linear_input).max(axis=0)
+    cost = max(
+        float((square * size**2).max(initial=0.0)) or float((linear * size).max(initial=0.0))
+        for (square, linear), size in ((by_state, states), (by_input, inputs))
+    )
+    if cost == 0.0:  # no weight is on anything of a known size
+        cost = float(max(part.max(initial=0.0) for part in (*by_state, *by_input))) or 1.0
+    by_weight = np.sqrt(cost / np.where(by_state[0] > 0.0, by_state[0], cost))
+    states = np.where(states > 0.0, states, by_weight)
+    return Units(states, np.where(inputs > 0.0, inputs, 1.0), cost)
+
+
+def with_prices(w: Weights, units: Units) -> Weights:
+    """Set the prices of violations by the units."""
+    prices = USUAL * units.cost * np.stack([1.0 / units.states, units.states**-2.0])
+    return replace(w, slack_weight=prices, priced_by_units=True)
+
+
+def _half(bounds: Array) -> Array:
+    """Half of what lies between bounds (2, N, k), or the distance of the only ones, (k,)."""
+    low, high = bounds
+    sizes = np.where(np.isfinite(bounds), np.abs(bounds), 0.0).max(axis=0)
+    both = np.isfinite(low) & np.isfinite(high) & (low < high)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(both, 0.5 * (high - low), sizes).max(axis=0, initial=0.0))
+
+
+def _largest(rows: Array) -> Array:
+    return np.asarray(np.abs(rows).max(axis=0, initial=0.0))
+
+
+def _diagonals(weights: Array) -> Array:
+    """Largest diagonal entries (k,) of weights (N, k, k)."""
+    return np.asarray(np.diagonal(weights, axis1=1, axis2=2).max(axis=0))
+
+
+def _reached(model: LiftedModel, controlled: Index, inputs: Array) -> Array:
+    """How far inputs of usual size drive states (p,) from rest, in as many steps as they need.
+
+    Not in the whole horizon: an unstable model leaves everything behind.
+    """
+    response, far = model.B[:, controlled] * inputs, np.zeros(len(model.C))
+    with np.errstate(all="ignore"):
+        for _ in range(len(far) + 1):
+            far = far + np.abs(model.C @ response).sum(axis=1)
+            response = model.A @ response
+    return np.where(np.isfinite(far), far, 0.0)
