@@ -12,7 +12,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from koopman_control import EDMDc, KoopmanMPC, SampledFeatures, Trajectory
+from koopman_control import Bounds, EDMDc, KoopmanMPC, SampledFeatures, Trajectory
 from koopman_envs.bilinear_motor import LIMIT, dynamics
 
 atoms: Any = cp  # CVXPY's atoms carry no type information
@@ -80,7 +80,7 @@ def run_koopman(rollout: Any) -> None:
         R=0.01,
         reference=TARGET[:, None],
         output_bounds=(-LIMIT, LIMIT),
-        slack_weight=1e3,
+        bounds=Bounds(slack_weight=1e3),
         input_bounds=(-1.0, 1.0),
         rollout=rollout,
     )

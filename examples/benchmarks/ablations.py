@@ -9,6 +9,7 @@ it is, learning seed by learning seed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -26,14 +27,17 @@ from koopman_control.benchmark import (
 )
 from koopman_control.benchmark.variants import fingerprint
 from koopman_control.identification import LeastSquares
+from koopman_control.mpc import Search
 from koopman_control.tasks import TASKS, Task
-
-GUESSES = ("n_guesses", "first_guesses")
 
 
 def one_guess(task: Task) -> dict[str, object]:
     """Settings of the controller without random plans."""
-    return {name: value for name, value in task.mpc.items() if name not in GUESSES}
+    if "search" not in task.mpc:
+        return dict(task.mpc)
+    search = replace(task.mpc["search"], guesses=0, first_guesses=0)
+    others = {name: value for name, value in task.mpc.items() if name != "search"}
+    return others if search == Search() else others | {"search": search}
 
 
 ABLATIONS: dict[str, tuple[str, Variation]] = {

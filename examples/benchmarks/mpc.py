@@ -27,8 +27,8 @@ from examples.benchmarks.mpc_peers import PEERS
 from examples.benchmarks.mpc_subjects import LiftedPlant, Oscillator, PlantCopies, oscillator_model
 from koopman_control.common.arrays import Array
 from koopman_control.evaluation import package_versions
-from koopman_control.mpc import Blocks, Knots, KoopmanMPC
-from koopman_control.mpc.solvers import SOLVERS
+from koopman_control.mpc import Blocks, Inputs, Knots, KoopmanMPC
+from koopman_control.mpc.solvers import available_solvers
 
 SIZES = ((50, 1, 3, 10), (200, 1, 3, 30), (200, 4, 3, 30), (200, 4, 12, 30), (500, 4, 12, 50))
 RELIFTED = ((100, 30), (200, 60))
@@ -131,7 +131,7 @@ def knots_table(steps: int) -> None:
         for p in (3, 12):
             plant, full = LiftedPlant(200, m, p, 30, steps), np.nan
             for name, inputs in choices.items():
-                run, set_up = on_plant(plant, inputs=inputs)
+                run, set_up = on_plant(plant, inputs=Inputs(parametrization=inputs))
                 full = run.cost if inputs is None else full
                 loss = f"{100 * (run.cost / full - 1):+.1f} %"
                 print(f"| m = {m}, p = {p} | {name} | {run.cells(set_up)} | {loss} |")
@@ -174,7 +174,7 @@ def batch_table(steps: int) -> None:
 def agreement_table(steps: int) -> None:
     """First inputs of all solvers on one trajectory against Clarabel on the CVXPY problem."""
     print("\n| solver | p50 | p99 | largest deviation of the first input |\n|---|---|---|---|")
-    for solver in SOLVERS:
+    for solver in available_solvers():
         plant = LiftedPlant(50, 2, 3, 15, steps)
         mpc, worst, seconds = plant.controller(solver=solver), 0.0, []
         for _ in range(steps):

@@ -10,7 +10,7 @@ import numpy as np
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Signals
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Bounds, Cost, KoopmanMPC
 from koopman_control.trajectories import Trajectory
 
 
@@ -125,11 +125,10 @@ class LiftedPlant:
             self.horizon,
             1.0,
             0.01,
-            0.1,
             reference=self.reference,
-            rate_bounds=0.3,
             output_bounds=np.stack([-self.bound, self.bound]),
-            slack_weight=(10.0, 5.0),
+            cost=Cost(S=0.1),
+            bounds=Bounds(rates=0.3, slack_weight=(10.0, 5.0)),
             **settings,
         )
 
@@ -171,10 +170,9 @@ class PlantCopies:
             self._plant.horizon,
             1.0,
             0.01,
-            0.1,
-            rate_bounds=0.3,
             output_bounds=np.stack([-bound, bound]),
-            slack_weight=(10.0, 5.0),
+            cost=Cost(S=0.1),
+            bounds=Bounds(rates=0.3, slack_weight=(10.0, 5.0)),
         )
 
     def _disturb(self) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.planning.planner import QuadraticPlanning
-from koopman_control.mpc.solvers import Solution, Solver
-from koopman_control.mpc.solvers.program import DenseQP
+from koopman_control.mpc.planning.linear import LinearPlanner
+from koopman_control.mpc.planning.sequential import SequentialPlanner
+from koopman_control.mpc.solvers import DenseQP, Solution, Solver, SolverBase
 
 SENSOR: dict[str, Callable[[Array, Array, np.random.Generator], Any]] = {
     "NaN": lambda y, before, rng: np.where(rng.random(len(y)) < 0.5, np.nan, y),
@@ -28,7 +28,7 @@ SOLVER = ("solver raises", "solver times out", "solver finds nothing", "solver r
 FAULTS = (*SENSOR, *SOLVER)
 
 
-class Unreliable:
+class Unreliable(SolverBase):
     """A solver that fails when told to.
 
     Args:
@@ -38,7 +38,10 @@ class Unreliable:
         fault: One of SOLVER, or "" to work.
     """
 
+    name: ClassVar[str] = "unreliable"
+
     def __init__(self, solver: Solver) -> None:
+        super().__init__()
         self._solver, self.fault = solver, ""
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
@@ -62,10 +65,10 @@ class Unreliable:
 
 def made_unreliable(mpc: KoopmanMPC) -> list[Unreliable]:
     """Put a solver that can fail into each program of a controller."""
-    planning = mpc._planning
-    assert isinstance(planning, QuadraticPlanning)
-    solvers = []
-    for planner in planning.planners:
-        planner._solver = own = Unreliable(planner._solver)
-        solvers.append(own)
+    planner, solvers = mpc._planner, list[Unreliable]()
+    assert isinstance(planner, LinearPlanner | SequentialPlanner)
+    for one in (planner, planner._softened):
+        if one is not None:
+            solvers.append(Unreliable(one._solver))
+            one._solver = solvers[-1]
     return solvers

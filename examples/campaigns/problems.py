@@ -12,7 +12,7 @@ from examples.campaigns.kinds import Kind, Numbers
 from examples.campaigns.twin import Twin
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import Blocks, Knots, KoopmanMPC, Step
+from koopman_control.mpc import Blocks, Bounds, Cost, Inputs, Knots, KoopmanMPC, Step
 
 
 class Subject:
@@ -37,22 +37,28 @@ class Subject:
             kind.N,
             w.Q,
             w.R,
-            w.S,
-            terminal=w.terminal,
             reference=lambda y: self._reference,
-            input_reference=lambda y: self._input_reference,
-            linear_output=w.linear_output,
-            linear_input=w.linear_input,
             input_bounds=w.input_bounds,
-            rate_bounds=w.rate,
             output_bounds=None if kind.soft is None else w.output_bounds,
-            terminal_bounds=w.terminal_bounds if kind.final else None,
-            polytope=w.polytope if kind.n_mixed else None,
-            soft=bool(kind.soft),
-            slack_weight=w.price,
-            inputs=_parametrised(kind),
-            input_delay=kind.delay,
-            measured_inputs=range(kind.n_measured),
+            cost=Cost(
+                S=w.S,
+                terminal=w.terminal,
+                input_reference=lambda y: self._input_reference,
+                linear_output=w.linear_output,
+                linear_input=w.linear_input,
+            ),
+            bounds=Bounds(
+                rates=w.rate,
+                terminal=w.terminal_bounds if kind.final else None,
+                polytope=w.polytope if kind.n_mixed else None,
+                soft=bool(kind.soft),
+                slack_weight=w.price,
+            ),
+            inputs=Inputs(
+                parametrization=_parametrised(kind),
+                delay=kind.delay,
+                measured=range(kind.n_measured),
+            ),
         )
         self._twin = Twin(kind, w)
         self._hard_inputs = bool((~w.polytope[0].any(axis=1)).any())  # which nothing softens

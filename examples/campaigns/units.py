@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc import BatchMPC, Blocks, Knots, KoopmanMPC
+from koopman_control.mpc import BatchMPC, Blocks, Bounds, Cost, Inputs, Knots, KoopmanMPC
 
 Prices = Literal["auto", "own"]
 SOLVERS = ("auto", "auto", "daqp", "piqp", "clarabel", "osqp")
@@ -82,23 +82,27 @@ class Problem:
         rng = np.random.default_rng([self._seed, 1])
         x, u, c = units.states, units.inputs, units.cost
         d, m, N = self.d, self.m, self.N
-        settings = self._bounds(units, rng) | self._targets(units, rng)
+        bounds, (reference, held) = self._bounds(units, rng), self._targets(units, rng)
         Q, R, S = _weight(d, rng), _weight(m, rng) + 0.05 * np.eye(m), _weight(m, rng)
         terminal: Any = c * _weight(d, rng) / np.outer(x, x)
         weight = float(rng.uniform(0.1, 3.0))
         mpc = KoopmanMPC(
             self._model(units, rng),
             N,
-            c * Q / np.outer(x, x),
-            c * R / np.outer(u, u),
-            c * S / np.outer(u, u) if self._has(1) else 0.0,
-            terminal="riccati" if self._has(2) else terminal,
-            linear_input=c * 0.1 * rng.normal(size=m) / u if self._has(3) else 0.0,
-            linear_output=c * 0.1 * rng.normal(size=d) / x if self._has(4) else 0.0,
+            cost=Cost(
+                Q=c * Q / np.outer(x, x),
+                R=c * R / np.outer(u, u),
+                S=c * S / np.outer(u, u) if self._has(1) else 0.0,
+                terminal="riccati" if self._has(2) else terminal,
+                linear_input=c * 0.1 * rng.normal(size=m) / u if self._has(3) else 0.0,
+                linear_output=c * 0.1 * rng.normal(size=d) / x if self._has(4) else 0.0,
+                input_reference=held,
+            ),
+            bounds=bounds,
+            reference=reference,
             rollout=self.rollout,
-            solver=self.solver,  # type: ignore[arg-type]
-            inputs=(None, None, Blocks(min(N, 3)), Knots(min(N, 3)))[rng.integers(4)],
-            **settings,
+            solver=self.solver,
+            inputs=Inputs((None, None, Blocks(min(N, 3)), Knots(min(N, 3)))[rng.integers(4)]),
         )
         if self._has(5):
             mpc = mpc.constrain(
@@ -132,22 +136,22 @@ class Problem:
             jacobian=slope,
         )
 
-    def _bounds(self, units: Units, rng: np.random.Generator) -> dict[str, Any]:
+    def _bounds(self, units: Units, rng: np.random.Generator) -> Bounds:
         x, u, d, m = units.states, units.inputs, self.d, self.m
         low, high = -rng.uniform(0.3, 2.0, (2, d)) * np.array([[1.0], [-1.0]])
         low, high = np.where(rng.random(d) < 0.3, -np.inf, low), high * 1.0
-        settings: dict[str, Any] = {"input_bounds": rng.uniform(0.3, 2.0, (2, m)) * u}
-        settings["input_bounds"][0] *= -1.0
+        settings: dict[str, Any] = {"inputs": rng.uniform(0.3, 2.0, (2, m)) * u}
+        settings["inputs"][0] *= -1.0
         rate, G_y, G_u = rng.uniform(0.1, 1.0, m), rng.normal(size=(2, d)), rng.normal(size=(2, m))
         g, of_row = rng.uniform(0.2, 2.0, 2), 10.0 ** rng.uniform(-6.0, 6.0, 2)
         H, h = rng.normal(size=(2, d)), rng.uniform(0.5, 2.0, 2)
         price = 10.0 ** rng.uniform(0.0, 3.0, (2, d))
         if self._has(7):
-            settings["rate_bounds"] = rate * u
+            settings["rates"] = rate * u
         if self._has(8):
-            settings["output_bounds"] = np.stack([low, high]) * x
+            settings["outputs"] = np.stack([low, high]) * x
         if self._has(9):
-            settings["terminal_bounds"] = np.stack([0.8 * low, 0.8 * high]) * x
+            settings["terminal"] = np.stack([0.8 * low, 0.8 * high]) * x
         literal = self._has(12) and self._has(13)  # a row's price would be that of other units
         if self._has(10) and not literal:
             of_row = of_row if units.cost != 1.0 else np.ones(2)
@@ -158,13 +162,12 @@ class Problem:
         settings["soft"] = self._has(12)
         if self._has(13):
             settings["slack_weight"] = units.cost * price / np.stack([x, x**2])
-        return settings
+        return Bounds(**settings)
 
-    def _targets(self, units: Units, rng: np.random.Generator) -> dict[str, Any]:
+    def _targets(self, units: Units, rng: np.random.Generator) -> tuple[Array, Any]:
         reference = rng.normal(size=self.d)
         held = 0.3 * rng.normal(size=self.m)
-        targets = {"reference": reference * units.states}
-        return targets | ({"input_reference": held * units.inputs} if self._has(14) else {})
+        return reference * units.states, held * units.inputs if self._has(14) else 0.0
 
     def observations(self) -> Array:
         """What is observed in every step, in old units, (STEPS, d)."""

@@ -19,7 +19,7 @@ from koopman_control.common.protocols import Controller
 from koopman_control.evaluation import Learned
 from koopman_control.features import Coordinates
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc.targets import NothingAskedError, TargetRows
+from koopman_control.mpc.state import NothingAskedError, TargetRows
 from koopman_control.tasks import Task
 from koopman_control.trajectories import Trajectory, total_steps
 

@@ -18,7 +18,7 @@ from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
 from koopman_control.common import Array
 from koopman_control.common.border import CheckedFields
 from koopman_control.features import Coordinates
-from koopman_control.mpc import KalmanObserver
+from koopman_control.mpc import Inputs, KalmanObserver
 from koopman_control.tasks import Task
 
 
@@ -139,8 +139,9 @@ def with_kalman_filter(task: Task) -> Task:
     """
     noise = np.maximum(noise_of_states(task), LEAST)
     settings = {**task.mpc, "estimator": KalmanObserver(tuple(noise.tolist()), PROCESS)}
-    if "n_guesses" in settings:
-        settings["n_guesses"] *= GUESSES
+    if "search" in settings:
+        search = settings["search"]
+        settings["search"] = replace(search, guesses=GUESSES * search.guesses)
     return replace(task, mpc=settings)
 
 
@@ -242,7 +243,8 @@ def noisy(task: Task) -> Task:
 
 def delayed(task: Task) -> Task:
     """Let actions act one step later; the fit moves them, and the plan begins where they act."""
-    aware = replace(task, fit={**task.fit, "input_delay": 1}, mpc={**task.mpc, "input_delay": 1})
+    late = replace(task.mpc.get("inputs", Inputs()), delay=1)
+    aware = replace(task, fit={**task.fit, "input_delay": 1}, mpc={**task.mpc, "inputs": late})
     if task.env_id.startswith(OURS):
         return _with_arguments(aware, actuator_delay=1)
     return replace(aware, wrap=Delay)

@@ -11,7 +11,7 @@ from koopman_control.identification.errors import prediction_error
 from koopman_control.identification.foreign import from_control
 from koopman_control.identification.horizon import refine_over_horizon
 from koopman_control.identification.interop import to_control, to_dlti, to_onnx
-from koopman_control.identification.kernel_arrays import Feedback
+from koopman_control.identification.kernel_arrays import Regulator
 from koopman_control.identification.least_squares import (
     Accumulator,
     RFactor,
@@ -46,13 +46,13 @@ __all__ = [
     "Coupling",
     "DelayEstimate",
     "EDMDc",
-    "Feedback",
     "LeastSquares",
     "LiftedModel",
     "ModelReport",
     "OnlineModel",
     "RFactor",
     "Reduction",
+    "Regulator",
     "RidgeSolver",
     "Rollout",
     "Signals",

@@ -17,7 +17,7 @@ from koopman_control.identification.kernel_arrays import (
     ACTIVATION_CODES,
     Constants,
     Features,
-    Feedback,
+    Regulator,
 )
 from koopman_control.identification.rollouts import LiftedInputMap, OneStepMap, StepMap
 
@@ -79,9 +79,9 @@ def covered_features(features: FeatureMap) -> CoveredFeatures | None:
     return CoveredFeatures(form, int(features.n_features_in_))
 
 
-def _nobody(target: Array, m: int) -> Feedback:
+def _nobody(target: Array, m: int) -> Regulator:
     """A regulator of m inputs that does nothing, with a target (d,)."""
-    return Feedback(target, np.zeros(m), np.zeros((m, len(target))), np.zeros((2, m)))
+    return Regulator(target, np.zeros(m), np.zeros((m, len(target))), np.zeros((2, m)))
 
 
 class CompiledRollOut:
@@ -117,14 +117,14 @@ class CompiledRollOut:
         never = np.full(len(U), U.shape[1])
         return self.finished(x0, np.ascontiguousarray(U), never, _nobody(x0, U.shape[2]))
 
-    def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Feedback) -> Array:
+    def finished(self, x0: Array, plans: Array, heads: np.ndarray, regulator: Regulator) -> Array:
         """Predict states (S, H, d); the regulator replaces plans (S, H, m) from heads (S,) on.
 
         Plans are changed in place, and contiguous.
         """
         X = np.empty((*plans.shape[:2], len(x0)))
         # One memory layout, since others would be compiled anew, in the loop.
-        regulator = Feedback(*map(np.ascontiguousarray, regulator))
+        regulator = Regulator(*map(np.ascontiguousarray, regulator))
         x0 = np.ascontiguousarray(x0)
         self._loops.roll_out(self._constants, x0, plans, heads, regulator, X)
         return X

@@ -83,10 +83,16 @@ class Constants(NamedTuple):
 NO_GAIN, NO_INPUT = np.zeros((1, 0)), np.zeros(0)  # where changes of inputs do not matter
 
 
-class Feedback(NamedTuple):
-    """A regulator inside a box that takes plans over (`mpc.terminal`).
+class Regulator(NamedTuple):
+    """u - K (x - target) - L (u_before - u) inside a box, which takes plans over.
 
-    u - K (x - target), and - L (u before - u) where changes of inputs cost.
+    Args:
+        target: Target state, shape (d,).
+        u: Target input, shape (m,).
+        K: Gain of the state, shape (m, d).
+        box: Lowest and highest input, shape (2, m).
+        L: Gain of the input before, shape (m, m); (m, 0) where changes cost nothing.
+        before: Input before the first step, shape (m,).
     """
 
     target: Array
@@ -95,3 +101,13 @@ class Feedback(NamedTuple):
     box: Array
     L: Array = NO_GAIN
     before: Array = NO_INPUT
+
+    def inputs(self, deviation: Array, before: Array) -> Array:
+        """Return the inputs (S, m) at states that deviate by (S, d) from the target.
+
+        `before` are the inputs before, (m,) or (S, m).
+        """
+        u = self.u - deviation @ self.K.T
+        if self.L.size:
+            u -= (before - self.u) @ self.L.T
+        return np.asarray(np.minimum(np.maximum(u, self.box[0]), self.box[1]))

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification.kernel_arrays import Constants, Features, Feedback, Point
+from koopman_control.identification.kernel_arrays import Constants, Features, Point, Regulator
 
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
 
@@ -211,7 +211,7 @@ def clip(c: Constants, excess: Array, x_next: Array) -> None:
 
 
 @compiled
-def regulate(c: Constants, r: Feedback, x: Array, before: Array, u: Array) -> None:
+def regulate(c: Constants, r: Regulator, x: Array, before: Array, u: Array) -> None:
     """Replace an input u (m,) by the regulator's at a state x, after an input `before`."""
     u[:] = r.u
     for i in range(len(x)):
@@ -230,7 +230,7 @@ def regulate(c: Constants, r: Feedback, x: Array, before: Array, u: Array) -> No
 
 
 @compiled
-def roll_out(c: Constants, x0: Array, plans: Array, heads: Array, r: Feedback, X: Array) -> None:
+def roll_out(c: Constants, x0: Array, plans: Array, heads: Array, r: Regulator, X: Array) -> None:
     """Fill the states X (S, H, d); plans (S, H, m) from steps heads (S,) on are the regulator's."""
     d, q = len(x0), len(c.constant) // len(x0) - 1
     at, entering = somewhere(c.features), somewhere(c.inputs)

@@ -10,12 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.common.border import checked
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc.planning.plan import Plan, Situation
-from koopman_control.mpc.planning.planner import QuadraticPlanning
+from koopman_control.mpc.planning.linear import LinearPlanner
+from koopman_control.mpc.planning.plan import recover
 from koopman_control.mpc.problem import Parameters
-from koopman_control.mpc.state import Start
-from koopman_control.mpc.step import Loop, Rung, recover
-from koopman_control.mpc.targets import TargetRows
+from koopman_control.mpc.state import (
+    Rung,
+    Situation,
+    Start,
+    TargetRows,
+    fallback_inputs,
+    reachable_from,
+)
 from koopman_control.mpc.weights import Weights
 
 Mask = NDArray[np.bool_]
@@ -46,7 +51,7 @@ class BatchMPC:
 
     Args:
         model: The model.
-        planning: Plans for many states at once, or for a situation.
+        planner: Plans for many states at once, or for a situation.
         targets: Of states and inputs.
         parameters: The user's own.
         weights: The settings; bounds hold whatever happens.
@@ -62,16 +67,15 @@ class BatchMPC:
     def __init__(
         self,
         model: LiftedModel,
-        planning: QuadraticPlanning,
+        planner: LinearPlanner,
         targets: tuple[TargetRows, TargetRows],
         parameters: Parameters,
         weights: Weights,
         safe: Array,
         n_copies: int,
     ) -> None:
-        self._model, self._planning, self._targets = model, planning, targets
+        self._model, self._planner, self._targets = model, planner, targets
         self._parameters, self._weights, self._safe = parameters, weights, safe
-        self._loop = Loop(weights, safe)  # stands in for that of a copy that needs one
         N, m = weights.input_bounds.shape[1:]
         self._now = Progress(
             plans=np.zeros((n_copies, N, m)),
@@ -108,7 +112,7 @@ class BatchMPC:
                     f"previous_input has shape {given.shape}; expected ({m},), the same for all "
                     f"copies, or ({n}, {m})"
                 )
-            rest = self._loop.nearest(np.broadcast_to(given, (n, m)))
+            rest = reachable_from(np.broadcast_to(given, (n, m)), self._weights)
         plans[chosen], planned[chosen] = 0.0, False
         previous[chosen], steps[chosen] = rest[chosen], 0
         self._now = Progress(plans, planned, previous, steps)
@@ -133,18 +137,18 @@ class BatchMPC:
         before = self._now
         try:
             try:
-                return self._stepped(*self._looked_at(observations, applied), "")
-            except Exception as error:
-                why = f"{type(error).__name__}: {error}"
+                return self._stepped(*self._looked_at(observations, applied))
+            except Exception:  # whatever it is, the loop must go on
+                pass
             if self._now is not before:  # it came after all was done
                 return self._now.previous.copy()
             Y, now = self._looked_at(observations, applied)  # what is of no use is so again
-            recover(self._planning)
-            return self._stepped(Y, now, why)
+            recover(self._planner)
+            return self._stepped(Y, now, fall_back=True)
         except Exception:
             raise
         except BaseException:
-            recover(self._planning)
+            recover(self._planner)
             raise
 
     def _looked_at(
@@ -157,12 +161,12 @@ class BatchMPC:
         if applied is None:
             return Y, now
         acted = finite_array("applied", applied, shape=now.previous.shape)
-        return Y, now._replace(previous=self._loop.nearest(acted))
+        return Y, now._replace(previous=reachable_from(acted, self._weights))
 
-    def _stepped(self, Y: Array, now: Progress, why: str) -> Array:
-        """Go on by one step from `now`; all fall back if there is a reason why."""
+    def _stepped(self, Y: Array, now: Progress, fall_back: bool = False) -> Array:
+        """Go on by one step from `now`; all fall back if they have to."""
         plans, planned, solved, fallback = (
-            self._fallen_back(now, why) if why else self._planned(Y, now)
+            self._fallen_back(now) if fall_back else self._planned(Y, now)
         )
         rate, (low, high) = self._weights.rate_bounds, self._weights.input_bounds[:, 0]
         u = np.clip(plans[:, 0], now.previous - rate, now.previous + rate)
@@ -178,37 +182,35 @@ class BatchMPC:
         X = self._model.coordinates.state(Y)
         (R, some), (V, others) = (target.each(Y, now.steps) for target in self._targets)
         asked = some & others
-        own = np.tile(self._parameters.theta(), (len(X), 1))
+        own = np.tile(self._parameters.theta, (len(X), 1))
         by_copy = R.reshape(len(X), -1), V.reshape(len(X), -1), now.previous, own
-        at = Situation(Start(X), R, V, np.concatenate(by_copy, axis=1))
+        at = Situation(Start(X), R, V, now.previous, np.concatenate(by_copy, axis=1))
         planned, fallback = np.ones(len(X), dtype=bool), np.zeros(len(X), dtype=bool)
         with np.errstate(all="ignore"):  # a copy beyond all numbers falls back alone
-            plans, solved = self._planning.plans(at, now.plans)
+            plans, solved = self._planner.plans(at, now.plans)
             for i in np.flatnonzero(~(solved & asked)).tolist():
-                one = Situation(Start(X[i]), R[i], V[i], at.theta[i]) if asked[i] else None
-                rung, plan = self._alone(now, i, one)
-                plans[i], solved[i] = plan.U, plan.status == "optimal"
+                own_parts = R[i], V[i], now.previous[i], at.theta[i]
+                one = Situation(Start(X[i]), *own_parts) if asked[i] else None
+                rung, plans[i] = self._alone(now, i, one)
+                solved[i] = rung in ("solved", "softened")
                 planned[i], fallback[i] = rung != "safe", rung != "solved"
         return plans, planned, solved, fallback
 
-    def _alone(self, now: Progress, i: int, at: Situation | None) -> tuple[Rung, Plan]:
+    def _alone(self, now: Progress, i: int, at: Situation | None) -> tuple[Rung, Array]:
         """Plan for one copy as its own controller does; None where nothing is asked of it."""
-        loop = self._stand_in(now, i)
-        if at is None:
-            return loop.fall_back("nothing is asked", drop_plan=True)
-        rung, plan = self._planning.plan(at, loop.plan, loop.previous)
-        return (rung, plan) if plan.status == "optimal" else loop.fall_back(plan.status)
+        before = now.plans[i] if now.planned[i] and at is not None else None
+        if at is not None:
+            plan = self._planner.plan(at, before)
+            if plan.status == "optimal":
+                return "softened" if plan.softened else "solved", plan.U
+        return fallback_inputs(before, now.previous[i], self._safe, self._weights)
 
-    def _fallen_back(self, now: Progress, why: str) -> tuple[Array, Mask, Mask, Mask]:
+    def _fallen_back(self, now: Progress) -> tuple[Array, Mask, Mask, Mask]:
         """Let every copy continue its plan, or go to the safe input."""
-        fallen = [self._stand_in(now, i).fall_back(why) for i in range(len(now.steps))]
-        planned = np.array([rung != "safe" for rung, _ in fallen])
-        nobody = np.zeros_like(planned)
-        return np.stack([plan.U for _, plan in fallen]), planned, nobody, ~nobody
-
-    def _stand_in(self, now: Progress, i: int) -> Loop:
-        """The loop of one copy."""
-        loop = self._loop
-        loop.plan = now.plans[i] if now.planned[i] else None
-        loop.previous = now.previous[i]
-        return loop
+        each = zip(now.plans, now.planned.tolist(), now.previous, strict=True)
+        plans = [
+            fallback_inputs(plan if planned else None, previous, self._safe, self._weights)[1]
+            for plan, planned, previous in each
+        ]
+        nobody = np.zeros_like(now.planned)
+        return np.stack(plans), now.planned.copy(), nobody, ~nobody

@@ -1,6 +1,7 @@
 """The control problem, stated in CVXPY in terms of predicted outputs y and inputs u.
 
-With the user's own terms, and rows that bound something, hard or relaxed at a price.
+With the user's own terms, rows that bound something, hard or relaxed at a price, and the price of
+states far from the training data.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cvxpy.atoms.affine.binary_operators import multiply
 from cvxpy.atoms.affine.hstack import hstack
 from cvxpy.atoms.affine.reshape import reshape
 from cvxpy.atoms.affine.vstack import vstack
+from cvxpy.atoms.elementwise.maximum import maximum
 from cvxpy.atoms.sum_squares import sum_squares
 from cvxpy.constraints.nonpos import Inequality
 from numpy.typing import ArrayLike
@@ -24,6 +26,7 @@ from numpy.typing import ArrayLike
 from koopman_control.common.arrays import Array, Index, balanced, finite_array
 from koopman_control.common.border import shown
 from koopman_control.common.pickling import portable
+from koopman_control.identification import LiftedModel
 from koopman_control.mpc.weights import Mask, Weights
 
 Build = Callable[[cp.Expression, cp.Expression, Any], Any]
@@ -34,6 +37,9 @@ class Parameters(MutableMapping[str, Array]):
 
     Shapes and signs were settled when a parameter was declared.
 
+    Attributes:
+        theta: All values, stacked row after row.
+
     Example:
         >>> mpc = mpc.constrain(lambda y, u, p: y[:, 0] <= p.limit, limit=0.3)  # doctest: +SKIP
         >>> mpc.parameters["limit"] = 0.2  # doctest: +SKIP
@@ -42,7 +48,7 @@ class Parameters(MutableMapping[str, Array]):
     def __init__(self) -> None:
         self._values: dict[str, Array] = {}
         self._signs: dict[str, dict[str, bool]] = {}
-        self._theta: Array | None = None  # stacked once, then used at every step
+        self.theta = np.zeros(0)
 
     def with_more(self, given: Mapping[str, ArrayLike | cp.Parameter]) -> Parameters:
         """Declare further parameters in a copy.
@@ -67,21 +73,20 @@ class Parameters(MutableMapping[str, Array]):
             more._values[name] = finite_array(f"parameter {name!r}", value).copy()
             if not more._values[name].size:
                 raise ValueError(f"parameter {name!r} is empty; expected at least one number")
+        more._stack()
         return more
 
-    def declared(self) -> dict[str, cp.Parameter]:
+    def in_cvxpy(self) -> dict[str, cp.Parameter]:
         """Make a CVXPY parameter for each, in the order in which `theta` stacks them."""
         return {
             name: cp.Parameter(value.shape, name=name, **self._signs[name])
             for name, value in self._values.items()
         }
 
-    def theta(self) -> Array:
-        """Stack all values, row after row."""
-        if self._theta is None:
-            rows = [value.ravel() for value in self._values.values()]
-            self._theta = np.concatenate([np.zeros(0), *rows])
-        return self._theta
+    def _stack(self) -> None:
+        """Stack the values once, for every step to come."""
+        rows = [value.ravel() for value in self._values.values()]
+        self.theta = np.concatenate([np.zeros(0), *rows])
 
     def __getitem__(self, name: str) -> Array:
         """Return a copy of a value."""
@@ -97,7 +102,8 @@ class Parameters(MutableMapping[str, Array]):
         ):
             declared = "nonneg" if signs["nonneg"] else "nonpos"
             raise ValueError(f"parameter {name!r} is {given.tolist()}; declared as {declared}")
-        self._values[name], self._theta = given.copy(), None
+        self._values[name] = given.copy()
+        self._stack()
 
     def _known(self, name: Any) -> str:
         """Return the name of a parameter; a KeyError says which there are."""
@@ -135,7 +141,7 @@ class Term:
         """Let a lambda travel to another process, too."""
         return {"kind": self.kind, "build": portable(self.build)}
 
-    def stated(
+    def expressions(
         self, y: cp.Expression, u: cp.Expression, parameters: Mapping[str, cp.Parameter]
     ) -> tuple[list[cp.Constraint], cp.Expression]:
         """Return the constraints and the cost that this term adds.
@@ -195,6 +201,62 @@ def _not_dpp(kind: str, made: Any) -> str:
 def _short(made: Any) -> str:
     text = str(made)
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+@dataclass(frozen=True)
+class _BeyondData:
+    """The price as a function of y, u and parameters; y along axes is rows y + middle.
+
+    Args:
+        rows: Shape (k, d).
+        middle: Shape (k,).
+        weight: Price.
+    """
+
+    rows: Array
+    middle: Array
+    weight: float
+
+    def __call__(self, y: cp.Expression, u: cp.Expression, p: Any) -> cp.Expression:
+        """State the price of outputs y, shape (N, d)."""
+        along = y @ self.rows.T + np.tile(self.middle, (y.shape[0], 1))
+        beyond: cp.Expression = sum_squares(maximum(along - 1.0, -1.0 - along, 0.0))
+        beyond *= self.weight
+        return beyond
+
+
+def trust_terms(model: LiftedModel, weight: float) -> tuple[Term, ...]:
+    """Price predicted states beyond the model's training data; no term for a weight of zero.
+
+    Args:
+        model: Tells where its training data lie.
+        weight: Price per squared distance beyond their edge, where 1 is half their width, of each
+            axis and step. Angles and the past are not priced.
+
+    Raises:
+        ValueError: If the model does not know its data.
+    """
+    if weight == 0.0:
+        return ()
+    if model.signals.ground is None:
+        raise ValueError(
+            f"trust is {weight}, but the model does not know where its training data lie; "
+            "fit it with EDMDc, or bound its states by output_bounds"
+        )
+    return (Term("penalize", _BeyondData(*_present(model), weight)),)
+
+
+def _present(model: LiftedModel) -> tuple[Array, Array]:
+    """Rows (k, d) and offsets (k,) of the known ground that see present states alone."""
+    coordinates, ground = model.coordinates, model.signals.ground
+    assert ground is not None
+    states = np.flatnonzero(~coordinates.is_angle[: coordinates.n_outputs])
+    n = len(states)  # feature inputs begin with them
+    own = ground[~ground[:, 1 + n :].any(axis=1)]
+    scaled = own[:, 1 : 1 + n] / model.signals.scale[:n]
+    rows = np.zeros((len(own), coordinates.n_outputs))
+    rows[:, states] = scaled
+    return rows, own[:, 0] - scaled @ model.signals.center[:n]
 
 
 @dataclass(frozen=True)
@@ -295,13 +357,13 @@ class TrackingProblem:
     Attributes:
         u: Inputs, variable of shape (N, m).
         y: Predicted outputs, variable of shape (N, p).
-        parameters: Parameters of `stated`: the target of y, shape (N, p), the target of u, shape
-            (N, m), the input applied before the first step, shape (m,), and the user's own. Theta
-            stacks them in this order.
+        parameters: Parameters of `unpredicted`: the target of y, shape (N, p), the target of u,
+            shape (N, m), the input applied before the first step, shape (m,), and the user's own.
+            Theta stacks them in this order.
         limits: What is bounded, by name.
         free: Predicted outputs at u = 0, parameter of shape (N p,), row after row.
         gamma: Sensitivity of the outputs to the inputs, parameter of shape (N p, N m).
-        stated: The problem with y free: cost and constraints, without a prediction.
+        unpredicted: The problem with y free: cost and constraints, without a prediction.
         latest: What the last term added, alone; empty without terms.
         problem: The whole problem, with y == free + gamma u; its `solve()` is the reference.
     """
@@ -320,7 +382,7 @@ class TrackingProblem:
         self._reference = cp.Parameter((N, p), name="reference")
         self._input_reference = cp.Parameter((N, m), name="input_reference")
         self._previous = cp.Parameter(m, name="previous_input")
-        users = own.declared()
+        users = own.in_cvxpy()
         self.parameters: tuple[cp.Parameter, ...] = (
             self._reference,
             self._input_reference,
@@ -333,11 +395,11 @@ class TrackingProblem:
         seen = self._by_model(n_outputs, n_models)
         self.latest = cp.Problem(cp.Minimize(0.0))
         for term in terms:
-            added, price = self._stated(term, seen, users)
+            added, price = self._of_every_model(term, seen, users)
             constraints, cost = constraints + added, cost + price
             self.latest = cp.Problem(cp.Minimize(price), added)
             self.limits += [own for own in map(users_limit, added) if own is not None]
-        self.stated = cp.Problem(cp.Minimize(cost + rows.cost), constraints)
+        self.unpredicted = cp.Problem(cp.Minimize(cost + rows.cost), constraints)
         self.free = cp.Parameter(N * p, name="free")
         self.gamma = cp.Parameter((N * p, N * m), name="gamma")
         self.problem = self.predicted_by(self.gamma)
@@ -346,7 +408,7 @@ class TrackingProblem:
         """Return the whole problem, with y == free + gamma u."""
         predicted = self.free + gamma @ self.u.flatten(order="C")
         prediction = self.y.flatten(order="C") == predicted
-        return cp.Problem(self.stated.objective, [*self.stated.constraints, prediction])
+        return cp.Problem(self.unpredicted.objective, [*self.unpredicted.constraints, prediction])
 
     def assign(self, theta: Array) -> None:
         """Set the parameters from the vector that stacks them."""
@@ -369,12 +431,12 @@ class TrackingProblem:
             return [self.y]
         return [self.y[:, k * width : k * width + n_outputs] for k in range(n_models)]
 
-    def _stated(
+    def _of_every_model(
         self, term: Term, seen: list[cp.Expression], users: Mapping[str, cp.Parameter]
     ) -> tuple[list[cp.Constraint], cp.Expression]:
         """State a term for every model: all constraints, and the mean cost; what lacks y once."""
-        first, price = term.stated(seen[0], self.u, users)
-        others = [term.stated(y, self.u, users) for y in seen[1:]]
+        first, price = term.expressions(seen[0], self.u, users)
+        others = [term.expressions(y, self.u, users) for y in seen[1:]]
         constraints = first + [one for added, _ in others for one in added if self._leads_to(one)]
         if others and self._leads_to(price):
             for _, own in others:

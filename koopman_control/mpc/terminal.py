@@ -1,20 +1,30 @@
-"""What follows after the horizon: a regulator at the target, its cost, and the set it keeps."""
+"""What follows after the horizon: a regulator at the target, its cost, and the set it keeps.
+
+And the tube in which it keeps a plant that is disturbed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
-from koopman_control.common.arrays import Array, Index, balanced, finite_array, power_near
-from koopman_control.identification import LiftedModel
+from koopman_control.common.arrays import (
+    Array,
+    Index,
+    balanced,
+    finite_array,
+    positive_int,
+    power_near,
+)
+from koopman_control.common.border import checked
+from koopman_control.identification import LiftedModel, Regulator
 from koopman_control.mpc.estimation.kalman import settled_covariance
-from koopman_control.mpc.inputs import InputLayout
-from koopman_control.mpc.state import Start
-from koopman_control.mpc.targets import TargetRows
+from koopman_control.mpc.settings import Tube
+from koopman_control.mpc.state import InputLayout, Start, TargetRows
 from koopman_control.mpc.weights import Weights, weight_matrix, widened
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
@@ -22,35 +32,6 @@ SETTLED = 1e-6  # relative; a cost that changes by more in a step is none to com
 CONVERGED = 1e-14  # relative; a step of the recursion that changes less is its last
 ILL_CONDITIONED = 1e15
 SINGULAR = 1e-12  # of input weights relative to their diagonal; beyond, an input costs nothing
-
-
-@dataclass(frozen=True)
-class Regulator:
-    """u - K (x - target) - L (u_before - u) inside a box.
-
-    Args:
-        target: Target state, shape (d,).
-        u: Target input, shape (m,).
-        K: Gain of the state, shape (m, d).
-        box: Lowest and highest input, shape (2, m).
-        L: Gain of the input before, shape (m, m); (m, 0) where changes cost nothing.
-        before: Input before the first step, shape (m,).
-    """
-
-    target: Array
-    u: Array
-    K: Array
-    box: Array
-    L: Array
-    before: Array
-
-    def inputs(self, model: LiftedModel, x: Array, before: Array) -> Array:
-        """Return the inputs (S, m) at states (S, d), after inputs `before`, (m,) or (S, m)."""
-        deviation = model.coordinates.wrap(x - self.target)
-        u = self.u - deviation @ self.K.T
-        if self.L.size:
-            u -= (before - self.u) @ self.L.T
-        return np.asarray(np.minimum(np.maximum(u, self.box[0]), self.box[1]))
 
 
 def riccati(
@@ -182,15 +163,16 @@ def finished_by_feedback(
     Returns:
         The plans, shape (S, N, m), and the outputs they lead through, shape (S, N, d).
     """
-    d, forecast = len(start.x), start.forecast
+    d, preview = len(start.x), start.preview
     X = np.empty((*plans.shape[:2], d))
     x = np.broadcast_to(start.x, (len(plans), d))
     first, taken_over = heads.min(), (heads <= np.arange(plans.shape[1])[:, None])[..., None]
     for k in range(plans.shape[1]):
         if k >= first:
             before = plans[:, k - 1] if k else regulator.before
-            np.copyto(plans[:, k], regulator.inputs(model, x, before), where=taken_over[k])
-        u = plans[:, k] if forecast is None else forecast.joined(plans[:, k], k)
+            deviation = model.coordinates.wrap(x - regulator.target)
+            np.copyto(plans[:, k], regulator.inputs(deviation, before), where=taken_over[k])
+        u = plans[:, k] if preview is None else preview.joined(plans[:, k], k)
         x = X[:, k] = model.one_step.step(x, u)
     return plans, start.outputs(X)
 
@@ -223,6 +205,58 @@ def with_terminal(
         d = model.coordinates.n_outputs
         to_come = widened(weight_matrix("terminal", terminal, d), model.n_states, axes=2)
     return replace(w, terminal=to_come), gain
+
+
+@checked
+def tube_margins(
+    model: LiftedModel, horizon: int, noise: ArrayLike, Q: ArrayLike = 1.0, R: ArrayLike = 1.0
+) -> Tube:
+    """Bound how far the plant strays from a plan under bounded noise and feedback.
+
+    With |w| <= noise added to the states at each step, and the deviation from the plan e fed back
+    by the regulator, e+ = (F - G K) e + w, so |e_k| <= sum_j<k |(F - G K)^j| noise, entry by
+    entry. Constraints tightened by that leave the plan of the next step room to react (Chisci,
+    Rossiter & Zappa, Automatica 37, 2001). The feedback takes |K e_k| of each input for itself, so
+    input bounds move inwards, too, all but those of the present step (Mayne, Seron & Rakovic,
+    Automatica 41, 2005). Rate bounds stay.
+
+    Args:
+        model: The model, linearised at zero.
+        horizon: Number of steps N.
+        noise: Largest |w| of each state: a number or shape (d,).
+        Q: State weight of the regulator: a number, a diagonal (d,) or a matrix (d, d).
+        R: Input weight of the regulator, likewise in m.
+
+    Returns:
+        Margins for `Bounds(tighten=...)`.
+
+    Raises:
+        ValueError: If a setting has the wrong shape, or the regulator does not stabilise the model.
+
+    Example:
+        >>> model = LiftedModel.from_arrays([[0.5]], [[0.0]])
+        >>> tube_margins(model, 3, 0.1).outputs.ravel()
+        array([0.1  , 0.15 , 0.175])
+    """
+    d, m = model.n_states, model.n_inputs
+    N, w = positive_int("horizon", horizon), finite_array("noise", noise)
+    if w.shape not in ((), (d,)) or (w < 0.0).any():
+        raise ValueError(f"noise is {noise!r}; expected a bound of at least 0, or {d} of them")
+    x, u = np.zeros(d), np.zeros(m)
+    K, _ = riccati(model, x, u, weight_matrix("Q", Q, d), weight_matrix("R", R, m))
+    F, G = (J[0] for J in model.one_step.jacobians(x[None], u[None]))
+    closed = F - G @ K
+    if np.abs(np.linalg.eigvals(closed)).max() >= 1.0:
+        raise ValueError("the regulator does not stabilise the model; choose other Q and R")
+    power, spread = np.eye(d), np.broadcast_to(w, (d,))
+    strays = [(np.zeros(d), np.zeros(m))]
+    for _ in range(N):
+        states, inputs = strays[-1]
+        step = np.abs(power) @ spread, np.abs(K @ power) @ spread
+        strays.append((states + step[0], inputs + step[1]))
+        power = closed @ power
+    states, inputs = (np.array(part) for part in zip(*strays, strict=True))
+    return Tube(states[1:, : model.coordinates.n_outputs], inputs[:-1])
 
 
 MOST_STEPS = 200

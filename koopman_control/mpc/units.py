@@ -14,7 +14,7 @@ import numpy as np
 from koopman_control.common.arrays import Array, Index
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.estimation.base import state_scale
-from koopman_control.mpc.targets import TargetRows
+from koopman_control.mpc.state import TargetRows
 from koopman_control.mpc.weights import Weights
 
 USUAL = 1e3  # price of a violation of one unit, in units of the cost
@@ -58,7 +58,8 @@ def units_of(
         states = np.where(states > 0.0, states, state_scale(model))
     if not states.all() and inputs.any():
         states = np.where(states > 0.0, states, _reached(model, controlled, inputs))
-    by_state = _diagonals(w.Q) + np.diagonal(w.terminal), np.abs(w.linear_output).max(axis=0)
+    at_end = np.diagonal(w.terminal)  # of states and, where their changes are priced, of inputs
+    by_state = _diagonals(w.Q) + at_end[:p], np.abs(w.linear_output).max(axis=0)
     by_input = _diagonals(w.R) + _diagonals(w.S), np.abs(w.linear_input).max(axis=0)
     cost = max(
         float((square * size**2).max(initial=0.0)) or float((linear * size).max(initial=0.0))

@@ -1,32 +1,19 @@
-"""Weights and bounds of the control problem, checked once and spread over the horizon."""
+"""Weights and bounds of the control problem: checked, spread over the horizon, tightened."""
 
 from __future__ import annotations
 
-import math
+import warnings
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, balanced, finite_array, positive_float, real_array
+from koopman_control.common.arrays import Array, Index, balanced, finite_array, real_array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc.inputs import InputLayout
+from koopman_control.mpc.settings import Bounds, Cost, Tube
 
 Mask = NDArray[np.bool_]
-
-
-def seconds_until(deadline: float | None, solver: str) -> float:
-    """Turn a deadline in microseconds into seconds, infinite for none."""
-    if deadline is None:
-        return math.inf
-    seconds = 1e-6 * positive_float("deadline", deadline)
-    if solver == "piqp":
-        raise ValueError(
-            f'deadline is {deadline}, but PIQP knows no time limit; choose solver="auto" or '
-            '"clarabel"'
-        )
-    return seconds
 
 
 def weight_matrix(name: str, value: ArrayLike, size: int) -> Array:
@@ -123,14 +110,14 @@ def rates(value: ArrayLike | None, size: int) -> Array:
     """Expand the largest input change to shape (size,); infinite where there is no bound."""
     if value is None:
         return np.full(size, np.inf)
-    given = real_array("rate_bounds", value)
+    given = real_array("rates", value)
     if given.shape not in ((), (1,), (size,)):
         raise ValueError(
-            f"rate_bounds has shape {given.shape}; expected a number or one per input, ({size},)"
+            f"rates has shape {given.shape}; expected a number or one per input, ({size},)"
         )
     given = np.broadcast_to(given, (size,)).copy()
     if np.isnan(given).any() or np.any(given <= 0.0):
-        raise ValueError(f"rate_bounds is {given.tolist()}; expected positive changes per step")
+        raise ValueError(f"rates is {given.tolist()}; expected positive changes per step")
     return given
 
 
@@ -241,48 +228,35 @@ class Weights:
         return np.block([[of_state, beside], [beside.T, self.terminal[p:, p:]]])
 
 
-class Costs(NamedTuple):
-    """Costs as `KoopmanMPC` takes them, unchecked; of the same names and meaning as there."""
-
-    Q: ArrayLike
-    R: ArrayLike
-    S: ArrayLike
-    linear_output: ArrayLike
-    linear_input: ArrayLike
-
-
-class Bounds(NamedTuple):
-    """Bounds as `KoopmanMPC` takes them, unchecked; of the same names and meaning as there."""
-
-    input_bounds: ArrayLike | None
-    rate_bounds: ArrayLike | None
-    output_bounds: ArrayLike | None
-    terminal_bounds: ArrayLike | None
-    polytope: Any
-    soft: ArrayLike
-    slack_weight: ArrayLike | Literal["auto"]
-
-
 def weights_for(
-    model: LiftedModel, inputs: InputLayout, horizon: int, costs: Costs, bounds: Bounds
+    model: LiftedModel, horizon: int, controlled: Index, cost: Cost, bounds: Bounds
 ) -> Weights:
-    """Check the settings of a controller.
+    """Check the settings of a controller against its model.
 
     Outputs are the model's present states; behind them, states that lie in the past stay free.
+
+    Args:
+        model: The model.
+        horizon: Number of steps N.
+        controlled: Indices of its inputs that are planned, shape (m,).
+        cost: All but what depends on a target.
+        bounds: All but the terminal set; not tightened yet.
     """
-    d, p, m, N = model.coordinates.n_outputs, model.n_states, len(inputs.controlled), horizon
+    d, p, m, N = model.coordinates.n_outputs, model.n_states, len(controlled), horizon
     G_y, G_u, g = _polytope(bounds.polytope, d, m)
     past = np.tile(np.array([-np.inf, np.inf])[:, None, None], (1, N, p - d))
-    outputs = _output_bounds(bounds.output_bounds, bounds.terminal_bounds, d, N)
+    outputs = _output_bounds(bounds.outputs, bounds.terminal, d, N)
+    allowed = None if model.action_bounds is None else model.action_bounds[:, controlled]
+    Q, R = 1.0 if cost.Q is None else cost.Q, 0.0 if cost.R is None else cost.R
     return Weights(
-        Q=widened(stage_weights("Q", costs.Q, d, N), p, axes=2),
-        R=stage_weights("R", costs.R, m, N),
-        S=stage_weights("S", costs.S, m, N),
+        Q=widened(stage_weights("Q", Q, d, N), p, axes=2),
+        R=stage_weights("R", R, m, N),
+        S=stage_weights("S", cost.S, m, N),
         terminal=np.zeros((p, p)),
-        linear_output=widened(stage_rows("linear_output", costs.linear_output, d, N), p),
-        linear_input=stage_rows("linear_input", costs.linear_input, m, N),
-        input_bounds=box("input_bounds", bounds.input_bounds, m, N, inputs.bounds(model)),
-        rate_bounds=rates(bounds.rate_bounds, m),
+        linear_output=widened(stage_rows("linear_output", cost.linear_output, d, N), p),
+        linear_input=stage_rows("linear_input", cost.linear_input, m, N),
+        input_bounds=box("input_bounds", bounds.inputs, m, N, allowed),
+        rate_bounds=rates(bounds.rates, m),
         output_bounds=np.dstack([outputs, past]),
         polytope=(widened(G_y, p), G_u, np.tile(g, (N, 1))),
         soft=np.append(soft_mask(bounds.soft, d), np.zeros(p - d, dtype=bool)),
@@ -290,17 +264,17 @@ def weights_for(
     )
 
 
-def common_box(input_bounds: Array, rollout: Rollout) -> Array:
+def common_box(input_bounds: Array) -> Array:
     """Intersect input bounds (2, N, m) over the steps to (2, m), where guesses are drawn from.
 
     Raises:
-        ValueError: If no input is allowed at all steps, which a nonlinear roll-out needs.
+        ValueError: If no input is allowed at all steps.
     """
     low, high = input_bounds[0].max(axis=0), input_bounds[1].min(axis=0)
-    if rollout != "linear" and np.any(low > high):
+    if np.any(low > high):
         raise ValueError(
-            "input_bounds leave no input that is allowed at all steps; expected one for rollout "
-            f"{rollout!r}, whose guesses need it: widen them or use rollout='linear'"
+            "input_bounds leave no input that is allowed at all steps; expected one for a "
+            "nonlinear roll-out, whose guesses need it: widen them or use rollout='linear'"
         )
     return np.stack([low, high])
 
@@ -308,11 +282,11 @@ def common_box(input_bounds: Array, rollout: Rollout) -> Array:
 def _output_bounds(bounds: Any, terminal: Any, size: int, horizon: int) -> Array:
     """Tighten the bounds of the last step by the terminal ones."""
     both = box("output_bounds", bounds, size, horizon).copy()
-    low, high = box("terminal_bounds", terminal, size, 1)[:, 0]
+    low, high = box("Bounds.terminal", terminal, size, 1)[:, 0]
     both[0, -1], both[1, -1] = np.maximum(both[0, -1], low), np.minimum(both[1, -1], high)
     if np.any(both[0, -1] > both[1, -1]):
         raise ValueError(
-            f"terminal_bounds {np.asarray(terminal).tolist()} and output_bounds leave nothing for "
+            f"Bounds.terminal {np.asarray(terminal).tolist()} and output_bounds leave nothing for "
             "the last state; expected boxes that meet"
         )
     return both
@@ -322,3 +296,102 @@ def _polytope(value: Any, d: int, m: int) -> tuple[Array, Array, Array]:
     if value is None:
         return np.zeros((0, d)), np.zeros((0, m)), np.zeros(0)
     return polytope_rows(value, (d, m))
+
+
+MOST = 0.45  # of the distance between two bounds; a tenth of it always stays
+
+
+def tightened(
+    weights: Weights, tighten: Any, model: LiftedModel, rollout: Rollout, delay: int
+) -> Weights:
+    """Move bounds inwards, and polytopes by the most that margins make of their rows."""
+    w, (G_y, G_u, g) = weights, weights.polytope
+    by_input = np.zeros(w.R.shape[:2])
+    if isinstance(tighten, Tube):
+        by_input = finite_array("tighten's input margins", tighten.inputs, shape=by_input.shape)
+        tighten = tighten.outputs
+    concerned = np.isfinite(w.output_bounds).any(axis=(0, 1)) | G_y.any(axis=0)
+    hard = (concerned & ~w.soft)[: model.coordinates.n_outputs]
+    margin = widened(margins(tighten, model, rollout, hard, len(w.Q), delay), model.n_states)
+    return replace(
+        w,
+        input_bounds=moved_inwards(w.input_bounds, by_input, "input"),
+        output_bounds=moved_inwards(w.output_bounds, margin, "state"),
+        polytope=(G_y, G_u, g - margin @ np.abs(G_y).T - by_input @ np.abs(G_u).T),
+    )
+
+
+def margins(
+    tighten: Any, model: LiftedModel, rollout: Rollout, hard: Mask, horizon: int, delay: int
+) -> Array:
+    """Check and spread the margins of a controller's output bounds.
+
+    Args:
+        tighten: "auto", False or margins, as for `KoopmanMPC`.
+        model: The model; "auto" takes its error quantiles.
+        rollout: How it is rolled out.
+        hard: Which outputs have hard bounds, shape (d,); the others get no margin from "auto".
+        horizon: Number of steps N.
+        delay: Steps that predictions already reach ahead.
+
+    Returns:
+        Margins, shape (N, d).
+
+    Raises:
+        ValueError: If margins are negative, not finite or of the wrong shape.
+        UserWarning: If the model's quantiles are unknown for some steps.
+    """
+    shape = (horizon, len(hard))
+    if tighten is False or (isinstance(tighten, str) and tighten == "auto"):
+        known = {} if tighten is False else model.error_quantiles
+        if rollout not in known or not hard.any():
+            return np.zeros(shape)
+        kept = np.zeros(shape)
+        kept[:, hard] = _over_horizon(known[rollout][:, hard], horizon, delay)
+        return kept
+    if isinstance(tighten, (str, bool)):
+        raise ValueError(f'tighten is {tighten!r}; expected "auto", False or margins {shape}')
+    given = finite_array("tighten", tighten)
+    if not given.size or given.shape not in ((), shape[1:], shape) or (given < 0.0).any():
+        raise ValueError(
+            f"tighten has shape {given.shape}, smallest entry {given.min(initial=np.inf):g}; "
+            f"expected margins of at least 0: a number, one per state {shape[1:]}, or one per "
+            f"step, {shape}"
+        )
+    return np.broadcast_to(given, shape)
+
+
+def moved_inwards(bounds: Array, margin: Array, what: str) -> Array:
+    """Move bounds (2, N, d) of `what` inwards by margins (N, d), but never across each other.
+
+    Raises:
+        UserWarning: If there is not enough room between them.
+    """
+    low, high = bounds
+    with np.errstate(invalid="ignore"):  # both may be infinite
+        room = np.where(np.isfinite(bounds).all(axis=0), MOST * (high - low), np.inf)
+    if np.any(margin > room):
+        k, i = np.argwhere(margin > room)[0]
+        warnings.warn(
+            f"{what} {i} may be off by {margin[k, i]:.3g} after step {k + 1}, which "
+            f"leaves nothing between its bounds {low[k, i]:g} and {high[k, i]:g}; a tenth of "
+            "the distance is kept: shorten the horizon, improve the model or set tighten=False",
+            UserWarning,
+            stacklevel=5,
+        )
+    margin = np.minimum(margin, room)
+    return np.stack([low + margin, high - margin])
+
+
+def _over_horizon(quantiles: Array, horizon: int, delay: int) -> Array:
+    """Pick the rows of steps delay + 1 ... delay + N; unknown ones are taken as the last known."""
+    reach = int(np.isfinite(quantiles).all(axis=1).cumprod().sum())
+    if reach < delay + horizon:
+        warnings.warn(
+            f"the model's error quantiles reach {reach} steps, the plan {delay + horizon}; beyond, "
+            "bounds are tightened as at the last one known: fit with a longer horizon",
+            UserWarning,
+            stacklevel=5,
+        )
+    known = np.maximum.accumulate(np.where(np.isfinite(quantiles), quantiles, 0.0), axis=0)
+    return np.asarray(known[np.minimum(delay + np.arange(horizon), len(known) - 1)])

@@ -4,6 +4,7 @@ from math import inf
 
 from koopman_control.common import Array
 from koopman_control.features import PolynomialFeatures
+from koopman_control.mpc import Bounds
 from koopman_control.tasks.task import Task
 from koopman_envs.bilinear_motor import LIMIT
 
@@ -35,5 +36,5 @@ BILINEAR_MOTOR = Task(
     states=(0, 1),
     state_names=("current (10 A)", "speed (100 rad/s)"),
     reference=set_point,
-    mpc={"output_bounds": ((-inf, -LIMIT), (inf, LIMIT)), "slack_weight": 1e3},
+    mpc={"output_bounds": ((-inf, -LIMIT), (inf, LIMIT)), "bounds": Bounds(slack_weight=1e3)},
 )

@@ -4,6 +4,7 @@ from math import inf
 
 from koopman_control.common import Array
 from koopman_control.features import PolynomialFeatures
+from koopman_control.mpc import Bounds, Search
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 
@@ -59,8 +60,7 @@ CART_POLE_SWING_UP = Task(
     until=of_no_use,
     mpc={
         "output_bounds": ((-2.0, -inf, -inf, -inf), (2.0, inf, inf, inf)),
-        "slack_weight": 1e3,
-        "n_guesses": 4,
-        "first_guesses": 64,
+        "bounds": Bounds(slack_weight=1e3),
+        "search": Search(guesses=4, first_guesses=64),
     },
 )

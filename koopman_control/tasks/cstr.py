@@ -3,6 +3,7 @@
 from math import inf
 
 from koopman_control.common import Array
+from koopman_control.mpc import Bounds
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform, OrnsteinUhlenbeck
 from koopman_envs.cstr import CSTR as Reactor
@@ -51,5 +52,8 @@ CSTR = Task(
     excitation=HeldUniform(hold=(5, 30)),
     noise=OrnsteinUhlenbeck(correlation_steps=20.0, scale=0.3),
     until=too_hot,
-    mpc={"output_bounds": ((-inf, -inf), (inf, Reactor.hottest)), "slack_weight": 1e3},
+    mpc={
+        "output_bounds": ((-inf, -inf), (inf, Reactor.hottest)),
+        "bounds": Bounds(slack_weight=1e3),
+    },
 )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from koopman_control.common import Array
+from koopman_control.mpc import Cost
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import OrnsteinUhlenbeck
 
@@ -53,5 +54,5 @@ INVERTED_DOUBLE_PENDULUM = Task(
         "rate (rad/s)",
         "second rate (rad/s)",
     ),
-    mpc={"terminal": "riccati"},
+    mpc={"cost": Cost(terminal="riccati")},
 )

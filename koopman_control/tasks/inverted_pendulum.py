@@ -1,5 +1,6 @@
 """InvertedPendulum-v5: balance a pole on a cart (MuJoCo)."""
 
+from koopman_control.mpc import Cost
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 
@@ -21,5 +22,5 @@ INVERTED_PENDULUM = Task(
     prediction=10,
     excitation=HeldUniform(hold=1),
     state_names=("position (m)", "angle (rad)", "speed (m/s)", "rate (rad/s)"),
-    mpc={"terminal": "riccati"},
+    mpc={"cost": Cost(terminal="riccati")},
 )

@@ -1,6 +1,7 @@
 """Lorenz-v0: calm a chaotic system down at one of its unstable fixed points."""
 
 from koopman_control.common import Array
+from koopman_control.mpc import Search
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 from koopman_envs.lorenz import FIXED_HEIGHT
@@ -32,5 +33,5 @@ LORENZ = Task(
     state_names=("x1", "x2", "x3"),
     reference=fixed_point,
     excitation=HeldUniform(hold=(2, 20)),
-    mpc={"first_guesses": 64},
+    mpc={"search": Search(first_guesses=64)},
 )

@@ -1,5 +1,6 @@
 """Pendulum-v1: swing up a pendulum whose motor is too weak to lift it directly."""
 
+from koopman_control.mpc import Search
 from koopman_control.tasks.task import Task
 
 # The cost is the environment's own: angle^2 + 0.1 speed^2 + 0.001 torque^2. With a perfect model,
@@ -17,5 +18,5 @@ PENDULUM = Task(
     n_features=(20, 60),
     angles=((0, 1),),
     state_names=("angle (rad)", "speed (rad/s)"),
-    mpc={"n_guesses": 4, "first_guesses": 128},
+    mpc={"search": Search(guesses=4, first_guesses=128)},
 )

@@ -5,6 +5,7 @@ from math import inf
 import numpy as np
 
 from koopman_control.common import Array
+from koopman_control.mpc import Bounds
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform, OrnsteinUhlenbeck
 
@@ -49,7 +50,7 @@ PLANAR_QUADROTOR = Task(
     noise=OrnsteinUhlenbeck(correlation_steps=5.0, scale=0.1),
     until=lost,
     mpc={
-        "slack_weight": 1e3,
+        "bounds": Bounds(slack_weight=1e3),
         "output_bounds": (
             (-1.5, -1.5, -inf, -inf, -inf, -inf),
             (1.5, 1.5, inf, inf, inf, inf),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from koopman_control.common import Array
+from koopman_control.mpc import Bounds
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 from koopman_envs.quadruple_tank import PARAMETERS, QuadrupleTank, holding_input
@@ -43,5 +44,5 @@ QUADRUPLE_TANK = Task(
     reference=set_points,
     input_reference=holding_action,
     excitation=HeldUniform(hold=(3, 20)),
-    mpc={"output_bounds": ((LOWEST,) * 4, (HIGHEST,) * 4), "slack_weight": 1e3},
+    mpc={"output_bounds": ((LOWEST,) * 4, (HIGHEST,) * 4), "bounds": Bounds(slack_weight=1e3)},
 )

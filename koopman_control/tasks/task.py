@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from koopman_control.common import Array, PathLike
@@ -13,7 +13,7 @@ from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import Angle, FeatureMap, FeatureUnion, SampledFeatures
 from koopman_control.identification import Coupling, EDMDc, LiftedModel, Rollout
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Bounds, Cost, Inputs, KoopmanMPC, Search
 from koopman_control.trajectories import HeldUniform, Signal, Trajectory, open_environment
 from koopman_control.trajectories.environments import Environment
 
@@ -130,7 +130,8 @@ class Task(CheckedFields):
 
     def settings(self) -> dict[str, Any]:
         """Describe all settings as plain data; functions go by their names."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        mpc = {name: _plain(_as_given(value)) for name, value in self.mpc.items()}
+        return {name: _plain(value) for name, value in asdict(self).items()} | {"mpc": mpc}
 
     def environment(self, **arguments: Any) -> Environment:
         """Make the environment, to be closed by the caller; `evaluate` takes it as it is.
@@ -173,10 +174,25 @@ class Task(CheckedFields):
             self.Q,
             self.R,
             reference=self.reference,
-            input_reference=self.input_reference,
             rollout=self.rollout,
-            **self.mpc,
+            **{**self.mpc, "cost": self._cost()},
         )
+
+    def _cost(self) -> Cost:
+        """All costs beside Q and R.
+
+        Raises:
+            ValueError: If inputs have two targets.
+        """
+        cost: Cost = self.mpc.get("cost", Cost())
+        if cost.input_reference is Cost().input_reference:
+            return replace(cost, input_reference=self.input_reference)
+        if self.input_reference is not type(self).input_reference:
+            raise ValueError(
+                f"input_reference is {self.input_reference!r}, but mpc's cost has another; give "
+                "one of them"
+            )
+        return cost
 
     @checked
     def restored(self, model: LiftedModel, data: Sequence[Trajectory], seed: int = 0) -> KoopmanMPC:
@@ -210,6 +226,14 @@ class Task(CheckedFields):
                 on_step=on_step,
                 checkpoint=checkpoint,
             )
+
+
+def _as_given(setting: Any) -> Any:
+    """What of a group of settings differs from its defaults, so that new ones change nothing."""
+    if isinstance(setting, Cost | Bounds | Search | Inputs):
+        given = {f.name: (getattr(setting, f.name), f.default) for f in fields(setting)}
+        return {name: value for name, (value, default) in given.items() if value is not default}
+    return asdict(setting) if is_dataclass(setting) and not isinstance(setting, type) else setting
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 
 from koopman_control.common import Array
 from koopman_control.features import PolynomialFeatures
+from koopman_control.mpc import Bounds, Search
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 from koopman_envs.two_link_arm import TwoLinkArm as Arm
@@ -67,12 +68,11 @@ TWO_LINK_ARM = Task(
     excitation=HeldUniform(hold=(1, 5)),
     until=of_no_use,
     mpc={
-        "slack_weight": 1e3,
+        "bounds": Bounds(slack_weight=1e3),
         "output_bounds": (
             (Arm.shoulder[0] + MARGIN, Arm.elbow[0] + MARGIN, -inf, -inf, -inf, -inf),
             (Arm.shoulder[1] - MARGIN, Arm.elbow[1] - MARGIN, inf, inf, inf, inf),
         ),
-        "n_guesses": 2,
-        "first_guesses": 16,
+        "search": Search(guesses=2, first_guesses=16),
     },
 )

@@ -16,7 +16,7 @@ from koopman_control.benchmark.conditions import (
     with_kalman_filter,
 )
 from koopman_control.benchmark.variants import without_estimator
-from koopman_control.mpc import KalmanObserver
+from koopman_control.mpc import KalmanObserver, Search
 from koopman_control.tasks import TASKS
 from tests.benchmark.tiny import tiny_task
 
@@ -47,9 +47,9 @@ def test_states_without_noise_are_taken_as_exact() -> None:
 
 
 def test_a_filtered_task_is_learned_and_searches_among_more_plans() -> None:
-    settings = {"rollout": "relifted", "coupling": "bilinear", "mpc": {"n_guesses": 2}}
+    settings = {"rollout": "relifted", "coupling": "bilinear", "mpc": {"search": Search(guesses=2)}}
     task = with_kalman_filter(noisy(tiny_task(**settings)))
-    assert task.mpc["n_guesses"] == 16
+    assert task.mpc["search"].guesses == 16
     learned = task.learn(0)
     action = learned.controller.act(learned.data[0].observations[0])
     assert np.isfinite(action).all()
@@ -58,7 +58,7 @@ def test_a_filtered_task_is_learned_and_searches_among_more_plans() -> None:
 
 
 def test_other_roll_outs_do_without_a_filter_chosen_for_the_task_s_own() -> None:
-    task = replace(tiny_task(), mpc={"n_guesses": 0})
+    task = replace(tiny_task(), mpc={"search": Search(guesses=0)})
     assert without_estimator(with_kalman_filter(task)) == task
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from koopman_control.benchmark.variants import fingerprint
 from koopman_control.identification import LeastSquares
+from koopman_control.mpc import Search
 from koopman_control.tasks import TASKS, Task
 
 TASK = TASKS["Pendulum-v1"]
@@ -20,7 +21,7 @@ def test_all_ready_tasks_differ() -> None:
 
 def test_a_changed_setting_is_another_task_and_other_words_are_not() -> None:
     assert fingerprint(replace(TASK, R=0.002)) != fingerprint(TASK)
-    assert fingerprint(replace(TASK, mpc={"n_guesses": 5})) != fingerprint(TASK)
+    assert fingerprint(replace(TASK, mpc={"search": Search(guesses=5)})) != fingerprint(TASK)
     assert fingerprint(replace(TASK, summary="swing", state_names=None)) == fingerprint(TASK)
 
 

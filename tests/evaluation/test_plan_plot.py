@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from koopman_control.evaluation import plots
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Bounds, KoopmanMPC
 
 
 @pytest.fixture
@@ -16,7 +16,9 @@ def mpc() -> KoopmanMPC:
     F, G = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.005], [0.1]])
     model = LiftedModel.from_arrays(F, G, np.eye(2), action_bounds=[[-1.0], [1.0]])
     bounds = [[-np.inf, -0.5], [1.0, 0.5]]
-    return KoopmanMPC(model, 20, 1.0, 0.1, reference=[2.0, 0.0], output_bounds=bounds, soft=False)
+    return KoopmanMPC(
+        model, 20, 1.0, 0.1, reference=[2.0, 0.0], output_bounds=bounds, bounds=Bounds(soft=False)
+    )
 
 
 def drawn(figure: Figure) -> str:

@@ -19,7 +19,7 @@ from koopman_control.features import (
 )
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.identification.compiled_rollouts import CompiledRollOut, compiled_roll_out
-from koopman_control.identification.kernel_arrays import Feedback
+from koopman_control.identification.kernel_arrays import Regulator
 from koopman_control.identification.rollouts import (
     LiftedInputMap,
     OneStepMap,
@@ -158,7 +158,7 @@ def test_a_regulator_takes_plans_over_inside_the_box() -> None:
     K, box = np.array([[1.0, 0.4, 0.0], [0.2, 0.0, 0.3]]), np.array([[-0.5, -0.2], [0.6, 0.3]])
     target, rest = np.array([-3.0, 0.1, 0.0]), np.array([0.1, 0.0])
     plans = U.copy()
-    X = compiled(plant.affine_step).finished(x0, plans, heads, Feedback(target, rest, K, box))
+    X = compiled(plant.affine_step).finished(x0, plans, heads, Regulator(target, rest, K, box))
     np.testing.assert_allclose(relifted(plant.one_step, x0, plans), X, rtol=0.0, atol=1e-12)
     before = np.concatenate([np.broadcast_to(x0, (S, 1, 3)), X[:, :-1]], axis=1)
     deviation = plant.coordinates.wrap(before - target)

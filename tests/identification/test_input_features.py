@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopman_control import KoopmanMPC
+from koopman_control import KoopmanMPC, Search
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, PolynomialFeatures, SampledFeatures
 from koopman_control.identification import (
@@ -127,7 +127,9 @@ def test_a_saved_model_predicts_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_a_controller_plans_through_them() -> None:
-    mpc = KoopmanMPC(fitted(), 5, Q=1.0, R=1e-6, reference=0.5, rollout="relifted", iterations=5)
+    mpc = KoopmanMPC(
+        fitted(), 5, Q=1.0, R=1e-6, reference=0.5, rollout="relifted", search=Search(iterations=5)
+    )
     x = np.array([0.0])
     for _ in range(10):
         x = plant(x, mpc.act(x))

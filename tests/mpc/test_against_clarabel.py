@@ -1,6 +1,7 @@
 """The whole compiled path against the CVXPY problem solved by Clarabel at tight tolerance."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -8,18 +9,16 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.solvers import SolverName
+from koopman_control.mpc import Bounds, Cost, KoopmanMPC, Search
 
 Make = Callable[..., LiftedModel]
 TOLERANCE = {"daqp": 1e-6, "osqp": 1e-4, "piqp": 1e-6, "clarabel": 1e-6}
 BOUNDED: dict[str, Any] = {
-    "S": 0.05,
-    "rate_bounds": 0.4,
     "output_bounds": [[-np.inf, -0.3], [0.5, 0.3]],
-    "slack_weight": 20.0,
+    "cost": Cost(S=0.05),
+    "bounds": Bounds(rates=0.4, slack_weight=20.0),
 }
-SOLVERS: list[SolverName] = ["daqp", "osqp", "piqp", "clarabel"]
+SOLVERS = ["daqp", "osqp", "piqp", "clarabel"]
 
 
 def double_integrator(make: Make) -> LiftedModel:
@@ -37,12 +36,13 @@ def visited(controller: KoopmanMPC, model: LiftedModel, x: Array, n: int) -> lis
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(
-    "settings", [{}, BOUNDED, BOUNDED | {"terminal": [[3.0, 1.0], [1.0, 2.0]]}]
+    "settings", [{}, BOUNDED, BOUNDED | {"cost": Cost(S=0.05, terminal=[[3.0, 1.0], [1.0, 2.0]])}]
 )
-def test_linear_roll_out(linear_model: Make, settings: dict[str, Any], solver: SolverName) -> None:
+def test_linear_roll_out(linear_model: Make, settings: dict[str, Any], solver: str) -> None:
     model = double_integrator(linear_model)
-    targets: dict[str, Any] = {"reference": lambda y: (0.8, 0.0), "input_reference": 0.1}
-    mpc = KoopmanMPC(model, 12, [1.0, 0.1], 0.01, solver=solver, **targets, **settings)
+    cost = replace(settings.get("cost", Cost()), input_reference=0.1)
+    given = settings | {"cost": cost, "reference": lambda y: (0.8, 0.0)}
+    mpc = KoopmanMPC(model, 12, [1.0, 0.1], 0.01, solver=solver, **given)
     x, binding = np.array([-1.5, 0.6]), 0
     for _ in range(12):
         U, cost = mpc.reference_solution(x, np.zeros((12, 1)))  # before act moves on
@@ -75,11 +75,18 @@ def test_a_converged_nonlinear_plan_solves_the_program_about_itself(
     nonlinear_model: Make,
     rollout: Literal["bilinear", "relifted"],
     settings: dict[str, Any],
-    solver: SolverName,
+    solver: str,
 ) -> None:
     model = nonlinear_model(bilinear=True)
     mpc = KoopmanMPC(
-        model, 10, 1.0, 0.05, rollout=rollout, solver=solver, first_iterations=60, **settings
+        model,
+        10,
+        1.0,
+        0.05,
+        rollout=rollout,
+        solver=solver,
+        search=Search(first_iterations=60),
+        **settings,
     )
     for x in np.random.default_rng(0).uniform(-1.0, 1.0, (3, 2)):
         mpc.reset()
@@ -95,7 +102,7 @@ def test_a_converged_nonlinear_plan_solves_the_program_about_itself(
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("rollout", ["bilinear", "relifted"])
 def test_a_plant_that_is_linear_in_disguise_is_solved_in_one_round(
-    linear_model: Make, rollout: Literal["bilinear", "relifted"], solver: SolverName
+    linear_model: Make, rollout: Literal["bilinear", "relifted"], solver: str
 ) -> None:
     """Without curvature, the convex program about any guess is the problem itself."""
     F, G = [[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]]
@@ -107,8 +114,8 @@ def test_a_plant_that_is_linear_in_disguise_is_solved_in_one_round(
         0.01,
         rollout=rollout,
         solver=solver,
-        first_iterations=1,
         reference=[0.8, 0.0],
+        search=Search(first_iterations=1),
         **BOUNDED,
     )
     for x in np.random.default_rng(1).uniform(-1.0, 1.0, (4, 2)):
@@ -129,11 +136,10 @@ def test_two_inputs_and_a_full_weight(linear_model: Make) -> None:
         8,
         root @ root.T,
         [[0.2, 0.05], [0.05, 0.1]],
-        S=[0.0, 0.3],
-        rate_bounds=[0.1, np.inf],
         output_bounds=[-0.8, 0.8],
         reference=rng.normal(size=(8, 3)),
-        input_reference=[0.1, -0.05],
+        cost=Cost(S=[0.0, 0.3], input_reference=[0.1, -0.05]),
+        bounds=Bounds(rates=[0.1, np.inf]),
     )
     for x in rng.uniform(-1.0, 1.0, (6, 3)):
         U, cost = mpc.reference_solution(x, np.zeros((8, 2)))

@@ -8,15 +8,15 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import Knots, KoopmanMPC
-from koopman_control.mpc.planning.linear import Unbounded, Vectors
+from koopman_control.mpc import Bounds, Cost, Inputs, Knots, KoopmanMPC
+from koopman_control.mpc.planning.linear import Unconstrained, Vectors
 
 Make = Callable[..., LiftedModel]
 N, COPIES = 10, 5
 SETTINGS: dict[str, Any] = {
-    "rate_bounds": 0.3,
     "output_bounds": (-0.6, 0.6),
     "reference": lambda y: (0.4 * np.sign(y[0]), 0.0),
+    "bounds": Bounds(rates=0.3),
 }
 
 
@@ -28,7 +28,9 @@ def starts() -> Array:
     return np.random.default_rng(0).uniform(-0.8, 0.8, (COPIES, 2))
 
 
-@pytest.mark.parametrize("settings", [{}, SETTINGS, SETTINGS | {"inputs": Knots(4)}])
+@pytest.mark.parametrize(
+    "settings", [{}, SETTINGS, SETTINGS | {"inputs": Inputs(parametrization=Knots(4))}]
+)
 def test_every_copy_acts_as_a_controller_of_its_own(
     linear_model: Make, settings: dict[str, Any]
 ) -> None:
@@ -52,7 +54,7 @@ def test_every_copy_acts_as_a_controller_of_its_own(
 
 def test_copies_that_nothing_holds_back_act_like_a_controller_too(linear_model: Make) -> None:
     model = double_integrator(linear_model)
-    settings: dict[str, Any] = {"output_bounds": (-0.6, 0.6), "rate_bounds": 0.3}
+    settings: dict[str, Any] = {"output_bounds": (-0.6, 0.6), "bounds": Bounds(rates=0.3)}
     batch = KoopmanMPC(model, N, [1.0, 0.1], 0.01, **settings).batch(3)
     X, wanted = np.array([[0.01, 0.0], [0.55, 0.9], [-0.02, 0.01]]), []
     for x in X:
@@ -64,14 +66,14 @@ def test_copies_that_nothing_holds_back_act_like_a_controller_too(linear_model: 
 
 
 def test_copies_whose_cost_is_flat_act_within_their_bounds(linear_model: Make) -> None:
-    mpc = KoopmanMPC(double_integrator(linear_model), N, 0.0, linear_input=-1.0)
+    mpc = KoopmanMPC(double_integrator(linear_model), N, 0.0, cost=Cost(linear_input=-1.0))
     np.testing.assert_allclose(mpc.batch(2).act(np.zeros((2, 2))), np.ones((2, 1)), atol=1e-9)
 
 
 @pytest.mark.parametrize(("curvature", "told"), [(1.0, True), (1e-22, False), (0.0, False)])
 def test_minima_of_a_cost_that_is_nearly_flat_are_not_told(curvature: float, told: bool) -> None:
     sides = np.full((1, 2), 9.0)
-    minima = Unbounded(np.diag([2.0, curvature]), np.zeros((0, 2)))
+    minima = Unconstrained(np.diag([2.0, curvature]), np.zeros((0, 2)))
     v, solved = minima(Vectors(np.array([[-1.0, -0.5 * curvature]]), -sides, sides))
     assert solved.tolist() == [told]
     if told:
@@ -89,7 +91,7 @@ def test_copies_of_a_turning_plant_each_take_the_near_way(angle_model: Make) -> 
 
 
 def test_a_copy_that_cannot_keep_a_hard_bound_is_softened_alone(linear_model: Make) -> None:
-    settings: dict[str, Any] = {"output_bounds": (-0.6, 0.6), "soft": False}
+    settings: dict[str, Any] = {"output_bounds": (-0.6, 0.6), "bounds": Bounds(soft=False)}
     alone = KoopmanMPC(double_integrator(linear_model), N, 1.0, 0.01, **settings)
     batch = KoopmanMPC(double_integrator(linear_model), N, 1.0, 0.01, **settings).batch(3)
     X, rungs, wanted = np.array([[0.5, 0.0], [5.0, 0.0], [-0.5, 0.0]]), [], []
@@ -104,8 +106,8 @@ def test_a_copy_that_cannot_keep_a_hard_bound_is_softened_alone(linear_model: Ma
 
 def test_copies_of_which_nothing_is_asked_take_the_safe_input(linear_model: Make) -> None:
     settings: dict[str, Any] = {
-        "safe_input": 0.25,
         "reference": lambda y: None if y[0] < 0.0 else 0.0,
+        "inputs": Inputs(safe=0.25),
     }
     alone = KoopmanMPC(double_integrator(linear_model), N, 1.0, 0.01, **settings)
     batch = KoopmanMPC(double_integrator(linear_model), N, 1.0, 0.01, **settings).batch(3)
@@ -120,7 +122,7 @@ def test_copies_of_which_nothing_is_asked_take_the_safe_input(linear_model: Make
 
 def test_a_copy_that_leaves_all_numbers_continues_its_plan_and_recovers(linear_model: Make) -> None:
     model = double_integrator(linear_model)
-    settings: dict[str, Any] = {"rate_bounds": 0.3, "safe_input": 0.1}
+    settings: dict[str, Any] = {"bounds": Bounds(rates=0.3), "inputs": Inputs(safe=0.1)}
     alone = KoopmanMPC(model, N, [1.0, 0.1], 0.01, **settings)
     batch = KoopmanMPC(model, N, [1.0, 0.1], 0.01, **settings).batch(2)
     rungs: list[str] = []

@@ -10,7 +10,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Bounds, Cost, KoopmanMPC, Search
 
 Make = Callable[..., LiftedModel]
 F, G = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.005], [0.1]])
@@ -37,9 +37,9 @@ def test_the_set_point_is_reached_within_input_and_rate_bounds_at_every_step(
         [1.0, 0.1],
         0.01,
         input_bounds=(-1.0, 0.8),
-        rate_bounds=0.3,
         reference=[2.0, 0.0],
         rollout=rollout,
+        bounds=Bounds(rates=0.3),
     )
     X, U = loop(mpc, np.array([-3.0, 0.0]), 150)
     assert U.min() >= -1.0
@@ -87,7 +87,14 @@ def test_a_cheap_violation_is_bought_at_its_price(linear_model: Make) -> None:
     """x+ = u, cost (x - 1)^2 + w (v + v^2) with v = x: the least is at x = (2 - w) / (2 + 2 w)."""
     model = linear_model([[0.0]], [[1.0]])
     for w, wanted in ((0.5, 0.5), (1.0, 0.25), (3.0, 0.0)):
-        mpc = KoopmanMPC(model, 1, 1.0, output_bounds=(-np.inf, 0.0), slack_weight=w, reference=1.0)
+        mpc = KoopmanMPC(
+            model,
+            1,
+            1.0,
+            output_bounds=(-np.inf, 0.0),
+            reference=1.0,
+            bounds=Bounds(slack_weight=w),
+        )
         np.testing.assert_allclose(mpc.act([0.3]), [wanted], atol=1e-9)
 
 
@@ -143,8 +150,12 @@ def test_an_angle_spinning_past_the_seam_is_predicted_without_a_jump(
 SETTINGS: list[dict[str, Any]] = [
     {"rollout": "linear"},
     {"rollout": "linear", "solver": "osqp"},
-    {"rollout": "relifted", "n_guesses": 3, "first_guesses": 16, "output_bounds": (-1.0, 1.0)},
-    {"rollout": "relifted", "rate_bounds": 0.3, "n_guesses": 2},
+    {
+        "rollout": "relifted",
+        "output_bounds": (-1.0, 1.0),
+        "search": Search(guesses=3, first_guesses=16),
+    },
+    {"rollout": "relifted", "bounds": Bounds(rates=0.3), "search": Search(guesses=2)},
 ]
 
 
@@ -185,7 +196,16 @@ def test_a_controller_pickled_within_an_episode_goes_on_as_the_original(
     nonlinear_model: Make,
 ) -> None:
     model = nonlinear_model(bilinear=False)
-    mpc = KoopmanMPC(model, 8, 1.0, 0.01, rollout="relifted", n_guesses=2, S=0.1, rate_bounds=0.3)
+    mpc = KoopmanMPC(
+        model,
+        8,
+        1.0,
+        0.01,
+        rollout="relifted",
+        search=Search(guesses=2),
+        cost=Cost(S=0.1),
+        bounds=Bounds(rates=0.3),
+    )
     actions(mpc, model, 3)
     copy = pickle.loads(pickle.dumps(mpc))
     for x in np.random.default_rng(0).uniform(-1, 1, (5, 2)):
@@ -193,13 +213,13 @@ def test_a_controller_pickled_within_an_episode_goes_on_as_the_original(
 
 
 def test_a_pickled_controller_is_small(linear_model: Make) -> None:
-    mpc = KoopmanMPC(linear_model(F, G), 30, output_bounds=(-1, 1), rate_bounds=0.3)
+    mpc = KoopmanMPC(linear_model(F, G), 30, output_bounds=(-1, 1), bounds=Bounds(rates=0.3))
     mpc.act([0.1, 0.1])
     assert len(pickle.dumps(mpc)) < 300_000
 
 
 def test_act_returns_an_array_of_the_callers_own(linear_model: Make) -> None:
-    mpc = KoopmanMPC(linear_model(F, G), 5, rate_bounds=0.1, input_bounds=(-1, 1))
+    mpc = KoopmanMPC(linear_model(F, G), 5, input_bounds=(-1, 1), bounds=Bounds(rates=0.1))
     u = mpc.act([3.0, 0.0])
     u[:] = 100.0
     assert np.abs(mpc.act([3.0, 0.0])).max() <= 0.2 + 1e-12

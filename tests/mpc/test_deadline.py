@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC, controller
-from koopman_control.mpc.planning import linear, search, sequential
-from koopman_control.mpc.planning import planner as through_cvxpy
+from koopman_control.mpc import Bounds, KoopmanMPC, Search, controller
+from koopman_control.mpc.planning import cvxpy_planner, linear, sequential
 from koopman_control.mpc.planning.prediction import Scenarios
 from koopman_control.mpc.solvers import DaqpSolver, Solution, auto
 
@@ -31,10 +30,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     own = Clock()
-    for module in (linear, search, sequential, through_cvxpy):
+    for module in (linear, sequential, cvxpy_planner, controller):
         monkeypatch.setattr(module, "perf_counter", own.perf_counter)
-    for module in (controller, auto):
-        monkeypatch.setattr(module, "time", own)
+    monkeypatch.setattr(auto, "time", own)
     solve = DaqpSolver.solve
 
     def slowly(solver: DaqpSolver, qp: Any, changed: bool, seconds: float = np.inf) -> Solution:
@@ -56,7 +54,7 @@ def seen(mpc: KoopmanMPC) -> tuple[str, bool]:
 def test_the_solver_is_given_what_is_left_and_the_plan_continued_if_it_takes_longer(
     nonlinear_model: Make, clock: Clock
 ) -> None:
-    mpc = KoopmanMPC(nonlinear_model(bilinear=False), 8, R=0.01, deadline=1000.0)
+    mpc = KoopmanMPC(nonlinear_model(bilinear=False), 8, R=0.01, search=Search(deadline=1000.0))
     mpc.act(START)
     assert seen(mpc) == ("solved", False)
     assert clock.given[-1] == pytest.approx(1e-3)
@@ -82,7 +80,11 @@ def test_rounds_that_are_finished_count(nonlinear_model: Make, clock: Clock) -> 
 
     def first(n: int, deadline: float | None) -> KoopmanMPC:
         mpc = KoopmanMPC(
-            model, 8, R=0.01, rollout="relifted", first_iterations=n, deadline=deadline
+            model,
+            8,
+            R=0.01,
+            rollout="relifted",
+            search=Search(first_iterations=n, deadline=deadline),
         )
         clock.solving = solving
         mpc.act(START)
@@ -102,15 +104,17 @@ def test_where_no_round_is_finished_the_best_guess_is_the_plan(
     nonlinear_model: Make, clock: Clock
 ) -> None:
     model = nonlinear_model(bilinear=False)
-    mpc = KoopmanMPC(model, 8, R=0.01, rollout="relifted", first_guesses=40, deadline=100.0)
+    mpc = KoopmanMPC(
+        model, 8, R=0.01, rollout="relifted", search=Search(first_guesses=40, deadline=100.0)
+    )
     clock.solving = 1.0
     u = mpc.act(START)
     assert seen(mpc) == ("shifted", True)
     assert mpc.last is not None
     held = KoopmanMPC(model, 8, R=0.01, rollout="relifted")
-    cost = held._planning.planners[0].merit  # type: ignore[attr-defined]
+    cost = held._planner.merit  # type: ignore[attr-defined]
     Y = model.predict(START, np.zeros((8, 1)), "relifted")
-    theta = held._situation(np.array(START)).theta
+    theta = held._situation(np.array(START), held._state.start_at(np.array(START))).theta
     at_rest = cost(cost.at(theta), np.zeros((1, 8)), Y.reshape(1, -1))[0]
     assert mpc.last.objective < at_rest  # better than to hold the input's target
     np.testing.assert_array_equal(u, mpc.last.inputs[0])
@@ -130,18 +134,24 @@ def test_guesses_are_rolled_out_until_the_deadline(
         return finished(self, start, plans, *others)
 
     monkeypatch.setattr(Scenarios, "finished", counted)
-    settings: dict[str, Any] = {"rollout": "relifted", "first_guesses": 38}
     model = nonlinear_model(bilinear=False)
-    KoopmanMPC(model, 8, deadline=2500.0 / search.SHARE, **settings).act(START)
-    KoopmanMPC(model, 8, **settings).act(START)
-    assert counts == [1, search.FEW, search.FEW, 40]
+    for deadline in (2500.0 / sequential.SHARE, None):
+        search = Search(first_guesses=38, deadline=deadline)
+        KoopmanMPC(model, 8, rollout="relifted", search=search).act(START)
+    assert counts == [1, sequential.FEW, sequential.FEW, 40]
 
 
 def test_hard_bounds_are_not_relaxed_after_the_deadline(
     nonlinear_model: Make, clock: Clock
 ) -> None:
     model = nonlinear_model(bilinear=False)
-    mpc = KoopmanMPC(model, 4, output_bounds=[-0.1, 0.1], soft=False, deadline=1000.0)
+    mpc = KoopmanMPC(
+        model,
+        4,
+        output_bounds=[-0.1, 0.1],
+        bounds=Bounds(soft=False),
+        search=Search(deadline=1000.0),
+    )
     mpc.act(START)
     assert seen(mpc) == ("softened", False)
     clock.solving, clock.given = 2e-3, []
@@ -153,7 +163,9 @@ def test_hard_bounds_are_not_relaxed_after_the_deadline(
 def test_cvxpy_is_given_what_is_left_too(linear_model: Make) -> None:
     model = linear_model([[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]])
     with pytest.warns(UserWarning, match="through CVXPY itself"):
-        mpc = KoopmanMPC(model, 60, R=0.1, input_bounds=[-1, 1], solver="cvxpy", deadline=1.0)
+        mpc = KoopmanMPC(
+            model, 60, R=0.1, input_bounds=[-1, 1], solver="cvxpy", search=Search(deadline=1.0)
+        )
     mpc.act(START)
     assert seen(mpc) == ("safe", True)
 
@@ -161,9 +173,9 @@ def test_cvxpy_is_given_what_is_left_too(linear_model: Make) -> None:
 @pytest.mark.parametrize("deadline", [0.0, -1.0, np.nan])
 def test_deadlines_that_are_none_are_refused(linear_model: Make, deadline: Any) -> None:
     with pytest.raises(ValueError, match="deadline"):
-        KoopmanMPC(linear_model([[1.0]], [[1.0]]), 3, deadline=deadline)
+        KoopmanMPC(linear_model([[1.0]], [[1.0]]), 3, search=Search(deadline=deadline))
 
 
 def test_piqp_knows_no_deadline(linear_model: Make) -> None:
-    with pytest.raises(ValueError, match='PIQP knows no time limit; choose solver="auto"'):
-        KoopmanMPC(linear_model([[1.0]], [[1.0]]), 3, solver="piqp", deadline=100.0)
+    with pytest.raises(ValueError, match="'piqp' knows no time limit; choose solver=\"auto\""):
+        KoopmanMPC(linear_model([[1.0]], [[1.0]]), 3, solver="piqp", search=Search(deadline=100.0))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Bounds, KoopmanMPC
 
 atoms: Any = cp  # CVXPY's atoms carry no type information
 Make = Callable[..., LiftedModel]
@@ -22,9 +22,9 @@ def model(linear_model: Make) -> LiftedModel:
 
 
 def test_before_the_first_step_it_tells_the_sizes(model: LiftedModel) -> None:
-    mpc = KoopmanMPC(model, N, 1.0, 0.5, rate_bounds=0.5, output_bounds=(-3.0, 3.0))
+    mpc = KoopmanMPC(model, N, 1.0, 0.5, output_bounds=(-3.0, 3.0), bounds=Bounds(rates=0.5))
     told = mpc.explain()
-    assert told.statement == {"u": N, "y": N, "others": N}
+    assert told.variables == {"u": N, "y": N, "others": N}
     program = told.program
     assert program is not None
     assert (program.variables, program.bounds) == (N, N)
@@ -49,7 +49,7 @@ def test_active_bounds_are_told_by_name_and_step(model: LiftedModel) -> None:
 
 
 def test_rate_bounds_count_from_the_input_applied_before(model: LiftedModel) -> None:
-    mpc = KoopmanMPC(model, N, R=1e-3, reference=50.0, rate_bounds=0.375)
+    mpc = KoopmanMPC(model, N, R=1e-3, reference=50.0, bounds=Bounds(rates=0.375))
     mpc.act([0.0])
     assert mpc.explain().active[1] == "high rate bound of input 0, steps 0-1"
     mpc.act([0.375])
@@ -57,7 +57,7 @@ def test_rate_bounds_count_from_the_input_applied_before(model: LiftedModel) -> 
 
 
 def test_broken_bounds_are_told_and_the_softened_step_counted(model: LiftedModel) -> None:
-    mpc = KoopmanMPC(model, N, output_bounds=(-np.inf, 3.5), soft=False)
+    mpc = KoopmanMPC(model, N, output_bounds=(-np.inf, 3.5), bounds=Bounds(soft=False))
     mpc.act([6.0])
     told = mpc.explain()
     assert told.broken == ("high bound of output 0, steps 1-2",)
@@ -115,4 +115,4 @@ def test_it_works_through_cvxpy_too(model: LiftedModel) -> None:
     mpc.act([0.0])
     told = mpc.explain()
     assert told.program is None
-    assert "the statement itself, by CVXPY" in str(told)
+    assert "the problem itself, by CVXPY" in str(told)

@@ -9,7 +9,7 @@ import pytest
 from koopman_control.common import Controller
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Bounds, Inputs, KoopmanMPC, Search
 from koopman_control.mpc.solvers import DaqpSolver, Solution
 
 Make = Callable[..., LiftedModel]
@@ -36,7 +36,14 @@ ROLLOUTS: list[Literal["linear", "bilinear", "relifted"]] = ["linear", "bilinear
 def mpc(request: pytest.FixtureRequest, nonlinear_model: Make) -> KoopmanMPC:
     model = nonlinear_model(bilinear=request.param == "bilinear")
     return KoopmanMPC(
-        model, 8, 1.0, 0.01, rate_bounds=RATE, safe_input=0.4, rollout=request.param, n_guesses=2
+        model,
+        8,
+        1.0,
+        0.01,
+        rollout=request.param,
+        bounds=Bounds(rates=RATE),
+        inputs=Inputs(safe=0.4),
+        search=Search(guesses=2),
     )
 
 
@@ -174,13 +181,13 @@ def test_a_reference_function_that_fails_is_survived(linear_model: Make) -> None
 
 def test_the_safe_input_is_clipped_to_the_bounds(linear_model: Make) -> None:
     model = linear_model(np.eye(2), np.eye(2), action_bounds=[[-1.0, 0.5], [1.0, 2.0]])
-    mpc = KoopmanMPC(model, 5, safe_input=[7.0, 0.0])
+    mpc = KoopmanMPC(model, 5, inputs=Inputs(safe=[7.0, 0.0]))
     np.testing.assert_array_equal(mpc.act([np.nan, 0.0]), [1.0, 0.5])
 
 
 def test_a_roll_out_that_leaves_all_numbers_is_survived(linear_model: Make) -> None:
     model = linear_model(1e40 * np.eye(2), np.eye(2), action_bounds=[[-1.0] * 2, [1.0] * 2])
-    mpc = KoopmanMPC(model, 10, rollout="relifted", safe_input=[0.2, 0.0])
+    mpc = KoopmanMPC(model, 10, rollout="relifted", inputs=Inputs(safe=[0.2, 0.0]))
     np.testing.assert_array_equal(mpc.act([0.1, 0.2]), [0.2, 0.0])
     assert mpc.last is not None
     assert (mpc.last.rung, mpc.last.status) == ("safe", "prediction or plan not finite")
@@ -191,7 +198,9 @@ def test_a_model_that_explodes_is_survived(linear_model: Make) -> None:
         return linear_model(rho * np.eye(2), np.eye(2), action_bounds=[[-1.0] * 2, [1.0] * 2])
 
     linear = KoopmanMPC(exploding(1e9), 10)  # 1e12 is refused
-    relifted = KoopmanMPC(exploding(1e12), 10, rollout="relifted", n_guesses=2, first_guesses=4)
+    relifted = KoopmanMPC(
+        exploding(1e12), 10, rollout="relifted", search=Search(guesses=2, first_guesses=4)
+    )
     for mpc in (linear, relifted):
         for _ in range(3):
             u = mpc.act([0.1, 0.2])
@@ -216,10 +225,17 @@ def test_where_nothing_is_asked_for_the_safe_input_is_applied(linear_model: Make
         1.0,
         1.0,
         reference=lambda y: None if y[0] < 0.0 else 0.0,
-        safe_input=0.4,
-        rate_bounds=RATE,
+        inputs=Inputs(safe=0.4),
+        bounds=Bounds(rates=RATE),
     )
-    free = KoopmanMPC(linear_model([[1.0]], [[1.0]]), 5, 1.0, 1.0, safe_input=0.4, rate_bounds=RATE)
+    free = KoopmanMPC(
+        linear_model([[1.0]], [[1.0]]),
+        5,
+        1.0,
+        1.0,
+        inputs=Inputs(safe=0.4),
+        bounds=Bounds(rates=RATE),
+    )
     first = mpc.act([2.0])
     np.testing.assert_allclose(first, free.act([2.0]))
     np.testing.assert_allclose(mpc.act([-1.0]), first + RATE)  # on its way to 0.4

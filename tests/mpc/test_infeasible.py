@@ -9,7 +9,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Bounds, Inputs, KoopmanMPC
 
 atoms: Any = cp  # CVXPY's atoms carry no type information
 Make = Callable[..., LiftedModel]
@@ -23,7 +23,7 @@ def controller(make: Make, **settings: Any) -> KoopmanMPC:
     given: dict[str, Any] = {
         "reference": [2.0, 0.0],
         "output_bounds": WALL,
-        "soft": False,
+        "bounds": Bounds(soft=False),
     } | settings
     return KoopmanMPC(model, 25, [1.0, 0.1], 0.01, **given)
 
@@ -41,7 +41,7 @@ def loop(mpc: KoopmanMPC, x: Array, steps: int) -> tuple[Array, list[str]]:
 def test_with_the_true_model_the_loop_meets_every_hard_bound(
     linear_model: Make, rollout: Literal["linear", "relifted"]
 ) -> None:
-    mpc = controller(linear_model, rollout=rollout, rate_bounds=0.5)
+    mpc = controller(linear_model, rollout=rollout, bounds=Bounds(rates=0.5, soft=False))
     X, rungs = loop(mpc, np.array([-2.0, 0.0]), 120)
     assert set(rungs) == {"solved"}
     assert X[:, 0].max() <= 1.0 + 1e-7
@@ -58,7 +58,7 @@ def test_bounds_that_cannot_be_kept_are_broken_least_and_kept_again_later(
     X, rungs = loop(mpc, np.array([0.0, 1.5]), 60)
     assert rungs[0] == "softened"
     assert rungs[-1] == "solved"
-    soft = controller(linear_model, rollout=rollout, soft=True)
+    soft = controller(linear_model, rollout=rollout, bounds=Bounds(soft=True))
     np.testing.assert_allclose(X[:10], loop(soft, X[0], 9)[0], atol=1e-6)
     assert np.abs(X[30:, 1]).max() <= 0.5 + 1e-6
 
@@ -106,7 +106,11 @@ def test_sides_of_a_polytope_that_contradict_each_other_share_the_violation(
     """Position below -1 and above 1, twice the same expression: zero is the middle."""
     sides = [[1.0, 0.0], [-1.0, 0.0]], np.zeros((2, 1)), [-1.0, -1.0]
     mpc = controller(
-        linear_model, rollout=rollout, output_bounds=None, reference=0.0, polytope=sides
+        linear_model,
+        rollout=rollout,
+        output_bounds=None,
+        reference=0.0,
+        bounds=Bounds(polytope=sides, soft=False),
     )
     X, rungs = loop(mpc, np.array([0.1, 0.0]), 60)
     assert set(rungs) == {"softened"}
@@ -117,7 +121,12 @@ def test_sides_on_inputs_that_contradict_each_other_leave_the_safe_input(
     linear_model: Make,
 ) -> None:
     sides = np.zeros((2, 2)), [[1.0], [-1.0]], [-0.5, -0.5]
-    mpc = controller(linear_model, output_bounds=None, polytope=sides, safe_input=0.25)
+    mpc = controller(
+        linear_model,
+        output_bounds=None,
+        bounds=Bounds(polytope=sides, soft=False),
+        inputs=Inputs(safe=0.25),
+    )
     for _ in range(3):
         np.testing.assert_array_equal(mpc.act([0.1, 0.0]), [0.25])
         assert mpc.last is not None

@@ -10,7 +10,7 @@ import scipy.linalg
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Cost, KoopmanMPC
 from koopman_control.mpc.terminal import riccati
 from koopman_control.trajectories import Trajectory
 
@@ -33,7 +33,9 @@ def lqr_gain(F: Array = F) -> Array:
 def test_with_the_riccati_terminal_cost_any_horizon_gives_the_lqr_gain(
     linear_model: Make, horizon: int, rollout: Literal["linear", "relifted"]
 ) -> None:
-    mpc = KoopmanMPC(linear_model(F, G), horizon, Q, R, terminal="riccati", rollout=rollout)
+    mpc = KoopmanMPC(
+        linear_model(F, G), horizon, Q, R, rollout=rollout, cost=Cost(terminal="riccati")
+    )
     gain = np.array([-mpc.act(x) for x in np.eye(3)]).T
     np.testing.assert_allclose(gain, lqr_gain(), atol=1e-9)
 
@@ -48,7 +50,12 @@ def test_set_points_move_the_regulator(linear_model: Make) -> None:
     u_r = np.array([0.3, -0.2])
     x_r = np.linalg.solve(np.eye(3) - F, G @ u_r)
     mpc = KoopmanMPC(
-        linear_model(F, G), 5, Q, R, terminal="riccati", reference=x_r, input_reference=u_r
+        linear_model(F, G),
+        5,
+        Q,
+        R,
+        reference=x_r,
+        cost=Cost(terminal="riccati", input_reference=u_r),
     )
     x = x_r + np.array([0.1, -0.2, 0.3])
     np.testing.assert_allclose(mpc.act(x), u_r - lqr_gain() @ (x - x_r), atol=1e-9)
@@ -75,6 +82,6 @@ def test_a_model_fitted_to_data_of_a_linear_plant_gives_the_lqr_gain() -> None:
         x.append(STABLE @ x[-1] + G @ u)
     data = Trajectory(observations=np.array(x), actions=U)
     model = EDMDc(SampledFeatures(5, random_state=0), regularization=0.0).fit(data).model_
-    mpc = KoopmanMPC(model, 10, Q, R, terminal="riccati", rollout="linear")
+    mpc = KoopmanMPC(model, 10, Q, R, rollout="linear", cost=Cost(terminal="riccati"))
     gain = np.array([-mpc.act(0.5 * e) for e in np.eye(3)]).T / 0.5
     np.testing.assert_allclose(gain, lqr_gain(STABLE), atol=1e-8)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KalmanObserver, KoopmanMPC, OffsetFree
+from koopman_control.mpc import Bounds, Inputs, KalmanObserver, KoopmanMPC, OffsetFree, Search
 from koopman_control.mpc.solvers import DaqpSolver, Solution
 
 RATE = 0.3
@@ -57,16 +57,14 @@ def controllers(draw: Any) -> KoopmanMPC:
         3,
         R=draw(st.sampled_from([0.0, 0.1])),
         rollout=rollout,
-        rate_bounds=draw(st.sampled_from([None, RATE])),
         output_bounds=draw(st.sampled_from([None, [[-1.0] * d, [0.1] * d]])),
-        soft=draw(st.booleans()),
-        n_guesses=draw(st.integers(0, 1)),
-        safe_input=draw(st.floats(-2.0, 2.0)),
         estimator=draw(st.sampled_from([None, KalmanObserver(0.1), OffsetFree(0.1)]))
         if rollout != "linear"
         else None,
-        input_delay=draw(st.integers(0, 2)),
         reference=draw(st.sampled_from([0.0, 1e9, lambda y: y, lambda y: 1.0 / (y[0] > 0.0)])),
+        bounds=Bounds(rates=draw(st.sampled_from([None, RATE])), soft=draw(st.booleans())),
+        search=Search(guesses=draw(st.integers(0, 1))),
+        inputs=Inputs(safe=draw(st.floats(-2.0, 2.0)), delay=draw(st.integers(0, 2))),
     )
     if draw(st.booleans()):
         return mpc

@@ -9,19 +9,17 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import Blocks, Knots, KoopmanMPC
-from koopman_control.mpc.inputs import within_bounds
-from koopman_control.mpc.planning.planner import QuadraticPlanning
-from koopman_control.mpc.planning.sequential import SequentialPlanner
+from koopman_control.mpc import Blocks, Bounds, Cost, Inputs, Knots, KoopmanMPC
+from koopman_control.mpc.planning.sequential import Guesses, SequentialPlanner
+from koopman_control.mpc.state import Situation, within_bounds
 
 Make = Callable[..., LiftedModel]
 N = 12
 SETTINGS: dict[str, Any] = {
-    "S": 0.05,
-    "rate_bounds": [0.3, 0.2],
     "output_bounds": (-0.5, 0.5),
-    "slack_weight": 20.0,
     "reference": [0.4, -0.3, 0.2],
+    "cost": Cost(S=0.05),
+    "bounds": Bounds(rates=[0.3, 0.2], slack_weight=20.0),
 }
 CHOICES = [Blocks([1, 1, 2, 4]), Blocks(5), Blocks([1, 1, 1]), Knots([0, 1, 3, 7]), Knots(5)]
 
@@ -53,7 +51,8 @@ def visited(mpc: KoopmanMPC, n: int = 8) -> list[tuple[Array, Array]]:
 def test_one_value_for_each_step_is_the_full_problem(
     model: LiftedModel, every_step: Blocks | Knots
 ) -> None:
-    full, same = visited(controller(model)), visited(controller(model, inputs=every_step))
+    inputs = Inputs(parametrization=every_step)
+    full, same = visited(controller(model)), visited(controller(model, inputs=inputs))
     for (_, U), (_, V) in zip(full, same, strict=True):
         np.testing.assert_allclose(V, U, atol=1e-9)
 
@@ -62,10 +61,10 @@ def test_one_value_for_each_step_is_the_full_problem(
 def test_plans_solve_the_full_problem_among_those_of_their_form(
     model: LiftedModel, inputs: Blocks | Knots
 ) -> None:
-    mpc, x = controller(model, inputs=inputs), np.array([0.9, -0.7, 0.5])
+    mpc, x = controller(model, inputs=Inputs(parametrization=inputs)), np.array([0.9, -0.7, 0.5])
     for _ in range(6):
         mpc.reference_solution(x, np.zeros((N, 2)))  # sets the parameters
-        stated, M = mpc._stated, inputs.matrix(N)
+        stated, M = mpc._tracking, inputs.matrix(N)
         values = cp.Variable((M.shape[1], 2))
         problem = cp.Problem(
             mpc.problem.objective, [*mpc.problem.constraints, stated.u == M @ values]
@@ -81,7 +80,7 @@ def test_plans_solve_the_full_problem_among_those_of_their_form(
 
 @pytest.mark.parametrize("inputs", CHOICES)
 def test_every_step_of_a_plan_keeps_the_bounds(model: LiftedModel, inputs: Blocks | Knots) -> None:
-    mpc = controller(model, inputs=inputs, S=0.0)
+    mpc = controller(model, inputs=Inputs(parametrization=inputs), cost=Cost(S=0.0))
     previous = np.zeros(2)
     for _, U in visited(mpc):
         assert np.all(U >= np.array([-1.0, -0.5]) - 1e-8)
@@ -91,13 +90,16 @@ def test_every_step_of_a_plan_keeps_the_bounds(model: LiftedModel, inputs: Block
         previous = U[0]
 
 
+def situation(mpc: KoopmanMPC, x: Array) -> Situation:
+    return mpc._situation(x, mpc._state.start_at(x))
+
+
 def planner_of(mpc: KoopmanMPC) -> Any:
-    assert isinstance(mpc._planning, QuadraticPlanning)
-    return mpc._planning.planners[0]
+    return mpc._planner
 
 
 def test_redundant_rows_are_dropped(model: LiftedModel) -> None:
-    mpc = controller(model, inputs=Knots([0, 2, 11]), output_bounds=None)
+    mpc = controller(model, output_bounds=None, inputs=Inputs(parametrization=Knots([0, 2, 11])))
     at = planner_of(mpc).condenser
     assert at.n_values == 6
     # First changes and rates up to the second knot; rates to the third follow from the bounds.
@@ -110,10 +112,18 @@ def test_converged_nonlinear_plans_are_local_minima_among_those_of_their_form(
     nonlinear_model: Make, rollout: Literal["bilinear", "relifted"], inputs: Blocks | Knots
 ) -> None:
     plant, M = nonlinear_model(bilinear=True, n_inputs=2), inputs.matrix(N)
-    mpc = KoopmanMPC(plant, N, [1.0, 0.5], 0.01, rollout=rollout, rate_bounds=0.5, inputs=inputs)
-    planner, at = planner_of(mpc), mpc._situation(np.array([0.9, -0.6]))
+    mpc = KoopmanMPC(
+        plant,
+        N,
+        [1.0, 0.5],
+        0.01,
+        rollout=rollout,
+        bounds=Bounds(rates=0.5),
+        inputs=Inputs(parametrization=inputs),
+    )
+    planner, at = planner_of(mpc), situation(mpc, np.array([0.9, -0.6]))
     assert isinstance(planner, SequentialPlanner)
-    plan = planner.plan(at, np.zeros((1, N, 2)), None, [1] * 80)
+    plan = planner._improved(at, Guesses(np.zeros((1, N, 2)), None, [1] * 80), np.inf)
     values = np.linalg.lstsq(M, plan.U, rcond=None)[0]
     np.testing.assert_allclose(M @ values, plan.U, atol=1e-12)
     assert np.abs(np.diff(plan.U, axis=0, prepend=np.zeros((1, 2)))).max() <= 0.5 + 1e-8
@@ -162,7 +172,7 @@ def test_impossible_parametrisations_are_refused(
     model: LiftedModel, inputs: Blocks | Knots, word: str
 ) -> None:
     with pytest.raises(ValueError, match=word):
-        controller(model, inputs=inputs)
+        controller(model, inputs=Inputs(parametrization=inputs))
 
 
 def test_the_smallest_numbers_ask_for_one_block_and_for_a_line() -> None:

@@ -1,5 +1,6 @@
 """Sequential quadratic programming on nonlinear roll-outs."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -8,11 +9,10 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.inputs import switching, within_bounds
-from koopman_control.mpc.planning.plan import Plan, Situation
-from koopman_control.mpc.planning.planner import QuadraticPlanning
-from koopman_control.mpc.planning.sequential import SequentialPlanner
+from koopman_control.mpc import Bounds, Cost, KoopmanMPC, Search
+from koopman_control.mpc.planning.plan import Plan
+from koopman_control.mpc.planning.sequential import Guesses, SequentialPlanner, switching
+from koopman_control.mpc.state import Situation, within_bounds
 
 Make = Callable[..., LiftedModel]
 N = 12
@@ -27,22 +27,20 @@ def mpc(request: pytest.FixtureRequest, nonlinear_model: Make) -> KoopmanMPC:
         [1.0, 0.5],
         0.01,
         rollout=rollout,
-        rate_bounds=0.5,
         output_bounds=(-0.8, 0.8),
-        slack_weight=30.0,
         reference=[0.4, -0.2],
+        bounds=Bounds(rates=0.5, slack_weight=30.0),
     )
 
 
 def planner_of(mpc: KoopmanMPC) -> SequentialPlanner:
-    assert isinstance(mpc._planning, QuadraticPlanning)
-    planner = mpc._planning.planners[0]
+    planner = mpc._planner
     assert isinstance(planner, SequentialPlanner)
     return planner
 
 
 def situation(mpc: KoopmanMPC, x: Array) -> Situation:
-    return mpc._situation(x)
+    return mpc._situation(x, mpc._state.start_at(x))
 
 
 def feasible_guesses(mpc: KoopmanMPC, n: int, seed: int) -> Array:
@@ -53,7 +51,7 @@ def feasible_guesses(mpc: KoopmanMPC, n: int, seed: int) -> Array:
 
 def improved(mpc: KoopmanMPC, x: Array, start: Array, kept: list[int]) -> Plan:
     mpc.reset()
-    return planner_of(mpc).plan(situation(mpc, x), start, None, kept)
+    return planner_of(mpc)._improved(situation(mpc, x), Guesses(start, None, kept), math.inf)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -113,7 +111,7 @@ def test_a_converged_plan_is_a_local_minimum(mpc: KoopmanMPC) -> None:
 
 def test_re_linearised_through_cvxpy_the_same_plan_is_found(nonlinear_model: Make) -> None:
     model = nonlinear_model(bilinear=False)
-    settings: dict[str, Any] = {"R": 0.05, "rollout": "relifted", "iterations": 8}
+    settings: dict[str, Any] = {"R": 0.05, "rollout": "relifted", "search": Search(iterations=8)}
     settings["reference"] = [0.3, -0.1]
     fast = KoopmanMPC(model, 4, **settings)
     with pytest.warns(UserWarning, match="through CVXPY itself"):
@@ -128,7 +126,12 @@ def test_a_target_beyond_the_input_bounds_still_gives_feasible_plans(
     nonlinear_model: Make,
 ) -> None:
     mpc = KoopmanMPC(
-        nonlinear_model(bilinear=False), N, 1.0, 0.01, rollout="relifted", input_reference=3.0
+        nonlinear_model(bilinear=False),
+        N,
+        1.0,
+        0.01,
+        rollout="relifted",
+        cost=Cost(input_reference=3.0),
     )
     mpc.act([0.3, 0.2])
     assert mpc.last is not None

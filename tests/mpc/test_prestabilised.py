@@ -10,8 +10,8 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import Blocks, KoopmanMPC, OffsetFree
-from koopman_control.mpc.planning.prediction import stabilising_gain
+from koopman_control.mpc import Blocks, Bounds, Cost, Inputs, KoopmanMPC, OffsetFree
+from koopman_control.mpc.planning.linear import stabilising_gain
 
 cp: Any = cvxpy  # its functions are not declared for type checkers
 Make = Callable[..., LiftedModel]
@@ -24,9 +24,8 @@ BOX = [[-0.25, -0.25], [0.25, 0.25]]
 TIGHT = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
 SETTINGS: dict[str, Any] = {
     "reference": TARGET,
-    "rate_bounds": 0.2,
     "output_bounds": [[-np.inf] * 3, [np.inf, 0.45, np.inf]],
-    "soft": False,
+    "bounds": Bounds(rates=0.2, soft=False),
 }
 
 
@@ -83,7 +82,7 @@ def test_long_plans_on_unstable_models_are_exact(
 def test_without_feedback_the_same_plan_is_wrong(linear_model: Make) -> None:
     model = make_unstable(linear_model, 1.4)
     with pytest.warns(UserWarning, match=r"inputs are parametrised.* horizon of at most 3\d"):
-        mpc = KoopmanMPC(model, N, Q, R, inputs=Blocks([1] * N), **SETTINGS)
+        mpc = KoopmanMPC(model, N, Q, R, inputs=Inputs(parametrization=Blocks([1] * N)), **SETTINGS)
     mpc.act(START)
     assert mpc.last is not None
     assert np.abs(mpc.last.inputs - sparse(1.4)[0]).max() > 1e-2
@@ -102,7 +101,7 @@ def test_a_load_that_is_measured_ahead_is_reckoned_with(linear_model: Make) -> N
     load = np.array([0.02, -0.05, 0.04])
     bounds = [[-0.25, -0.25, -9.0], [0.25, 0.25, 9.0]]
     model = linear_model(plant(1.5), np.column_stack([G, load]), action_bounds=bounds)
-    mpc = KoopmanMPC(model, N, Q, R, measured_inputs=[2], **SETTINGS)
+    mpc = KoopmanMPC(model, N, Q, R, inputs=Inputs(measured=[2]), **SETTINGS)
     mpc.act(START, [1.0])
     assert_planned(mpc, sparse(1.5, load=load))
 
@@ -115,9 +114,9 @@ def test_a_constant_load_leaves_no_offset(linear_model: Make) -> None:
         N,
         [1.0, 1.0, 0.0],
         0.0,
-        1.0,
         reference=target,
         estimator=OffsetFree(0.01),
+        cost=Cost(S=1.0),
     )
     x = np.zeros(3)
     for _ in range(200):
@@ -180,8 +179,8 @@ def test_an_unstable_angle_is_held_at_every_turn(angle_model: Make) -> None:
     A[-1, -1] = 1.4  # angle+ = 1.4 angle + speed / 10
     A[2 + 1, 2 + 1] = 1.0
     falling = replace(model, A=A)
-    one = KoopmanMPC(falling, N, 1.0, 0.1, terminal=1.0)
-    other = KoopmanMPC(falling, N, 1.0, 0.1, terminal=1.0, reference=[2.0 * np.pi, 0.0])
+    one = KoopmanMPC(falling, N, 1.0, 0.1, cost=Cost(terminal=1.0))
+    other = KoopmanMPC(falling, N, 1.0, 0.1, reference=[2.0 * np.pi, 0.0], cost=Cost(terminal=1.0))
     y = [np.cos(0.05), np.sin(0.05), -0.1]
     np.testing.assert_allclose(one.act(y), other.act(y), atol=1e-9)
     assert one.last is not None
@@ -205,7 +204,7 @@ def test_growing_modes_are_mirrored_and_others_stay() -> None:
 def test_of_growth_that_is_still_resolved_nothing_is_said(linear_model: Make) -> None:
     """Inputs that are made of blocks leave no room for feedback, and 1.19^60 is 3e4."""
     model = linear_model([[1.19]], [[1.0]], action_bounds=[[-1.0], [1.0]])
-    plan = KoopmanMPC(model, 60, inputs=Blocks([1, 1, 1, 57]))
+    plan = KoopmanMPC(model, 60, inputs=Inputs(parametrization=Blocks([1, 1, 1, 57])))
     assert plan.act([0.1])[0] < 0.0
     assert "feedback" not in str(plan.explain())
 

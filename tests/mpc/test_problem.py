@@ -9,7 +9,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC, ParametricQP, compile_qp
+from koopman_control.mpc import Cost, KoopmanMPC, ParametricQP, compile_qp
 from koopman_control.mpc.planning.condense import Condenser, Merit
 from koopman_control.mpc.problem import Parameters, TrackingProblem
 from koopman_control.mpc.weights import Weights
@@ -70,13 +70,13 @@ def price_of(w: Weights, U: Array, Y: Array) -> float:
 
 
 def cost_without_slack(stated: TrackingProblem) -> float:
-    for slack in (v for v in stated.stated.variables() if v.name().startswith("slack")):
+    for slack in (v for v in stated.unpredicted.variables() if v.name().startswith("slack")):
         slack.value = np.zeros(slack.shape)
-    return float(stated.stated.objective.value)
+    return float(stated.unpredicted.objective.value)
 
 
 def compiled(stated: TrackingProblem) -> ParametricQP:
-    return compile_qp(stated.stated, stated.parameters, (stated.u, stated.y))
+    return compile_qp(stated.unpredicted, stated.parameters, (stated.u, stated.y))
 
 
 def value_of(variable: cp.Variable) -> Array:
@@ -168,6 +168,8 @@ def test_two_sided_bounds_become_one_row_and_input_bounds_no_row_at_all() -> Non
 
 def test_a_horizon_of_one_step_works(linear_model: Callable[..., LiftedModel]) -> None:
     model = linear_model(np.eye(2), [[0.0], [1.0]], action_bounds=[[-1.0], [1.0]])
-    mpc = KoopmanMPC(model, 1, [1.0, 2.0], 0.5, 0.25, output_bounds=(-3.0, 3.0), reference=0.1)
+    mpc = KoopmanMPC(
+        model, 1, [1.0, 2.0], 0.5, output_bounds=(-3.0, 3.0), reference=0.1, cost=Cost(S=0.25)
+    )
     # minimise 2 (0.3 + u - 0.1)^2 + 0.5 u^2 + 0.25 u^2
     np.testing.assert_allclose(mpc.act([1.0, 0.3]), [-2.0 * 0.2 / 2.75], rtol=1e-9)

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.controller import TIMES, rehearse
+from koopman_control.mpc import Bounds, KoopmanMPC
+from koopman_control.mpc.controller import WARM_UP_STEPS
 
 Make = Callable[..., LiftedModel]
 
@@ -27,7 +28,7 @@ def test_a_reference_is_not_asked_before_the_first_step(linear_model: Make) -> N
 
 def test_a_new_controller_acts_like_one_that_was_reset(linear_model: Make) -> None:
     model = linear_model([[1.0, 0.1], [0.0, 1.0]], [[0.0], [0.1]])
-    mpc = KoopmanMPC(model, 8, 1.0, 0.01, rate_bounds=0.2, input_bounds=(-1.0, 1.0))
+    mpc = KoopmanMPC(model, 8, 1.0, 0.01, input_bounds=(-1.0, 1.0), bounds=Bounds(rates=0.2))
     assert mpc.last is None
     observations = np.random.default_rng(0).normal(size=(6, 2))
     first = [mpc.act(y) for y in observations]
@@ -35,12 +36,16 @@ def test_a_new_controller_acts_like_one_that_was_reset(linear_model: Make) -> No
     np.testing.assert_array_equal(first, [mpc.act(y) for y in observations])
 
 
-def test_rehearsing_ends_after_some_steps_or_some_time() -> None:
+def test_warming_up_ends_after_some_steps_or_some_time(
+    linear_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Array] = []
+    act = KoopmanMPC.act
 
-    def act(y: Array) -> Array:
-        seen.append(y)
-        return y
+    def counted(self: KoopmanMPC, observation: Array) -> Array:
+        seen.append(observation)
+        return act(self, observation)
 
-    rehearse(act, np.zeros(3))
-    assert 1 <= len(seen) <= TIMES
+    monkeypatch.setattr(KoopmanMPC, "act", counted)
+    KoopmanMPC(linear_model([[1.0, 0.1], [0.0, 1.0]], [[0.0], [0.1]]), 5)
+    assert 1 <= len(seen) <= WARM_UP_STEPS

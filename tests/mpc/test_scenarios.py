@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc import KalmanObserver, KoopmanMPC, OffsetFree
+from koopman_control.mpc import Bounds, Cost, Inputs, KalmanObserver, KoopmanMPC, OffsetFree, Search
 from koopman_control.mpc.estimation.base import Observer
 
 cp: Any = cvxpy  # its functions are not declared for type checkers
@@ -80,9 +80,8 @@ def test_the_plan_minimises_the_mean_cost_within_the_bounds_of_each(
         R,
         reference=TARGET,
         output_bounds=[[-np.inf, -0.5], [np.inf, np.inf]],
-        polytope=([[1.0, 0.0], [0.0, 0.0]], [[0.2], [1.0]], [1.16, 1.0]),
-        soft=False,
         solver=solver,
+        bounds=Bounds(polytope=([[1.0, 0.0], [0.0, 0.0]], [[0.2], [1.0]], [1.16, 1.0]), soft=False),
     )
     np.testing.assert_allclose(planned(mpc), expected, atol=1e-6)
     mpc.reset()
@@ -105,9 +104,9 @@ def test_prices_of_violations_and_terminal_costs_are_means_as_well(
         Q,
         R,
         reference=TARGET,
-        terminal=7.0,
         output_bounds=[[-np.inf, -np.inf], [0.9, np.inf]],
-        slack_weight=(2.0, 5.0),
+        cost=Cost(terminal=7.0),
+        bounds=Bounds(slack_weight=(2.0, 5.0)),
     )
     np.testing.assert_allclose(planned(mpc), expected, atol=1e-6)
 
@@ -141,7 +140,13 @@ def test_a_nonlinear_plan_is_a_local_optimum_of_the_mean_cost(
 
     found = minimize(mean_cost, np.zeros(N), bounds=[(-1.0, 1.0)] * N, tol=1e-12)
     mpc = KoopmanMPC(
-        models, N, Q, R, reference=TARGET, rollout=rollout, first_iterations=60, first_guesses=4
+        models,
+        N,
+        Q,
+        R,
+        reference=TARGET,
+        rollout=rollout,
+        search=Search(first_iterations=60, first_guesses=4),
     )
     plan = planned(mpc)
     assert plan[-1] == pytest.approx(mean_cost(plan[:-1]), rel=1e-9)
@@ -151,8 +156,8 @@ def test_a_nonlinear_plan_is_a_local_optimum_of_the_mean_cost(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"rate_bounds": 0.2},
-        {"rollout": "relifted", "estimator": OffsetFree(0.1), "input_delay": 1},
+        {"bounds": Bounds(rates=0.2)},
+        {"rollout": "relifted", "estimator": OffsetFree(0.1), "inputs": Inputs(delay=1)},
     ],
 )
 def test_a_model_given_twice_counts_once(nonlinear_model: Make, settings: dict[str, Any]) -> None:
@@ -170,8 +175,12 @@ def test_the_order_of_the_models_makes_no_difference(
 ) -> None:
     """Each is started by an estimator of its own and predicts over the delay itself."""
     models = [nonlinear_model(bilinear=rollout != "linear", seed=seed) for seed in (3, 4, 5)]
-    settings: dict[str, Any] = {"rollout": rollout, "estimator": estimator, "input_delay": 2}
-    settings |= {"reference": TARGET, "iterations": 5}
+    settings: dict[str, Any] = {
+        "rollout": rollout,
+        "estimator": estimator,
+        "inputs": Inputs(delay=2),
+    }
+    settings |= {"reference": TARGET, "search": Search(iterations=5)}
     one = KoopmanMPC(models, N, Q, R, **settings)
     other = KoopmanMPC(models[::-1], N, Q, R, **settings)
     rng, atol = np.random.default_rng(0), 1e-7 if rollout == "linear" else 1e-5
@@ -185,7 +194,11 @@ def test_the_order_of_the_models_makes_no_difference(
 def test_models_with_wrong_gains_leave_no_offset(linear_model: Make) -> None:
     F = np.array([[0.9, 0.1], [-0.1, 0.8]])
     models = [linear_model(F, [[0.05], [gain]], action_bounds=BOX) for gain in (0.2, 0.3, 0.5)]
-    settings: dict[str, Any] = {"S": 0.1, "reference": [0.3, 0.0], "estimator": OffsetFree(0.01)}
+    settings: dict[str, Any] = {
+        "reference": [0.3, 0.0],
+        "estimator": OffsetFree(0.01),
+        "cost": Cost(S=0.1),
+    }
     mpc, x = KoopmanMPC(models, 20, [1.0, 0.0], **settings), np.zeros(2)
     for _ in range(200):
         x = F @ x + [0.04, 0.25] * mpc.act(x) + [0.01, -0.03]
@@ -214,7 +227,7 @@ def test_a_bound_is_kept_by_every_plant_that_is_among_the_models(linear_model: M
     settings: dict[str, Any] = {
         "reference": 1.0,
         "output_bounds": [[-np.inf], [1.0]],
-        "soft": False,
+        "bounds": Bounds(soft=False),
     }
 
     def highest(given: Any, gain: float) -> float:

@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from koopman_control.mpc.solvers import AutoSolver, DaqpSolver, Solution, make_solver
-from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
-from koopman_control.mpc.solvers.program import DenseQP
+from koopman_control.mpc.solvers import (
+    AutoSolver,
+    ClarabelSolver,
+    DaqpSolver,
+    DenseQP,
+    PiqpSolver,
+    Solution,
+    make_solver,
+)
 
 
 def large(n: int) -> DenseQP:

@@ -8,8 +8,15 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.solvers import SOLVERS, AutoSolver, DaqpSolver, OsqpSolver, Solver
-from koopman_control.mpc.solvers.program import DenseQP
+from koopman_control.mpc.solvers import (
+    AutoSolver,
+    DaqpSolver,
+    DenseQP,
+    OsqpSolver,
+    Solver,
+    available_solvers,
+    make_solver,
+)
 
 N_VARIABLES, N_ROWS = 8, 14
 
@@ -117,9 +124,9 @@ def answer(solver: Solver, qp: DenseQP) -> Array:
     return v
 
 
-@pytest.fixture(params=sorted(SOLVERS))
+@pytest.fixture(params=sorted(available_solvers()))
 def solver(request: pytest.FixtureRequest) -> Solver:
-    return SOLVERS[request.param]()
+    return make_solver(request.param)
 
 
 def test_without_any_constraint_the_minimum_is_the_stationary_point(solver: Solver) -> None:

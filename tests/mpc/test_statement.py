@@ -9,7 +9,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Bounds, Cost, KoopmanMPC
 
 atoms: Any = cp  # CVXPY's atoms carry no type information
 
@@ -64,7 +64,7 @@ def test_weights_may_differ_from_step_to_step(model: LiftedModel) -> None:
         changes = [u[0], *(u[k] - u[k - 1] for k in range(1, N))]
         return cost + sum(S[k] * atoms.sum_squares(changes[k]) for k in range(N)), []
 
-    assert_agrees(KoopmanMPC(model, N, weights, R_k, S), extra, tracked=False)
+    assert_agrees(KoopmanMPC(model, N, weights, R_k, cost=Cost(S=S)), extra, tracked=False)
 
 
 def test_linear_costs_and_targets_of_both_kinds(model: LiftedModel) -> None:
@@ -81,7 +81,7 @@ def test_linear_costs_and_targets_of_both_kinds(model: LiftedModel) -> None:
         return cost, []
 
     mpc = KoopmanMPC(
-        model, N, Q, R, linear_output=reward, linear_input=price, input_reference=target
+        model, N, Q, R, cost=Cost(linear_output=reward, linear_input=price, input_reference=target)
     )
     assert_agrees(mpc, extra, tracked=False)
 
@@ -100,7 +100,13 @@ def test_bounds_that_differ_from_step_to_step(model: LiftedModel) -> None:
         return 3.0 * atoms.sum(slack) + 2.0 * atoms.sum_squares(slack), rows
 
     mpc = KoopmanMPC(
-        model, N, Q, R, input_bounds=inputs, output_bounds=outputs, slack_weight=(3.0, 2.0)
+        model,
+        N,
+        Q,
+        R,
+        input_bounds=inputs,
+        output_bounds=outputs,
+        bounds=Bounds(slack_weight=(3.0, 2.0)),
     )
     assert_agrees(mpc, extra)
 
@@ -115,7 +121,7 @@ def test_a_polytope_softened_where_it_concerns_a_soft_output(model: LiftedModel)
         slack = atoms.pos(excess) @ np.diag([1.0, 0.0, 1.0])
         return 4.0 * atoms.sum(slack) + 3.0 * atoms.sum_squares(slack), [excess[:, 1] <= 0.0]
 
-    mpc = KoopmanMPC(model, N, Q, R, polytope=(G_y, G_u, g), slack_weight=prices)
+    mpc = KoopmanMPC(model, N, Q, R, bounds=Bounds(polytope=(G_y, G_u, g), slack_weight=prices))
     assert_agrees(mpc, extra)
 
 
@@ -125,7 +131,7 @@ def test_prices_of_violations_differ_from_output_to_output(model: LiftedModel) -
         return atoms.sum(slack @ np.array([2.0, 0.0, 1.0])) + atoms.sum_squares(slack) * 0.5, []
 
     prices = [[2.0, 0.0, 1.0], [0.5, 0.5, 0.5]]
-    mpc = KoopmanMPC(model, N, Q, R, output_bounds=(-0.2, 0.2), slack_weight=prices)
+    mpc = KoopmanMPC(model, N, Q, R, output_bounds=(-0.2, 0.2), bounds=Bounds(slack_weight=prices))
     assert_agrees(mpc, extra)
 
 
@@ -139,8 +145,7 @@ def test_hard_bounds_and_a_terminal_box(model: LiftedModel) -> None:
         Q,
         R,
         output_bounds=[[-np.inf, -1.6, -np.inf], [np.inf] * 3],
-        terminal_bounds=[[-1.1, -np.inf, -np.inf], [1.1, np.inf, 0.15]],
-        soft=False,
+        bounds=Bounds(terminal=[[-1.1, -np.inf, -np.inf], [1.1, np.inf, 0.15]], soft=False),
     )
     assert_agrees(mpc, extra)
 
@@ -153,7 +158,12 @@ def test_outputs_are_hard_or_soft_one_by_one(model: LiftedModel) -> None:
 
     bounds = [[-0.3, -np.inf, -1.4], [0.3, np.inf, 1.4]]
     mpc = KoopmanMPC(
-        model, N, Q, R, output_bounds=bounds, soft=[True, True, False], slack_weight=5.0
+        model,
+        N,
+        Q,
+        R,
+        output_bounds=bounds,
+        bounds=Bounds(soft=[True, True, False], slack_weight=5.0),
     )
     assert_agrees(mpc, extra)
 
@@ -200,13 +210,15 @@ def test_second_order_cones_are_solved_through_cvxpy(model: LiftedModel) -> None
 
 def test_a_trajectory_is_previewed_and_its_last_row_held(model: LiftedModel) -> None:
     whole, inputs = rng.normal(size=(N + 3, 3)), rng.uniform(-0.5, 0.5, (N + 2, 2))
-    mpc = KoopmanMPC(model, N, Q, R, reference=whole, input_reference=inputs)
+    mpc = KoopmanMPC(model, N, Q, R, reference=whole, cost=Cost(input_reference=inputs))
     for t in range(6):
         rows = np.minimum(np.arange(t, t + N), N + 2)
         own = np.minimum(np.arange(t, t + N), N + 1)
-        windows = KoopmanMPC(model, N, Q, R, reference=whole[rows], input_reference=inputs[own])
+        windows = KoopmanMPC(
+            model, N, Q, R, reference=whole[rows], cost=Cost(input_reference=inputs[own])
+        )
         x = rng.normal(size=3)
         np.testing.assert_allclose(mpc.act(x), windows.act(x), atol=1e-12)
     mpc.reset()
-    first = KoopmanMPC(model, N, Q, R, reference=whole[:N], input_reference=inputs[:N])
+    first = KoopmanMPC(model, N, Q, R, reference=whole[:N], cost=Cost(input_reference=inputs[:N]))
     np.testing.assert_allclose(mpc.act(STARTS[0]), first.act(STARTS[0]), atol=1e-12)

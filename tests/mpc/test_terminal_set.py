@@ -9,7 +9,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Bounds, Cost, KoopmanMPC
 from koopman_control.mpc.terminal import largest_invariant_set, riccati
 
 cp: Any = cvxpy  # its functions are not declared for type checkers
@@ -19,10 +19,9 @@ Q, R = np.eye(2), 0.1 * np.eye(1)
 BOX = [[-1.0], [1.0]]
 WIDTH = np.array([5.0, 4.0])
 SETTINGS: dict[str, Any] = {
-    "terminal": "riccati",
-    "terminal_set": "invariant",
     "output_bounds": np.stack([-WIDTH, WIDTH]),
-    "soft": False,
+    "cost": Cost(terminal="riccati"),
+    "bounds": Bounds(terminal_set="invariant", soft=False),
 }
 
 
@@ -109,14 +108,15 @@ def test_plans_end_where_the_regulator_keeps_all_bounds(linear_model: Make) -> N
     assert 5 < agreed.count("solved") < 35
 
 
-@pytest.mark.parametrize("more", [{}, {"rate_bounds": 0.5, "S": 0.2}])
+@pytest.mark.parametrize("more", [{}, {"rates": 0.5}])
 def test_a_plan_that_exists_once_exists_for_ever(linear_model: Make, more: dict[str, Any]) -> None:
     """Without the set, the same short horizon runs into bounds that it cannot keep."""
     model, lost = double_integrator(linear_model), {}
     begun = np.random.default_rng(2).uniform(-1.0, 1.0, (80, 2)) * WIDTH
     for kind in ("invariant", None):
-        given = SETTINGS | more | {"terminal_set": kind}
-        mpc = KoopmanMPC(model, 2, Q, R, **given)
+        cost = Cost(S=0.2 if more else 0.0, terminal="riccati")
+        bounds = Bounds(terminal_set=kind, soft=False, **more)
+        mpc = KoopmanMPC(model, 2, Q, R, **(SETTINGS | {"cost": cost, "bounds": bounds}))
         lost[kind] = tried = 0
         for start in begun:
             mpc.reset()
@@ -138,7 +138,11 @@ def test_a_set_about_another_target_is_the_same_set_moved(linear_model: Make) ->
     target = np.array([0.4, 0.2])
     held = np.array([0.2 * 0.2])
     settings = SETTINGS | {"output_bounds": (-0.5, 0.5)}
-    moved = KoopmanMPC(model, 3, Q, R, reference=target, input_reference=held, **settings)
+    moved = KoopmanMPC(
+        *(model, 3, Q, R),
+        reference=target,
+        **(settings | {"cost": Cost(terminal="riccati", input_reference=held)}),
+    )
     settings["output_bounds"] = np.stack([-0.5 - target, 0.5 - target])
     settings["input_bounds"] = np.stack([-1.0 - held, 1.0 - held])
     plain = KoopmanMPC(model, 3, Q, R, **settings)
@@ -150,7 +154,7 @@ def test_a_set_about_another_target_is_the_same_set_moved(linear_model: Make) ->
 
 def test_a_given_polytope_bounds_the_last_state_alone(linear_model: Make) -> None:
     H, h = np.array([[1.0, 1.0], [-1.0, 0.5]]), np.array([-0.2, 0.7])
-    settings: dict[str, Any] = {"terminal_set": (H, h), "soft": False}
+    settings: dict[str, Any] = {"bounds": Bounds(terminal_set=(H, h), soft=False)}
     mpc = KoopmanMPC(double_integrator(linear_model), 5, Q, R, **settings)
     u, x = cp.Variable((5, 1)), cp.Variable((6, 2))
     start = np.array([3.0, -1.0])
@@ -168,8 +172,7 @@ def test_a_given_polytope_bounds_the_last_state_alone(linear_model: Make) -> Non
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"terminal_set": "ellipsoid"}, "terminal_set is 'ellipsoid'; expected"),
-        ({"terminal_set": (np.eye(3), np.ones(3))}, "terminal_set's H has shape"),
+        ({"bounds": Bounds(terminal_set=(np.eye(3), np.ones(3)))}, "terminal_set's H has shape"),
         ({"reference": lambda y: 0.0}, "belongs to one target; expected a constant reference"),
         ({"reference": [5.5, 0.0]}, "settles at state .* on or beyond a bound"),
     ],
@@ -181,10 +184,13 @@ def test_sets_that_are_none_are_refused(
         KoopmanMPC(double_integrator(linear_model), 4, Q, R, **(SETTINGS | settings))
 
 
-def test_a_matrix_alone_is_no_set(linear_model: Make) -> None:
-    settings: dict[str, Any] = {"terminal_set": np.eye(2)}
+def test_what_is_no_set_is_refused() -> None:
+    alone: Any = np.eye(2)
     with pytest.raises(TypeError, match=r"terminal_set is .* expected a tuple"):
-        KoopmanMPC(double_integrator(linear_model), 4, Q, R, **(SETTINGS | settings))
+        Bounds(terminal_set=alone)
+    unknown: Any = "ellipsoid"
+    with pytest.raises(ValueError, match="terminal_set is 'ellipsoid'; expected"):
+        Bounds(terminal_set=unknown)
 
 
 def test_a_single_row_is_a_set_and_too_many_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +205,12 @@ def test_a_single_row_is_a_set_and_too_many_are_none(monkeypatch: pytest.MonkeyP
 
 def test_what_the_regulator_cannot_hold_has_no_set(linear_model: Make) -> None:
     with pytest.raises(ValueError, match="does not exist: the regulator leaves a spectral radius"):
-        KoopmanMPC(linear_model([[1.1]], [[0.0]]), 4, terminal_set="invariant")
+        KoopmanMPC(linear_model([[1.1]], [[0.0]]), 4, bounds=Bounds(terminal_set="invariant"))
     slow = linear_model((1.0 - 1e-8) * np.array([[0.8, 0.6], [-0.6, 0.8]]), np.zeros((2, 1)))
     with pytest.raises(ValueError, match="more than 200 steps or 500 rows"):
-        KoopmanMPC(slow, 4, terminal_set="invariant", output_bounds=[[-1, -np.inf], [1, np.inf]])
+        KoopmanMPC(
+            slow,
+            4,
+            output_bounds=[[-1, -np.inf], [1, np.inf]],
+            bounds=Bounds(terminal_set="invariant"),
+        )

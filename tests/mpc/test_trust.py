@@ -11,7 +11,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Cost, KoopmanMPC
 from koopman_control.trajectories import Trajectory
 
 Make = Callable[..., LiftedModel]
@@ -45,7 +45,7 @@ def closed_loop(target: float, weight: float) -> tuple[float, float, float]:
         [1.0, 0.1],
         1e-3,
         reference=[target, 0.0],
-        trust_weight=weight,
+        cost=Cost(trust=weight),
     )
     x, cost, error, trust = np.zeros(2), 0.0, 0.0, 1.0
     for _ in range(100):
@@ -69,7 +69,7 @@ def test_a_far_target_is_noticed_and_plans_are_pulled_back_to_known_ground() -> 
 
 
 def test_a_controller_with_a_price_travels_to_other_processes() -> None:
-    mpc = KoopmanMPC(model_of_small_motions(), 20, reference=[1.2, 0.0], trust_weight=1.0)
+    mpc = KoopmanMPC(model_of_small_motions(), 20, reference=[1.2, 0.0], cost=Cost(trust=1.0))
     copy = pickle.loads(pickle.dumps(mpc))
     np.testing.assert_allclose(copy.act([0.1, 0.0]), mpc.act([0.1, 0.0]), atol=1e-12)
 
@@ -98,7 +98,7 @@ def test_angles_are_trusted_by_cosine_and_sine_and_not_priced(angle_model: Make)
     ground = np.hstack([np.zeros((e, 1)), np.eye(e)])  # plain states first, then cosine and sine
     signals = replace(model.signals, ground=ground / 0.5)  # the speed cannot leave it in 5 steps
     known = replace(model, signals=signals)
-    mpc = KoopmanMPC(known, 5, R=0.1, trust_weight=1000.0)
+    mpc = KoopmanMPC(known, 5, R=0.1, cost=Cost(trust=1000.0))
     u = mpc.act([np.cos(2.0), np.sin(2.0), 0.0])
     assert mpc.last is not None
     assert mpc.last.trust == pytest.approx(0.5 / np.sin(mpc.last.outputs[:, 0]).max())
@@ -109,9 +109,9 @@ def test_angles_are_trusted_by_cosine_and_sine_and_not_priced(angle_model: Make)
 def test_a_price_needs_a_model_that_knows_its_data(linear_model: Make) -> None:
     model = linear_model([[1.0]], [[1.0]])
     with pytest.raises(ValueError, match="does not know where its training data lie"):
-        KoopmanMPC(model, 3, trust_weight=1.0)
-    with pytest.raises(ValueError, match="trust_weight"):
-        KoopmanMPC(model, 3, trust_weight=-1.0)
+        KoopmanMPC(model, 3, cost=Cost(trust=1.0))
+    with pytest.raises(ValueError, match=r"trust is -1\.0"):
+        Cost(trust=-1.0)
     mpc = KoopmanMPC(model, 3, input_bounds=[-1.0, 1.0])
     mpc.act([1e6])
     assert mpc.last is not None

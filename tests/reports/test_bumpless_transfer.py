@@ -14,16 +14,29 @@ from koopman_control.common.arrays import Array
 from koopman_control.evaluation import evaluate, run_episode
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.mpc import KalmanObserver, KoopmanMPC, MovingHorizonEstimator, OffsetFree
+from koopman_control.mpc import (
+    Bounds,
+    Cost,
+    Inputs,
+    KalmanObserver,
+    KoopmanMPC,
+    MovingHorizonEstimator,
+    OffsetFree,
+)
 from koopman_control.mpc.estimation import Observer
 from koopman_control.trajectories import HeldUniform, Trajectory, collect
 
 LAG = LiftedModel.from_arrays([[0.9]], [[1.0]], dt=1.0)
-REST: dict[str, Any] = {"Q": 1.0, "S": 5.0, "reference": 50.0, "input_bounds": [[0.0], [10.0]]}
+REST: dict[str, Any] = {
+    "Q": 1.0,
+    "reference": 50.0,
+    "input_bounds": [[0.0], [10.0]],
+    "cost": Cost(S=5.0),
+}
 
 
 def at_rest(rate: float | None = 0.5, **more: Any) -> KoopmanMPC:
-    return KoopmanMPC(LAG, 10, **REST, rate_bounds=rate, **more)
+    return KoopmanMPC(LAG, 10, bounds=Bounds(rates=rate), **REST, **more)
 
 
 @pytest.mark.parametrize("rate", [0.5, None])
@@ -40,7 +53,7 @@ def test_a_plant_at_rest_is_left_alone(rate: float | None, solver: Any) -> None:
 
 
 def test_a_reset_input_does_as_a_safe_input_did() -> None:
-    mpc, other = at_rest(), at_rest(safe_input=3.0)
+    mpc, other = at_rest(), at_rest(inputs=Inputs(safe=3.0))
     mpc.reset(previous_input=[3.0])
     for y in ([20.0], [30.0], [41.0]):
         np.testing.assert_array_equal(mpc.act(y), other.act(y))
@@ -87,7 +100,9 @@ def test_an_input_beyond_the_box_comes_back_into_it(
 @pytest.mark.parametrize("rollout", ["linear", "relifted"])
 def test_with_a_delay_the_inputs_on_their_way_are_those_that_were_sent(rollout: Any) -> None:
     """A plant at rest under u = 5, whose inputs act three steps late, stays at rest."""
-    mpc = KoopmanMPC(LAG, 10, **REST, rate_bounds=0.5, input_delay=3, rollout=rollout)
+    mpc = KoopmanMPC(
+        LAG, 10, rollout=rollout, bounds=Bounds(rates=0.5), inputs=Inputs(delay=3), **REST
+    )
     mpc.reset(previous_input=[5.0])
     y, sent = 50.0, [5.0] * 3
     for _ in range(8):
@@ -175,7 +190,7 @@ def test_what_is_no_input_is_refused_first_and_ignored_later(bad: Any) -> None:
 
 def test_a_useless_forecast_is_told_too() -> None:
     model = LiftedModel.from_arrays([[0.9]], [[1.0, 0.5]])
-    mpc = KoopmanMPC(model, 5, measured_inputs=[1])
+    mpc = KoopmanMPC(model, 5, inputs=Inputs(measured=[1]))
     mpc.act([1.0], [0.2])
     mpc.act([1.0], [0.2, 0.3], applied=[np.nan])
     assert mpc.last is not None

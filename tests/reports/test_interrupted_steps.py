@@ -19,21 +19,27 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.mpc import KalmanObserver, KoopmanMPC
+from koopman_control.mpc import Bounds, Cost, Inputs, KalmanObserver, KoopmanMPC, Search
 from koopman_control.trajectories import Trajectory
 
 F, G = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.0], [0.1]])
-BOUNDED: dict[str, Any] = {"S": 0.1, "input_bounds": [[-1.0], [1.0]], "rate_bounds": 0.2}
+BOUNDED: dict[str, Any] = {
+    "input_bounds": [[-1.0], [1.0]],
+    "cost": Cost(S=0.1),
+    "bounds": Bounds(rates=0.2),
+}
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no such timers")
 
 
 def linear(**more: Any) -> KoopmanMPC:
     model = LiftedModel.from_arrays(F, G)
-    return KoopmanMPC(model, 20, **BOUNDED, output_bounds=[[-5.0, -0.4], [5.0, 0.4]], **more)
+    settings = {"output_bounds": [[-5.0, -0.4], [5.0, 0.4]]} | BOUNDED | more
+    return KoopmanMPC(model, 20, **settings)
 
 
 def watched() -> KoopmanMPC:
-    return linear(estimator=KalmanObserver(0.1), input_delay=2, soft=False)
+    bounds = Bounds(rates=0.2, soft=False)
+    return linear(estimator=KalmanObserver(0.1), inputs=Inputs(delay=2), bounds=bounds)
 
 
 def relifted() -> KoopmanMPC:
@@ -44,7 +50,9 @@ def relifted() -> KoopmanMPC:
         xs = [x, *(x := x + 0.1 * np.array([x[1], u[0] - np.sin(x[0])]) for u in us)]
         runs.append(Trajectory(np.array(xs), us))
     model = EDMDc(SampledFeatures(15, random_state=0)).fit(runs).model_
-    return KoopmanMPC(model, 10, **BOUNDED, rollout="relifted", n_guesses=4, first_guesses=4)
+    return KoopmanMPC(
+        model, 10, rollout="relifted", search=Search(guesses=4, first_guesses=4), **BOUNDED
+    )
 
 
 MAKE: list[Callable[[], KoopmanMPC]] = [
@@ -135,7 +143,7 @@ def test_a_watchdog_that_barks_all_the_time_stops_nothing() -> None:
 
 def state_of(mpc: KoopmanMPC) -> tuple[Any, ...]:
     plan, previous, step, rungs = mpc._loop.progress
-    estimates, seen, *_, sent = mpc._sight.progress
+    estimates, seen, *_, sent = mpc._state.progress
     known = [None if now is None else now.x.tolist() for now in estimates]
     held = None if plan is None else plan.tolist()
     return held, previous.tolist(), step, rungs, known, seen.tolist(), [u.tolist() for u in sent]
@@ -320,7 +328,7 @@ def test_osqp_hands_ctrl_c_on() -> None:
 
     mpc = linear(solver="osqp")
     mpc.act([1.0, 0.0])
-    solver = mpc._planning.planners[0]._solver  # type: ignore[attr-defined]
+    solver = mpc._planner._solver  # type: ignore[attr-defined]
 
     class Stub:
         def update(self, **settings: Any) -> None:

@@ -17,6 +17,7 @@ from cvxpy.atoms.norm import norm
 from cvxpy.atoms.sum_squares import sum_squares
 
 from koopman_control import (
+    Cost,
     EDMDc,
     FunctionFeatures,
     KoopmanMPC,
@@ -72,7 +73,7 @@ def own_reference() -> KoopmanMPC:
         12,
         R=0.01,
         reference=lambda y: -target * np.sign(y[0]),
-        input_reference=lambda y: -0.1,
+        cost=Cost(input_reference=lambda y: -0.1),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Cost, KoopmanMPC
 
 MODEL = LiftedModel.from_arrays([[0.9]], [[1.0]])
 
@@ -44,15 +44,22 @@ def test_others_may_write_while_osqp_solves(capfd: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("name", ["reference", "input_reference", "linear_output"])
 def test_a_short_reference_is_refused_with_what_to_do(name: str) -> None:
     rows: Any = [[1.0], [2.0], [3.0]]
+
+    def made(value: Any) -> KoopmanMPC:
+        if name == "reference":
+            return KoopmanMPC(MODEL, 5, reference=value)
+        given: Any = {name: value}
+        return KoopmanMPC(MODEL, 5, cost=Cost(**given))
+
     with pytest.raises(ValueError) as refusal:
-        KoopmanMPC(MODEL, 5, **{name: rows})
+        made(rows)
     said = str(refusal.value)
     assert f"{name} has shape (3, 1); expected a number, shape (1,) or shape (5, 1)" in said
     assert "its 3 rows end 2 steps before the horizon of 5" in said
     advice = said[said.index("give ") + len("give ") : said.index(", or shorten")]
     longer = eval(advice, {"np": np, name: rows})  # what it says is what works
     np.testing.assert_array_equal(longer[:, 0], [1.0, 2.0, 3.0, 3.0, 3.0])
-    KoopmanMPC(MODEL, 5, **{name: longer})
+    made(longer)
 
 
 def test_a_short_reference_of_a_function_is_told_in_the_loop() -> None:

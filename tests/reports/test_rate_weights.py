@@ -3,19 +3,17 @@
 The cost to come is a quadratic form in the last state and the last input, cross term included.
 """
 
-from typing import Any
-
 import numpy as np
 import pytest
 import scipy.linalg
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.planning.prediction import Rolling
+from koopman_control.identification import EDMDc, LiftedModel, Regulator, Rollout
+from koopman_control.mpc import Bounds, Cost, KoopmanMPC
+from koopman_control.mpc.planning.prediction import RollOut
 from koopman_control.mpc.state import Start
-from koopman_control.mpc.terminal import Regulator, finished_by_feedback, riccati
+from koopman_control.mpc.terminal import finished_by_feedback, riccati
 from koopman_control.trajectories import Trajectory
 
 LAG = np.array([[0.82]]), np.array([[0.18]])
@@ -54,7 +52,7 @@ def test_any_horizon_gives_the_optimum_of_the_infinite_one(
     both = np.append(x, before)
     optimum = both @ P @ both - x @ x  # the present state costs nothing that a plan decides
     for N in (1, 3, 10):
-        mpc = KoopmanMPC(model, N, 1.0, R, S, terminal="riccati", rollout=rollout)
+        mpc = KoopmanMPC(model, N, 1.0, R, rollout=rollout, cost=Cost(S=S, terminal="riccati"))
         mpc.reset(previous_input=before)
         u = mpc.act(x)
         assert mpc.last is not None
@@ -67,8 +65,8 @@ def test_set_points_move_the_regulator() -> None:
     u_r = np.array([0.3, -0.2])
     x_r = np.linalg.solve(np.eye(3) - F, G @ u_r)
     K, _ = infinite(F, G, 0.1 * np.eye(2), np.eye(2))
-    settings: dict[str, Any] = {"reference": x_r, "input_reference": u_r, "terminal": "riccati"}
-    mpc = KoopmanMPC(LiftedModel.from_arrays(F, G), 2, 1.0, 0.1, 1.0, **settings)
+    cost = Cost(Q=1.0, R=0.1, S=1.0, input_reference=u_r, terminal="riccati")
+    mpc = KoopmanMPC(LiftedModel.from_arrays(F, G), 2, cost=cost, reference=x_r)
     x, before = x_r + np.array([0.1, -0.2, 0.3]), np.array([0.5, 0.1])
     mpc.reset(previous_input=before)
     expected = u_r - K @ np.append(x - x_r, before - u_r)
@@ -120,10 +118,15 @@ def test_a_set_holds_states_and_last_inputs_from_which_all_bounds_are_kept() -> 
     """Rate bounds too: at the end of every plan the regulator takes over and is simulated."""
     F, G = STAGE
     R, S = 0.1 * np.eye(1), np.eye(1)
-    settings: dict[str, Any] = {"output_bounds": [[-2.0, -0.8], [2.0, 0.8]], "soft": False}
-    settings |= {"input_bounds": [[-2.0], [2.0]], "rate_bounds": 0.35, "terminal": "riccati"}
+    bounds = Bounds(
+        inputs=[[-2.0], [2.0]],
+        outputs=[[-2.0, -0.8], [2.0, 0.8]],
+        soft=False,
+        rates=0.35,
+        terminal_set="invariant",
+    )
     model = LiftedModel.from_arrays(F, G)
-    mpc = KoopmanMPC(model, 6, 1.0, R, S, terminal_set="invariant", **settings)
+    mpc = KoopmanMPC(model, 6, 1.0, R, cost=Cost(S=S, terminal="riccati"), bounds=bounds)
     K, _ = riccati(model, np.zeros(2), np.zeros(1), np.eye(2), R, S=S)
     solved = 0
     for x in np.random.default_rng(0).uniform(-1.0, 1.0, (60, 2)) * [2.0, 0.8]:
@@ -145,10 +148,15 @@ def test_a_set_holds_states_and_last_inputs_from_which_all_bounds_are_kept() -> 
 
 def test_a_plan_that_exists_once_exists_at_all_later_steps() -> None:
     F, G = STAGE
-    settings: dict[str, Any] = {"output_bounds": [[-2.0, -0.8], [2.0, 0.8]], "soft": False}
-    settings |= {"input_bounds": [[-2.0], [2.0]], "rate_bounds": 0.35, "terminal": "riccati"}
+    bounds = Bounds(
+        inputs=[[-2.0], [2.0]],
+        outputs=[[-2.0, -0.8], [2.0, 0.8]],
+        soft=False,
+        rates=0.35,
+        terminal_set="invariant",
+    )
     model = LiftedModel.from_arrays(F, G)
-    mpc = KoopmanMPC(model, 8, 1.0, 0.1, 1.0, terminal_set="invariant", **settings)
+    mpc = KoopmanMPC(model, 8, 1.0, 0.1, cost=Cost(S=1.0, terminal="riccati"), bounds=bounds)
     started = 0
     for x in np.random.default_rng(1).uniform(-1.0, 1.0, (15, 2)) * [2.0, 0.8]:
         mpc.reset()
@@ -193,7 +201,7 @@ def test_guesses_are_finished_with_the_input_before_in_mind() -> None:
             expected = -K @ np.append(state, last) if k >= heads[s] else np.array([0.1])
             np.testing.assert_allclose(U[s, k], np.clip(expected, -1.0, 1.0), atol=1e-12)
             state, last = X[s, k], U[s, k]
-    rolled = Rolling(model, "relifted").finished(Start(x), plans.copy(), heads, regulator)
+    rolled = RollOut(model, "relifted").finished(Start(x), plans.copy(), heads, regulator)
     np.testing.assert_allclose(rolled[0], U, atol=1e-9)
     np.testing.assert_allclose(rolled[1], X, atol=1e-9)
 
@@ -202,7 +210,8 @@ def test_several_models_weigh_the_last_input_once() -> None:
     """The same model twice plans as one does."""
     model = LiftedModel.from_arrays(*STAGE)
     one, two = (
-        KoopmanMPC(given, 3, 1.0, 0.1, 1.0, terminal="riccati") for given in (model, [model] * 2)
+        KoopmanMPC(given, 3, 1.0, 0.1, cost=Cost(S=1.0, terminal="riccati"))
+        for given in (model, [model] * 2)
     )
     np.testing.assert_allclose(two.act([1.0, -0.5]), one.act([1.0, -0.5]), atol=1e-9)
     assert one.last is not None and two.last is not None

@@ -15,7 +15,7 @@ from examples.campaigns.units import AGREED, verdict
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.mpc import KalmanObserver, KoopmanMPC, compile_qp
+from koopman_control.mpc import Bounds, Cost, KalmanObserver, KoopmanMPC, compile_qp
 from koopman_control.trajectories import Trajectory
 
 atoms: Any = cp  # CVXPY's atoms carry no type information
@@ -56,7 +56,10 @@ def test_a_stage_is_driven_alike_in_micrometres_and_metres(
     unit: float, soft: bool, solver: str
 ) -> None:
     def price(unit: float) -> Any:
-        return {"soft": soft, "solver": solver, "slack_weight": (1e3 / unit, 1e3 / unit**2)}
+        return {
+            "solver": solver,
+            "bounds": Bounds(soft=soft, slack_weight=(1e3 / unit, 1e3 / unit**2)),
+        }
 
     wanted, rungs = driven(stage(1.0, **price(1.0)), 1.0)
     inputs, found = driven(stage(unit, **price(unit)), unit)
@@ -81,7 +84,10 @@ def test_default_prices_of_violations_are_in_units_of_the_problem(unit: float, c
 
 
 def test_a_price_that_is_stated_is_taken_as_it_is() -> None:
-    assert stage(1.0, slack_weight=1e3)._weights.slack_weight.tolist() == [[1e3, 1e3]] * 2
+    assert (
+        stage(1.0, bounds=Bounds(slack_weight=1e3))._weights.slack_weight.tolist()
+        == [[1e3, 1e3]] * 2
+    )
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e-9, 1e9, 1e12])
@@ -109,7 +115,12 @@ def test_the_invariant_set_of_the_regulator_is_the_same_in_any_units(unit: float
     bounds = np.array([[-1.5, -0.8], [1.5, 0.8]])
     inputs = [
         driven(
-            stage(size, output_bounds=bounds * size, terminal="riccati", terminal_set="invariant"),
+            stage(
+                size,
+                output_bounds=bounds * size,
+                cost=Cost(terminal="riccati"),
+                bounds=Bounds(terminal_set="invariant"),
+            ),
             size,
         )
         for size in (1.0, unit)

@@ -24,7 +24,7 @@ PLAIN = ("nonneg", "nonpos", "pos", "neg", "bounds")  # what parameters may decl
 KNOWN = (*PLAIN, "symmetric")  # what variables may
 
 
-def check_statement(
+def check_problem(
     problem: cp.Problem, parameters: Sequence[cp.Parameter], variables: Sequence[cp.Variable]
 ) -> None:
     """Check that a problem can become a quadratic program with constant matrices.
@@ -366,7 +366,7 @@ def affine_qp(
         ValueError: If the problem is not convex, not DPP, not a quadratic program, or has other
             parameters or variables than those given.
     """
-    check_statement(problem, parameters, variables)
+    check_problem(problem, parameters, variables)
     n_parameters = sum(p.size for p in parameters)
     canonical = Canonical(problem, parameters)
     with canonical.values_kept():

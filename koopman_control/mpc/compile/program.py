@@ -12,8 +12,14 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, Index, power_near, real_array
-from koopman_control.mpc.solvers import Residuals, Solution, make_solver, residuals
-from koopman_control.mpc.solvers.program import DenseQP
+from koopman_control.mpc.solvers import (
+    DenseQP,
+    Residuals,
+    Solution,
+    SolverSettings,
+    make_solver,
+    residuals,
+)
 
 PASSES = 3  # through the rows
 
@@ -90,8 +96,8 @@ class Recovery:
 
     def __call__(self, x: Array, theta: Array, violation: Array) -> dict[str, Array]:
         """Compute the stated variables' values."""
-        stated = self.matrix @ x + self.shift(theta) + self.excess @ violation
-        return {name: np.asarray(stated[c]) for name, c in self.columns.items()}
+        values = self.matrix @ x + self.shift(theta) + self.excess @ violation
+        return {name: np.asarray(values[c]) for name, c in self.columns.items()}
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,7 @@ Values = Mapping[str, ArrayLike] | ArrayLike
 
 
 @dataclass(frozen=True)
-class Stated:
+class Origin:
     """What the compiled form no longer tells: shapes of parameters by name, and min or max."""
 
     parameters: dict[str, tuple[int, ...]]
@@ -202,7 +208,7 @@ class ParametricQP:
         row_names: Where each row comes from: label (or position) and entry of the constraint, both
             where two were joined; for rows that CVXPY added, the variables in them.
         recovery: Values of all stated variables.
-        stated: What else is known of the stated problem.
+        origin: What else is known of the stated problem.
 
     Example:
         >>> import cvxpy as cp
@@ -224,7 +230,7 @@ class ParametricQP:
     columns: dict[str, Index]
     row_names: tuple[str, ...]
     recovery: Recovery
-    stated: Stated
+    origin: Origin
 
     def theta(self, values: Values) -> Array:
         """Stack parameters given by name, or check those stacked already, shape (t,).
@@ -236,7 +242,7 @@ class ParametricQP:
             ValueError: If a parameter is missing, unknown, of another shape, NaN, or infinite
                 where it is part of the cost or of an equation.
         """
-        shapes = self.stated.parameters
+        shapes = self.origin.parameters
         if not isinstance(values, Mapping):
             theta = real_array("theta", values, shape=(len(self.constant.linear),))
         elif values.keys() != shapes.keys():
@@ -301,7 +307,7 @@ class ParametricQP:
 
     def _entry(self, i: int) -> str:
         """Name an entry of theta."""
-        for name, shape in self.stated.parameters.items():
+        for name, shape in self.origin.parameters.items():
             size = int(np.prod(shape))
             if i < size:
                 entry = [int(k) for k in np.unravel_index(i, shape)] if shape else []
@@ -309,12 +315,12 @@ class ParametricQP:
             i -= size
         return "theta"
 
-    def solve(self, values: Values = (), solver: str = "auto") -> QPSolution:
+    def solve(self, values: Values = (), solver: str | SolverSettings = "auto") -> QPSolution:
         """Solve at given parameters.
 
         Args:
             values: Parameters: a dictionary by name, or theta of shape (t,).
-            solver: "auto", "daqp", "osqp", "piqp" or "clarabel".
+            solver: A name that `available_solvers` lists, or `SolverSettings`.
 
         Returns:
             The answer, with the status of a problem that has none.
@@ -336,7 +342,7 @@ class ParametricQP:
         return QPSolution(
             status=answer.status,
             values=self.recovery(answer.v, theta, program.violation(answer.v)),
-            objective=-cost if self.stated.maximized else cost,
+            objective=-cost if self.origin.maximized else cost,
             iterations=answer.iterations,
             residuals=residuals(program, answer.v, answer.multipliers),
         )

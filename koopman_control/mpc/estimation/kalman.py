@@ -195,11 +195,7 @@ class Uncertain(Estimate):
 class ExtendedFilter:
     """The re-lifted one-step map and its Jacobian, with covariances in square-root form.
 
-    Args:
-        model: The model.
-        Q: Covariance of the process noise, shape (d, d).
-        R: Covariance of the measurement noise, shape (p, p).
-        offset_noise: Covariance of the steps of the offsets, shape (p, p); None: no offsets.
+    Settings are those of `SteadyFilter`, but Q is of the states, shape (d, d).
     """
 
     def __init__(self, model: LiftedModel, Q: Array, R: Array, offset_noise: Array | None) -> None:

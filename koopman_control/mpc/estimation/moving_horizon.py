@@ -12,8 +12,7 @@ from koopman_control.common.border import CheckedFields
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.estimation.base import Estimate, Estimator, Sensor, covariance
 from koopman_control.mpc.estimation.kalman import filter_covariance, lifted_noise
-from koopman_control.mpc.solvers import make_solver
-from koopman_control.mpc.solvers.program import DenseQP
+from koopman_control.mpc.solvers import DenseQP, make_solver
 from koopman_control.mpc.weights import box
 
 SMALL = 1e-14  # share of the largest variance below which a direction is known exactly

@@ -14,14 +14,14 @@ import scipy.sparse as sp
 from koopman_control.common.arrays import Array, Index, power_near, product
 from koopman_control.mpc.compile.eliminate import with_inputs
 from koopman_control.mpc.compile.program import AffineMap, ParametricQP
-from koopman_control.mpc.solvers import DaqpSolver
-from koopman_control.mpc.solvers.program import DenseQP, Scaling
+from koopman_control.mpc.solvers import DaqpSolver, DenseQP
+from koopman_control.mpc.solvers.program import Scaling
 from koopman_control.mpc.units import Units
 
 
 @dataclass(frozen=True)
 class Instance:
-    """The stated problem at given parameters, before a prediction is put in."""
+    """The problem at given parameters, before a prediction is put in."""
 
     q_v: Array
     q_y: Array
@@ -52,6 +52,32 @@ class Condensed:
             lower[-len(moved) :] -= moved
             upper[-len(moved) :] -= moved
         return DenseQP(self.H, f, self.A, lower, upper, self.linear_weight, self.quadratic_weight)
+
+
+@dataclass(frozen=True)
+class ProgramSize:
+    """Size of the program solved at every step.
+
+    Args:
+        variables: Free values.
+        bounds: How many of them are bounded by themselves.
+        hard_rows: Rows that may not be broken.
+        soft_rows: Rows that may be broken at a price.
+        condition: Condition number of the cost's Hessian, at the target for nonlinear roll-outs.
+    """
+
+    variables: int
+    bounds: int
+    hard_rows: int
+    soft_rows: int
+    condition: float
+
+    def __str__(self) -> str:
+        """Describe in one line."""
+        return (
+            f"{self.variables} variables ({self.bounds} bounded), {self.hard_rows} hard and "
+            f"{self.soft_rows} soft rows, condition {self.condition:.1e}"
+        )
 
 
 class Condenser:
@@ -114,8 +140,23 @@ class Condenser:
 
     def instance(self, theta: Array) -> Instance:
         """Evaluate linear cost and sides at parameters theta."""
-        values, (i, j, k) = self._stacked(theta), self._parts
-        return Instance(values[:i], values[i:j], self._constant(theta), values[j:k], values[k:])
+        (i, j, k), c = self._parts, self._constant
+        values = self._stacked.constant + self._stacked.matrix @ theta
+        constant = float(c.constant + (c.linear + c.quadratic @ theta) @ theta)
+        return Instance(values[:i], values[i:j], constant, values[j:k], values[k:])
+
+    def size(self, Gamma: Array) -> ProgramSize:
+        """Measure the program about a given sensitivity of outputs to inputs, (N p, N m)."""
+        condensed, at = self.fixed(Gamma), self.instance(np.zeros(self.n_parameters))
+        n, soft = len(condensed.H), np.isfinite(condensed.linear_weight)
+        bounded = np.isfinite(at.lower[:n]) | np.isfinite(at.upper[:n])
+        return ProgramSize(
+            variables=n,
+            bounds=int(bounded.sum()),
+            hard_rows=int((~soft).sum()),
+            soft_rows=int(soft.sum()),
+            condition=float(np.linalg.cond(condensed.H)),
+        )
 
     def fixed(self, Gamma: Array) -> Condensed:
         """Put y = free + Gamma u in for a given Gamma of shape (N p, N m)."""
@@ -185,7 +226,7 @@ KEPT = 1e-7  # units; a hard row violated by less is kept; solvers are no more e
 
 
 class Merit:
-    """Prices plans that are within their bounds, in the stated problem's own cost.
+    """Prices plans that are within their bounds, in the problem's own cost.
 
     Violations of soft rows cost what the problem says; those of hard rows an exact penalty. If the
     problem has variables w beside inputs and outputs, the best w is found for each plan.

@@ -1,27 +1,40 @@
-"""The planner of linear roll-outs: one convex program per step, prepared as far as it can be."""
+"""The planner of linear roll-outs: one convex program per step, prepared as far as it can be.
+
+The roll-out becomes matrices, prestabilised where an unstable model needs it.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from koopman_control.common.arrays import Array, all_finite, product
-from koopman_control.mpc.compile.program import AffineMap
-from koopman_control.mpc.inputs import shifted
-from koopman_control.mpc.planning.condense import Condenser, Merit
-from koopman_control.mpc.planning.plan import NOT_FINITE, Plan, Predicted, Situation, Times
-from koopman_control.mpc.planning.prediction import Response, Scenarios
-from koopman_control.mpc.solvers import TIME_LIMIT, Solution, Solver
-from koopman_control.mpc.solvers.program import DenseQP, Scaling
-from koopman_control.mpc.state import Start
+from koopman_control.common.arrays import Array, Index, all_finite, balanced, product
+from koopman_control.identification.rollouts import linear_response
+from koopman_control.mpc.compile.program import AffineMap, ParametricQP
+from koopman_control.mpc.planning.condense import Condenser, Merit, ProgramSize
+from koopman_control.mpc.planning.plan import NOT_FINITE, KnownOutcome, Plan, Times
+from koopman_control.mpc.planning.prediction import Scenarios
+from koopman_control.mpc.solvers import (
+    TIME_LIMIT,
+    DenseQP,
+    Solution,
+    SolverSettings,
+    make_solver,
+)
+from koopman_control.mpc.solvers.program import Scaling
+from koopman_control.mpc.state import Situation, Start, columns_of, shifted
+from koopman_control.mpc.units import Units
+from koopman_control.mpc.weights import Weights
 
 
 class Vectors(NamedTuple):
@@ -154,10 +167,180 @@ class _Others:
             side[..., moving] += product(theta, matrix.T)
 
 
+RELIABLE_GROWTH = 1e3  # of predictions; up to there, plans are exact to 1e-7
+RELIABLE_WHERE_FREE = 10.0  # the same for inputs that cost nothing, which leave the cost flat
+LARGEST_GROWTH = 1e5  # at 1e6 the program's condition number is 1e12
+NOTHING = 1e-9  # a price of inputs, relative to the largest one
+WORST_CONDITION = 1e12  # of the effort that growing modes take; beyond, one is out of reach
+
+
+@dataclass(frozen=True)
+class Response:
+    """What the linear roll-out leads to: rows = Phi z + Gamma v + shift.
+
+    The first rows are the outputs, (N p,); behind them, where the model is prestabilised, lie the
+    inputs, (N c,). Elsewhere v are the inputs.
+
+    Args:
+        Phi: Shape (r, n).
+        Gamma: Shape (r, N c).
+        by_known: Response to all inputs of the model where they are known, shape (r, N m).
+        n_outputs: Number of rows N p that are outputs.
+        plain: Where the model is prestabilised, the response without that.
+    """
+
+    Phi: Array
+    Gamma: Array
+    by_known: Array
+    n_outputs: int
+    plain: Response | None = None
+
+    @property
+    def prestabilised(self) -> bool:
+        """Whether v are no inputs."""
+        return self.plain is not None
+
+    def shift(self, start: Start) -> Array | None:
+        """What a start adds to the rows beside its lifted state, shape (r,); None for nothing."""
+        shift = start.moved(self.by_known[: self.n_outputs])
+        if shift is None or not self.prestabilised:
+            return shift
+        inputs = self.by_known[self.n_outputs :]
+        known = np.zeros(inputs.shape[1]) if start.preview is None else start.preview.others
+        return np.append(shift, inputs @ known.ravel())
+
+    def inputs(self, z: Array, shift: Array | None, v: Array) -> Array:
+        """Return the inputs (..., N c) that values v (..., N c) stand for."""
+        return self._rows(slice(self.n_outputs, None), z, shift, v) if self.prestabilised else v
+
+    def outputs(self, z: Array, shift: Array | None, v: Array) -> Array:
+        """Return the outputs (..., N p) that values v (..., N c) lead to."""
+        return self._rows(slice(self.n_outputs), z, shift, v)
+
+    def _rows(self, part: slice, z: Array, shift: Array | None, v: Array) -> Array:
+        rows = product(z, self.Phi[part].T) + product(v, self.Gamma[part].T)
+        if shift is not None:
+            rows += shift[..., part]
+        return np.asarray(rows)
+
+
+def response_of(scenarios: Scenarios, controlled: Index, weights: Weights, free: bool) -> Response:
+    """Compute the response of a linear roll-out, prestabilised where that is needed and possible.
+
+    Args:
+        scenarios: What predicts.
+        controlled: The model's inputs that are planned, shape (c,).
+        weights: What inputs cost in each of the N steps; where all inputs or their changes cost
+            something, in every direction, faster growth can be dealt with.
+        free: Whether the input of each step is free; only then can feedback be part of it.
+
+    Raises:
+        UserWarning: If predictions outgrow what the program can resolve all the same.
+    """
+    horizon, prices = len(weights.R), np.linalg.eigvalsh(balanced(weights.R + weights.S)[0])
+    costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
+    Phi, by_known = scenarios.linear_response(horizon)
+    plain = Response(Phi, columns_of(by_known, controlled, scenarios.n_inputs), by_known, len(Phi))
+    growth = _growth(plain, horizon)
+    reliable = RELIABLE_GROWTH if costly else RELIABLE_WHERE_FREE
+    if growth.max() <= reliable:
+        return plain
+    other = _prestabilised(scenarios, horizon, controlled) if free else None
+    if other is not None and _growth(other, horizon).max() <= reliable:
+        return replace(other, plain=plain)
+    if growth.max() > LARGEST_GROWTH:
+        _warn_of_growth(growth, "no feedback prevents it" if free else "inputs are parametrised")
+    return plain
+
+
+def with_feedback(qp: ParametricQP) -> ParametricQP:
+    """State a program in (u, y) as one in v, without cost or rows, with outputs (y, u)."""
+    u, y = qp.columns["u"], qp.columns["y"]
+    n, k, t = len(qp.P), u.size, qp.q.matrix.shape[1]
+    nothing = AffineMap(np.zeros(k), sp.csr_array((k, t)))
+    columns = {"u": np.arange(n, n + k).reshape(u.shape), "y": np.append(y.ravel(), u.ravel())}
+    return replace(
+        qp,
+        P=np.pad(qp.P, (0, k)),
+        q=qp.q.stacked(nothing),
+        A=np.pad(qp.A, [(0, 0), (0, k)]),
+        columns=qp.columns | columns,
+    )
+
+
+def _warn_of_growth(growth: Array, why: str) -> None:
+    steps = int(np.argmax(growth > LARGEST_GROWTH))
+    warnings.warn(
+        f"predictions grow by a factor of {growth.max():.0e} over the horizon of {len(growth)} "
+        f"steps, since the model is unstable and {why}; plans will be inexact, or wrong: take a "
+        f"horizon of at most {steps}, with terminal='riccati'",
+        stacklevel=2,
+    )
+
+
+def _growth(response: Response, horizon: int) -> Array:
+    """How much the response to the first input outgrows its first steps, step by step (N,)."""
+    outputs = response.Gamma[: response.n_outputs].reshape(horizon, -1, response.Gamma.shape[1])
+    c = response.Gamma.shape[1] // horizon
+    size = np.abs(outputs[:, :, :c]).max(axis=(1, 2))
+    early = size[: outputs.shape[1] + 1].max()
+    return np.asarray(size / early if early > 0.0 else np.zeros_like(size))
+
+
+def _prestabilised(scenarios: Scenarios, horizon: int, controlled: Index) -> Response | None:
+    """Respond to v in u = v - K z; None where no feedback holds all models."""
+    models = scenarios.models
+    A = scipy.linalg.block_diag(*(model.A for model in models))
+    B = np.concatenate([model.B for model in models])
+    C = scipy.linalg.block_diag(*(model.C for model in models))
+    K = stabilising_gain(A, B[:, controlled], horizon)
+    if K is None:
+        return None
+    p, c, n_outputs = len(C), len(controlled), len(C) * horizon
+    Phi, by_known = linear_response(A - B[:, controlled] @ K, B, np.vstack([C, -K]), horizon)
+    Phi, by_known = (rows.reshape(horizon, p + c, -1) for rows in (Phi, by_known))
+    # An input comes of the lifted state before it, an output is that after it.
+    fed_back = np.concatenate([-K[None], Phi[:-1, p:]]).reshape(horizon * c, -1)
+    known = np.concatenate([np.zeros_like(by_known[:1]), by_known[:-1]])[:, p:]
+    Phi = np.concatenate([Phi[:, :p].reshape(n_outputs, -1), fed_back])
+    by_known = np.concatenate(
+        [by_known[:, :p].reshape(n_outputs, -1), known.reshape(horizon * c, -1)]
+    )
+    Gamma = columns_of(by_known, controlled, scenarios.n_inputs).copy()
+    Gamma[n_outputs:] += np.eye(horizon * c)
+    return Response(Phi, Gamma, by_known, n_outputs)
+
+
+def stabilising_gain(A: Array, B: Array, horizon: int) -> Array | None:
+    """Return the gain K (m, n) that turns growing modes of A into decaying ones with least effort.
+
+    It is the linear-quadratic regulator without a cost on states: eigenvalues beyond the unit
+    circle are mirrored at it, all others stay, whether or not they can be controlled.
+
+    Returns:
+        The gain, or None if growing modes cannot be controlled, or there are none.
+    """
+    bound = math.pow(10.0, 1.0 / horizon)  # modes that grow tenfold at most are left alone
+
+    def grows(real: float, imaginary: float = 0.0) -> bool:
+        return math.hypot(real, imaginary) > bound
+
+    T, Z, k = scipy.linalg.schur(A.T, sort=grows)
+    if not k:
+        return None
+    modes, growing = Z[:, :k].T, T[:k, :k].T  # modes A = growing modes
+    back = np.linalg.solve(growing, np.eye(k))
+    driven = back @ modes @ B
+    effort = scipy.linalg.solve_discrete_lyapunov(back, driven @ driven.T)
+    if not np.linalg.cond(effort) < WORST_CONDITION:
+        return None
+    return np.asarray(np.linalg.solve(effort, driven).T @ modes)
+
+
 SINGULAR = 1e-9  # smallest diagonal entry of the factor relative to the largest, squared
 
 
-class Unbounded:
+class Unconstrained:
     """Minima of v'Hv/2 + f'v for many f, and whether [v; A v] keeps within its sides there.
 
     Where it does, no bound and no row exerts a force, so this is the program's exact solution.
@@ -190,39 +373,64 @@ class Unbounded:
 class LinearPlanner:
     """One convex program per step; exact for the linear roll-out.
 
+    Where the model is prestabilised and no plan is found, a planner without that goes on. It is so
+    beyond the reach of bounded inputs: no plan is good there, but the plain program knows which way
+    to push.
+
     Args:
         scenarios: What predicts.
         horizon: Number of steps N.
-        condenser: The compiled problem.
-        merit: Prices its plans.
-        solver: A solver of its own, for programs that are scaled already.
+        program: The compiled problem.
+        held: How inputs are made of free values, shape (N, K); None: each step has its own.
+        solver: As for `make_solver`.
         response: What the inputs lead to.
+        units: Usual sizes of outputs, inputs and cost.
         typical: Parameters at which the program's scales are measured, shape (t,).
-        rescue: Plans where this one finds nothing. With feedback, that is so beyond the reach of
-            bounded inputs: no plan is good there, but the plain program knows which way to push.
+        softened: The problem with its hard rows on outputs relaxed, for when they leave no
+            solution.
+
+    Attributes:
+        condenser: The compiled problem, with feedback where there is any.
+        merit: Prices its plans.
     """
 
     def __init__(
         self,
         scenarios: Scenarios,
         horizon: int,
-        condenser: Condenser,
-        merit: Merit,
-        solver: Solver,
+        program: ParametricQP,
+        held: Array | None,
+        solver: str | SolverSettings,
         response: Response,
+        units: Units,
         typical: Array,
-        rescue: LinearPlanner | None = None,
+        softened: ParametricQP | None = None,
     ) -> None:
-        self._scenarios, self.condenser, self._solver = scenarios, condenser, solver
-        self.merit, self._shape = merit, (horizon, scenarios.n_outputs)
-        self._rescue = rescue
+        self._scenarios, self._solver = scenarios, make_solver(solver, equilibrated=False)
+        self.condenser = free = Condenser(program)
+        if held is not None:
+            self.condenser = Condenser(program, held)
+        self.merit, self._shape = Merit(free, units), (horizon, scenarios.n_outputs)
+        self._softened: LinearPlanner | None = None
+        if softened is not None:
+            how = held, solver, response, units, typical
+            self._softened = LinearPlanner(scenarios, horizon, softened, *how)
+        self._rescue: LinearPlanner | None = None
+        if response.plain is not None:
+            how = held, solver, response.plain, units, typical
+            self._rescue = LinearPlanner(scenarios, horizon, program, *how)
+            self.condenser = Condenser(with_feedback(program))
         self._inputs = (horizon, response.Gamma.shape[1] // horizon)
         self.response = response
-        self._program = PreparedProgram(condenser, response.Phi, response.Gamma, typical)
+        self._program = PreparedProgram(self.condenser, response.Phi, response.Gamma, typical)
 
     @cached_property
-    def _unbounded(self) -> Unbounded:
-        return Unbounded(self._program.H, self._program.A)
+    def _unconstrained(self) -> Unconstrained:
+        return Unconstrained(self._program.H, self._program.A)
+
+    def size(self, start: Start) -> ProgramSize:
+        """Measure the program, which is the same for all starts."""
+        return self.condenser.size(self.response.Gamma)
 
     def reset(self) -> None:
         """Begin an episode, or recover from an error: the solver is set up anew."""
@@ -230,13 +438,17 @@ class LinearPlanner:
         self._solver.prepare(self._program_at_rest())
         if self._rescue is not None:
             self._rescue.reset()
+        if self._softened is not None:
+            self._softened.reset()
 
-    def rehearse(self) -> None:
+    def warm_up(self) -> None:
         """Plan at rest and forget it, so that an episode's first step is like any other."""
+        if self._softened is not None:
+            self._softened.warm_up()
         theta = np.zeros(self.condenser.n_parameters)
         rest = Start(np.zeros(self._scenarios.first.n_states))
         with np.errstate(all="ignore"):  # an unusable model is noticed in the loop
-            self.plan(Situation(rest, np.zeros(self._shape), theta, theta), None)
+            self._plan(Situation(rest, np.zeros(self._shape), theta, theta, theta), None)
         self._solver.prepare(self._program_at_rest())
 
     def _program_at_rest(self) -> DenseQP:
@@ -246,8 +458,14 @@ class LinearPlanner:
 
     def plan(self, at: Situation, before: Array | None, until: float = math.inf) -> Plan:
         """Solve for the inputs by a time; the plan before (N, m) tells the turns of angles."""
+        plan = self._plan(at, before, until)
+        if self._softened is None or plan.status in ("optimal", TIME_LIMIT):
+            return plan
+        return self._softened.plan(at, before, until)._replace(softened=True)
+
+    def _plan(self, at: Situation, before: Array | None, until: float = math.inf) -> Plan:
         start = perf_counter()
-        z = self._scenarios.lifted(at.start)
+        z = at.start.lifted(self._scenarios.models)
         moved, shift = self._program.moved(z), self._shift(at, z, before)
         predicted = perf_counter()
         vectors = self._program.vectors(moved, at.theta, shift)
@@ -271,7 +489,7 @@ class LinearPlanner:
         Z = self._scenarios.lift(at.start.x)
         shift = self._turned(at, Z, None, before) if self._scenarios.has_angles else None
         vectors = self._program.vectors(self._program.moved(Z), at.theta, shift)
-        V, solved = self._unbounded(vectors)
+        V, solved = self._unconstrained(vectors)
         for i in np.flatnonzero(~solved):
             v, word, *_ = self._solution(Vectors(*(part[i] for part in vectors)))
             if v is not None and all_finite(v):
@@ -297,7 +515,7 @@ class LinearPlanner:
         """Say what a solution from the lifted state z stands for."""
         v, word, iterations, _ = solution
         if v is None:
-            unknown = Predicted(np.full(self._shape, np.nan), np.inf)
+            unknown = KnownOutcome(np.full(self._shape, np.nan), np.inf)
             return Plan(np.full(self._inputs, np.nan), unknown, word, iterations, times)
         v = self._program.unscaled(v)
         U = self.response.inputs(z, shift, self.condenser.inputs(v)).reshape(self._inputs)

@@ -1,23 +1,16 @@
-"""What planners are given and what they return."""
+"""What planners have in common: how they are called, and what they return."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from koopman_control.common.arrays import Array
-from koopman_control.mpc.state import Start
+from koopman_control.mpc.planning.condense import ProgramSize
+from koopman_control.mpc.state import Situation, Start
 
 NOT_FINITE = "prediction or plan not finite"
-
-
-class Situation(NamedTuple):
-    """Where prediction starts, targets (N, d) and (N, m), and parameters of the problem."""
-
-    start: Start
-    reference: Array
-    input_reference: Array
-    theta: Array
 
 
 class Times(NamedTuple):
@@ -44,17 +37,24 @@ class Outcome(Protocol):
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """An outcome that is known."""
+class KnownOutcome:
+    """An outcome that was computed with the plan."""
 
     Y: Array
     cost: float
 
 
 class Plan(NamedTuple):
-    """Planned inputs U (N, m), what they lead to, what the solver said, and how long it took.
+    """Planned inputs and how they were found.
 
-    `cut` tells that the search ended at the deadline.
+    Args:
+        U: Inputs, shape (N, m).
+        outcome: What they lead to.
+        status: What the solver said.
+        iterations: The solver's.
+        times: How long it took.
+        cut: Whether the search ended at the deadline.
+        softened: Whether hard bounds on outputs were relaxed, since nothing keeps them.
     """
 
     U: Array
@@ -63,3 +63,42 @@ class Plan(NamedTuple):
     iterations: int
     times: Times = NO_TIME
     cut: bool = False
+    softened: bool = False
+
+
+class Planner(Protocol):
+    """Plans step after step, warm-started by the one before.
+
+    Where hard bounds on outputs leave no solution, it plans with these relaxed.
+    """
+
+    def plan(self, at: Situation, before: Array | None, until: float = math.inf) -> Plan:
+        """Plan for a situation.
+
+        Args:
+            at: What the plan depends on.
+            before: Plan of the step before, shape (N, m), or None in an episode's first step.
+            until: Time of `time.perf_counter` at which to return the best found so far.
+        """
+
+    def reset(self) -> None:
+        """Begin an episode, or recover from an error."""
+
+    def warm_up(self) -> None:
+        """Run through what the first step of an episode needs."""
+
+    def size(self, start: Start) -> ProgramSize | None:
+        """Measure the program about a start; None where CVXPY makes its own."""
+
+
+RESETS = 3
+
+
+def recover(planner: Planner) -> None:
+    """Set solvers up anew, whatever state they are in, even while signals go on coming."""
+    for _ in range(RESETS):
+        try:
+            planner.reset()
+        except Exception:  # one that is out of order may not even forget
+            continue
+        return

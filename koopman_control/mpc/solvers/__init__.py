@@ -1,8 +1,8 @@
-"""Quadratic program solvers behind one call, and the check of what they return."""
+"""Quadratic program solvers behind one call, and the check of what they return.
 
-from typing import Literal
+A further one is a file here, a line below; or a class that another package registers.
+"""
 
-from koopman_control.common.border import require
 from koopman_control.mpc.solvers.auto import AutoSolver
 from koopman_control.mpc.solvers.base import (
     TIME_LIMIT,
@@ -10,50 +10,40 @@ from koopman_control.mpc.solvers.base import (
     Residuals,
     Solution,
     Solver,
+    SolverBase,
+    SolverSettings,
+    available_solvers,
+    make_solver,
+    register_solver,
     residuals,
+    solver_kind,
 )
+from koopman_control.mpc.solvers.clarabel import ClarabelSolver
 from koopman_control.mpc.solvers.daqp import DaqpSolver
-from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
 from koopman_control.mpc.solvers.osqp import OsqpSolver
+from koopman_control.mpc.solvers.piqp import PiqpSolver
+from koopman_control.mpc.solvers.program import DenseQP
 
-SolverName = Literal["auto", "daqp", "osqp", "piqp", "clarabel"]
-SOLVERS: dict[str, type[AutoSolver | DaqpSolver | OsqpSolver | PiqpSolver | ClarabelSolver]] = {
-    "auto": AutoSolver,
-    "daqp": DaqpSolver,
-    "osqp": OsqpSolver,
-    "piqp": PiqpSolver,
-    "clarabel": ClarabelSolver,
-}
-
-
-def make_solver(name: str) -> Solver:
-    """Make a solver by name that brings its programs to a common size before it solves them.
-
-    Args:
-        name: "auto" (DAQP for up to 250 variables, an interior-point method beyond or where DAQP
-            gives up), "daqp", "osqp", "piqp" or "clarabel".
-
-    Raises:
-        TypeError | ValueError: If there is no such solver.
-        ImportError: If its package is not installed.
-    """
-    require("solver", name, SolverName)
-    return Equilibrated(SOLVERS[name]())
-
+for _kind in (AutoSolver, DaqpSolver, OsqpSolver, PiqpSolver, ClarabelSolver):
+    register_solver(_kind)
 
 __all__ = [
-    "SOLVERS",
     "TIME_LIMIT",
     "AutoSolver",
     "ClarabelSolver",
     "DaqpSolver",
+    "DenseQP",
     "Equilibrated",
     "OsqpSolver",
     "PiqpSolver",
     "Residuals",
     "Solution",
     "Solver",
-    "SolverName",
+    "SolverBase",
+    "SolverSettings",
+    "available_solvers",
     "make_solver",
+    "register_solver",
     "residuals",
+    "solver_kind",
 ]

@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 import time
 from functools import cached_property, partial
-from importlib.util import find_spec
+from typing import ClassVar
 
 import numpy as np
 
-from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, Solution, Solver, residuals
+from koopman_control.mpc.solvers.base import (
+    TIME_LIMIT,
+    UNBOUNDED,
+    Solution,
+    SolverBase,
+    installed,
+    residuals,
+)
+from koopman_control.mpc.solvers.clarabel import ClarabelSolver
 from koopman_control.mpc.solvers.daqp import DaqpSolver
-from koopman_control.mpc.solvers.interior_point import ClarabelSolver, PiqpSolver
+from koopman_control.mpc.solvers.piqp import PiqpSolver
 from koopman_control.mpc.solvers.program import DenseQP
 
-LARGEST = 250  # variables that DAQP is given
 DELICATE = 1e7  # condition number of H from which on answers are checked
 FLAT, KEPT = 1e-6, 1e-8  # residuals tolerated, of slopes relative to f, and of rows to their sides
 WRONG = 1e5  # times what is tolerated; then an answer is worthless
@@ -22,20 +29,28 @@ ENOUGH = 2  # solvers that say the same of a program without a solution
 FINAL = ("optimal", "infeasible", "unbounded", TIME_LIMIT)  # words that settle it
 
 
-class AutoSolver:
+class AutoSolver(SolverBase):
     """DAQP for up to 250 variables; interior-point methods beyond, or where DAQP is not sure.
 
     First PIQP, if it is installed and there is no time limit; Clarabel else, or where PIQP fails.
+    It takes no options.
     """
+
+    name: ClassVar[str] = "auto"
+    starts_warm: ClassVar[bool] = True
+    takes_soft_rows: ClassVar[bool] = True
+    accuracy: ClassVar[float] = 1e-8
 
     def __init__(self) -> None:
         self._daqp = DaqpSolver()
+        self._small = DaqpSolver.most_variables or 0
+        super().__init__()
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from DAQP's previous working set if there is one."""
         until = time.perf_counter() + seconds
         answers = []
-        if len(qp.f) <= LARGEST:
+        if len(qp.f) <= self._small:
             warm = self._daqp.warm
             answers.append(self._daqp.solve(qp, matrices_changed, seconds))
             if warm and answers[0].status == "infeasible":  # it may be the working set's fault
@@ -44,8 +59,9 @@ class AutoSolver:
                     answers[0] = self._daqp.solve(qp, True, left)
             if not self._doubted(qp, answers[0]):
                 return answers[0]
-        slower = self._interior_point if math.isinf(seconds) else self._interior_point[-1:]
-        for solver in slower:
+        for solver in self._interior_point:
+            if not (solver.keeps_time_limit or math.isinf(seconds)):
+                continue
             left = until - time.perf_counter()
             if left <= 0.0:
                 answers.append(Solution(None, TIME_LIMIT, 0))
@@ -64,22 +80,18 @@ class AutoSolver:
         return doubtful and answer.status != TIME_LIMIT and not _error(qp, answer) <= 1.0
 
     @cached_property
-    def _interior_point(self) -> list[Solver]:
-        """Methods to try in turn; the last of them keeps time limits."""
-        return [PiqpSolver(), ClarabelSolver()] if find_spec("piqp") else [ClarabelSolver()]
+    def _interior_point(self) -> list[PiqpSolver | ClarabelSolver]:
+        """Methods to try in turn."""
+        return [kind() for kind in (PiqpSolver, ClarabelSolver) if installed(kind)]
 
     def prepare(self, qp: DenseQP) -> None:
         """Set DAQP up where it will be used."""
-        if len(qp.f) <= LARGEST:
+        if len(qp.f) <= self._small:
             self._daqp.prepare(qp)
 
     def forget(self) -> None:
         """Drop the working set."""
         self._daqp.forget()
-
-    def __reduce__(self) -> tuple[type[AutoSolver], tuple[()]]:
-        """Copy to other processes without the solver's memory."""
-        return AutoSolver, ()
 
 
 def _most_credible(qp: DenseQP, answers: list[Solution]) -> Solution:

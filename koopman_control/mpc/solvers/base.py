@@ -1,17 +1,27 @@
-"""What all solvers have in common, and the check of what they return."""
+"""What all solvers have in common, and the check of what they return.
+
+A solver is a class with a name, its abilities and three methods (`Solver`); `register_solver` makes
+its name known, here or in another package.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array, Index
+from koopman_control.common.border import CheckedFields, checked, shown
 from koopman_control.mpc.solvers.program import DenseQP, Scaling
+
+Option = bool | int | float | str
 
 UNBOUNDED = 1e30
 TIME_LIMIT = "time limit"  # the status
@@ -57,14 +67,71 @@ class Solver(Protocol):
         """Drop the warm start, so that the next solution depends on its program alone."""
 
 
-class ColdSolver:
-    """A solver that remembers nothing from call to call."""
+class SolverKind(Protocol):
+    """The class of a solver, which tells its abilities; `SolverBase` has all but the name.
+
+    Attributes:
+        name: By which users choose it.
+        package: What has to be installed for it, besides what this package requires; "" if nothing.
+        starts_warm: Whether it goes on from the solution before.
+        keeps_time_limit: Whether it can be stopped; what cannot serves no controller with a
+            deadline.
+        takes_soft_rows: Whether it takes rows with a price as they are, rather than with slacks.
+        accuracy: Of solutions of well-scaled programs, in v.
+        most_variables: Beyond which others are faster; None for no such number.
+    """
+
+    name: str
+    package: str
+    starts_warm: bool
+    keeps_time_limit: bool
+    takes_soft_rows: bool
+    accuracy: float
+    most_variables: int | None
+
+    def __call__(self) -> Solver:
+        """Make one; with options, if it has any."""
+
+
+class SolverBase:
+    """What most solvers have in common: they remember nothing from call to call, and take options.
+
+    Args:
+        options: What the solver itself is told, by its own names, beside or instead of SETTINGS.
+    """
+
+    SETTINGS: ClassVar[Mapping[str, Option]] = {}
+
+    package: ClassVar[str] = ""
+    starts_warm: ClassVar[bool] = False
+    keeps_time_limit: ClassVar[bool] = True
+    takes_soft_rows: ClassVar[bool] = False
+    accuracy: ClassVar[float] = 1e-6
+    most_variables: ClassVar[int | None] = None
+
+    def __init__(self, **options: Option) -> None:
+        self._options, self._settings = options, {**self.SETTINGS, **options}
+
+    @classmethod
+    def options(cls) -> set[str]:
+        """Name what the solver can be told."""
+        return set()
+
+    @staticmethod
+    def limit(seconds: float) -> float:
+        """A time limit as solvers take it, to which zero means none."""
+        return max(seconds, SHORTEST)
 
     def prepare(self, qp: DenseQP) -> None:
-        """There is nothing to set up ahead."""
+        """Drop the warm start; what sets something up ahead does it here."""
+        self.forget()
 
     def forget(self) -> None:
-        """There is nothing to drop."""
+        """Drop the warm start, of which there is none."""
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """Copy to other processes without the solver's memory."""
+        return partial(type(self), **self._options), ()
 
 
 class Equilibrated:
@@ -230,3 +297,160 @@ def _full(M: Any, upper: bool = False) -> Any:
     """Sparse matrix with every entry of M stored, or every entry of its upper triangle."""
     i, j = np.triu_indices(len(M)) if upper else np.indices(M.shape).reshape(2, M.size)
     return sp.csc_matrix((M[i, j], (i, j)), M.shape)
+
+
+FAR = 1e6  # times the size of what is near; sides beyond are left out where a method fails
+
+
+class Answer(NamedTuple):
+    """What a method says of a program with slacks: point, multipliers of its rows, a word."""
+
+    x: Array
+    y: Array
+    status: str
+    iterations: int
+
+
+def solved_far_or_near(
+    program: WithSlacks, answer_to: Callable[[Any, Any, Array, Array, Array], Answer]
+) -> Solution:
+    """Solve a program, if need be without sides that are far off.
+
+    Such sides can keep an interior-point method from ending, since their rounding hides a duality
+    gap of zero. Where it fails they are left out; what is then found is the solution if it obeys
+    them.
+    """
+    P, rows = program.matrices()
+    q, lower, upper = program.vectors()
+    answer = answer_to(P, rows, q, lower, upper)
+    if answer.status not in ("optimal", TIME_LIMIT):
+        far = _far(P, rows, q, np.concatenate([lower, upper]))
+        low, high = np.where(lower < -far, -np.inf, lower), np.where(upper > far, np.inf, upper)
+        if np.any(low != lower) or np.any(high != upper):
+            nearer = answer_to(P, rows, q, low, high)
+            if nearer.status == "optimal" and np.abs(rows @ nearer.x).max() <= far:
+                answer = nearer
+    if answer.status != "optimal":
+        return Solution(None, answer.status, answer.iterations)
+    v = answer.x[: len(program.qp.f)]
+    return Solution(v, "optimal", answer.iterations, program.multipliers(answer.y))
+
+
+def _far(P: Any, rows: Any, q: Array, sides: Array) -> float:
+    """From where on sides count as far: from what the cost alone leads to, or the nearest side."""
+    upper = P.toarray()
+    alone = np.linalg.lstsq(upper + np.triu(upper, 1).T, -q, rcond=None)[0]
+    sizes = np.abs(sides[np.isfinite(sides) & (sides != 0.0)])
+    return FAR * (float(np.abs(rows @ alone).max()) or float(sizes.min(initial=np.inf)))
+
+
+@dataclass(frozen=True)
+class SolverSettings(CheckedFields):
+    """A solver with options of its own, for `KoopmanMPC(solver=...)`.
+
+    Args:
+        name: As `available_solvers` lists it.
+        options: What the solver itself is told, by its own names.
+
+    Example:
+        >>> mpc = KoopmanMPC(  # doctest: +SKIP
+        ...     model, 30, solver=SolverSettings("osqp", {"eps_abs": 1e-4})
+        ... )
+    """
+
+    name: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+
+GROUP = "koopman_control.solvers"
+_KINDS: dict[str, SolverKind] = {}
+
+
+def register_solver(kind: SolverKind) -> None:
+    """Make a solver known by its name, for `KoopmanMPC(solver=...)` and `ParametricQP.solve`.
+
+    A package that is installed may name its class in the entry-point group
+    "koopman_control.solvers" instead.
+
+    Args:
+        kind: A class with the attributes and methods of `Solver`; most are those of `SolverBase`.
+
+    Raises:
+        ValueError: If another class has that name already, or it has none.
+    """
+    name = getattr(kind, "name", None)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"kind is {kind!r}; expected a class with a name by which it is chosen")
+    if _KINDS.setdefault(name, kind) is not kind:
+        raise ValueError(f"kind has the name {name!r}, which {_KINDS[name]!r} has; choose another")
+
+
+def available_solvers() -> tuple[str, ...]:
+    """Name all solvers whose packages are installed."""
+    return tuple(name for name, kind in _known().items() if installed(kind))
+
+
+def installed(kind: SolverKind) -> bool:
+    """Whether the package that a solver needs is there."""
+    return not kind.package or find_spec(kind.package) is not None
+
+
+def _known() -> dict[str, SolverKind]:
+    """Return all kinds by name, those that other packages bring along included."""
+    for entry in entry_points(group=GROUP):
+        if entry.name not in _KINDS:
+            register_solver(entry.load())
+    return _KINDS
+
+
+def solver_kind(name: str) -> SolverKind:
+    """Return the class of a solver, which tells its abilities.
+
+    Raises:
+        ValueError: If there is no such solver.
+    """
+    kind = _KINDS.get(name) or _known().get(name)
+    if kind is None:
+        raise ValueError(f"solver is {shown(name)}; expected one of {', '.join(_known())}")
+    return kind
+
+
+@checked
+def make_solver(solver: str | SolverSettings, equilibrated: bool = True) -> Solver:
+    """Make a solver.
+
+    Args:
+        solver: Its name: "auto" (DAQP for up to 250 variables, an interior-point method beyond or
+            where DAQP gives up), "daqp", "osqp", "piqp", "clarabel" or what else is registered. Or
+            `SolverSettings`.
+        equilibrated: Whether it brings its programs to a common size before it solves them.
+
+    Raises:
+        TypeError | ValueError: If there is no such solver, or it knows no such option.
+        ImportError: If its package is not installed.
+    """
+    settings = SolverSettings(solver) if isinstance(solver, str) else solver
+    kind: Any = solver_kind(settings.name)
+    if not settings.options:
+        return Equilibrated(kind()) if equilibrated else kind()
+    unknown = sorted(set(settings.options) - kind.options())
+    if unknown:
+        raise ValueError(
+            f"solver {settings.name!r} got the options {unknown}; expected some of "
+            f"{sorted(kind.options())}"
+        )
+    try:
+        made: Solver = kind(**settings.options)
+        made.solve(_SMALLEST, matrices_changed=False)
+        made.forget()
+    except Exception as error:  # solvers raise whatever they like
+        raise ValueError(
+            f"solver {settings.name!r} does not take the options {dict(settings.options)}: {error}"
+        ) from error
+    return Equilibrated(made) if equilibrated else made
+
+
+_SMALLEST = DenseQP(
+    *(np.ones((1, 1)), np.ones(1), np.zeros((0, 1)), -np.ones(1), np.ones(1)),
+    *(np.zeros(0), np.zeros(0)),
+)

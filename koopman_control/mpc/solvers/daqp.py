@@ -9,14 +9,14 @@ import daqp
 import numpy as np
 
 from koopman_control.common.arrays import Array, all_finite
-from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, Solution
+from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, Solution, SolverBase
 from koopman_control.mpc.solvers.program import DenseQP
 
 OVERLOOKED = 1e-10  # squared norm of a row in the metric of H; DAQP ignores those below 1e-11
 SINGULAR = 1e9  # condition number of H from which on it counts as singular
 
 
-class DaqpSolver:
+class DaqpSolver(SolverBase):
     """Dual active-set method for small dense programs; exact, and takes soft rows natively.
 
     Attributes:
@@ -25,6 +25,11 @@ class DaqpSolver:
         overlooks: Whether there are rows so small, measured by H, that DAQP may ignore them.
     """
 
+    name: ClassVar[str] = "daqp"
+    starts_warm: ClassVar[bool] = True
+    takes_soft_rows: ClassVar[bool] = True
+    accuracy: ClassVar[float] = 1e-9
+    most_variables: ClassVar[int | None] = 250
     # The last two are of proximal steps, which DAQP takes where H is singular.
     SETTINGS: ClassVar = {"primal_tol": 1e-9, "eps_prox": -1e-3, "eta_prox": 1e-13}
     STATUS: ClassVar = {
@@ -38,12 +43,16 @@ class DaqpSolver:
     }
     OPTIMAL = (1, 2)  # 2: soft rows are violated
 
-    def __init__(self) -> None:
-        self._model: Any = None
-        self._kept: tuple[Array, ...] = ()  # DAQP keeps references to the arrays it is given
-        self._size = 1.0  # by which the cost is divided
-        self.condition, self.overlooks = 1.0, False
-        self._seconds = math.inf  # the limit that DAQP knows
+    _model: Any = None
+    _kept: tuple[Array, ...] = ()  # DAQP keeps references to the arrays it is given
+    _size = 1.0  # by which the cost is divided
+    condition, overlooks = 1.0, False
+    _seconds = math.inf  # the limit that DAQP knows
+
+    @classmethod
+    def options(cls) -> set[str]:
+        """Name what DAQP can be told."""
+        return set(daqp.Model().settings)
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from the previous working set if there is one."""
@@ -93,27 +102,23 @@ class DaqpSolver:
         """Drop the working set."""
         self._model, self._kept = None, ()
 
-    def __reduce__(self) -> tuple[type[DaqpSolver], tuple[()]]:
-        """Copy to other processes without the solver's memory."""
-        return DaqpSolver, ()
-
     def _look_at(self, qp: DenseQP) -> None:
         values = np.linalg.eigvalsh(qp.H)
         self.condition = float(values[-1] / values[0]) if values[0] > 0.0 else math.inf
-        sizes = np.square(qp.A).sum(axis=1) / max(float(values[-1]), np.finfo(float).tiny)
-        self.overlooks = bool(np.any((sizes > 0.0) & (sizes < OVERLOOKED)))
+        sizes = np.square(qp.A).sum(axis=1)
+        self.overlooks = bool(np.any((sizes > 0.0) & (sizes < OVERLOOKED * float(values[-1]))))
         # The tolerance of proximal steps is an absolute one.
         self._size = qp.cost_size if self.condition >= SINGULAR else 1.0
 
     def _limit(self, seconds: float) -> None:
-        least = 0.0 if math.isinf(seconds) else max(seconds, SHORTEST)
+        least = 0.0 if math.isinf(seconds) else self.limit(seconds)
         self._model.settings = {"time_limit": least}
         self._seconds = seconds
 
     def _set_up(self, qp: DenseQP, lower: Array, upper: Array) -> int:
         soft = np.append(np.zeros(len(qp.f), dtype=bool), qp.soft)
         model = daqp.Model()
-        model.settings, self._seconds = {**model.settings, **self.SETTINGS}, math.inf
+        model.settings, self._seconds = {**model.settings, **self._settings}, math.inf
         self._sense = np.where(soft, 8, 0).astype(np.int32)
         flag, _ = model.setup(qp.H, qp.f, qp.A, upper, lower, self._sense)
         self._kept = (qp.H, qp.f, qp.A, lower, upper)

@@ -10,19 +10,28 @@ import numpy as np
 import osqp
 import scipy.sparse as sp
 
-from koopman_control.mpc.solvers.base import SHORTEST, TIME_LIMIT, UNBOUNDED, Solution, WithSlacks
+from koopman_control.mpc.solvers.base import (
+    TIME_LIMIT,
+    UNBOUNDED,
+    Solution,
+    SolverBase,
+    WithSlacks,
+)
 from koopman_control.mpc.solvers.program import DenseQP
 
 INTERRUPTED = "interrupted"
 
 
-class OsqpSolver:
+class OsqpSolver(SolverBase):
     """Operator-splitting method; accurate to about 1e-5, for comparison and large programs.
 
     OSQP prints a remark where it has no active row to polish with, however silent it is to be. So
     it gets a last variable, alone in a last row that holds it at zero against its price.
     """
 
+    name: ClassVar[str] = "osqp"
+    starts_warm: ClassVar[bool] = True
+    accuracy: ClassVar[float] = 1e-5
     SETTINGS: ClassVar = {
         "eps_abs": 1e-6,
         "eps_rel": 1e-6,
@@ -39,8 +48,14 @@ class OsqpSolver:
         "run time limit reached": TIME_LIMIT,
     }
 
-    def __init__(self) -> None:
-        self._solver: Any = None
+    _solver: Any = None
+
+    @classmethod
+    def options(cls) -> set[str]:
+        """Name what OSQP can be told."""
+        probe, one = osqp.OSQP(), sp.csc_matrix([[1.0]])
+        probe.setup(one, np.ones(1), one, -np.ones(1), np.ones(1), verbose=False)
+        return {name for name in dir(probe.settings) if not name.startswith("_")}
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from the previous iterate if there is one."""
@@ -53,13 +68,13 @@ class OsqpSolver:
         if self._solver is None:
             P, A = self._matrices(program)
             self._solver = osqp.OSQP()
-            self._solver.setup(P, q, A, lower, upper, **self.SETTINGS)
+            self._solver.setup(P, q, A, lower, upper, **self._settings)
         elif matrices_changed:
             P, A = self._matrices(program)
             self._solver.update(Px=P.data, Ax=A.data, q=q, l=lower, u=upper)
         else:
             self._solver.update(q=q, l=lower, u=upper)
-        self._solver.update_settings(time_limit=min(max(seconds, SHORTEST), UNBOUNDED))
+        self._solver.update_settings(time_limit=min(self.limit(seconds), UNBOUNDED))
         result = self._solver.solve(raise_error=False)
         status, iterations = str(result.info.status), int(result.info.iter)
         if status == INTERRUPTED:  # OSQP took the signal; it belongs to whoever handles it
@@ -78,14 +93,6 @@ class OsqpSolver:
         free, alone = sp.csc_matrix((1, 1)), sp.identity(1)
         return sp.block_diag([P, free], format="csc"), sp.block_diag([A, alone], format="csc")
 
-    def prepare(self, qp: DenseQP) -> None:
-        """Drop the iterate; the set-up is no longer than a solution."""
-        self.forget()
-
     def forget(self) -> None:
         """Drop the iterate."""
         self._solver = None
-
-    def __reduce__(self) -> tuple[type[OsqpSolver], tuple[()]]:
-        """Copy to other processes without the solver's memory."""
-        return OsqpSolver, ()

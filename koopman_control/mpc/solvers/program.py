@@ -20,6 +20,7 @@ NEAR_ONE = 64.0  # a program whose units are at most that, and at least its inve
 SHARE = 0.25  # of the sides that may be nearer than what counts as their distance
 NEAREST = 1e-6  # of the median; sides nearer than that are no measure of the others
 WIDEST = 1e3  # boxes that a variable's unit may span
+FARTHEST = 1e4  # times as far as the cost alone leads to; sides beyond are no measure
 PASSES = 3  # through the rows, for variables that only other free ones tell the size of
 
 
@@ -162,7 +163,8 @@ def _distance(qp: DenseQP, units: Array, reach: Array, widths: Array) -> float:
     distances = distances[np.isfinite(distances) & (distances > 0.0)]
     if len(distances):
         near, median = np.quantile(distances, [SHARE, 0.5], method="lower")
-        return float(max(near, NEAREST * median))
+        distance, alone = float(max(near, NEAREST * median)), float((np.abs(qp.f) * units).max())
+        return alone if 0.0 < FARTHEST * alone < distance else distance
     soft = qp.soft
     for pull in (np.abs(qp.f) * units, (qp.linear_weight * reach)[soft]):
         if pull.max(initial=0.0) > 0.0:

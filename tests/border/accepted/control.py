@@ -11,33 +11,41 @@ MovingHorizonEstimator measurement_noise: fraction true
 MovingHorizonEstimator process_noise: zero fraction true
 MovingHorizonEstimator state_bounds: none
 MovingHorizonEstimator noise_bound: none fraction
-KoopmanMPC Q: zero fraction true longer
-KoopmanMPC R: zero fraction true
-KoopmanMPC S: zero fraction true
-KoopmanMPC reference: zero minus fraction true
-KoopmanMPC input_reference: zero minus fraction true
-KoopmanMPC linear_output: zero minus fraction true
-KoopmanMPC linear_input: zero minus fraction true
-KoopmanMPC terminal: zero fraction true
+KoopmanMPC Q: none zero fraction true longer
+KoopmanMPC R: none zero fraction true
+KoopmanMPC cost: none
 KoopmanMPC input_bounds: none
-KoopmanMPC rate_bounds: none inf fraction true
 KoopmanMPC output_bounds: none
-KoopmanMPC terminal_bounds: none
-KoopmanMPC terminal_set: none
-KoopmanMPC polytope: none
-KoopmanMPC soft: true
-KoopmanMPC slack_weight: fraction true
-KoopmanMPC n_guesses: zero
-KoopmanMPC first_guesses: zero
-KoopmanMPC safe_input: zero minus fraction true
-KoopmanMPC seed: zero
-KoopmanMPC inputs: none
+KoopmanMPC bounds: none
+KoopmanMPC reference: zero minus fraction true
+KoopmanMPC search: none
 KoopmanMPC estimator: none
-KoopmanMPC input_delay: zero
-KoopmanMPC measured_inputs: empty
-KoopmanMPC tighten: zero fraction
-KoopmanMPC trust_weight: zero fraction
-KoopmanMPC deadline: none fraction
+KoopmanMPC inputs: none
+Cost Q: none zero fraction true longer
+Cost R: none zero fraction true
+Cost S: zero fraction true
+Cost input_reference: zero minus fraction true
+Cost linear_output: zero minus fraction true
+Cost linear_input: zero minus fraction true
+Cost terminal: zero fraction true
+Cost trust: zero fraction
+Bounds inputs: none
+Bounds rates: none inf fraction true
+Bounds outputs: none
+Bounds terminal: none
+Bounds terminal_set: none
+Bounds polytope: none
+Bounds soft: true
+Bounds slack_weight: fraction true
+Bounds tighten: zero fraction
+Search guesses: zero
+Search first_guesses: zero
+Search seed: zero
+Search deadline: none fraction
+Inputs parametrization: none
+Inputs delay: zero
+Inputs measured: empty
+Inputs safe: zero minus fraction true
 KoopmanMPC.act observation: holed
 KoopmanMPC.act disturbance: none
 KoopmanMPC.act applied: none
@@ -53,6 +61,9 @@ tube_margins Q: zero fraction true
 tube_margins R: zero fraction true
 """
 OTHER_NAMES = """
+Bounds inputs: input_bounds
+Bounds outputs: output_bounds
+SolverSettings name: solver
 ParametricQP.theta values: theta
 ParametricQP.at values: theta
 Parameters.__setitem__ value: parameter

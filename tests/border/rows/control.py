@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 import koopman_control as kc
+from koopman_control.mpc import SolverSettings, register_solver
+from koopman_control.mpc.solvers import DaqpSolver
 from tests.border import parts
 from tests.border.parts import model, start
 from tests.border.rows.row import Row, fields
@@ -15,6 +17,15 @@ def observer(kind: Any, **good: Any) -> Row:
 
     def call(**settings: Any) -> Any:
         return kc.KoopmanMPC(model(), 3, estimator=kind(**settings))
+
+    return Row(kind.__name__, call, fields(**good))
+
+
+def group(kind: Any, name: str, **good: Any) -> Row:
+    """A group of settings meets its model where a controller is made."""
+
+    def call(**settings: Any) -> Any:
+        return kc.KoopmanMPC(model(), 3, **{name: kind(**settings)})
 
     return Row(kind.__name__, call, fields(**good))
 
@@ -47,37 +58,60 @@ ROWS = [
             horizon=3,
             Q=np.ones(2),
             R=0.1,
-            S=0.1,
-            reference=0.0,
-            input_reference=0.0,
-            linear_output=0.0,
-            linear_input=0.0,
-            terminal=0.0,
-            rollout="linear",
+            cost=kc.Cost(),
             input_bounds=parts.BOX,
-            rate_bounds=1.0,
             output_bounds=np.array([[-2.0, -2.0], [2.0, 2.0]]),
-            terminal_bounds=None,
-            terminal_set=None,
-            polytope=None,
-            soft=True,
-            slack_weight=100.0,
-            iterations=1,
-            first_iterations=1,
-            n_guesses=0,
-            first_guesses=0,
-            safe_input=0.0,
-            solver="auto",
-            seed=0,
-            inputs=None,
+            bounds=kc.Bounds(),
+            reference=0.0,
+            rollout="linear",
+            search=kc.Search(),
             estimator=None,
-            input_delay=0,
-            measured_inputs=(),
-            tighten=False,
-            trust_weight=0.0,
-            deadline=None,
+            inputs=kc.Inputs(),
+            solver="auto",
         ),
     ),
+    group(
+        kc.Cost,
+        "cost",
+        Q=np.ones(2),
+        R=0.1,
+        S=0.1,
+        terminal=0.0,
+        linear_output=0.0,
+        linear_input=0.0,
+        input_reference=0.0,
+        trust=0.0,
+    ),
+    group(
+        kc.Bounds,
+        "bounds",
+        inputs=parts.BOX,
+        rates=1.0,
+        outputs=np.array([[-2.0, -2.0], [2.0, 2.0]]),
+        terminal=None,
+        terminal_set=None,
+        polytope=None,
+        soft=True,
+        slack_weight=100.0,
+        tighten=False,
+    ),
+    group(
+        kc.Search,
+        "search",
+        iterations=1,
+        first_iterations=1,
+        guesses=0,
+        first_guesses=0,
+        seed=0,
+        deadline=None,
+    ),
+    group(kc.Inputs, "inputs", parametrization=None, delay=0, measured=(), safe=0.0),
+    Row(
+        "SolverSettings",
+        lambda **k: kc.KoopmanMPC(model(), 3, solver=SolverSettings(**k)),
+        lambda: dict(name="osqp", options={"max_iter": 100}),
+    ),
+    Row("register_solver", register_solver, lambda: dict(kind=DaqpSolver)),
     Row(
         "KoopmanMPC.act",
         lambda **k: kc.KoopmanMPC(model(), 3).act(**k),

@@ -36,7 +36,7 @@ def test_eliminated_variables_and_folded_slacks_come_back(solver: str) -> None:
 
 def test_compiled_programs_and_answers_cannot_be_changed() -> None:
     qp = softly_bounded()
-    for one in (qp, qp.q, qp.constant, qp.recovery, qp.stated, qp.solve([0.5])):
+    for one in (qp, qp.q, qp.constant, qp.recovery, qp.origin, qp.solve([0.5])):
         with pytest.raises(FrozenInstanceError):
             setattr(one, fields(one)[0].name, None)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from koopman_control.mpc import ParametricQP, compile_qp
-from koopman_control.mpc.compile.soften import softened
+from koopman_control.mpc.compile.presolve import softened
 
 atoms: Any = cp
 

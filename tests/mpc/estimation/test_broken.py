@@ -9,7 +9,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import Inputs, KoopmanMPC
 from koopman_control.mpc.estimation import Estimate
 
 Make = Callable[..., LiftedModel]
@@ -29,7 +29,7 @@ class Blind:
 
 def test_an_estimator_that_breaks_is_survived(linear_model: Make) -> None:
     model = linear_model(np.eye(2), [[0.0], [1.0]], action_bounds=[[-1.0], [1.0]])
-    mpc = KoopmanMPC(model, 5, estimator=Blind(), safe_input=0.25)
+    mpc = KoopmanMPC(model, 5, estimator=Blind(), inputs=Inputs(safe=0.25))
     np.testing.assert_array_equal(mpc.act([0.0, 0.0]), [0.25])
     with pytest.raises(ValueError, match="observation does not tell the state"):
         mpc.reference_solution([0.0, 0.0], np.zeros((5, 1)))

@@ -4,7 +4,7 @@ import pytest
 from koopman_control.common.arrays import Array
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout
-from koopman_control.mpc import KalmanObserver, KoopmanMPC
+from koopman_control.mpc import Cost, KalmanObserver, KoopmanMPC
 from koopman_control.mpc.estimation.base import History
 from koopman_control.trajectories import Trajectory
 
@@ -42,8 +42,8 @@ def closed_loop(mpc: KoopmanMPC, n_steps: int, broken: int = -1) -> tuple[Array,
 def test_the_controller_remembers_what_it_needs_and_reaches_the_reference(
     model: LiftedModel, rollout: Rollout
 ) -> None:
-    settings = {"Q": [10.0], "R": 1e-3, "terminal": "riccati", "rollout": rollout}
-    mpc = KoopmanMPC(model, 20, reference=[0.4], input_reference=0.8, **settings)  # type: ignore[arg-type]
+    cost = Cost(Q=[10.0], R=1e-3, terminal="riccati", input_reference=0.8)
+    mpc = KoopmanMPC(model, 20, reference=[0.4], cost=cost, rollout=rollout)
     positions, _ = closed_loop(mpc, 120)
     np.testing.assert_allclose(positions[-10:], 0.4, atol=1e-3)
     assert mpc.last is not None

@@ -9,7 +9,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc import KalmanObserver, KoopmanMPC, MovingHorizonEstimator
+from koopman_control.mpc import Inputs, KalmanObserver, KoopmanMPC, MovingHorizonEstimator
 from koopman_control.mpc.estimation import Estimate, Estimator
 from koopman_control.mpc.estimation.kalman import corrected_root, predicted_root, steady_gain
 
@@ -193,7 +193,7 @@ def test_before_anything_was_measured_the_safe_input_is_applied(
     linear_model: Make, estimator: Any, rollout: Rollout
 ) -> None:
     model = linear_model(F, G)
-    mpc = KoopmanMPC(model, 5, rollout=rollout, estimator=estimator, safe_input=0.3)
+    mpc = KoopmanMPC(model, 5, rollout=rollout, estimator=estimator, inputs=Inputs(safe=0.3))
     for observation, rung in (([np.nan, np.nan], "safe"), ([1.0, 0.0], "solved")):
         u = mpc.act(observation)
         assert mpc.last is not None

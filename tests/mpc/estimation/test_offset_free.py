@@ -8,7 +8,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
-from koopman_control.mpc import KoopmanMPC, OffsetFree
+from koopman_control.mpc import Cost, KoopmanMPC, OffsetFree
 from koopman_control.mpc.estimation.base import Observer
 
 Make = Callable[..., LiftedModel]
@@ -22,10 +22,10 @@ def settled(model: LiftedModel, rollout: Rollout, estimator: Observer | None) ->
         model,
         20,
         Q=[1.0, 0.0],
-        S=0.1,
         reference=[0.5, 0.0],
         rollout=rollout,
         estimator=estimator,
+        cost=Cost(S=0.1),
     )
     x = np.zeros(2)
     for _ in range(200):
@@ -45,7 +45,7 @@ def test_a_wrong_gain_and_a_load_leave_no_offset(linear_model: Make, rollout: Ro
 @pytest.mark.parametrize("bilinear", [False, True])
 def test_a_nonlinear_model_leaves_no_offset(nonlinear_model: Make, bilinear: bool) -> None:
     model, ends = nonlinear_model(bilinear=bilinear, seed=4), []
-    settings: dict[str, Any] = {"Q": [1.0, 0.0], "S": 0.1, "reference": [0.1, 0.0]}
+    settings: dict[str, Any] = {"Q": [1.0, 0.0], "reference": [0.1, 0.0], "cost": Cost(S=0.1)}
     for estimator in (OffsetFree(0.01), None):
         mpc = KoopmanMPC(model, 15, rollout="relifted", estimator=estimator, **settings)
         x = np.zeros(2)
@@ -57,7 +57,7 @@ def test_a_nonlinear_model_leaves_no_offset(nonlinear_model: Make, bilinear: boo
 
 
 def test_the_controller_s_predictions_have_the_offset_in_them(linear_model: Make) -> None:
-    mpc = KoopmanMPC(linear_model(F, G), 10, S=0.1, estimator=OffsetFree(0.01))
+    mpc = KoopmanMPC(linear_model(F, G), 10, estimator=OffsetFree(0.01), cost=Cost(S=0.1))
     x = np.array([0.2, 0.1])
     for _ in range(150):
         u = mpc.act(x)
