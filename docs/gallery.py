@@ -19,7 +19,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from koopman_control import TASKS, Task
+from koopman_control.tasks import TASKS, Task
 
 ROOT = Path(__file__).parents[1]
 PRINTED = ROOT / "docs" / "assets" / "examples"

@@ -11,8 +11,8 @@ import gymnasium as gym
 import matplotlib.pyplot as plt
 import numpy as np
 
-from koopman_control import TASKS, evaluate
-from koopman_control.tasks import reference_returns
+from koopman_control import evaluate
+from koopman_control.tasks import TASKS, reference_returns
 
 SEEDS = range(1000, 1040)
 PICTURE = Path(__file__).parent / "assets" / "pendulum.png"

@@ -5,7 +5,8 @@ from typing import Any
 
 import optuna
 
-from koopman_control import EDMDc, HeldUniform, SampledFeatures, Trajectory, collect
+from koopman_control import EDMDc, SampledFeatures, Trajectory, collect
+from koopman_control.trajectories import HeldUniform
 
 
 def estimator(count: int, steepness: float, regularization: float) -> EDMDc:

@@ -18,7 +18,7 @@ from koopman_control.trajectories import open_environment, require_continuous
 from tests.border import parts
 
 TASK = """
-from koopman_control import Task
+from koopman_control.tasks import Task
 
 CALM = Task(
     "Pendulum-v1",

@@ -14,15 +14,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from examples.benchmarks.forced_systems import HORIZON, Problem, linear_floor, problem
-from koopman_control import (
-    EDMDc,
-    LiftedModel,
-    SampledFeatures,
-    Trajectory,
-    correct_for_noise,
-    refine_over_horizon,
-)
-from koopman_control.identification import Rollout
+from koopman_control import EDMDc, LiftedModel, SampledFeatures, Trajectory
+from koopman_control.identification import Rollout, correct_for_noise, refine_over_horizon
 
 
 def error(model: LiftedModel, given: Problem, rollout: Rollout) -> float:

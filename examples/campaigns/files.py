@@ -26,7 +26,6 @@ import typer
 from examples.campaigns.hostile_files import Attack, damaged, forged, repacked
 from koopman_control import (
     EDMDc,
-    FeatureChain,
     FeatureUnion,
     FourierFeatures,
     LiftedModel,
@@ -38,7 +37,7 @@ from koopman_control import (
     save_trajectories,
 )
 from koopman_control.cli.forecast import Fill, read_table
-from koopman_control.features import RecurrentFeatures
+from koopman_control.features import FeatureChain, RecurrentFeatures
 
 MEMORY = 1 << 30  # bytes that the process may ask for beyond what it has
 HARMLESS = ("refused", "forgery accepted", "other table accepted", "accepted unchanged")

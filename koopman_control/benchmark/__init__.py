@@ -1,26 +1,6 @@
 """The benchmark: subjects on tasks under conditions, several learning seeds each, and its page."""
 
-from koopman_control.benchmark.baselines import Trained
-from koopman_control.benchmark.conditions import CONDITIONS, Condition
-from koopman_control.benchmark.page import write_results
-from koopman_control.benchmark.plan import Key, Plan
-from koopman_control.benchmark.run import RunFile, missing, open_runs, run_benchmark
-from koopman_control.benchmark.subjects import SUBJECTS, Subject, Variation
-from koopman_control.benchmark.variants import NotApplicableError
+import lazy_loader
 
-__all__ = [
-    "CONDITIONS",
-    "SUBJECTS",
-    "Condition",
-    "Key",
-    "NotApplicableError",
-    "Plan",
-    "RunFile",
-    "Subject",
-    "Trained",
-    "Variation",
-    "missing",
-    "open_runs",
-    "run_benchmark",
-    "write_results",
-]
+# Names and where they live: `__init__.pyi`. Nothing is imported before it is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,49 +1,6 @@
 """Closed-loop episodes, statistics, figures and the report."""
 
-from koopman_control.evaluation.episode import Episode, action_bounds, run_episode
-from koopman_control.evaluation.evaluate import Evaluation, evaluate
-from koopman_control.evaluation.forecasts import (
-    Backtest,
-    backtest,
-    continuous_ranked_probability_score,
-    mean_squared_error,
-    spectrum_distance,
-    state_space_divergence,
-    valid_prediction_time,
-)
-from koopman_control.evaluation.learn import Learned, Round, learn
-from koopman_control.evaluation.policies import RandomPolicy, ZeroPolicy
-from koopman_control.evaluation.report import metrics_json, package_versions, write_report
-from koopman_control.evaluation.statistics import (
-    PairedDifference,
-    bootstrap_interval,
-    interquartile_mean,
-    paired_difference,
-)
+import lazy_loader
 
-__all__ = [
-    "Backtest",
-    "Episode",
-    "Evaluation",
-    "Learned",
-    "PairedDifference",
-    "RandomPolicy",
-    "Round",
-    "ZeroPolicy",
-    "action_bounds",
-    "backtest",
-    "bootstrap_interval",
-    "continuous_ranked_probability_score",
-    "evaluate",
-    "interquartile_mean",
-    "learn",
-    "mean_squared_error",
-    "metrics_json",
-    "package_versions",
-    "paired_difference",
-    "run_episode",
-    "spectrum_distance",
-    "state_space_divergence",
-    "valid_prediction_time",
-    "write_report",
-]
+# Names and where they live: `__init__.pyi`. Nothing is imported before it is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

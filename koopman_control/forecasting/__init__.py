@@ -1,8 +1,6 @@
 """Forecasting time series with sampled recurrent networks."""
 
-from koopman_control.forecasting.intervals import Forecast
-from koopman_control.forecasting.rnn import SampledRNN
-from koopman_control.forecasting.series import fill_gaps
-from koopman_control.forecasting.table import DAY, TimeTable, time_table
+import lazy_loader
 
-__all__ = ["DAY", "Forecast", "SampledRNN", "TimeTable", "fill_gaps", "time_table"]
+# Names and where they live: `__init__.pyi`. Nothing is imported before it is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,14 +15,13 @@ from koopman_control import (
     PolynomialFeatures,
     SampledFeatures,
     SampledRNN,
-    Task,
     Trajectory,
-    ZeroPolicy,
     evaluate,
 )
 from koopman_control.common import Array
-from koopman_control.evaluation import Episode, run_episode
+from koopman_control.evaluation import Episode, ZeroPolicy, run_episode
 from koopman_control.forecasting import TimeTable
+from koopman_control.tasks import Task
 
 ENV = "koopman_envs/VanDerPol-v0"
 BOX = np.array([[-1.0], [1.0]])

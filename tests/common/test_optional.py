@@ -20,8 +20,16 @@ MODEL = "import koopman_control as k; m = k.LiftedModel.from_arrays([[0.5]], [[1
 TRAIN = "from koopman_control.benchmark import SUBJECTS as s; "
 
 NEEDS = [
-    ("control", "interop", MODEL + "k.to_control(m)"),
-    ("onnx", "interop", MODEL + "k.to_onnx(m, 'm.onnx')"),
+    (
+        "control",
+        "interop",
+        MODEL + "from koopman_control.identification import to_control; to_control(m)",
+    ),
+    (
+        "onnx",
+        "interop",
+        MODEL + "from koopman_control.identification import to_onnx; to_onnx(m, 'm.onnx')",
+    ),
     (
         "numba",
         "fast",

@@ -9,7 +9,7 @@ pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
 import griffe
 
 from docs import architecture, examples_section, gallery, reference
-from koopman_control import TASKS
+from koopman_control.tasks import TASKS
 
 
 def test_the_gallery_shows_every_example_and_every_task() -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from koopman_control import EDMDc, HeldUniform, KoopmanMPC, SampledFeatures, collect, evaluate
+from koopman_control import EDMDc, KoopmanMPC, SampledFeatures, collect, evaluate
 from koopman_control.common.arrays import Array
 from koopman_control.evaluation import episode as lockstep
+from koopman_control.trajectories import HeldUniform
 
 PLANT = "koopman_envs/VanDerPol-v0"
 

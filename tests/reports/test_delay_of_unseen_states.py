@@ -13,9 +13,9 @@ from koopman_control import (
     PolynomialFeatures,
     Trajectory,
     estimate_input_delay,
-    prediction_error,
     with_input_delay,
 )
+from koopman_control.identification import prediction_error
 
 PLANTS = {
     "first order": ((0.9,), (0.5,)),

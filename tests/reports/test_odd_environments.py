@@ -17,12 +17,12 @@ from koopman_control import (
     KoopmanMPC,
     LiftedModel,
     PolynomialFeatures,
-    ZeroPolicy,
     collect,
     evaluate,
     learn,
 )
 from koopman_control.common.arrays import Array
+from koopman_control.evaluation import ZeroPolicy
 from koopman_control.trajectories import CollectionFailed, total_steps
 
 ZERO = ZeroPolicy([[-1.0], [1.0]])

@@ -19,17 +19,16 @@ from cvxpy.atoms.sum_squares import sum_squares
 from koopman_control import (
     Cost,
     EDMDc,
-    FunctionFeatures,
     KoopmanMPC,
     LiftedModel,
     PolynomialFeatures,
     Trajectory,
-    ZeroPolicy,
     evaluate,
 )
 from koopman_control.benchmark.wrappers import Hidden, Noise
 from koopman_control.common.arrays import Array
-from koopman_control.evaluation import action_bounds
+from koopman_control.evaluation import ZeroPolicy, action_bounds
+from koopman_control.features import FunctionFeatures
 from koopman_control.trajectories import open_environment
 
 A, B = np.array([[1.0, 0.1], [-0.2, 0.95]]), np.array([[0.01], [0.1]])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import NormalizeObservation
 
-from koopman_control import RandomPolicy, ZeroPolicy, evaluate
+from koopman_control import evaluate
 from koopman_control.common.arrays import Array
-from koopman_control.evaluation import action_bounds
+from koopman_control.evaluation import RandomPolicy, ZeroPolicy, action_bounds
 
 SEEDS = range(4)
 

@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 
 import koopman_control as kc
-from koopman_control.mpc import SolverSettings, register_solver
+from koopman_control.mpc import (
+    Blocks,
+    Knots,
+    MovingHorizonEstimator,
+    SolverSettings,
+    register_solver,
+    tube_margins,
+)
 from koopman_control.mpc.solvers import DaqpSolver
 from tests.border import parts
 from tests.border.parts import model, start
@@ -36,14 +43,14 @@ def limited() -> Any:
 
 
 ROWS = [
-    Row("Blocks", lambda **k: kc.Blocks(**k).matrix(4), lambda: dict(lengths=[1, 2])),
-    Row("Knots", lambda **k: kc.Knots(**k).matrix(4), lambda: dict(steps=[0, 2])),
-    Row("Blocks.matrix", kc.Blocks(2).matrix, lambda: dict(horizon=4)),
-    Row("Knots.matrix", kc.Knots(2).matrix, lambda: dict(horizon=4)),
+    Row("Blocks", lambda **k: Blocks(**k).matrix(4), lambda: dict(lengths=[1, 2])),
+    Row("Knots", lambda **k: Knots(**k).matrix(4), lambda: dict(steps=[0, 2])),
+    Row("Blocks.matrix", Blocks(2).matrix, lambda: dict(horizon=4)),
+    Row("Knots.matrix", Knots(2).matrix, lambda: dict(horizon=4)),
     observer(kc.KalmanObserver, measurement_noise=0.1, process_noise=0.1),
     observer(kc.OffsetFree, measurement_noise=0.1, process_noise=0.1, offset_noise=0.1),
     observer(
-        kc.MovingHorizonEstimator,
+        MovingHorizonEstimator,
         measurement_noise=0.1,
         process_noise=0.1,
         window=3,
@@ -174,7 +181,7 @@ ROWS = [
     ),
     Row(
         "tube_margins",
-        kc.tube_margins,
+        tube_margins,
         lambda: dict(model=model(), horizon=3, noise=0.1, Q=1.0, R=1.0),
     ),
 ]

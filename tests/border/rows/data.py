@@ -6,6 +6,7 @@ import numpy as np
 
 import koopman_control as kc
 import koopman_control.trajectories as trajectories
+from koopman_control.trajectories import PRBS, Multisine, OrnsteinUhlenbeck, split_at_gaps
 from tests.border import parts
 from tests.border.parts import rng, states
 from tests.border.parts import runs as data
@@ -17,13 +18,13 @@ def signal() -> dict[str, Any]:
 
 
 ROWS = [
-    Row("PRBS", kc.PRBS, fields(hold=2)),
+    Row("PRBS", PRBS, fields(hold=2)),
     Row("HeldUniform", kc.HeldUniform, fields(hold=(1, 2))),
-    Row("Multisine", kc.Multisine, fields(n_harmonics=2, period=20)),
-    Row("OrnsteinUhlenbeck", kc.OrnsteinUhlenbeck, fields(correlation_steps=2.0, scale=0.5)),
+    Row("Multisine", Multisine, fields(n_harmonics=2, period=20)),
+    Row("OrnsteinUhlenbeck", OrnsteinUhlenbeck, fields(correlation_steps=2.0, scale=0.5)),
     *[
         Row(f"{type(s).__name__}.sample", s.sample, signal)
-        for s in (kc.PRBS(), kc.HeldUniform(2), kc.Multisine(2, 20), kc.OrnsteinUhlenbeck())
+        for s in (PRBS(), kc.HeldUniform(2), Multisine(2, 20), OrnsteinUhlenbeck())
     ],
     Row(
         "Trajectory",
@@ -80,7 +81,7 @@ ROWS = [
     ),
     Row(
         "split_at_gaps",
-        kc.split_at_gaps,
+        split_at_gaps,
         lambda: dict(
             time=np.arange(10.0),
             observations=np.ones((10, 1)),

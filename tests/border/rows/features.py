@@ -6,6 +6,7 @@ import numpy as np
 
 import koopman_control as kc
 import koopman_control.features as features
+from koopman_control.features import FeatureChain, FunctionFeatures
 from tests.border import parts
 from tests.border.parts import runs as data
 from tests.border.parts import states
@@ -61,11 +62,9 @@ ROWS = [
             n_features=4, recurrence="cyclic", spectral_radius=0.5, steepness=0.5, random_state=0
         ),
     ),
+    fit_settings(FunctionFeatures, dict(function=np.sin, derivative=None, differences="central")),
     fit_settings(
-        kc.FunctionFeatures, dict(function=np.sin, derivative=None, differences="central")
-    ),
-    fit_settings(
-        kc.FeatureChain,
+        FeatureChain,
         dict(maps=[kc.PolynomialFeatures(2), kc.SampledFeatures(3, random_state=0)]),
     ),
     fit_settings(
@@ -87,11 +86,11 @@ ROWS = [
     ],
     Row(
         "FeatureChain.get_params",
-        lambda **k: kc.FeatureChain([kc.PolynomialFeatures(2)]).get_params(**k),
+        lambda **k: FeatureChain([kc.PolynomialFeatures(2)]).get_params(**k),
         lambda: dict(deep=True),
     ),
     *[names_out(map_) for map_ in (kc.PolynomialFeatures(2), kc.FourierFeatures(3))],
-    *[names_out(kind([kc.PolynomialFeatures(2)])) for kind in (kc.FeatureChain, kc.FeatureUnion)],
+    *[names_out(kind([kc.PolynomialFeatures(2)])) for kind in (FeatureChain, kc.FeatureUnion)],
     Row(
         "Coordinates",
         features.Coordinates,

@@ -8,11 +8,12 @@ import koopman_control as kc
 import koopman_control.common as common
 import koopman_control.evaluation as judging
 from koopman_control.common.arrays import finite_array
+from koopman_control.evaluation import RandomPolicy, ZeroPolicy
 from tests.border import parts
 from tests.border.rows.row import Row
 
 
-class Listening(kc.RandomPolicy):
+class Listening(RandomPolicy):
     """Takes the input that acts as an episode begins."""
 
     def reset(self, previous_input: Any = None) -> None:
@@ -22,18 +23,16 @@ class Listening(kc.RandomPolicy):
 
 
 ROWS = [
-    Row("RandomPolicy", kc.RandomPolicy, lambda: dict(action_bounds=parts.BOX, seed=0)),
-    Row(
-        "RandomPolicy.seed", lambda **k: kc.RandomPolicy(parts.BOX).seed(**k), lambda: dict(seed=0)
-    ),
-    Row("RandomPolicy.act", kc.RandomPolicy(parts.BOX).act, lambda: dict(observation=np.ones(2))),
-    Row("ZeroPolicy.act", kc.ZeroPolicy(parts.BOX).act, lambda: dict(observation=np.ones(2))),
-    Row("ZeroPolicy", kc.ZeroPolicy, lambda: dict(action_bounds=parts.BOX)),
+    Row("RandomPolicy", RandomPolicy, lambda: dict(action_bounds=parts.BOX, seed=0)),
+    Row("RandomPolicy.seed", lambda **k: RandomPolicy(parts.BOX).seed(**k), lambda: dict(seed=0)),
+    Row("RandomPolicy.act", RandomPolicy(parts.BOX).act, lambda: dict(observation=np.ones(2))),
+    Row("ZeroPolicy.act", ZeroPolicy(parts.BOX).act, lambda: dict(observation=np.ones(2))),
+    Row("ZeroPolicy", ZeroPolicy, lambda: dict(action_bounds=parts.BOX)),
     Row(
         "evaluate",
         kc.evaluate,
         lambda: dict(
-            controller=kc.ZeroPolicy(parts.BOX),
+            controller=ZeroPolicy(parts.BOX),
             env=parts.environment(),
             seeds=range(2),
             workers=1,

@@ -7,6 +7,22 @@ import numpy as np
 import koopman_control as kc
 import koopman_control.identification as identification
 from koopman_control.common import optional_package
+from koopman_control.identification import (
+    OnlineModel,
+    adapt,
+    bootstrap_models,
+    correct_for_noise,
+    error_quantiles,
+    predict_ensemble,
+    prediction_error,
+    reduced,
+    refine_over_horizon,
+    spectrum,
+    stabilized,
+    to_control,
+    to_dlti,
+    to_onnx,
+)
 from tests.border import parts
 from tests.border.parts import model, start, steps
 from tests.border.parts import runs as data
@@ -142,72 +158,72 @@ ROWS = [
     ),
     Row(
         "OnlineModel",
-        kc.OnlineModel,
+        OnlineModel,
         lambda: dict(model=model(), forgetting=0.99, trust=0.1, retain=True),
     ),
     Row(
         "OnlineModel.update",
-        lambda **k: kc.OnlineModel(model()).update(**k),
+        lambda **k: OnlineModel(model()).update(**k),
         lambda: dict(x=start(), u=np.array([0.1]), x_next=start()),
     ),
     Row(
         "adapt",
-        kc.adapt,
+        adapt,
         lambda: dict(model=model(), data=data(), forgetting=0.99, trust=0.1, retain=True),
     ),
     Row(
         "bootstrap_models",
-        kc.bootstrap_models,
+        bootstrap_models,
         lambda: dict(
             estimator=parts.estimator(), data=data(), n_models=1, seed=0, redraw_features=True
         ),
     ),
     Row(
         "correct_for_noise",
-        kc.correct_for_noise,
+        correct_for_noise,
         lambda: dict(model=model(), data=data(), rollout=None, horizon=3, lag=1, n_folds=2),
     ),
     Row(
         "error_quantiles",
-        kc.error_quantiles,
+        error_quantiles,
         lambda: dict(
             source=model(), data=data(), horizon=3, levels=(0.5,), rollout="linear", n_folds=2
         ),
     ),
     Row(
         "predict_ensemble",
-        kc.predict_ensemble,
+        predict_ensemble,
         lambda: dict(models=[model()], x0=start(), U=steps(), rollout="linear"),
     ),
     Row(
         "prediction_error",
-        kc.prediction_error,
+        prediction_error,
         lambda: dict(model=model(), data=data(), horizon=3, rollout="linear"),
     ),
-    Row("reduced", kc.reduced, lambda: dict(model=model(), order=3, data=data(), horizon=5)),
+    Row("reduced", reduced, lambda: dict(model=model(), order=3, data=data(), horizon=5)),
     Row(
         "refine_over_horizon",
-        kc.refine_over_horizon,
+        refine_over_horizon,
         lambda: dict(model=model(), data=data(), horizon=3, n_folds=2),
     ),
     Row(
         "Spectrum.spurious",
-        lambda **k: kc.spectrum(model(), data()).spurious(**k),
+        lambda **k: spectrum(model(), data()).spurious(**k),
         lambda: dict(tolerance=0.1),
     ),
     Row(
         "Spectrum.eigenfunctions",
-        lambda **k: kc.spectrum(model()).eigenfunctions(**k),
+        lambda **k: spectrum(model()).eigenfunctions(**k),
         lambda: dict(x=start()),
     ),
-    Row("spectrum", kc.spectrum, lambda: dict(model=model(), data=data())),
+    Row("spectrum", spectrum, lambda: dict(model=model(), data=data())),
     Row(
         "pseudospectrum",
         identification.pseudospectrum,
         lambda: dict(model=model(), data=data(), points=np.array([0.5]), n_directions=3),
     ),
-    Row("stabilized", kc.stabilized, lambda: dict(model=model(), radius=0.9, data=data())),
-    Row("to_control", kc.to_control, lambda: dict(model=model())),
-    Row("to_dlti", kc.to_dlti, lambda: dict(model=model())),
-    Row("to_onnx", kc.to_onnx, lambda: dict(model=model(), path="m.onnx")),
+    Row("stabilized", stabilized, lambda: dict(model=model(), radius=0.9, data=data())),
+    Row("to_control", to_control, lambda: dict(model=model())),
+    Row("to_dlti", to_dlti, lambda: dict(model=model())),
+    Row("to_onnx", to_onnx, lambda: dict(model=model(), path="m.onnx")),
 ]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-import koopman_control as kc
 import koopman_control.tasks as tasks
+from koopman_control.tasks import Task, normalised_score
 from tests.border import parts
 from tests.border.parts import model
 from tests.border.rows.row import Row, fields
@@ -11,7 +11,7 @@ from tests.border.rows.row import Row, fields
 ROWS = [
     Row(
         "Task",
-        kc.Task,
+        Task,
         lambda: {
             f: getattr(parts.task(), f)
             for f in (
@@ -64,7 +64,7 @@ ROWS = [
     Row("Task.learn", parts.task().learn, lambda: dict(seed=0, on_step=None, checkpoint=None)),
     Row(
         "normalised_score",
-        kc.normalised_score,
+        normalised_score,
         lambda: dict(env_id="Pendulum-v1", returns=np.ones(2), seeds=[1000, 1001]),
     ),
     Row(

@@ -1,0 +1,18 @@
+from .loop import LivePlot, closed_loop, plan
+from .prediction import forecast_figure, prediction_fan
+from .returns import learning_curve, return_distribution, step_time_histogram
+from .spectrum import eigenvalue_residuals, eigenvalues, pseudospectrum
+
+__all__ = [
+    "LivePlot",
+    "closed_loop",
+    "eigenvalue_residuals",
+    "eigenvalues",
+    "forecast_figure",
+    "learning_curve",
+    "plan",
+    "prediction_fan",
+    "pseudospectrum",
+    "return_distribution",
+    "step_time_histogram",
+]

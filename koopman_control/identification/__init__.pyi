@@ -1,0 +1,61 @@
+from .compiled_rollouts import compiled_roll_out
+from .delays import DelayEstimate, estimate_input_delay, with_input_delay
+from .edmdc import Corrections, EDMDc, LeastSquares
+from .errors import prediction_error
+from .foreign import from_control
+from .horizon import refine_over_horizon
+from .interop import to_control, to_dlti, to_onnx
+from .kernel_arrays import Regulator
+from .least_squares import Accumulator, RFactor, RidgeSolver, triangular
+from .model import LiftedModel
+from .noise import correct_for_noise
+from .online import OnlineModel, adapt
+from .reduction import Reduction, reduced
+from .regression import Coupling
+from .report import ModelReport
+from .rollouts import ROLLOUTS, Rollout, lifted, linear_response
+from .signals import Signals
+from .spectrum import Spectrum, pseudospectrum, spectrum
+from .stability import stabilized
+from .uncertainty import bootstrap_models, error_quantiles, predict_ensemble
+
+__all__ = [
+    "ROLLOUTS",
+    "Accumulator",
+    "Corrections",
+    "Coupling",
+    "DelayEstimate",
+    "EDMDc",
+    "LeastSquares",
+    "LiftedModel",
+    "ModelReport",
+    "OnlineModel",
+    "RFactor",
+    "Reduction",
+    "Regulator",
+    "RidgeSolver",
+    "Rollout",
+    "Signals",
+    "Spectrum",
+    "adapt",
+    "bootstrap_models",
+    "compiled_roll_out",
+    "correct_for_noise",
+    "error_quantiles",
+    "estimate_input_delay",
+    "from_control",
+    "lifted",
+    "linear_response",
+    "predict_ensemble",
+    "prediction_error",
+    "pseudospectrum",
+    "reduced",
+    "refine_over_horizon",
+    "spectrum",
+    "stabilized",
+    "to_control",
+    "to_dlti",
+    "to_onnx",
+    "triangular",
+    "with_input_delay",
+]

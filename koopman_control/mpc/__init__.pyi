@@ -1,0 +1,34 @@
+from .batch import BatchMPC
+from .compile.presolve import compile_qp
+from .compile.program import ParametricQP, QPSolution
+from .controller import KoopmanMPC
+from .estimation import KalmanObserver, MovingHorizonEstimator, OffsetFree
+from .problem import Parameters
+from .settings import Blocks, Bounds, Cost, Inputs, Knots, Search, Tube
+from .solvers import SolverSettings, available_solvers, register_solver
+from .step import Step
+from .terminal import tube_margins
+
+__all__ = [
+    "BatchMPC",
+    "Blocks",
+    "Bounds",
+    "Cost",
+    "Inputs",
+    "KalmanObserver",
+    "Knots",
+    "KoopmanMPC",
+    "MovingHorizonEstimator",
+    "OffsetFree",
+    "Parameters",
+    "ParametricQP",
+    "QPSolution",
+    "Search",
+    "SolverSettings",
+    "Step",
+    "Tube",
+    "available_solvers",
+    "compile_qp",
+    "register_solver",
+    "tube_margins",
+]

@@ -1,0 +1,31 @@
+from .collect import CollectionFailed, CollectionInterrupted, collect
+from .coverage import Coverage, coverage
+from .environments import Environment, open_environment, require_continuous
+from .excitation import PRBS, HeldUniform, Multisine, OrnsteinUhlenbeck, Signal
+from .logs import LogReport, from_table, split_at_gaps
+from .store import load_trajectories, save_trajectories
+from .trajectory import Trajectory, check_trajectories, total_steps
+
+__all__ = [
+    "PRBS",
+    "CollectionFailed",
+    "CollectionInterrupted",
+    "Coverage",
+    "Environment",
+    "HeldUniform",
+    "LogReport",
+    "Multisine",
+    "OrnsteinUhlenbeck",
+    "Signal",
+    "Trajectory",
+    "check_trajectories",
+    "collect",
+    "coverage",
+    "from_table",
+    "load_trajectories",
+    "open_environment",
+    "require_continuous",
+    "save_trajectories",
+    "split_at_gaps",
+    "total_steps",
+]
