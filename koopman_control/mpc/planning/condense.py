@@ -226,9 +226,10 @@ KEPT = 1e-7  # units; a hard row violated by less is kept; solvers are no more e
 
 
 class Merit:
-    """Prices plans that are within their bounds, in the problem's own cost.
+    """Prices plans in the problem's own cost.
 
-    Violations of soft rows cost what the problem says; those of hard rows an exact penalty. If the
+    Violations of soft rows cost what the problem says; those of hard rows an exact penalty, rows
+    on inputs alone included: guesses are within box and rates, but know no further rows. If the
     problem has variables w beside inputs and outputs, the best w is found for each plan.
 
     Args:
@@ -257,6 +258,12 @@ class Merit:
         on_v = condenser.A_v[rows]
         self._on_v = on_v if on_v.any() else None
         n = condenser.n_values
+        on_inputs = condenser.A_v[: condenser.first_on_y]
+        alone = np.flatnonzero(on_inputs[:, :n].any(axis=1) & ~on_inputs[:, n:].any(axis=1))
+        self._on_inputs = np.ascontiguousarray(on_inputs[alone, :n].T)
+        self._input_sides = np.concatenate([np.arange(n), m + alone])
+        by_v = np.concatenate([of_v[:n], _largest(np.abs(self._on_inputs.T) * of_v[:n])])
+        self._input_free, self._input_linear = KEPT * by_v, EXACT_PENALTY * cost / by_v
         self._w_rows: Index = np.flatnonzero(condenser.A_v[:, n:].any(axis=1))
         relaxed = self._w_rows >= condenser.first_on_y
         weight = condenser.linear_weight[self._w_rows]
@@ -276,7 +283,7 @@ class Merit:
         return self._condenser.instance(theta)
 
     def __call__(self, at: Instance, U: Array, Y: Array) -> Array:
-        """Price S plans: U of shape (S, N m), within bounds, that lead to Y of shape (S, N p)."""
+        """Price S plans: U of shape (S, N m) that lead to Y of shape (S, N p)."""
         if self._condenser.n_values == len(self._condenser.P_vv):
             return self.of(at, U, Y)
         V = np.stack([self._completed(at, u, y) for u, y in zip(U, Y, strict=True)])
@@ -288,6 +295,12 @@ class Merit:
         value = np.einsum("sy,sy->s", 0.5 * c.weighted(Y) + at.q_y, Y)
         value += np.einsum("sv,sv->s", 0.5 * (V @ c.P_vv) + at.q_v, V)
         value += at.constant
+        U = V[:, : c.n_values]
+        rows = np.concatenate([U, U @ self._on_inputs], axis=1)
+        upper, lower = at.upper[self._input_sides], at.lower[self._input_sides]
+        over = np.maximum(rows - upper, lower - rows) - self._input_free
+        if over.max(initial=0.0) > 0.0:
+            value += np.maximum(over, 0.0) @ self._input_linear
         if c.coupled:
             value += np.einsum("sy,sy->s", V @ c.P_vy, Y)
         if len(self._linear):
