@@ -1,6 +1,7 @@
 """What importing costs, and that it works where nothing can be written."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,3 +70,27 @@ def test_compiled_loops_work_where_they_cannot_be_kept(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip().startswith(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_compiled_loops_of_an_older_version_are_made_anew(tmp_path: Path) -> None:
+    for package in (koopman_control, koopman_envs):
+        source = Path(next(iter(package.__path__)))
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, tmp_path / source.name, ignore=ignore)
+    program = (
+        "import numpy as np; from koopman_control import EDMDc, SampledFeatures, collect; "
+        "m = EDMDc(SampledFeatures(5, random_state=0), n_folds=0, regularization=1e-9).fit("
+        "collect('Pendulum-v1', n_steps=50, seed=0)).model_; "
+        "from koopman_control.identification import compiled_roll_out as c; "
+        "print(c(m.one_step).predicted(np.ones(3), np.zeros((1, 2, 1))).ravel()[-1])"
+    )
+    run = [sys.executable, "-c", program]
+    here = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(tmp_path)}}
+    before = subprocess.run(run, check=True, capture_output=True, text=True, **here)  # type: ignore[call-overload]
+    for path in (tmp_path / "koopman_control").rglob("*.py"):  # another version of the package
+        path.write_text(re.sub(r"\bRegulator\b", "Feedback", path.read_text()))
+    for path in (tmp_path / "koopman_control").rglob("*.pyi"):
+        path.write_text(re.sub(r"\bRegulator\b", "Feedback", path.read_text()))
+    after = subprocess.run(run, check=True, capture_output=True, text=True, **here)  # type: ignore[call-overload]
+    assert after.stdout == before.stdout

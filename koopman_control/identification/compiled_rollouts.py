@@ -102,6 +102,15 @@ class CompiledRollOut:
 
         self._parts = step_map, features, inputs
         self._loops, self._constants = loops, _constants(step_map, features, inputs)
+        try:
+            self._compile()
+        except (AttributeError, ImportError):  # kept by a version whose classes are no more
+            loops.forget_kept()
+            self._compile()
+
+    def _compile(self) -> None:
+        """Run every loop once."""
+        step_map, _, inputs = self._parts
         d, m = step_map.constant.shape[1], len(inputs.arrays.center)
         rest, plan = np.zeros(d), np.zeros((1, 1, m))
         heads = np.zeros(1, dtype=np.int64)

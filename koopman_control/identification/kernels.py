@@ -34,6 +34,14 @@ def compiled(loop: Loop) -> Loop:
     return fast
 
 
+def forget_kept() -> None:
+    """Forget compiled loops that earlier processes kept: numba cannot tell an older version's."""
+    for loop in globals().values():
+        cache = getattr(loop, "_cache", None)
+        if cache is not None:
+            cache.flush()
+
+
 @compiled
 def tanh_in_place(a: Array) -> None:
     """Replace a by tanh(a) = q / (q + 2) with q = exp(2 a) - 1, without branches.
