@@ -58,8 +58,9 @@ def units_of(
         states = np.where(states > 0.0, states, state_scale(model))
     if not states.all() and inputs.any():
         states = np.where(states > 0.0, states, _reached(model, controlled, inputs))
-    by_state = _diagonals(w.Q) + np.diagonal(w.terminal), np.abs(w.linear_output).max(axis=0)
-    by_input = _diagonals(w.R) + _diagonals(w.S), np.abs(w.linear_input).max(axis=0)
+    last = np.pad(np.diagonal(w.terminal), (0, p + len(inputs) - len(w.terminal)))
+    by_state = _diagonals(w.Q) + last[:p], np.abs(w.linear_output).max(axis=0)
+    by_input = _diagonals(w.R) + _diagonals(w.S) + last[p:], np.abs(w.linear_input).max(axis=0)
     cost = max(
         float((square * size**2).max(initial=0.0)) or float((linear * size).max(initial=0.0))
         for (square, linear), size in ((by_state, states), (by_input, inputs))

@@ -100,8 +100,8 @@ class DaqpSolver:
     def _look_at(self, qp: DenseQP) -> None:
         values = np.linalg.eigvalsh(qp.H)
         self.condition = float(values[-1] / values[0]) if values[0] > 0.0 else math.inf
-        sizes = np.square(qp.A).sum(axis=1) / max(float(values[-1]), np.finfo(float).tiny)
-        self.overlooks = bool(np.any((sizes > 0.0) & (sizes < OVERLOOKED)))
+        sizes = np.square(qp.A).sum(axis=1)
+        self.overlooks = bool(np.any((sizes > 0.0) & (sizes < OVERLOOKED * values[-1])))
         # The tolerance of proximal steps is an absolute one.
         self._size = qp.cost_size if self.condition >= SINGULAR else 1.0
 
