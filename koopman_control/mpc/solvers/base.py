@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array, Index
-from koopman_control.mpc.solvers.program import DenseQP, Scaling
+from koopman_control.mpc.solvers.program import FAR, DenseQP, Scaling
 
 UNBOUNDED = 1e30
 TIME_LIMIT = "time limit"  # the status
@@ -71,7 +71,7 @@ class Equilibrated:
     """A solver that is given programs in which variables, rows and cost are near one.
 
     So its tolerances are relative to the program. Units are measured when a program is first seen,
-    and again where new matrices have left them.
+    and again where later ones have left them.
 
     Args:
         solver: The solver.
@@ -82,6 +82,7 @@ class Equilibrated:
         self._scaling: Scaling | None = None
         self._seen: DenseQP | None = None  # the program before, scaled
         self._sizes = np.zeros(0)  # of its curvatures and rows when units were measured
+        self._led = np.inf  # how far its cost and rows may lead before they are measured again
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve; multipliers are those of the program as given."""
@@ -105,24 +106,35 @@ class Equilibrated:
         self._solver.forget()
 
     def _scaled(self, qp: DenseQP, matrices_changed: bool) -> DenseQP:
-        seen = self._seen
+        seen, scaling = self._seen, self._scaling
         if seen is not None and matrices_changed:
-            seen = qp if self._scaling is None else self._scaling.matrices(qp)
+            seen = qp if scaling is None else scaling.matrices(qp)
             if np.any(np.abs(np.log2(_sizes(seen) / self._sizes)) > DRIFT):
-                self._solver.forget()  # its prices of soft rows are in the old units
                 seen = None
-        if seen is None:
-            self._scaling = Scaling.of(qp)
-            seen = qp if self._scaling is None else self._scaling.matrices(qp)
-            self._sizes = _sizes(seen)
-        self._seen = qp if self._scaling is None else self._scaling.vectors(qp, seen)
-        return self._seen
+        if seen is not None:
+            scaled = qp if scaling is None else scaling.vectors(qp, seen)
+            if scaling is None or _led(scaled) <= self._led:
+                self._seen = scaled
+                return scaled
+        if self._seen is not None:
+            self._solver.forget()  # its prices of soft rows are in the old units
+        self._scaling = scaling = Scaling.of(qp, alone=True)
+        scaled = qp if scaling is None else scaling.vectors(qp, scaling.matrices(qp))
+        self._seen, self._sizes = scaled, _sizes(scaled)
+        self._led = FAR * max(1.0, _led(scaled))
+        return scaled
 
 
 def _sizes(qp: DenseQP) -> Array:
     """Curvatures and largest entries of rows, those near nothing as what they might become."""
     own = np.append(np.diagonal(qp.H), np.abs(qp.A).max(axis=1, initial=0.0))
     return np.asarray(np.maximum(own, SLIGHT))
+
+
+def _led(qp: DenseQP) -> float:
+    """How far linear cost and sides lead from zero."""
+    asked = max(qp.lower.max(initial=0.0), -qp.upper.min(initial=0.0))
+    return float(max(asked, np.abs(qp.f).max(initial=0.0)))
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _solved(
     q, lower, upper = program.vectors()
     answer = answer_to(P, rows, q, lower, upper)
     if answer.status not in ("optimal", TIME_LIMIT):
-        far = _far(P, rows, q, np.concatenate([lower, upper]))
+        far = _far(P, rows, q, lower, upper)
         low, high = np.where(lower < -far, -np.inf, lower), np.where(upper > far, np.inf, upper)
         if np.any(low != lower) or np.any(high != upper):
             nearer = answer_to(P, rows, q, low, high)
@@ -160,9 +160,12 @@ def _solved(
     return Solution(v, "optimal", answer.iterations, program.multipliers(answer.y))
 
 
-def _far(P: Any, rows: Any, q: Array, sides: Array) -> float:
-    """From where on sides count as far: from what the cost alone leads to, or the nearest side."""
-    upper = P.toarray()
-    alone = np.linalg.lstsq(upper + np.triu(upper, 1).T, -q, rcond=None)[0]
+def _far(P: Any, rows: Any, q: Array, lower: Array, upper: Array) -> float:
+    """From where on sides count as far: from what cost and rows lead to, or the nearest side."""
+    half = P.toarray()
+    by_cost = np.linalg.lstsq(half + np.triu(half, 1).T, -q, rcond=None)[0]
+    asked = np.maximum(lower, -upper).max(initial=0.0)  # zero does not give that
+    led = max(float(np.abs(rows @ by_cost).max()), float(asked))
+    sides = np.concatenate([lower, upper])
     sizes = np.abs(sides[np.isfinite(sides) & (sides != 0.0)])
-    return FAR * (float(np.abs(rows @ alone).max()) or float(sizes.min(initial=np.inf)))
+    return FAR * (led or float(sizes.min(initial=np.inf)))
