@@ -20,7 +20,7 @@ from koopman_control.mpc.planning.condense import Condenser, Merit
 from koopman_control.mpc.planning.plan import NOT_FINITE, Plan, Predicted, Situation, Times
 from koopman_control.mpc.planning.prediction import Response, Scenarios
 from koopman_control.mpc.solvers import TIME_LIMIT, Solution, Solver
-from koopman_control.mpc.solvers.program import DenseQP, Scaling
+from koopman_control.mpc.solvers.program import FAR, DenseQP, Scaling, within
 from koopman_control.mpc.state import Start
 
 
@@ -41,6 +41,8 @@ class PreparedProgram:
         Gamma: Outputs per input, shape (N p, N m).
         typical: Parameters at which variables, rows and cost are measured, shape (t,), so that the
             program is scaled by them; None: it is left as it is.
+        sizes: Usual sizes of the inputs, (m,), far beyond which bounds are no measure; None: all
+            bounds are.
 
     Attributes:
         H: Quadratic cost, scaled like all else.
@@ -48,7 +50,12 @@ class PreparedProgram:
     """
 
     def __init__(
-        self, condenser: Condenser, Phi: Array, Gamma: Array, typical: Array | None = None
+        self,
+        condenser: Condenser,
+        Phi: Array,
+        Gamma: Array,
+        typical: Array | None = None,
+        sizes: Array | None = None,
     ) -> None:
         fixed = condenser.fixed(Gamma)
         q_v, q_y, lower, upper = condenser.vectors
@@ -57,7 +64,13 @@ class PreparedProgram:
         weights = fixed.linear_weight, fixed.quadratic_weight
         at = np.zeros(condenser.n_parameters) if typical is None else typical
         program = DenseQP(fixed.H, f(at), fixed.A, lower(at), upper(at), *weights)
-        scaling = None if typical is None else Scaling.of(program)
+        scaling = None
+        if typical is not None:
+            far = np.full(len(program.upper), np.inf)
+            if sizes is not None:
+                far[: condenser.n_values] = FAR * np.resize(sizes, condenser.n_values)
+            low, high = within(far, program.lower, program.upper)
+            scaling = Scaling.of(program._replace(lower=low, upper=high))
         self._unit: Array | None = None
         if scaling is not None:
             program, self._unit = scaling.matrices(program), scaling.variables
@@ -198,6 +211,7 @@ class LinearPlanner:
         solver: A solver of its own, for programs that are scaled already.
         response: What the inputs lead to.
         typical: Parameters at which the program's scales are measured, shape (t,).
+        sizes: Usual sizes of the inputs, shape (m,).
         rescue: Plans where this one finds nothing. With feedback, that is so beyond the reach of
             bounded inputs: no plan is good there, but the plain program knows which way to push.
     """
@@ -211,6 +225,7 @@ class LinearPlanner:
         solver: Solver,
         response: Response,
         typical: Array,
+        sizes: Array,
         rescue: LinearPlanner | None = None,
     ) -> None:
         self._scenarios, self.condenser, self._solver = scenarios, condenser, solver
@@ -218,7 +233,8 @@ class LinearPlanner:
         self._rescue = rescue
         self._inputs = (horizon, response.Gamma.shape[1] // horizon)
         self.response = response
-        self._program = PreparedProgram(condenser, response.Phi, response.Gamma, typical)
+        how = response.Phi, response.Gamma, typical, sizes
+        self._program = PreparedProgram(condenser, *how)
 
     @cached_property
     def _unbounded(self) -> Unbounded:

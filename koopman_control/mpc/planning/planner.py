@@ -102,7 +102,7 @@ class QuadraticPlanning:
                 condenser: Condenser, response: Response, rescue: LinearPlanner | None = None
             ) -> LinearPlanner:
                 own = SOLVERS[solver]()
-                how = condenser, merit, own, response, typical, rescue
+                how = condenser, merit, own, response, typical, units.inputs, rescue
                 return LinearPlanner(scenarios, horizon, *how)
 
             if response.plain is None:

@@ -131,7 +131,7 @@ class Scaling(NamedTuple):
 def _measured(qp: DenseQP, near: bool) -> tuple[Array, float]:
     """Sizes of the variables, (n,), and of the cost, by all sides or those within reach."""
     n, A, curvature = len(qp.f), np.abs(qp.A), np.diagonal(qp.H)
-    low, high = _within(NO_SIDE, qp.lower, qp.upper)
+    low, high = within(NO_SIDE, qp.lower, qp.upper)
     units = np.where(curvature > 0.0, 1.0 / np.sqrt(curvature), 0.0)  # of the root of the cost
     for _ in range(PASSES):
         reach, free = np.sqrt(np.square(A * units).sum(axis=1)), np.flatnonzero(units == 0.0)
@@ -141,7 +141,7 @@ def _measured(qp: DenseQP, near: bool) -> tuple[Array, float]:
         most = share.max(axis=0, initial=0.0)
         units[free] = np.where(most > 0.0, 1.0 / most, 0.0)
     if near:
-        low, high = _within(_reach(qp, units, reach), low, high)
+        low, high = within(_reach(qp, units, reach), low, high)
     widths = _widths(low, high)
     distance = _distance(qp, units, reach, widths)
     sizes, cost = np.minimum(units * distance, WIDEST * _or_infinite(widths[:n])), distance**2
@@ -158,7 +158,7 @@ def _measured(qp: DenseQP, near: bool) -> tuple[Array, float]:
     return sizes, cost
 
 
-def _within(far: Array | float, low: Array, high: Array) -> tuple[Array, Array]:
+def within(far: Array | float, low: Array, high: Array) -> tuple[Array, Array]:
     """Sides without those that are far."""
     return np.where(low <= -far, -np.inf, low), np.where(high >= far, np.inf, high)
 
