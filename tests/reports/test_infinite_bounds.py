@@ -137,7 +137,7 @@ def test_a_solver_that_first_saw_small_programs_solves_large_ones(name: Any) -> 
     problem = cp.Problem(cp.Minimize(atoms.sum_squares(x - target)), [x <= cap])
     qp, solver = compile_qp(problem, [target, cap]), make_solver(name)
     for size in (1e-9, 1.0, 1e9, 1e-9):
-        theta = np.array([size, -3.0 * size, 0.5 * size, 1e12])
+        theta = size * np.array([1.0, -3.0, 0.5, 1e12])
         answer = solver.solve(qp.at(theta), matrices_changed=False)
         assert answer.v is not None
         np.testing.assert_allclose(answer.v / size, [0.5, -3.0], atol=1e-5)

@@ -82,7 +82,7 @@ class Equilibrated:
         self._scaling: Scaling | None = None
         self._seen: DenseQP | None = None  # the program before, scaled
         self._sizes = np.zeros(0)  # of its curvatures and rows when units were measured
-        self._led = np.inf  # how far its cost and rows may lead before they are measured again
+        self._led = 1.0  # how far cost and sides led then
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve; multipliers are those of the program as given."""
@@ -113,16 +113,22 @@ class Equilibrated:
                 seen = None
         if seen is not None:
             scaled = qp if scaling is None else scaling.vectors(qp, seen)
-            if scaling is None or _led(scaled) <= self._led:
+            if self._led / FAR <= (_led(scaled) or self._led) <= self._led * FAR:
                 self._seen = scaled
                 return scaled
-        if self._seen is not None:
+        new = Scaling.of(qp, alone=True)
+        if self._seen is not None and not _same(new, scaling):
             self._solver.forget()  # its prices of soft rows are in the old units
-        self._scaling = scaling = Scaling.of(qp, alone=True)
-        scaled = qp if scaling is None else scaling.vectors(qp, scaling.matrices(qp))
-        self._seen, self._sizes = scaled, _sizes(scaled)
-        self._led = FAR * max(1.0, _led(scaled))
+        self._scaling = new
+        self._seen = scaled = qp if new is None else new.vectors(qp, new.matrices(qp))
+        self._sizes, self._led = _sizes(scaled), _led(scaled) or 1.0
         return scaled
+
+
+def _same(one: Scaling | None, other: Scaling | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _sizes(qp: DenseQP) -> Array:
