@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import koopman_control.identification as room
 from koopman_control.common.arrays import Array
 from koopman_control.features import (
     FeatureUnion,
@@ -17,7 +18,6 @@ from koopman_control.features import (
     SampledFeatures,
 )
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification import model as room
 from koopman_control.identification.compiled_rollouts import (
     CompiledRollOut,
     Feedback,
@@ -117,9 +117,9 @@ def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Run a test twice: compiled loops would read beside their arrays without a word."""
     if request.param == "compiled":
         return
-    for name in ("loops", "feature_loops"):  # imported first, so that these are put back
-        monkeypatch.delitem(sys.modules, import_module(f"{room.__name__}.{name}").__name__)
-        monkeypatch.delattr(room, name)
+    loaded = import_module(f"{room.__name__}.kernels")  # first, so that it is put back
+    monkeypatch.delitem(sys.modules, loaded.__name__)
+    monkeypatch.delattr(room, "kernels")
     monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
 
 

@@ -128,7 +128,8 @@ class Equilibrated:
 def _same(one: Scaling | None, other: Scaling | None) -> bool:
     if one is None or other is None:
         return one is other
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    sides = np.array_equal(one.sides, other.sides)
+    return sides and one.cost == other.cost
 
 
 def _sizes(qp: DenseQP) -> Array:
