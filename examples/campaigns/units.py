@@ -157,7 +157,7 @@ class Problem:
             of_row = of_row if units.cost != 1.0 else np.ones(2)
             scaled = G_y / x * of_row[:, None], G_u / u * of_row[:, None], g * of_row
             settings["polytope"] = scaled
-        if self._has(11):
+        if self._has(11) and not literal:
             settings["terminal_set"] = (H / x, h)
         settings["soft"] = self._has(12)
         if self._has(13):

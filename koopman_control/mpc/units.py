@@ -18,6 +18,7 @@ from koopman_control.mpc.state import TargetRows
 from koopman_control.mpc.weights import Weights
 
 USUAL = 1e3  # price of a violation of one unit, in units of the cost
+FAR = 1e4  # times as far as states go; input bounds that lead there are no measure
 
 
 class Units(NamedTuple):
@@ -56,11 +57,12 @@ def units_of(
     states = np.maximum(_half(w.output_bounds), _largest(reference.values[:, :p]))
     if model.signals.ground is not None:
         states = np.where(states > 0.0, states, state_scale(model))
+    inputs = inputs / _excess(model, controlled, inputs, states)
     if not states.all() and inputs.any():
         states = np.where(states > 0.0, states, _reached(model, controlled, inputs))
-    at_end = np.diagonal(w.terminal)  # of states and, where their changes are priced, of inputs
-    by_state = _diagonals(w.Q) + at_end[:p], np.abs(w.linear_output).max(axis=0)
-    by_input = _diagonals(w.R) + _diagonals(w.S), np.abs(w.linear_input).max(axis=0)
+    last = np.pad(np.diagonal(w.terminal), (0, p + len(inputs) - len(w.terminal)))
+    by_state = _diagonals(w.Q) + last[:p], np.abs(w.linear_output).max(axis=0)
+    by_input = _diagonals(w.R) + _diagonals(w.S) + last[p:], np.abs(w.linear_input).max(axis=0)
     cost = max(
         float((square * size**2).max(initial=0.0)) or float((linear * size).max(initial=0.0))
         for (square, linear), size in ((by_state, states), (by_input, inputs))
@@ -94,6 +96,18 @@ def _largest(rows: Array) -> Array:
 def _diagonals(weights: Array) -> Array:
     """Largest diagonal entries (k,) of weights (N, k, k)."""
     return np.asarray(np.diagonal(weights, axis1=1, axis2=2).max(axis=0))
+
+
+def _excess(model: LiftedModel, controlled: Index, inputs: Array, states: Array) -> Array:
+    """How many times too far every input is bounded (m,), to tell its size; one where it does."""
+    over = np.ones(len(inputs))
+    for j, (index, size) in enumerate(zip(controlled, inputs, strict=True)):
+        reached = _reached(model, np.array([index]), np.array([size]))
+        told = (states > 0.0) & (reached > 0.0)
+        most = float((reached[told] / states[told]).min(initial=np.inf))
+        if FAR < most < np.inf:
+            over[j] = most
+    return over
 
 
 def _reached(model: LiftedModel, controlled: Index, inputs: Array) -> Array:

@@ -11,7 +11,8 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from koopman_control import compile_qp
+from koopman_control import Bounds, KoopmanMPC, LiftedModel, compile_qp
+from koopman_control.common import Array
 from koopman_control.mpc.compile.program import ParametricQP
 from koopman_control.mpc.solvers import make_solver
 
@@ -113,3 +114,63 @@ def test_an_open_soft_row_costs_nothing() -> None:
             answer = qp.solve({"cap": cap_value}, solver)
             np.testing.assert_allclose(answer.values["x"], expected, atol=1e-5)
             assert abs(float(answer.values["slack"])) < 1e-5
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("big", [1e8, 1e12])
+def test_far_bounds_do_not_hide_what_rows_ask_for(solver: str, big: float) -> None:
+    x = cp.Variable(2, name="x")
+    rows = [x >= 1.0, x <= big, x[0] + x[1] >= 3.0]
+    costs = {  # one without squares, and one that leads to almost zero by itself
+        (2.0, 1.0): x[0] + 2.0 * x[1],
+        (1.5, 1.5): atoms.sum_squares(x) + 1e-9 * x[0],
+    }
+    for expected, cost in costs.items():
+        answer = compile_qp(cp.Problem(cp.Minimize(cost), rows), []).solve((), solver)
+        assert answer.status == "optimal"
+        np.testing.assert_allclose(answer.values["x"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_solver_that_first_saw_small_programs_solves_large_ones(name: Any) -> None:
+    x, target, cap = cp.Variable(2, name="x"), cp.Parameter(2, name="target"), cp.Parameter(2)
+    problem = cp.Problem(cp.Minimize(atoms.sum_squares(x - target)), [x <= cap])
+    qp, solver = compile_qp(problem, [target, cap]), make_solver(name)
+    for size in (1e-9, 1.0, 1e9, 1e-9):
+        theta = size * np.array([1.0, -3.0, 0.5, 1e12])
+        answer = solver.solve(qp.at(theta), matrices_changed=False)
+        assert answer.v is not None
+        np.testing.assert_allclose(answer.v / size, [0.5, -3.0], atol=1e-5)
+
+
+@pytest.mark.parametrize("rollout", ["linear", "relifted"])
+@pytest.mark.parametrize("big", [1e6, 1e8, 1e12, 1e20])
+def test_far_bounds_of_inputs_are_none_to_a_controller(rollout: Any, big: float) -> None:
+    A, B = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.005], [0.1]])
+    model = LiftedModel.from_arrays(
+        A,
+        B,
+        np.eye(2),
+        lambda X: X,
+        jacobian=lambda X: np.tile(np.eye(2), (len(X), 1, 1)),
+    )
+
+    def driven(bound: float) -> Array:
+        mpc = KoopmanMPC(
+            model,
+            10,
+            1.0,
+            0.1,
+            rollout=rollout,
+            input_bounds=(-bound, bound),
+            bounds=Bounds(terminal=([-0.1, -0.1], [0.1, 0.1])),
+        )
+        x, taken = np.array([-1.0, 0.0]), []
+        for _ in range(5):
+            taken.append(mpc.act(x))
+            assert mpc.last is not None
+            assert mpc.last.rung == "solved"
+            x = A @ x + B @ taken[-1]
+        return np.array(taken)
+
+    np.testing.assert_allclose(driven(big), driven(math.inf), atol=1e-9)

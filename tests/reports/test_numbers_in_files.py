@@ -97,7 +97,7 @@ def test_no_array_of_trajectories_may_hold_nan(array: str, tmp_path: Path) -> No
 def test_a_checkpoint_with_nan_is_refused(tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path, {"seed": 0})
     kept.add(0, RUN)
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.npz")
     with_number(file, "observations", np.nan)
     with pytest.raises(FileFormatError, match="array 'observations' holds NaN"):
         kept.episodes()

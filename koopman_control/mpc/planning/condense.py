@@ -296,9 +296,9 @@ class Merit:
         value += np.einsum("sv,sv->s", 0.5 * (V @ c.P_vv) + at.q_v, V)
         value += at.constant
         U = V[:, : c.n_values]
-        rows = np.concatenate([U, U @ self._on_inputs], axis=1)
+        on_inputs = np.concatenate([U, U @ self._on_inputs], axis=1)
         upper, lower = at.upper[self._input_sides], at.lower[self._input_sides]
-        over = np.maximum(rows - upper, lower - rows) - self._input_free
+        over = np.maximum(on_inputs - upper, lower - on_inputs) - self._input_free
         if over.max(initial=0.0) > 0.0:
             value += np.maximum(over, 0.0) @ self._input_linear
         if c.coupled:

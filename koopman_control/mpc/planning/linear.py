@@ -31,7 +31,7 @@ from koopman_control.mpc.solvers import (
     SolverSettings,
     make_solver,
 )
-from koopman_control.mpc.solvers.program import Scaling
+from koopman_control.mpc.solvers.program import FAR, Scaling, within
 from koopman_control.mpc.state import Situation, Start, columns_of, shifted
 from koopman_control.mpc.units import Units
 from koopman_control.mpc.weights import Weights
@@ -54,6 +54,8 @@ class PreparedProgram:
         Gamma: Outputs per input, shape (N p, N m).
         typical: Parameters at which variables, rows and cost are measured, shape (t,), so that the
             program is scaled by them; None: it is left as it is.
+        sizes: Usual sizes of the inputs, (m,), far beyond which bounds are no measure; None: all
+            bounds are.
 
     Attributes:
         H: Quadratic cost, scaled like all else.
@@ -61,7 +63,12 @@ class PreparedProgram:
     """
 
     def __init__(
-        self, condenser: Condenser, Phi: Array, Gamma: Array, typical: Array | None = None
+        self,
+        condenser: Condenser,
+        Phi: Array,
+        Gamma: Array,
+        typical: Array | None = None,
+        sizes: Array | None = None,
     ) -> None:
         fixed = condenser.fixed(Gamma)
         q_v, q_y, lower, upper = condenser.vectors
@@ -70,7 +77,13 @@ class PreparedProgram:
         weights = fixed.linear_weight, fixed.quadratic_weight
         at = np.zeros(condenser.n_parameters) if typical is None else typical
         program = DenseQP(fixed.H, f(at), fixed.A, lower(at), upper(at), *weights)
-        scaling = None if typical is None else Scaling.of(program)
+        scaling = None
+        if typical is not None:
+            far = np.full(len(program.upper), np.inf)
+            if sizes is not None:
+                far[: condenser.n_values] = FAR * np.resize(sizes, condenser.n_values)
+            low, high = within(far, program.lower, program.upper)
+            scaling = Scaling.of(program._replace(lower=low, upper=high))
         self._unit: Array | None = None
         if scaling is not None:
             program, self._unit = scaling.matrices(program), scaling.variables
@@ -422,7 +435,8 @@ class LinearPlanner:
             self.condenser = Condenser(with_feedback(program))
         self._inputs = (horizon, response.Gamma.shape[1] // horizon)
         self.response = response
-        self._program = PreparedProgram(self.condenser, response.Phi, response.Gamma, typical)
+        Phi, Gamma = response.Phi, response.Gamma
+        self._program = PreparedProgram(self.condenser, Phi, Gamma, typical, units.inputs)
 
     @cached_property
     def _unconstrained(self) -> Unconstrained:

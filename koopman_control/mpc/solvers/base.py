@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from koopman_control.common.arrays import Array, Index
 from koopman_control.common.border import CheckedFields, checked, shown
-from koopman_control.mpc.solvers.program import DenseQP, Scaling
+from koopman_control.mpc.solvers.program import FAR, DenseQP, Scaling
 
 Option = bool | int | float | str
 
@@ -138,7 +138,7 @@ class Equilibrated:
     """A solver that is given programs in which variables, rows and cost are near one.
 
     So its tolerances are relative to the program. Units are measured when a program is first seen,
-    and again where new matrices have left them.
+    and again where later ones have left them.
 
     Args:
         solver: The solver.
@@ -149,6 +149,7 @@ class Equilibrated:
         self._scaling: Scaling | None = None
         self._seen: DenseQP | None = None  # the program before, scaled
         self._sizes = np.zeros(0)  # of its curvatures and rows when units were measured
+        self._led = 1.0  # how far cost and sides led then
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve; multipliers are those of the program as given."""
@@ -172,24 +173,42 @@ class Equilibrated:
         self._solver.forget()
 
     def _scaled(self, qp: DenseQP, matrices_changed: bool) -> DenseQP:
-        seen = self._seen
+        seen, scaling = self._seen, self._scaling
         if seen is not None and matrices_changed:
-            seen = qp if self._scaling is None else self._scaling.matrices(qp)
+            seen = qp if scaling is None else scaling.matrices(qp)
             if np.any(np.abs(np.log2(_sizes(seen) / self._sizes)) > DRIFT):
-                self._solver.forget()  # its prices of soft rows are in the old units
                 seen = None
-        if seen is None:
-            self._scaling = Scaling.of(qp)
-            seen = qp if self._scaling is None else self._scaling.matrices(qp)
-            self._sizes = _sizes(seen)
-        self._seen = qp if self._scaling is None else self._scaling.vectors(qp, seen)
-        return self._seen
+        if seen is not None:
+            scaled = qp if scaling is None else scaling.vectors(qp, seen)
+            if self._led / FAR <= (_led(scaled) or self._led) <= self._led * FAR:
+                self._seen = scaled
+                return scaled
+        new = Scaling.of(qp, alone=True)
+        if self._seen is not None and not _same(new, scaling):
+            self._solver.forget()  # its prices of soft rows are in the old units
+        self._scaling = new
+        self._seen = scaled = qp if new is None else new.vectors(qp, new.matrices(qp))
+        self._sizes, self._led = _sizes(scaled), _led(scaled) or 1.0
+        return scaled
+
+
+def _same(one: Scaling | None, other: Scaling | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    sides = np.array_equal(one.sides, other.sides)
+    return sides and one.cost == other.cost
 
 
 def _sizes(qp: DenseQP) -> Array:
     """Curvatures and largest entries of rows, those near nothing as what they might become."""
     own = np.append(np.diagonal(qp.H), np.abs(qp.A).max(axis=1, initial=0.0))
     return np.asarray(np.maximum(own, SLIGHT))
+
+
+def _led(qp: DenseQP) -> float:
+    """How far linear cost and sides lead from zero."""
+    asked = max(qp.lower.max(initial=0.0), -qp.upper.min(initial=0.0))
+    return float(max(asked, np.abs(qp.f).max(initial=0.0)))
 
 
 @dataclass(frozen=True)
@@ -299,9 +318,6 @@ def _full(M: Any, upper: bool = False) -> Any:
     return sp.csc_matrix((M[i, j], (i, j)), M.shape)
 
 
-FAR = 1e6  # times the size of what is near; sides beyond are left out where a method fails
-
-
 class Answer(NamedTuple):
     """What a method says of a program with slacks: point, multipliers of its rows, a word."""
 
@@ -324,7 +340,7 @@ def solved_far_or_near(
     q, lower, upper = program.vectors()
     answer = answer_to(P, rows, q, lower, upper)
     if answer.status not in ("optimal", TIME_LIMIT):
-        far = _far(P, rows, q, np.concatenate([lower, upper]))
+        far = _far(P, rows, q, lower, upper)
         low, high = np.where(lower < -far, -np.inf, lower), np.where(upper > far, np.inf, upper)
         if np.any(low != lower) or np.any(high != upper):
             nearer = answer_to(P, rows, q, low, high)
@@ -336,12 +352,15 @@ def solved_far_or_near(
     return Solution(v, "optimal", answer.iterations, program.multipliers(answer.y))
 
 
-def _far(P: Any, rows: Any, q: Array, sides: Array) -> float:
-    """From where on sides count as far: from what the cost alone leads to, or the nearest side."""
-    upper = P.toarray()
-    alone = np.linalg.lstsq(upper + np.triu(upper, 1).T, -q, rcond=None)[0]
+def _far(P: Any, rows: Any, q: Array, lower: Array, upper: Array) -> float:
+    """From where on sides count as far: from what cost and rows lead to, or the nearest side."""
+    half = P.toarray()
+    by_cost = np.linalg.lstsq(half + np.triu(half, 1).T, -q, rcond=None)[0]
+    asked = np.maximum(lower, -upper).max(initial=0.0)  # zero does not give that
+    led = max(float(np.abs(rows @ by_cost).max()), float(asked))
+    sides = np.concatenate([lower, upper])
     sizes = np.abs(sides[np.isfinite(sides) & (sides != 0.0)])
-    return FAR * (float(np.abs(rows @ alone).max()) or float(sizes.min(initial=np.inf)))
+    return FAR * (led or float(sizes.min(initial=np.inf)))
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ NEAR_ONE = 64.0  # a program whose units are at most that, and at least its inve
 SHARE = 0.25  # of the sides that may be nearer than what counts as their distance
 NEAREST = 1e-6  # of the median; sides nearer than that are no measure of the others
 WIDEST = 1e3  # boxes that a variable's unit may span
-FARTHEST = 1e4  # times as far as the cost alone leads to; sides beyond are no measure
 PASSES = 3  # through the rows, for variables that only other free ones tell the size of
+FAR = 1e6  # times as far as cost and rows lead; sides beyond that are no measure of one program
+NO_SIDE = 1e20  # sides from here on stand for none
 
 
 class DenseQP(NamedTuple):
@@ -79,16 +80,24 @@ class Scaling(NamedTuple):
     cost: float
 
     @classmethod
-    def of(cls, qp: DenseQP) -> Scaling | None:
-        """Measure a program; None where all of its units are near one, so that it may stay."""
-        with np.errstate(all="ignore"):
-            sizes, cost = _measured(qp)
-            variables = power_near(sizes)
-            rows = power_near(np.sqrt(np.square(qp.A * variables).sum(axis=1)))
-        scaling = cls(variables, rows, float(power_near(cost)))
-        units = np.concatenate([scaling.sides, [np.sqrt(scaling.cost)]])
-        plain = units.min() >= 1.0 / NEAR_ONE and units.max() <= NEAR_ONE
-        return None if plain else scaling
+    def of(cls, qp: DenseQP, alone: bool = False) -> Scaling | None:
+        """Measure a program; None where all of its units are near one, so that it may stay.
+
+        Args:
+            qp: The program.
+            alone: Whether it stands for itself, not for others with other linear costs and sides:
+                sides that are out of its own reach do not count then.
+        """
+        for sides in ("all", "near") if alone else ("all",):
+            with np.errstate(all="ignore"):
+                sizes, cost = _measured(qp, sides == "near")
+                variables = power_near(sizes)
+                rows = power_near(np.sqrt(np.square(qp.A * variables).sum(axis=1)))
+            scaling = cls(variables, rows, float(power_near(cost)))
+            units = np.concatenate([scaling.sides, [np.sqrt(scaling.cost)]])
+            if units.min() >= 1.0 / NEAR_ONE and units.max() <= NEAR_ONE:
+                return None
+        return scaling
 
     @property
     def sides(self) -> Array:
@@ -119,10 +128,10 @@ class Scaling(NamedTuple):
         return np.asarray(scaled * (self.cost / self.sides))
 
 
-def _measured(qp: DenseQP) -> tuple[Array, float]:
-    """Sizes of the variables, (n,), and of the cost."""
-    n, A = len(qp.f), np.abs(qp.A)
-    curvature, widths = np.diagonal(qp.H), _widths(qp.lower, qp.upper)
+def _measured(qp: DenseQP, near: bool) -> tuple[Array, float]:
+    """Sizes of the variables, (n,), and of the cost, by all sides or those within reach."""
+    n, A, curvature = len(qp.f), np.abs(qp.A), np.diagonal(qp.H)
+    low, high = within(NO_SIDE, qp.lower, qp.upper)
     units = np.where(curvature > 0.0, 1.0 / np.sqrt(curvature), 0.0)  # of the root of the cost
     for _ in range(PASSES):
         reach, free = np.sqrt(np.square(A * units).sum(axis=1)), np.flatnonzero(units == 0.0)
@@ -131,6 +140,9 @@ def _measured(qp: DenseQP) -> tuple[Array, float]:
         share = A[:, free] / np.where(reach > 0.0, reach, np.inf)[:, None]
         most = share.max(axis=0, initial=0.0)
         units[free] = np.where(most > 0.0, 1.0 / most, 0.0)
+    if near:
+        low, high = within(_reach(qp, units, reach), low, high)
+    widths = _widths(low, high)
     distance = _distance(qp, units, reach, widths)
     sizes, cost = np.minimum(units * distance, WIDEST * _or_infinite(widths[:n])), distance**2
     alone = np.flatnonzero(sizes == 0.0)  # linked with nothing that costs by its square
@@ -144,6 +156,26 @@ def _measured(qp: DenseQP) -> tuple[Array, float]:
     usual = np.nanmedian(np.vstack([meant, np.where(far > 0.0, np.nan, 1.0)]), axis=0)
     sizes[alone] = np.where(slopes > 0.0, cost / slopes, usual)
     return sizes, cost
+
+
+def within(far: Array | float, low: Array, high: Array) -> tuple[Array, Array]:
+    """Sides without those that are far."""
+    return np.where(low <= -far, -np.inf, low), np.where(high >= far, np.inf, high)
+
+
+def _reach(qp: DenseQP, units: Array, reach: Array) -> Array:
+    """From where on sides of variables and rows are far, (n + r,): beyond what the cost leads to.
+
+    What rows ask for that zero does not give is not far. Variables without a unit go as far as the
+    rows ask that they are in.
+    """
+    size, asked = np.append(units, reach), np.maximum(np.maximum(qp.lower, -qp.upper), 0.0)
+    led = np.max(np.abs(qp.f) * units, initial=np.where(size > 0.0, asked / size, 0.0).max())
+    others = np.flatnonzero(units == 0.0)
+    rows = np.vstack([np.eye(len(units))[:, others], np.abs(qp.A[:, others])])
+    own = rows @ np.where(rows > 0.0, asked[:, None] / rows, 0.0).max(axis=0)
+    far = FAR * np.where(size > 0.0, led * size, own)
+    return np.asarray(np.where(far > 0.0, far, np.inf))
 
 
 def _widths(low: Array, high: Array) -> Array:
@@ -163,8 +195,7 @@ def _distance(qp: DenseQP, units: Array, reach: Array, widths: Array) -> float:
     distances = distances[np.isfinite(distances) & (distances > 0.0)]
     if len(distances):
         near, median = np.quantile(distances, [SHARE, 0.5], method="lower")
-        distance, alone = float(max(near, NEAREST * median)), float((np.abs(qp.f) * units).max())
-        return alone if 0.0 < FARTHEST * alone < distance else distance
+        return float(max(near, NEAREST * median))
     soft = qp.soft
     for pull in (np.abs(qp.f) * units, (qp.linear_weight * reach)[soft]):
         if pull.max(initial=0.0) > 0.0:
