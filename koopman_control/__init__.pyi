@@ -8,7 +8,13 @@ from .features import (
     SampledFeatures,
 )
 from .forecasting import SampledRNN
-from .identification import EDMDc, LiftedModel, estimate_input_delay, with_input_delay
+from .identification import (
+    EDMDc,
+    LiftedModel,
+    estimate_input_delay,
+    prediction_error,
+    with_input_delay,
+)
 from .mpc import Bounds, Cost, Inputs, KalmanObserver, KoopmanMPC, OffsetFree, Search, compile_qp
 from .trajectories import (
     HeldUniform,
@@ -50,6 +56,7 @@ __all__ = [
     "from_table",
     "learn",
     "load_trajectories",
+    "prediction_error",
     "save_trajectories",
     "with_input_delay",
 ]

@@ -22,6 +22,7 @@ NEAREST = 1e-6  # of the median; sides nearer than that are no measure of the ot
 WIDEST = 1e3  # boxes that a variable's unit may span
 PASSES = 3  # through the rows, for variables that only other free ones tell the size of
 FAR = 1e6  # times as far as cost and rows lead; sides beyond that are no measure of one program
+FLAT = 1e-8  # of slopes; curvatures below that are none
 NO_SIDE = 1e20  # sides from here on stand for none
 
 
@@ -46,9 +47,14 @@ class DenseQP(NamedTuple):
 
     @property
     def cost_size(self) -> float:
-        """Size of H's diagonal or of f, whichever is larger; of prices where both are zero."""
-        diagonal = np.abs(np.diagonal(self.H)).mean()
-        own = float(max(diagonal, np.abs(self.f).max(initial=0.0)))
+        """Size of H's diagonal; of f where that is nothing beside it; of prices without both.
+
+        Slopes that are large because the solution is far away are no measure: divided by them,
+        little is left of the curvature.
+        """
+        diagonal = float(np.abs(np.diagonal(self.H)).mean())
+        slope = float(np.abs(self.f).max(initial=0.0))
+        own = diagonal if diagonal > FLAT * slope else slope
         return own or float(self.linear_weight[self.soft].max(initial=0.0)) or 1.0
 
     def divided(self, size: float) -> DenseQP:
