@@ -5,7 +5,6 @@ from .errors import prediction_error
 from .foreign import from_control
 from .horizon import refine_over_horizon
 from .interop import to_control, to_dlti, to_onnx
-from .kernel_arrays import Regulator
 from .least_squares import Accumulator, RFactor, RidgeSolver, triangular
 from .model import LiftedModel
 from .noise import correct_for_noise
@@ -32,7 +31,6 @@ __all__ = [
     "OnlineModel",
     "RFactor",
     "Reduction",
-    "Regulator",
     "RidgeSolver",
     "Rollout",
     "Signals",

@@ -12,11 +12,11 @@ import numpy as np
 from koopman_control.common.arrays import Array, Index
 from koopman_control.identification import (
     LiftedModel,
-    Regulator,
     Rollout,
     compiled_roll_out,
     linear_response,
 )
+from koopman_control.identification.kernel_arrays import Regulator
 from koopman_control.mpc.state import Start
 from koopman_control.mpc.terminal import finished_by_feedback
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from koopman_control.common.arrays import Array, Index, all_finite
-from koopman_control.identification import Regulator
+from koopman_control.identification.kernel_arrays import Regulator
 from koopman_control.mpc.compile.program import ParametricQP
 from koopman_control.mpc.planning.condense import Condenser, Instance, Merit, ProgramSize
 from koopman_control.mpc.planning.plan import NOT_FINITE, KnownOutcome, Plan, Times
