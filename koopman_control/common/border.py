@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from functools import cache, wraps
@@ -145,9 +144,16 @@ def _resolved(called: Any) -> dict[str, Any]:
         try:
             return get_type_hints(called, localns=missing)
         except NameError as error:
-            name = str(error.name)
-            package = sys.modules[called.__module__.partition(".")[0]]
-            missing[name] = getattr(package, name, Any)
+            missing[str(error.name)] = _exported(called.__module__.split("."), str(error.name))
+
+
+def _exported(module: list[str], name: str) -> Any:
+    """Find a name that the package, or the room of a module, exports; else anything goes."""
+    for room in (module[:2], module[:1]):
+        exported = import_module(".".join(room))
+        if name in getattr(exported, "__all__", ()):
+            return getattr(exported, name)
+    return Any
 
 
 def did_you_mean(given: str, names: Iterable[str]) -> str:

@@ -21,7 +21,8 @@ from koopman_control.common.arrays import (
     power_near,
 )
 from koopman_control.common.border import checked
-from koopman_control.identification import LiftedModel, Regulator
+from koopman_control.identification import LiftedModel
+from koopman_control.identification.kernel_arrays import Regulator
 from koopman_control.mpc.estimation.kalman import settled_covariance
 from koopman_control.mpc.settings import Tube
 from koopman_control.mpc.state import InputLayout, Start, TargetRows

@@ -9,7 +9,8 @@ import scipy.linalg
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel, Regulator, Rollout
+from koopman_control.identification import EDMDc, LiftedModel, Rollout
+from koopman_control.identification.kernel_arrays import Regulator
 from koopman_control.mpc import Bounds, Cost, KoopmanMPC
 from koopman_control.mpc.planning.prediction import RollOut
 from koopman_control.mpc.state import Start

@@ -16,7 +16,8 @@ def _registered(**arguments: Any) -> Any:
     try:
         return tasks.register_task(**arguments)
     finally:
-        tasks.TASKS._tasks.pop("Another", None)
+        for known in (tasks.TASKS._tasks, tasks.TASKS._known):
+            known.pop("Another", None)
 
 
 ROWS = [
