@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 import scipy.sparse as sp
@@ -226,10 +226,9 @@ KEPT = 1e-7  # units; a hard row violated by less is kept; solvers are no more e
 
 
 class Merit:
-    """Prices plans in the problem's own cost.
+    """Prices plans that are within their bounds, in the problem's own cost.
 
-    Violations of soft rows cost what the problem says; those of hard rows an exact penalty, rows
-    on inputs alone included: guesses are within box and rates, but know no further rows. If the
+    Violations of soft rows cost what the problem says; those of hard rows an exact penalty. If the
     problem has variables w beside inputs and outputs, the best w is found for each plan.
 
     Args:
@@ -258,12 +257,7 @@ class Merit:
         on_v = condenser.A_v[rows]
         self._on_v = on_v if on_v.any() else None
         n = condenser.n_values
-        on_inputs = condenser.A_v[: condenser.first_on_y]
-        alone = np.flatnonzero(on_inputs[:, :n].any(axis=1) & ~on_inputs[:, n:].any(axis=1))
-        self._on_inputs = np.ascontiguousarray(on_inputs[alone, :n].T)
-        self._input_sides = np.concatenate([np.arange(n), m + alone])
-        by_v = np.concatenate([of_v[:n], _largest(np.abs(self._on_inputs.T) * of_v[:n])])
-        self._input_free, self._input_linear = KEPT * by_v, EXACT_PENALTY * cost / by_v
+        self._units_of_inputs, self._cost = of_v[:n], cost
         self._w_rows: Index = np.flatnonzero(condenser.A_v[:, n:].any(axis=1))
         relaxed = self._w_rows >= condenser.first_on_y
         weight = condenser.linear_weight[self._w_rows]
@@ -283,7 +277,7 @@ class Merit:
         return self._condenser.instance(theta)
 
     def __call__(self, at: Instance, U: Array, Y: Array) -> Array:
-        """Price S plans: U of shape (S, N m) that lead to Y of shape (S, N p)."""
+        """Price S plans: U of shape (S, N m), within bounds, that lead to Y of shape (S, N p)."""
         if self._condenser.n_values == len(self._condenser.P_vv):
             return self.of(at, U, Y)
         V = np.stack([self._completed(at, u, y) for u, y in zip(U, Y, strict=True)])
@@ -295,12 +289,6 @@ class Merit:
         value = np.einsum("sy,sy->s", 0.5 * c.weighted(Y) + at.q_y, Y)
         value += np.einsum("sv,sv->s", 0.5 * (V @ c.P_vv) + at.q_v, V)
         value += at.constant
-        U = V[:, : c.n_values]
-        on_inputs = np.concatenate([U, U @ self._on_inputs], axis=1)
-        upper, lower = at.upper[self._input_sides], at.lower[self._input_sides]
-        over = np.maximum(on_inputs - upper, lower - on_inputs) - self._input_free
-        if over.max(initial=0.0) > 0.0:
-            value += np.maximum(over, 0.0) @ self._input_linear
         if c.coupled:
             value += np.einsum("sy,sy->s", V @ c.P_vy, Y)
         if len(self._linear):
@@ -312,6 +300,26 @@ class Merit:
             over = np.maximum(over - self._free, 0.0)
             value += over @ self._linear + (over * over) @ self._square
         return np.asarray(value)
+
+    def of_broken_inputs(self, at: Instance, U: Array) -> Array:
+        """Price what S plans U (S, N m) break of hard rows on inputs alone, at an exact penalty.
+
+        Guesses are within box and rates, but know no further rows.
+        """
+        alone, sides, size = self._inputs_alone
+        values = np.concatenate([U, U @ alone], axis=1)
+        over = np.maximum(values - at.upper[sides], at.lower[sides] - values) - KEPT * size
+        return np.asarray(np.maximum(over, 0.0) @ (EXACT_PENALTY * self._cost / size))
+
+    @cached_property
+    def _inputs_alone(self) -> tuple[Array, Index, Array]:
+        """Rows on inputs alone, (N m, r); the sides of inputs and those; sizes that both have."""
+        c, n = self._condenser, self._condenser.n_values
+        rows = c.A_v[: c.first_on_y]
+        alone = np.flatnonzero(rows[:, :n].any(axis=1) & ~rows[:, n:].any(axis=1))
+        own, units = np.ascontiguousarray(rows[alone, :n].T), self._units_of_inputs
+        sides = np.concatenate([np.arange(n), len(c.P_vv) + alone])
+        return own, sides, np.concatenate([units, _largest(np.abs(own.T) * units)])
 
     def _completed(self, at: Instance, u: Array, y: Array) -> Array:
         """Append the w that costs least beside an input u (N m,) and outputs y (N p,)."""

@@ -321,7 +321,9 @@ class SequentialPlanner:
     ) -> tuple[Array, Array]:
         """Bring states (S, N, d) near the reference's turn of each angle; return them and costs."""
         Y = at.reference + self._scenarios.wrap(X - at.reference)
-        cost = self.merit(priced_at, U.reshape(len(U), -1), Y.reshape(len(U), -1))
+        inputs = U.reshape(len(U), -1)
+        cost = self.merit(priced_at, inputs, Y.reshape(len(U), -1))
+        cost += self.merit.of_broken_inputs(priced_at, inputs)
         return Y, np.where(np.isfinite(cost), cost, np.inf)
 
     def _solutions(self, at: Situation, U: Array, Y: Array, work: Budget) -> Array:
