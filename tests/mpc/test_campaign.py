@@ -63,6 +63,16 @@ def test_what_daqp_calls_infeasible_is_asked_again_where_the_cost_is_nearly_flat
 
 
 @not_warned
+def test_boxes_that_cost_next_to_nothing_to_cross_are_no_measure_of_the_others() -> None:
+    cuts = (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13)  # only the last output costs anything
+    kind = Kind(
+        2_147_483_712, d=1, n=6, m=1, N=16, soft=None, rated=True, weighed=False,
+        wide=0.7117070596519708, n_measured=1, plan="knots", cuts=cuts,
+    )  # fmt: skip
+    assert set(Subject(kind).verdicts(45)) == {"agreed"}
+
+
+@not_warned
 def test_prices_of_bounds_alone_are_weighed_as_exactly_as_costs() -> None:
     cuts = (0, 2, 3, 4, 5, 7, 8, 9, 12, 13, 14, 15, 16, 17)
     kind = Kind(

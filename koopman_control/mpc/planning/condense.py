@@ -222,7 +222,7 @@ def _bounds(side: AffineMap, bounds: sp.csr_array, missing: float) -> AffineMap:
 
 
 EXACT_PENALTY = 1e6  # price of violating a hard row by one unit, in units of the cost
-KEPT = 1e-7  # units; a hard row violated by less is kept; solvers are no more exact than that
+KEPT = 1e-7  # of units or sides; hard rows violated by less are kept, solvers being that exact
 
 
 class Merit:
@@ -254,6 +254,7 @@ class Merit:
         self._linear = np.where(hard, penalty[rows], condenser.linear_weight[rows])
         self._square = np.where(hard, 0.0, 0.5 * condenser.quadratic_weight[rows])
         self._free = np.where(hard, KEPT * size[rows], 0.0)
+        self._any_free = bool(hard.any())
         on_v = condenser.A_v[rows]
         self._on_v = on_v if on_v.any() else None
         n = condenser.n_values
@@ -293,11 +294,13 @@ class Merit:
             value += np.einsum("sy,sy->s", V @ c.P_vy, Y)
         if len(self._linear):
             start = len(c.P_vv) + c.first_on_y
-            rows = (c.A_y @ Y.T).T
+            rows = np.asarray((c.A_y @ Y.T).T)
             if self._on_v is not None:
                 rows = rows + V @ self._on_v.T
-            over = np.maximum(rows - at.upper[start:], at.lower[start:] - rows)
-            over = np.maximum(over - self._free, 0.0)
+            lower, upper = at.lower[start:], at.upper[start:]
+            over = np.maximum(np.maximum(rows - upper, lower - rows), 0.0)
+            if self._any_free and over.any():
+                over = np.maximum(over - _free(self._free, rows, lower, upper), 0.0)
             value += over @ self._linear + (over * over) @ self._square
         return np.asarray(value)
 
@@ -308,7 +311,9 @@ class Merit:
         """
         alone, sides, size = self._inputs_alone
         values = np.concatenate([U, U @ alone], axis=1)
-        over = np.maximum(values - at.upper[sides], at.lower[sides] - values) - KEPT * size
+        upper, lower = at.upper[sides], at.lower[sides]
+        over = np.maximum(values - upper, lower - values)
+        over -= _free(KEPT * size, values, lower, upper)
         return np.asarray(np.maximum(over, 0.0) @ (EXACT_PENALTY * self._cost / size))
 
     @cached_property
@@ -353,6 +358,16 @@ class Merit:
         own = power_near(of_v[n:])
         rows = power_near(_largest(np.abs(c.A_v[self._w_rows, n:]) * own))
         return Scaling(own, rows, float(power_near(cost)))
+
+
+def _free(least: Array, values: Array, lower: Array, upper: Array) -> Array:
+    """How far values (S, r) may lie beyond sides (r,): as far as solvers are exact.
+
+    Sides far from zero that lie close together are kept as exactly as their own size allows. Rows
+    whose `least` (r,) is zero get nothing.
+    """
+    side = np.abs(np.where(values > upper, upper, lower))
+    return np.asarray(np.maximum(least, np.where(least > 0.0, KEPT * side, 0.0)))
 
 
 def _largest(rows: Array) -> Array:

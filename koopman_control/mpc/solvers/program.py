@@ -19,6 +19,7 @@ from koopman_control.common.arrays import Array, power_near
 NEAR_ONE = 64.0  # a program whose units are at most that, and at least its inverse, may stay
 SHARE = 0.25  # of the sides that may be nearer than what counts as their distance
 NEAREST = 1e-6  # of the median; sides nearer than that are no measure of the others
+SPREAD = 1e-4  # of the farthest box; the others are nothing beside what it costs to cross that
 WIDEST = 1e3  # boxes that a variable's unit may span
 PASSES = 3  # through the rows, for variables that only other free ones tell the size of
 FAR = 1e6  # times as far as cost and rows lead; sides beyond that are no measure of one program
@@ -149,7 +150,8 @@ def _measured(qp: DenseQP, near: bool) -> tuple[Array, float]:
     if near:
         low, high = within(_reach(qp, units, reach), low, high)
     widths = _widths(low, high)
-    distance = _distance(qp, units, reach, widths)
+    crossed = widths[:n] / _or_infinite(units)  # roots of what it costs to cross the boxes
+    distance = max(_distance(qp, units, reach, widths), SPREAD * float(crossed.max(initial=0.0)))
     sizes, cost = np.minimum(units * distance, WIDEST * _or_infinite(widths[:n])), distance**2
     alone = np.flatnonzero(sizes == 0.0)  # linked with nothing that costs by its square
     if not len(alone):
