@@ -45,14 +45,15 @@ def test_a_divided_program_costs_less_everywhere() -> None:
     ("diagonal", "f", "size"),
     [
         ([2.0, 4.0], [1.0, -1.0], 3.0),
-        ([2.0, 4.0], [1.0, -5.0], 5.0),
-        ([0.25, 0.25], [0.5, 0.0], 0.5),
+        ([2.0, 4.0], [1.0, -5.0], 3.0),  # a solution far away makes no larger cost
+        ([0.25, 0.25], [1e6, 0.0], 0.25),
+        ([1e-9, 1e-9], [0.5, 0.0], 0.5),  # no curvature beside such a slope
         ([0.25, 0.25], [0.0, 0.0], 0.25),
         ([0.0, 0.0], [0.0, 0.0], 3.0),
         ([0.0, 0.0], [0.0, -0.125], 0.125),
     ],
 )
-def test_the_size_of_the_cost_is_that_of_its_larger_part(
+def test_the_size_of_a_cost_is_that_of_its_curvature_or_else_of_its_slopes_or_prices(
     diagonal: Array, f: Array, size: float
 ) -> None:
     H = np.diag(diagonal) + np.array([[0.0, 100.0], [100.0, 0.0]])
