@@ -133,6 +133,11 @@ class Condenser:
         self._stacked = reduce(AffineMap.stacked, self.vectors)
         self._parts = np.cumsum([len(v), len(y), len(lower.constant)]).tolist()
 
+    def alike(self, n_inputs: int) -> Array:
+        """Number the variables v (n,) by the input that they are values of; others come alone."""
+        others = len(self.P_vv) - self.n_values
+        return np.append(np.arange(self.n_values) % n_inputs, n_inputs + np.arange(others))
+
     def inputs(self, v: Array) -> Array:
         """Return the inputs (..., N m) of all steps that solutions v (..., n) stand for."""
         values = v[..., : self.n_values]

@@ -79,11 +79,12 @@ class PreparedProgram:
         program = DenseQP(fixed.H, f(at), fixed.A, lower(at), upper(at), *weights)
         scaling = None
         if typical is not None:
-            far = np.full(len(program.upper), np.inf)
+            far, alike = np.full(len(program.upper), np.inf), None
             if sizes is not None:
                 far[: condenser.n_values] = FAR * np.resize(sizes, condenser.n_values)
+                alike = condenser.alike(len(sizes))
             low, high = within(far, program.lower, program.upper)
-            scaling = Scaling.of(program._replace(lower=low, upper=high))
+            scaling = Scaling.of(program._replace(lower=low, upper=high), alike=alike)
         self._unit: Array | None = None
         if scaling is not None:
             program, self._unit = scaling.matrices(program), scaling.variables

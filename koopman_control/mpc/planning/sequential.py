@@ -249,8 +249,9 @@ class SequentialPlanner:
         self.condenser = free = Condenser(program)
         if held is not None:
             self.condenser = Condenser(program, held)
-        self.merit, self._solver = Merit(free, units), make_solver(solver)
         self._plan_shape = program.columns["u"].shape
+        alike = self.condenser.alike(self._plan_shape[1])
+        self.merit, self._solver = Merit(free, units), make_solver(solver, alike=alike)
         self._pace = 0.0  # seconds that a guess took in the latest round
 
     def reset(self) -> None:

@@ -142,10 +142,11 @@ class Equilibrated:
 
     Args:
         solver: The solver.
+        alike: As in `Scaling.of`.
     """
 
-    def __init__(self, solver: Solver) -> None:
-        self._solver = solver
+    def __init__(self, solver: Solver, alike: Array | None = None) -> None:
+        self._solver, self._alike = solver, alike
         self._scaling: Scaling | None = None
         self._seen: DenseQP | None = None  # the program before, scaled
         self._sizes = np.zeros(0)  # of its curvatures and rows when units were measured
@@ -183,7 +184,7 @@ class Equilibrated:
             if self._led / FAR <= (_led(scaled) or self._led) <= self._led * FAR:
                 self._seen = scaled
                 return scaled
-        new = Scaling.of(qp, alone=True)
+        new = Scaling.of(qp, alone=True, alike=self._alike)
         if self._seen is not None and not _same(new, scaling):
             self._solver.forget()  # its prices of soft rows are in the old units
         self._scaling = new
@@ -435,7 +436,9 @@ def solver_kind(name: str) -> SolverKind:
 
 
 @checked
-def make_solver(solver: str | SolverSettings, equilibrated: bool = True) -> Solver:
+def make_solver(
+    solver: str | SolverSettings, equilibrated: bool = True, alike: Array | None = None
+) -> Solver:
     """Make a solver.
 
     Args:
@@ -443,6 +446,7 @@ def make_solver(solver: str | SolverSettings, equilibrated: bool = True) -> Solv
             where DAQP gives up), "daqp", "osqp", "piqp", "clarabel" or what else is registered. Or
             `SolverSettings`.
         equilibrated: Whether it brings its programs to a common size before it solves them.
+        alike: Which variables then keep one unit, as in `Scaling.of`.
 
     Raises:
         TypeError | ValueError: If there is no such solver, or it knows no such option.
@@ -451,7 +455,7 @@ def make_solver(solver: str | SolverSettings, equilibrated: bool = True) -> Solv
     settings = SolverSettings(solver) if isinstance(solver, str) else solver
     kind: Any = solver_kind(settings.name)
     if not settings.options:
-        return Equilibrated(kind()) if equilibrated else kind()
+        return Equilibrated(kind(), alike) if equilibrated else kind()
     unknown = sorted(set(settings.options) - kind.options())
     if unknown:
         raise ValueError(
@@ -466,7 +470,7 @@ def make_solver(solver: str | SolverSettings, equilibrated: bool = True) -> Solv
         raise ValueError(
             f"solver {settings.name!r} does not take the options {dict(settings.options)}: {error}"
         ) from error
-    return Equilibrated(made) if equilibrated else made
+    return Equilibrated(made, alike) if equilibrated else made
 
 
 _SMALLEST = DenseQP(

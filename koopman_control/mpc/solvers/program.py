@@ -87,17 +87,20 @@ class Scaling(NamedTuple):
     cost: float
 
     @classmethod
-    def of(cls, qp: DenseQP, alone: bool = False) -> Scaling | None:
+    def of(cls, qp: DenseQP, alone: bool = False, alike: Array | None = None) -> Scaling | None:
         """Measure a program; None where all of its units are near one, so that it may stay.
 
         Args:
             qp: The program.
+            alike: Numbers of groups of variables that are of one kind, shape (n,), such as an input
+                at several steps; they keep one unit, since what tells them apart is no matter of
+                units, and taking it away may leave little of small curvatures. None: all differ.
             alone: Whether it stands for itself, not for others with other linear costs and sides:
                 sides that are out of its own reach do not count then.
         """
         for sides in ("all", "near") if alone else ("all",):
             with np.errstate(all="ignore"):
-                sizes, cost = _measured(qp, sides == "near")
+                sizes, cost = _measured(qp, sides == "near", alike)
                 variables = power_near(sizes)
                 rows = power_near(np.sqrt(np.square(qp.A * variables).sum(axis=1)))
             scaling = cls(variables, rows, float(power_near(cost)))
@@ -135,7 +138,7 @@ class Scaling(NamedTuple):
         return np.asarray(scaled * (self.cost / self.sides))
 
 
-def _measured(qp: DenseQP, near: bool) -> tuple[Array, float]:
+def _measured(qp: DenseQP, near: bool, alike: Array | None) -> tuple[Array, float]:
     """Sizes of the variables, (n,), and of the cost, by all sides or those within reach."""
     n, A, curvature = len(qp.f), np.abs(qp.A), np.diagonal(qp.H)
     low, high = within(NO_SIDE, qp.lower, qp.upper)
@@ -147,6 +150,12 @@ def _measured(qp: DenseQP, near: bool) -> tuple[Array, float]:
         share = A[:, free] / np.where(reach > 0.0, reach, np.inf)[:, None]
         most = share.max(axis=0, initial=0.0)
         units[free] = np.where(most > 0.0, 1.0 / most, 0.0)
+    if alike is not None:
+        for group in np.unique(alike):
+            own = alike == group
+            if (units[own] > 0.0).any():
+                units[own] = np.median(units[own][units[own] > 0.0])
+        reach = np.sqrt(np.square(A * units).sum(axis=1))
     if near:
         low, high = within(_reach(qp, units, reach), low, high)
     widths = _widths(low, high)
