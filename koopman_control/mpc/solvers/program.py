@@ -23,7 +23,7 @@ SPREAD = 1e-4  # of the farthest box; the others are nothing beside what it cost
 WIDEST = 1e3  # boxes that a variable's unit may span
 PASSES = 3  # through the rows, for variables that only other free ones tell the size of
 FAR = 1e6  # times as far as cost and rows lead; sides beyond that are no measure of one program
-FLAT = 1e-8  # of slopes; curvatures below that are none
+FLAT = 1e-5  # of slopes; curvatures below that are none
 NO_SIDE = 1e20  # sides from here on stand for none
 
 
