@@ -183,8 +183,8 @@ def balanced(M: Array) -> tuple[Array, Array]:
         The matrices S M S and the diagonal of 1 / S, shape (..., n).
 
     Example:
-        >>> balanced(np.array([[1e6, 1e3], [1e3, 2.0]]))[1]
-        array([4096.,    1.])
+        >>> balanced(np.array([[1e6, 1e3], [1e3, 2.0]]))[1].tolist()
+        [4096.0, 1.0]
     """
     unit = power_near(np.sqrt(np.abs(np.diagonal(M, axis1=-2, axis2=-1))))
     return np.asarray(M / unit[..., None] / unit[..., None, :]), unit

@@ -229,6 +229,7 @@ def evaluate(
             the `Evaluation` of the episodes that were finished as an attribute `evaluation`.
 
     Example:
+        >>> import gymnasium as gym
         >>> from koopman_control.evaluation import ZeroPolicy, action_bounds
         >>> env = gym.make("Pendulum-v1")
         >>> evaluate(ZeroPolicy(action_bounds(env)), env, seeds=range(3)).lengths

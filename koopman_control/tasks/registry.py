@@ -228,6 +228,7 @@ def register_task(task: Task) -> Task:
         ValueError: There is a task of this name.
 
     Example:
+        >>> from dataclasses import replace
         >>> gentle = replace(TASKS["Pendulum"], name="GentlePendulum", R=0.1)
         >>> register_task(gentle).name
         'GentlePendulum'
