@@ -196,7 +196,7 @@ def forecast(folder: Path, name: str) -> Any:
     """Forecast a column of a name."""
     rows = [["date", name]]
     for i in range(200):
-        hour = np.datetime64("2021-01-01T00") + i
+        hour = np.datetime64("2021-01-01T00") + np.timedelta64(i, "h")
         rows.append([f"{hour}:00", str(20.0 + 5.0 * np.sin(2.0 * np.pi * i / 24.0))])
     with (folder / "data.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
