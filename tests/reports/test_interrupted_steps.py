@@ -157,6 +157,15 @@ def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)  # NaN is like NaN
 
 
+def check_whole(mpc: KoopmanMPC, before: tuple[Any, ...], told: Any) -> None:
+    """Check that a controller is as before a step that was broken off, or as after it."""
+    now = state_of(mpc)
+    if now[2] == before[2]:
+        assert same(now, before) and mpc.last is told
+    else:
+        assert now[2] == before[2] + 1 and mpc.last is not told
+
+
 @pytest.mark.parametrize("make", MAKE, ids=NAMES)
 def test_ctrl_c_at_any_time_leaves_the_controller_whole(make: Callable[[], KoopmanMPC]) -> None:
     mpc, rng, left = make(), random.Random(1), 0
@@ -169,11 +178,7 @@ def test_ctrl_c_at_any_time_leaves_the_controller_whole(make: Callable[[], Koopm
                 assert allowed(mpc.act(x), previous)
             except KeyboardInterrupt:
                 left += 1
-                now = state_of(mpc)
-                if now[2] == before[2]:
-                    assert same(now, before) and mpc.last is told
-                else:
-                    assert now[2] == before[2] + 1 and mpc.last is not told
+                check_whole(mpc, before, told)
             after(0.0)
     assert left > 10
     mpc.act(x)
@@ -239,11 +244,7 @@ def test_ctrl_c_leaves_the_controller_as_before_the_step_or_after_it(
             continue  # where no exception gets out, such as a clean-up
         except KeyboardInterrupt:
             left += 1
-        now = state_of(mpc)
-        if now[2] == before[2]:
-            assert same(now, before) and mpc.last is told
-        else:
-            assert now[2] == before[2] + 1 and mpc.last is not told
+        check_whole(mpc, before, told)
         previous = mpc.previous_input
         u = mpc.act(x)
         assert mpc.last is not None

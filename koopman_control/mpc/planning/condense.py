@@ -318,6 +318,8 @@ class Merit:
         values = np.concatenate([U, U @ alone], axis=1)
         upper, lower = at.upper[sides], at.lower[sides]
         over = np.maximum(values - upper, lower - values)
+        if not (over > 0.0).any():
+            return np.zeros(len(U))
         over -= _free(KEPT * size, values, lower, upper)
         return np.asarray(np.maximum(over, 0.0) @ (EXACT_PENALTY * self._cost / size))
 

@@ -92,11 +92,11 @@ class Scaling(NamedTuple):
 
         Args:
             qp: The program.
+            alone: Whether it stands for itself, not for others with other linear costs and sides:
+                sides that are out of its own reach do not count then.
             alike: Numbers of groups of variables that are of one kind, shape (n,), such as an input
                 at several steps; they keep one unit, since what tells them apart is no matter of
                 units, and taking it away may leave little of small curvatures. None: all differ.
-            alone: Whether it stands for itself, not for others with other linear costs and sides:
-                sides that are out of its own reach do not count then.
         """
         for sides in ("all", "near") if alone else ("all",):
             with np.errstate(all="ignore"):
