@@ -74,6 +74,7 @@ ENTRY_POINTS = "[koopman_control.tasks]\nCalmPendulum = calm_tasks.pendulum:CALM
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Path]:
     """A package with one task, as it lies where packages are installed."""
+    assert TASKS  # lists the tasks there are before this one comes
     package, about = tmp_path / "calm_tasks", tmp_path / "calm_tasks-1.0.dist-info"
     for folder in (package, about):
         folder.mkdir()
