@@ -1,6 +1,7 @@
 from .compiled_rollouts import compiled_roll_out
+from .corrections import Corrections, LeastSquares
 from .delays import DelayEstimate, estimate_input_delay, with_input_delay
-from .edmdc import Corrections, EDMDc, LeastSquares
+from .edmdc import EDMDc
 from .errors import prediction_error
 from .foreign import from_control
 from .horizon import refine_over_horizon
