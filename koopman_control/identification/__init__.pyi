@@ -8,13 +8,13 @@ from .horizon import refine_over_horizon
 from .interop import to_control, to_dlti, to_onnx
 from .least_squares import Accumulator, RFactor, RidgeSolver, triangular
 from .model import LiftedModel
-from .noise import correct_for_noise
 from .online import OnlineModel, adapt
 from .reduction import Reduction, reduced
 from .regression import Coupling
 from .report import ModelReport
 from .rollouts import ROLLOUTS, Rollout, lifted, linear_response
 from .signals import Signals
+from .smoothing import NoiseEstimate
 from .spectrum import Spectrum, pseudospectrum, spectrum
 from .stability import stabilized
 from .uncertainty import bootstrap_models, error_quantiles, predict_ensemble
@@ -29,6 +29,7 @@ __all__ = [
     "LeastSquares",
     "LiftedModel",
     "ModelReport",
+    "NoiseEstimate",
     "OnlineModel",
     "RFactor",
     "Reduction",
@@ -39,7 +40,6 @@ __all__ = [
     "adapt",
     "bootstrap_models",
     "compiled_roll_out",
-    "correct_for_noise",
     "error_quantiles",
     "estimate_input_delay",
     "from_control",

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from koopman_control.common.arrays import positive_float
+from numpy.typing import ArrayLike
+
+from koopman_control.common.arrays import finite_array, positive_float
 from koopman_control.common.border import CheckedFields
 from koopman_control.identification.horizon import refine_over_horizon
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.noise import correct_for_noise
 from koopman_control.identification.penalties import Penalty
 from koopman_control.identification.regression import Targets
 from koopman_control.identification.rollouts import Rollout
@@ -43,14 +44,19 @@ class Corrections(CheckedFields):
     """What follows the regression.
 
     Args:
-        noise: "ignore" measurement noise, or correct for it by "instruments"; see
-            `correct_for_noise`.
+        noise: "ignore" measurement noise; "smooth" the data with the model itself and fit again,
+            four times, see `identification.smoothing` (gaps in the data, NaN, are filled on the
+            way); "auto" does so where the residuals of the plain fit show noise, which is kept bit
+            for bit otherwise, as it is where data are weighted or come in pieces (`partial_fit`).
+        noise_std: Standard deviation of the noise of the present states, in their units (radians
+            for angles), a number or one for each, for "smooth" and "auto"; None estimates it.
         refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
         stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
             the linear roll-out is used and diverges on the data; None never does.
     """
 
-    noise: Literal["ignore", "instruments"] = "ignore"
+    noise: Literal["ignore", "smooth", "auto"] = "ignore"
+    noise_std: ArrayLike | None = None
     refine_horizon: bool = False
     stability: float | Literal["auto"] | None = "auto"
 
@@ -59,18 +65,33 @@ class Corrections(CheckedFields):
         super().__post_init__()
         if self.stability not in (None, "auto"):
             positive_float("stability", self.stability)
+        if self.noise_std is not None and not self.smooths:
+            raise ValueError(
+                f"noise_std is given with noise={self.noise!r}, which has no use for it; use "
+                'noise="smooth"'
+            )
+        if self.noise_std is not None:
+            given = finite_array("noise_std", self.noise_std)
+            if given.ndim > 1 or not given.size or given.min() < 0.0:
+                raise ValueError(
+                    f"noise_std is {self.noise_std!r}; expected a standard deviation of at least "
+                    "0, or one for each present state"
+                )
+
+    @property
+    def smooths(self) -> bool:
+        """Whether noise is taken out of the data."""
+        return self.noise in ("smooth", "auto")
 
     def applied(
         self, model: LiftedModel, data: Sequence[Trajectory], rollout: Rollout, horizon: int
     ) -> LiftedModel:
         """Correct a plain fit to the data.
 
-        Corrections for noise and horizon are kept only where left-out data confirm them, so the
-        bounds on the error of the plain fit are kept with them.
+        The correction over the horizon is kept only where left-out data confirm it, so the bounds
+        on the error of the plain fit are kept with it.
         """
         bounds = model.error_quantiles
-        if self.noise == "instruments":
-            model = correct_for_noise(model, data, rollout=rollout, horizon=horizon)
         if self.refine_horizon:
             model = refine_over_horizon(model, data, horizon)
         return self.stable(replace(model, error_quantiles=bounds), data, rollout, horizon)
@@ -87,8 +108,8 @@ class Corrections(CheckedFields):
 
     def require_plain(self, what: str) -> None:
         """Raise a ValueError if there are corrections that need all data at once."""
-        for name, plain in (("noise", "ignore"), ("refine_horizon", False)):
-            if getattr(self, name) != plain:
+        for name, plain in (("noise", ("ignore", "auto")), ("refine_horizon", (False,))):
+            if getattr(self, name) not in plain:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}, which {what}; use corrections with "
                     'noise="ignore" and refine_horizon=False'

@@ -47,6 +47,12 @@ from koopman_control.identification.preparation import (
 )
 from koopman_control.identification.regression import Coupling, Design, Regression
 from koopman_control.identification.rollouts import Rollout
+from koopman_control.identification.smoothing import (
+    Measured,
+    NoiseEstimate,
+    as_logged,
+    smoothed_fit,
+)
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
 from koopman_control.trajectories import Trajectory, check_trajectories
 
@@ -86,6 +92,11 @@ class FitSettings:
     memory: int
     n_folds: int
     described: str
+
+    def coordinates(self, data: Sequence[Trajectory]) -> Coordinates:
+        """Say what a state of the data is."""
+        p, m = data[0].observations.shape[1], data[0].actions.shape[1] if self.memory else 0
+        return Coordinates.of(p, self.states, self.angles, memory=self.memory, n_inputs=m)
 
 
 class Fit:
@@ -186,9 +197,8 @@ class Fit:
         weights: Sequence[Array] | None = None,
     ) -> tuple[Design, list[Run]]:
         """Read states, scales and limits from the data as the settings say."""
-        settings, memory = self._settings, self._settings.memory
-        p, m = data[0].observations.shape[1], data[0].actions.shape[1] if memory else 0
-        coordinates = Coordinates.of(p, settings.states, settings.angles, memory=memory, n_inputs=m)
+        settings = self._settings
+        coordinates = settings.coordinates(data)
         limited = settings.least_squares.limits == "data"
         signals, runs = prepared(data, weights, coordinates, limited, input_features)
         return Design.of(signals, runs, settings.coupling, settings.least_squares.targets), runs
@@ -244,6 +254,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         model_: The fitted `LiftedModel`.
         choices_: All candidates with their cross-validated scores, best first.
         cv_error_: Held-out error 1 ... horizon steps ahead per roll-out, in standard deviations.
+        noise_: What was found about the noise of the data (`NoiseEstimate`), with corrections that
+            smooth.
+        smoothed_: The data, their noise taken out and their gaps filled, likewise.
 
     Example:
         >>> from koopman_control.trajectories import collect
@@ -255,6 +268,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     model_: LiftedModel
     choices_: list[Choice]
     cv_error_: dict[str, Array]
+    noise_: NoiseEstimate
+    smoothed_: list[Trajectory]
     _fit: Fit
 
     def __init__(
@@ -314,12 +329,18 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
                 the state, repeated data), or features are saturated.
         """
         settings, corrections = self._checked_settings()
-        checked = check_trajectories(data)
+        checked = check_trajectories(data, missing=corrections.smooths)
         if sample_weight is not None:
             corrections.require_plain("knows no sample_weight")
         shifted, weights = self._without_delay(checked, sample_weight)
         with single_threaded_blas():
-            self._fit = Fit(settings, shifted, weights)
+            if corrections.smooths and weights is None:
+                gaps = Measured.of(shifted, settings.coordinates(shifted), doubting=False)
+                self._fit = Fit(settings, gaps.data, None)
+                shifted = self._smoothed(settings, corrections, shifted)
+                checked = self.smoothed_ = as_logged(checked, shifted, self.input_delay)
+            else:
+                self._fit = Fit(settings, shifted, weights)
             model = corrections.applied(self._fit.model, shifted, self.rollout, self.horizon)
             self.model_ = self._with_delay(model)
         selection = self._fit.selection
@@ -384,6 +405,19 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             weights = [w[k:] for t, w in zip(data, weights, strict=True) if len(t) > k]
         return without_input_delay(data, k), weights
 
+    def _smoothed(
+        self, settings: FitSettings, corrections: Corrections, data: list[Trajectory]
+    ) -> list[Trajectory]:
+        """Take noise out of the data and fit again; returns the data that were fitted to."""
+        self._fit, used, self.noise_ = smoothed_fit(
+            self._fit,
+            data,
+            lambda data, **changes: Fit(replace(settings, **changes), data, None),
+            corrections.noise_std,
+            unless_clean=corrections.noise == "auto",
+        )
+        return used
+
     def _with_delay(self, model: LiftedModel) -> LiftedModel:
         """Let a model know the delay of the data it will meet."""
         if not self.input_delay:
@@ -392,10 +426,12 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     def _other_draws(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
         """Fit to other draws of the same candidate features."""
-        models = []
+        models, corrections = [], self._corrections
+        if corrections.smooths:  # the data are smooth by now
+            corrections = replace(corrections, noise="ignore", noise_std=None)
         for k in range(1, self.n_draws):
             draws = [redrawn(f, k) for f in feature_maps(self.features, DEFAULT_FEATURES)]
-            other = clone(self).set_params(features=draws, n_draws=1)
+            other = clone(self).set_params(features=draws, n_draws=1, corrections=corrections)
             models.append(other.fit(data, sample_weight=sample_weight).model_)
         return models
 

@@ -11,6 +11,7 @@ from numba import njit
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification.kernel_arrays import Constants, Features, Point, Regulator
+from koopman_control.identification.smoothing_loops import smooth_run
 
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
 
@@ -345,3 +346,6 @@ def chain(F: Array, G: Array, k: int, Gamma: Array) -> None:
                     Gamma[k, i, q] += F[i, j] * Gamma[k - 1, j, q]
         for q in range(m):
             Gamma[k, i, k * m + q] = G[i, q]
+
+
+compiled_smooth_run = compiled(smooth_run)

@@ -52,7 +52,7 @@ def save_trajectories(
         ValueError: There is none, or they differ in columns or time step.
         OSError: The file cannot be written.
     """
-    data = check_trajectories(trajectories)
+    data = check_trajectories(trajectories, missing=True)
     arrays: dict[str, Array | Any] = {
         "lengths": np.array([len(item) for item in data], dtype=np.int64),
         "observations": np.concatenate([item.observations for item in data]),
@@ -65,6 +65,7 @@ def save_trajectories(
     rows = [
         {name: getattr(item, name) for name in _PLAIN}
         | {"has": [name for name in _OPTIONAL if getattr(item, name) is not None]}
+        | ({"missing": True} if item.missing else {})
         for item in data
     ]
     content = {"trajectories": rows, "made_by": dict(settings)}
@@ -91,13 +92,14 @@ def load_with_settings(path: PathLike) -> tuple[list[Trajectory], dict[str, Any]
             _read(queues, int(length), row)
             for length, row in zip(arrays["lengths"], settings["trajectories"], strict=True)
         ]
-        return check_trajectories(data), dict(settings["made_by"])
+        return check_trajectories(data, missing=True), dict(settings["made_by"])
 
 
 def _read(queues: dict[str, "_Queue"], steps: int, row: dict[str, Any]) -> Trajectory:
     sizes = {"rewards": steps, "observation_bounds": 2, "action_bounds": 2}
     fields: dict[str, Any] = {name: row[name] for name in _PLAIN}
     fields |= {name: queues[name].take(sizes[name]) for name in row["has"]}
+    fields["missing"] = row.get("missing", False)
     return Trajectory(
         observations=queues["observations"].take(steps + 1),
         actions=queues["actions"].take(steps),

@@ -11,8 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopman_control.common import Array, bounds_array, finite_array, positive_float, read_only
-from koopman_control.common.border import check_fields, checked
+from koopman_control.common import (
+    Array,
+    bounds_array,
+    finite_array,
+    positive_float,
+    read_only,
+    real_array,
+)
+from koopman_control.common.border import check_fields, checked, require
 
 SAME_DT = 1e-6  # relative; time steps that differ by less are one, computed from rounded times
 
@@ -22,7 +29,7 @@ class Trajectory:
     """Observations, actions and what is known about them; checked once, then immutable.
 
     Args:
-        observations: (T+1, p), finite.
+        observations: (T+1, p), finite; NaN only with `missing`.
         actions: (T, m), finite; the actions that were applied.
         rewards: (T,), or None.
         dt: Seconds between two observations, or None if unknown.
@@ -34,6 +41,8 @@ class Trajectory:
         env_id: Gymnasium id of the environment it came from.
         observation_names: p names, or None.
         action_names: m names, or None.
+        missing: Observations may be NaN where nothing was measured. Only fits that smooth take such
+            trajectories, `EDMDc(corrections=Corrections(noise="smooth"))`.
 
     Raises:
         TypeError: A field holds no numbers.
@@ -56,11 +65,14 @@ class Trajectory:
     env_id: str | None = None
     observation_names: tuple[str, ...] | None = None
     action_names: tuple[str, ...] | None = None
+    missing: bool = False
 
     def __post_init__(self) -> None:
         """Check and freeze every field."""
         check_fields(self)
-        observations = finite_array("observations", self.observations, ndim=2)
+        observations = real_array("observations", self.observations, ndim=2)
+        if not self.missing or np.isinf(observations).any():
+            finite_array("observations", observations)
         actions = finite_array("actions", self.actions, ndim=2)
         steps = len(actions)
         if steps < 1:
@@ -128,18 +140,26 @@ class Trajectory:
         self._set(**{field: names})
 
 
-def check_trajectories(data: Trajectory | Iterable[Trajectory]) -> list[Trajectory]:
+def check_trajectories(
+    data: Trajectory | Iterable[Trajectory], *, missing: bool = False
+) -> list[Trajectory]:
     """Return data as a list of trajectories of one and the same system.
 
     Time steps that differ by rounding only, a relative 1e-6, count as one: that of the first.
 
+    Args:
+        data: The trajectories.
+        missing: Whether observations may be NaN.
+
     Raises:
         TypeError: Something in it is no Trajectory.
-        ValueError: It is empty, or the trajectories differ in columns or time step.
+        ValueError: It is empty, the trajectories differ in columns or time step, or observations
+            are NaN that may not be.
         UserWarning: Time steps differ by rounding; the message says which is taken.
     """
+    require("missing", missing, bool)
     if isinstance(data, Trajectory):
-        return [data]
+        return _without_gaps([data], missing)
     if not isinstance(data, Iterable):
         raise TypeError(f"data is a {type(data).__name__}; expected a Trajectory or a list of them")
     trajectories = list(data)
@@ -162,7 +182,20 @@ def check_trajectories(data: Trajectory | Iterable[Trajectory]) -> list[Trajecto
                     f"data[{i}] has {got} as its {what}, data[0] has {expected}; expected "
                     "trajectories of one system sampled at one rate"
                 )
-    return _with_one_dt(trajectories)
+    return _with_one_dt(_without_gaps(trajectories, missing))
+
+
+def _without_gaps(trajectories: list[Trajectory], missing: bool) -> list[Trajectory]:
+    """Return the trajectories, or say that observations are NaN where none may be."""
+    for i, item in enumerate(trajectories):
+        gaps = np.isnan(item.observations) if item.missing and not missing else np.zeros(1)
+        if gaps.any():
+            raise ValueError(
+                f"data[{i}] lacks {int(gaps.sum())} entries of its observations (NaN); only a fit "
+                'that smooths takes such data: EDMDc(corrections=Corrections(noise="smooth")), '
+                "whose smoothed_ are the trajectories without gaps"
+            )
+    return trajectories
 
 
 @checked

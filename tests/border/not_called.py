@@ -3,7 +3,7 @@
 # They hold what has been found.
 MADE_BY_THE_PACKAGE = """
 Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport LogReport.of
-ModelReport Monomials Neurons PairedDifference ParametricQP QPSolution Reduction Round
+ModelReport NoiseEstimate Monomials Neurons PairedDifference ParametricQP QPSolution Reduction Round
 Spectrum Step BatchMPC Parameters.with_more Tube
 """
 # The checks themselves.

@@ -9,7 +9,6 @@ from koopman_control.features import FourierFeatures, SampledFeatures
 from koopman_control.identification import (
     Corrections,
     EDMDc,
-    correct_for_noise,
     refine_over_horizon,
     stabilized,
 )
@@ -76,16 +75,6 @@ def test_continued_fits_are_stabilised_too() -> None:
     assert spectral_radius(estimator.model_.A[core, core]) <= 0.9 + 1e-9
 
 
-def test_noise_is_corrected_for_by_instruments() -> None:
-    data = runs()
-    plain = fit().fit(data).model_
-    model = fit(noise="instruments").fit(data).model_
-    expected = correct_for_noise(plain, data, rollout="linear", horizon=10)
-    np.testing.assert_array_equal(model.A, expected.A)
-    assert model.summary["noise_correction"] in ("instruments", "none")
-    np.testing.assert_array_equal(model.error_quantiles["linear"], plain.error_quantiles["linear"])
-
-
 def test_the_horizon_is_refined_and_the_gain_reported() -> None:
     data = runs()
     model = fit(refine_horizon=True).fit(data).model_
@@ -95,7 +84,7 @@ def test_the_horizon_is_refined_and_the_gain_reported() -> None:
     assert model.summary["horizon_steps"] == 10
 
 
-@pytest.mark.parametrize("settings", [{"noise": "instruments"}, {"refine_horizon": True}])
+@pytest.mark.parametrize("settings", [{"noise": "smooth"}, {"refine_horizon": True}])
 def test_corrections_need_all_data_and_no_weights(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="needs all data at once, unlike partial_fit"):
         fit(**settings).partial_fit(runs())
@@ -106,8 +95,9 @@ def test_corrections_need_all_data_and_no_weights(settings: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"noise": "tls"}, "noise is 'tls'; expected one of ignore, instruments"),
+        ({"noise": "tls"}, "noise is 'tls'; expected one of ignore, smooth, auto"),
         ({"stability": -1.0}, "stability is -1.0"),
+        ({"noise_std": 0.1}, "noise_std is given with noise='ignore', which has no use for it"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -64,7 +64,7 @@ def test_one_in_a_thousand_training_states_lies_beyond_the_edge() -> None:
     [
         {},
         {"memory": 2},
-        {"corrections": Corrections(noise="instruments")},
+        {"corrections": Corrections(noise="smooth")},
         {"n_draws": 2, "rollout": "linear"},
     ],
 )

@@ -52,7 +52,7 @@ def fit(delay: int = K, **settings: Any) -> EDMDc:
         {"memory": 1, "regularization": "cv"},
         {"input_features": PolynomialFeatures(2)},
         {"rollout": "linear", "n_draws": 2},
-        {"rollout": "linear", "corrections": Corrections("instruments", True, 0.9)},
+        {"rollout": "linear", "corrections": Corrections("smooth", None, True, 0.9)},
     ],
 )
 def test_a_fit_to_late_inputs_is_that_to_shifted_ones(settings: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ from koopman_control.identification import (
     LiftedModel,
     Rollout,
     adapt,
-    correct_for_noise,
     reduced,
     refine_over_horizon,
     stabilized,
@@ -158,7 +157,6 @@ def test_corrections_keep_an_exact_model_exact() -> None:
     data = runs(lambda x, u: 0.8 * x + u**2)
     model, unseen = fitted("linear", data), data[0]
     for other in (
-        correct_for_noise(model, data, horizon=5),
         refine_over_horizon(model, data, 5),
         stabilized(model, 0.9, data),
     ):

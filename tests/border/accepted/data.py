@@ -17,6 +17,8 @@ Trajectory seed: none zero minus
 Trajectory env_id: none text
 Trajectory observation_names: none texts
 Trajectory action_names: none
+Trajectory missing: true
+check_trajectories missing: true
 collect seed: zero
 collect noise: none
 collect until: none

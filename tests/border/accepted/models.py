@@ -5,6 +5,7 @@ Spectrum.spurious tolerance: zero fraction
 Spectrum.eigenfunctions x: deep
 EDMDc input_features: none
 EDMDc regularization: zero fraction
+Corrections noise_std: none fraction zero true
 Corrections refine_horizon: true
 Corrections stability: none fraction
 EDMDc least_squares: none
@@ -51,7 +52,6 @@ adapt trust: fraction
 adapt retain: true
 bootstrap_models seed: zero
 bootstrap_models redraw_features: true
-correct_for_noise rollout: none
 predict_ensemble U: longer rowless
 reduced data: none
 spectrum data: none

@@ -42,6 +42,7 @@ ROWS = [
             env_id="x",
             observation_names=("a", "b"),
             action_names=("u",),
+            missing=False,
         ),
     ),
     Row(
@@ -59,7 +60,11 @@ ROWS = [
         ),
     ),
     Row("collect", kc.collect, lambda: dict(env=parts.ENV, policy="random", n_episodes=1)),
-    Row("check_trajectories", trajectories.check_trajectories, lambda: dict(data=data())),
+    Row(
+        "check_trajectories",
+        trajectories.check_trajectories,
+        lambda: dict(data=data(), missing=False),
+    ),
     Row("total_steps", trajectories.total_steps, lambda: dict(trajectories=data())),
     Row(
         "open_environment",

@@ -11,7 +11,6 @@ from koopman_control.identification import (
     OnlineModel,
     adapt,
     bootstrap_models,
-    correct_for_noise,
     error_quantiles,
     predict_ensemble,
     prediction_error,
@@ -154,7 +153,7 @@ ROWS = [
     Row(
         "Corrections",
         identification.Corrections,
-        lambda: dict(noise="ignore", refine_horizon=False, stability=0.9),
+        lambda: dict(noise="smooth", noise_std=0.1, refine_horizon=False, stability=0.9),
     ),
     Row(
         "OnlineModel",
@@ -177,11 +176,6 @@ ROWS = [
         lambda: dict(
             estimator=parts.estimator(), data=data(), n_models=1, seed=0, redraw_features=True
         ),
-    ),
-    Row(
-        "correct_for_noise",
-        correct_for_noise,
-        lambda: dict(model=model(), data=data(), rollout=None, horizon=3, lag=1, n_folds=2),
     ),
     Row(
         "error_quantiles",

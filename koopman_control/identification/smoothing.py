@@ -1,0 +1,421 @@
+"""Noisy measurements: smooth the data with the model's own dynamics, fit again, a few times.
+
+Noise of a measured state stands in the regressors, so least squares underestimates what they do
+(errors in variables). A smoother takes it out: the likeliest course of the states, given a model
+and all measurements, is that of an extended Rauch-Tung-Striebel smoother, iterated (Bell, SIAM J.
+Optim. 4, 1994). The model was fitted to noisy data, so it is not trusted at first: its process
+noise starts at half the measurement noise and falls to a tenth, while smoothed data give better
+models, and these smoother data.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from koopman_control.common.arrays import Array, finite_array
+from koopman_control.features import Coordinates, spread
+from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.smoothing_loops import smooth_run
+from koopman_control.identification.snapshots import Run, runs_of
+from koopman_control.trajectories import Trajectory
+
+PASSES = 4
+FIRST_SHARE, LAST_SHARE = 0.5, 0.1  # of the measurement noise, as process noise, in a step
+FALL = 0.5  # from pass to pass
+RELINEARIZED = 3, 1  # times, in the first pass and in later ones
+EXACT = 1e-7  # in spreads of a state: least noise assumed
+CHUNK = 2000  # states differentiated at once
+GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
+GLITCH = 8.0  # standard deviations of second differences
+LAGS = 10
+CLEAN = 1e-6  # in spreads of a state: residuals that hold no noise worth smoothing
+NOISY = -0.2  # correlation of neighbouring residuals below which there is noise
+CLIPPED = 5.0  # standard deviations, where products are averaged
+WHITE = 0.1  # largest autocorrelation of innovations that are called white
+
+
+@dataclass(frozen=True)
+class NoiseEstimate:
+    """What a fit found out about the noise of its data.
+
+    Args:
+        measurement: Standard deviation of the noise of each present state, shape (p,), in its
+            units; radians for angles.
+        process: Standard deviation of what a step adds unforeseen, shape (p,), as assumed in the
+            last pass.
+        autocorrelation: Of the normalised innovations of the last pass, 1 ... 10 steps apart,
+            shape (10, p): near zero where the noise was as assumed, independent from sample to
+            sample.
+        replaced: Share of measurements that were missing or stood out by themselves, and were
+            filled by the smoother, shape (p,).
+        passes: How often the data were smoothed and fitted again; 0 where no noise was found.
+    """
+
+    measurement: Array
+    process: Array
+    autocorrelation: Array
+    replaced: Array
+    passes: int
+
+    @property
+    def white(self) -> bool:
+        """Whether all autocorrelations of the innovations are below 0.1."""
+        return bool((np.abs(self.autocorrelation) < WHITE).all())
+
+
+class Fitted(Protocol):
+    """A fit to data: its model, and the features chosen."""
+
+    model: LiftedModel
+    selection: Any
+
+
+F = TypeVar("F", bound=Fitted)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Data as the smoother reads them.
+
+    Args:
+        data: Trajectories whose gaps are filled.
+        Y: Present states of each, NaN where nothing trustworthy was measured, shape (T + 1, p).
+        present: Coordinates of the present states.
+    """
+
+    data: list[Trajectory]
+    Y: list[Array]
+    present: Coordinates
+
+    @classmethod
+    def of(
+        cls, data: Sequence[Trajectory], coordinates: Coordinates, *, doubting: bool = True
+    ) -> Measured:
+        """Read present states.
+
+        Args:
+            data: Trajectories, which may have gaps.
+            coordinates: What a state is.
+            doubting: Whether to drop single samples that stand out from both their neighbours.
+        """
+        present = replace(coordinates, memory=0, n_inputs=0)
+        Y = [present.state(t.observations) for t in data]
+        if doubting:
+            Y = _without_glitches(Y, present)
+        filled = [
+            written(t, _interpolated(y, present), present)
+            if np.isnan(y).any() or np.isnan(t.observations).any()
+            else t
+            for t, y in zip(data, Y, strict=True)
+        ]
+        return cls(filled, Y, present)
+
+    @property
+    def replaced(self) -> Array:
+        """Share of entries that are missing, shape (p,)."""
+        return np.asarray(np.isnan(np.concatenate(self.Y)).mean(axis=0))
+
+
+def written(trajectory: Trajectory, X: Array, present: Coordinates) -> Trajectory:
+    """Put states (T + 1, p) into the observations of a trajectory, and leave no gap elsewhere."""
+    Y = np.array(trajectory.observations)
+    for i, column in enumerate(present.columns):
+        if isinstance(column, tuple) and len(column) == 2:
+            Y[:, column[0]], Y[:, column[1]] = np.cos(X[:, i]), np.sin(X[:, i])
+        else:
+            Y[:, np.min(column)] = X[:, i]
+    for c in np.flatnonzero(np.isnan(Y).any(axis=0)):  # no state depends on these
+        Y[:, c] = _line(Y[:, c])
+    return replace(trajectory, observations=Y, missing=False)
+
+
+def _line(column: Array) -> Array:
+    """Fill the gaps of a column (T,) by straight lines; zero where there is nothing at all."""
+    there = np.flatnonzero(~np.isnan(column))
+    if not len(there):
+        return np.zeros_like(column)
+    return np.asarray(np.interp(np.arange(len(column)), there, column[there]))
+
+
+def _interpolated(Y: Array, present: Coordinates) -> Array:
+    """Fill the gaps of measured states (T + 1, p) by straight lines, the short way for angles."""
+    X = np.array(Y)
+    for column, turning in zip(X.T, present.is_angle, strict=True):
+        there = ~np.isnan(column)
+        if turning:
+            column[there] = np.unwrap(column[there])
+        column[:] = _line(column)
+    return X
+
+
+def _without_glitches(Y: Sequence[Array], present: Coordinates) -> list[Array]:
+    """Mark single samples as missing that stand out from the line between their neighbours.
+
+    A jump that stays bends the course twice, before and after it, by as much; it is kept.
+    """
+    bends = [np.zeros_like(y) for y in Y]
+    for y, bend in zip(Y, bends, strict=True):
+        steps = present.wrap(np.diff(y, axis=0))
+        bend[1:-1] = np.abs(np.nan_to_num(0.5 * (steps[:-1] - steps[1:])))
+    every = np.concatenate(bends)
+    usual = GAUSSIAN * np.array([np.median(b[b > 0.0]) if b.any() else np.inf for b in every.T])
+    out = []
+    for y, bend in zip(Y, bends, strict=True):
+        beside = np.zeros_like(bend)
+        beside[:-1] = bend[1:]
+        beside[1:] = np.maximum(beside[1:], bend[:-1])
+        alone = (bend > GLITCH * usual) & (bend > 1.5 * beside)
+        out.append(np.where(alone, np.nan, y))
+    return out
+
+
+def smoothed_fit(
+    first: F,
+    data: Sequence[Trajectory],
+    fit: Callable[..., F],
+    noise_std: ArrayLike | None = None,
+    *,
+    unless_clean: bool = False,
+) -> tuple[F, list[Trajectory], NoiseEstimate]:
+    """Smooth and fit again, `PASSES` times.
+
+    Args:
+        first: A fit to the data, their gaps filled.
+        data: The data.
+        fit: Fits to trajectories, with changes of its settings given by name.
+        noise_std: Standard deviation of the measurements, a number or one for each of p present
+            states; None estimates it.
+        unless_clean: Keep the first fit where its residuals show no noise.
+
+    Returns:
+        The last fit, the trajectories it was fitted to, and what was found out.
+    """
+    coordinates = first.model.coordinates
+    plain = Smoother(first.model, Measured.of(data, coordinates, doubting=False))
+    given = None if noise_std is None else _given(noise_std, plain.p)
+    whole = not plain.measured.replaced.any()
+    if unless_clean and given is None and whole and not plain.noisy():
+        nothing = np.zeros(plain.p)
+        clean = NoiseEstimate(nothing, nothing, np.zeros((LAGS, plain.p)), nothing, 0)
+        return first, list(data), clean
+    measured = Measured.of(data, coordinates)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the first fit has said them
+        if (measured.replaced > plain.measured.replaced).any():
+            first = fit(measured.data)
+        features = [first.selection.choices[0].features]
+        smoother = Smoother(first.model, measured)
+        R, Q = smoother.first_guess(given)
+        for number in range(PASSES):
+            smoother.smooth(R, Q, RELINEARIZED[number > 0])
+            used, found = smoother.trajectories(), smoother.estimate(R, Q, number + 1)
+            last = {} if number == PASSES - 1 else {"rollout": "relifted"}
+            fitted = fit(used, features=features, **last)
+            smoother = smoother.with_model(fitted.model)
+            if given is None:
+                R = np.maximum(np.minimum(smoother.variance(), 4.0 * R), smoother.least)
+            Q = np.maximum(FALL**2 * Q, LAST_SHARE**2 * R)
+    return fitted, used, replace(found, measurement=np.sqrt(R))
+
+
+def as_logged(
+    logged: Sequence[Trajectory], smoothed: Sequence[Trajectory], delay: int
+) -> list[Trajectory]:
+    """Put smoothed trajectories, their inputs shifted by a delay, back into those logged."""
+    queue, out = iter(smoothed), []
+    for trajectory in logged:
+        if len(trajectory) > delay:
+            Y = np.concatenate([trajectory.observations[:delay], next(queue).observations])
+            Y = np.column_stack([_line(column) for column in Y.T])
+            if not np.array_equal(Y, trajectory.observations):
+                trajectory = replace(trajectory, observations=Y, missing=False)
+        out.append(trajectory)
+    return out
+
+
+def _given(noise_std: ArrayLike, p: int) -> Array:
+    """Expand a standard deviation to one for each present state, (p,)."""
+    given = finite_array("noise_std", noise_std)
+    if given.shape not in ((), (p,)) or not (given >= 0.0).all():
+        raise ValueError(
+            f"noise_std is {noise_std!r}; expected a standard deviation of at least 0, or one for "
+            f"each of {p} states"
+        )
+    return np.asarray(np.broadcast_to(given, (p,)))
+
+
+class Smoother:
+    """The likeliest courses of the states through data.
+
+    Args:
+        model: A model of the data.
+        measured: The data.
+    """
+
+    def __init__(self, model: LiftedModel, measured: Measured) -> None:
+        self.model, self.measured = model, measured
+        self.memory, self.p = model.coordinates.memory, model.coordinates.n_outputs
+        self.runs = runs_of(measured.data, model.coordinates)
+        self.Y = [y for t, y in zip(measured.data, measured.Y, strict=True) if len(t) > self.memory]
+        now = np.concatenate([run.X[:, : self.p] for run in self.runs])
+        self.spread = np.where(measured.present.is_angle, 1.0, spread(now))
+        self.least = (EXACT * self.spread) ** 2
+        self.variances = [np.zeros_like(run.X) for run in self.runs]
+        self.innovations: list[Array] = []
+
+    def with_model(self, model: LiftedModel) -> Smoother:
+        """Go on from the states found so far with another model."""
+        other = Smoother(model, self.measured)
+        other.runs, other.variances, other.innovations = self.runs, self.variances, self.innovations
+        return other
+
+    def residuals(self) -> list[Array]:
+        """One-step residuals of the present states of each run, NaN beside gaps, (T, p)."""
+        out = []
+        for run, Y in zip(self.runs, self.Y, strict=True):
+            miss = run.X[1:] - self.model.one_step.step(run.X[:-1], run.U)
+            there = ~np.isnan(Y[self.memory + 1 :] + Y[self.memory : -1])
+            out.append(np.where(there, self.model.coordinates.wrap(miss)[:, : self.p], np.nan))
+        return out
+
+    def noisy(self) -> bool:
+        """Whether one-step residuals show measurement noise.
+
+        Noise stands in two residuals in turn, with opposite signs, so that neighbours are
+        correlated by -1/2; what a model gets wrong goes on, or is independent.
+        """
+        parts = self.residuals()
+        size = _usual(np.concatenate(parts))
+        parts = [
+            np.clip(part / np.where(size > 0.0, size, 1.0), -CLIPPED, CLIPPED) for part in parts
+        ]
+        square = np.nanmean(np.concatenate(parts) ** 2, axis=0)
+        products = [part[1:] * part[:-1] for part in parts if len(part) > 1]
+        if not products:
+            return False
+        beside = np.nanmean(np.concatenate(products), axis=0) / np.where(square > 0.0, square, 1.0)
+        return bool(((size > CLEAN * self.spread) & (beside < NOISY)).any())
+
+    def first_guess(self, given: Array | None) -> tuple[Array, Array]:
+        """Variances of measurements and of steps, (p,) each, from one-step residuals."""
+        total = _usual(np.concatenate(self.residuals())) ** 2
+        R = np.maximum(0.5 * total if given is None else given**2, self.least)
+        return R, np.maximum(total - 2.0 * R, FIRST_SHARE**2 * R)
+
+    def smooth(self, R: Array, Q: Array, rounds: int) -> None:
+        """Replace the states of all runs by the likeliest; variances are of present states."""
+        loop = _loop()
+        noise, turning = (self._step_noise(Q), R), self.model.coordinates.is_angle
+        for _ in range(rounds):
+            runs, self.variances, self.innovations = [], [], []
+            for run, Y in zip(self.runs, self.Y, strict=True):
+                X, V = np.empty_like(run.X), np.empty_like(run.X)
+                E = np.empty((len(X), self.p))
+                start = self._start(run, Y, R)
+                Y = np.ascontiguousarray(Y[self.memory :])
+                loop(Y, self._linearized(run), start, noise, turning, (X, V, E))
+                runs.append(Run(X, run.U))
+                self.variances.append(V)
+                self.innovations.append(E)
+            self.runs = runs
+        pairs = zip(self.runs, self.variances, strict=True)
+        self.runs = [Run(self._at_limits(run.X, V), run.U) for run, V in pairs]
+
+    def trajectories(self) -> list[Trajectory]:
+        """Return the data with the states found in the observations."""
+        states = iter(self.runs)
+        out = []
+        for t in self.measured.data:
+            if len(t) <= self.memory:
+                out.append(t)
+                continue
+            X = next(states).X
+            now, first = X[:, : self.p], X[0]
+            for k in range(self.memory):
+                step = first[self.p * (k + 1) : self.p * (k + 2)]
+                now = np.vstack([now[0] - step, now])
+            out.append(written(t, now, self.measured.present))
+        return out
+
+    def variance(self) -> Array:
+        """Variance of the measurements about the states, (p,)."""
+        squares = [
+            self.measured.present.wrap(Y[self.memory :] - run.X[:, : self.p]) ** 2 + V[:, : self.p]
+            for Y, run, V in zip(self.Y, self.runs, self.variances, strict=True)
+        ]
+        return np.asarray(np.nanmean(np.concatenate(squares), axis=0))
+
+    def estimate(self, R: Array, Q: Array, passes: int) -> NoiseEstimate:
+        """Say what was found with variances R and Q, (p,) each."""
+        replaced = self.measured.replaced
+        return NoiseEstimate(np.sqrt(R), np.sqrt(Q), self.autocorrelation(), replaced, passes)
+
+    def autocorrelation(self) -> Array:
+        """Autocorrelation of the normalised innovations, 1 ... LAGS steps apart, (LAGS, p)."""
+        out = np.zeros((LAGS, self.p))
+        parts = [np.clip(E, -CLIPPED, CLIPPED) for E in self.innovations]
+        size = np.nanmean(np.concatenate(parts) ** 2, axis=0)
+        for k in range(1, LAGS + 1):
+            products = [E[k:] * E[:-k] for E in parts if len(E) > k]
+            if products:
+                out[k - 1] = np.nanmean(np.concatenate(products), axis=0) / size
+        return out
+
+    def _linearized(self, run: Run) -> tuple[Array, Array, Array]:
+        a, model = np.ascontiguousarray(run.X[:-1]), self.model.one_step
+        f, F = np.empty_like(a), np.empty((*a.shape, a.shape[1]))
+        for start in range(0, len(a), CHUNK):
+            piece = slice(start, start + CHUNK)
+            f[piece] = model.step(a[piece], run.U[piece])
+            F[piece] = model.jacobians(a[piece], run.U[piece])[0]
+        return a, f, F
+
+    def _step_noise(self, Q: Array) -> Array:
+        """Covariance of a step (d, d): what moves a present state moves its step, too."""
+        d = self.model.n_states
+        G = np.eye(d, self.p)
+        if self.memory:
+            G[self.p : 2 * self.p] = np.eye(self.p)
+        return (G * Q) @ G.T
+
+    def _start(self, run: Run, Y: Array, R: Array) -> tuple[Array, Array]:
+        """First state and covariance: nothing known of the present, its past as measured."""
+        past = [self.spread**2]
+        for k in range(1, self.memory + 1):
+            past.append(np.where(np.isnan(Y[self.memory - k]), self.spread**2, R))
+        d, p = self.model.n_states, self.p
+        M = np.zeros((d, p * len(past)))
+        M[:p, :p] = np.eye(p)
+        for k in range(1, len(past)):
+            M[p * k : p * (k + 1), p * (k - 1) : p * k] = np.eye(p)
+            M[p * k : p * (k + 1), p * k : p * (k + 1)] = -np.eye(p)
+        return run.X[0].copy(), (M * np.concatenate(past)) @ M.T
+
+    def _at_limits(self, X: Array, V: Array) -> Array:
+        """Put states on limits that they exceed, or that stop them and are within the noise."""
+        low, high = self.model.limits
+        snap = np.where(self.model.signals.saturating, 2.0 * np.sqrt(V), 0.0)
+        X = np.where(X >= high - snap, high, X)
+        return np.where(X <= low + snap, low, X)
+
+
+def _usual(residuals: Array) -> Array:
+    """Standard deviation (p,) of residuals (T, p), whatever a few of them do."""
+    middle = np.nanmedian(residuals, axis=0)
+    return np.asarray(GAUSSIAN * np.nanmedian(np.abs(residuals - middle), axis=0))
+
+
+def _loop() -> Callable[..., None]:
+    """The smoother's loop, compiled where numba is there."""
+    if find_spec("numba") is None:
+        return smooth_run
+    from koopman_control.identification.kernels import compiled_smooth_run
+
+    return compiled_smooth_run

@@ -1,0 +1,149 @@
+"""The loops of the smoother: along one run, forwards and back.
+
+Plain Python, which `kernels.compiled` makes fast where numba is installed; number by number, as
+products of whole arrays would take longer to compile than all else together.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koopman_control.common.arrays import Array
+
+TURN = 2.0 * math.pi
+JUMP = 25.0  # mean square of normalised innovations beyond which the plant did what no model says
+
+
+def smooth_run(
+    Y: Array,
+    linearized: tuple[Array, Array, Array],
+    start: tuple[Array, Array],
+    noise: tuple[Array, Array],
+    turning: NDArray[np.bool_],
+    out: tuple[Array, Array, Array],
+) -> None:
+    """Smooth one run by a linearised model x_t+1 = f_t + F_t (x_t - a_t).
+
+    The filter takes one measured entry after the other; backwards run the adjoint variables of
+    Bierman's form of the smoother, which inverts no covariance (Bierman, Automatica 9, 1973).
+
+    Args:
+        Y: Measured states, NaN where there is none, shape (T + 1, p); they are the first of d.
+        linearized: a of shape (T, d), f of shape (T, d), F of shape (T, d, d).
+        start: First state before its measurement, shape (d,), and its covariance, (d, d).
+        noise: Covariance of a step (d, d), variances of the measurements (p,).
+        turning: Which states are angles, shape (d,).
+        out: What is filled: states (T + 1, d), their variances (T + 1, d), and innovations in
+            their standard deviations (T + 1, p).
+    """
+    a, f, F = linearized
+    Q, r = noise
+    X, V, E = out
+    n, p = Y.shape
+    d = len(Q)
+    x_before, P_before = np.empty((n, d)), np.empty((n, d, d))
+    gains, sizes, misses = np.zeros((n, p, d)), np.zeros((n, p)), np.zeros((n, p))
+    x, P, away, W = np.empty(d), np.empty((d, d)), np.empty(d), np.empty((d, d))
+    for t in range(n):
+        for i in range(d):  # predict
+            if t == 0:
+                x_before[t, i] = start[0][i]
+                for j in range(d):
+                    P_before[t, i, j] = start[1][i, j]
+                continue
+            away[i] = x[i] - a[t - 1, i]
+            if turning[i]:
+                away[i] -= TURN * round(away[i] / TURN)
+            for j in range(d):
+                W[i, j] = 0.0
+                for k in range(d):
+                    W[i, j] += F[t - 1, i, k] * P[k, j]
+        for i in range(d):
+            if t == 0:
+                continue
+            x_before[t, i] = f[t - 1, i]
+            for j in range(d):
+                x_before[t, i] += F[t - 1, i, j] * away[j]
+                P_before[t, i, j] = Q[i, j]
+                for k in range(d):
+                    P_before[t, i, j] += W[i, k] * F[t - 1, j, k]
+        for attempt in range(2):  # correct, again from a doubted prediction after a jump
+            total, count = 0.0, 0
+            for i in range(d):
+                x[i] = x_before[t, i]
+                for j in range(d):
+                    P[i, j] = P_before[t, i, j]
+            for i in range(p):
+                sizes[t, i], E[t, i] = 0.0, np.nan
+                if math.isnan(Y[t, i]):
+                    continue
+                miss = Y[t, i] - x[i]
+                if turning[i]:
+                    miss -= TURN * round(miss / TURN)
+                size = P[i, i] + r[i]
+                for j in range(d):
+                    gains[t, i, j] = P[j, i] / size
+                for j in range(d):
+                    x[j] += gains[t, i, j] * miss
+                    if j != i:
+                        for k in range(d):
+                            if k != i:
+                                P[j, k] -= gains[t, i, j] * P[i, k]
+                for j in range(d):  # what is left of P[i], without a difference
+                    P[i, j] *= r[i] / size
+                    P[j, i] = P[i, j]
+                sizes[t, i], misses[t, i], E[t, i] = size, miss, miss / math.sqrt(size)
+                total, count = total + miss * miss / size, count + 1
+            if attempt == 1 or total <= JUMP * count:
+                break
+            for i in range(d):
+                for j in range(d):
+                    P_before[t, i, j] *= 0.25 * total / count
+    adjoint, information = np.zeros(d), np.zeros((d, d))
+    for t in range(n - 1, -1, -1):
+        for i in range(p - 1, -1, -1):
+            if sizes[t, i] == 0.0:
+                continue
+            pull, curvature = misses[t, i] / sizes[t, i], 1.0 / sizes[t, i]
+            for j in range(d):
+                pull += gains[t, i, j] * adjoint[j]
+                away[j] = 0.0
+                for k in range(d):
+                    away[j] += information[j, k] * gains[t, i, k]
+            for j in range(d):
+                curvature += gains[t, i, j] * away[j]
+            adjoint[i] -= pull
+            for j in range(d):
+                information[j, i] -= away[j]
+                information[i, j] -= away[j]
+            information[i, i] += curvature
+        for i in range(d):
+            X[t, i] = x_before[t, i]
+            for j in range(d):
+                X[t, i] -= P_before[t, i, j] * adjoint[j]
+                W[i, j] = 0.0
+                for k in range(d):
+                    W[i, j] += P_before[t, i, k] * information[k, j]
+        for i in range(d):
+            V[t, i] = P_before[t, i, i]
+            for j in range(d):
+                V[t, i] -= W[i, j] * P_before[t, j, i]
+            V[t, i] = max(0.0, V[t, i])
+        if t == 0:
+            break
+        for i in range(d):
+            away[i] = 0.0
+            for j in range(d):
+                away[i] += F[t - 1, j, i] * adjoint[j]
+                W[i, j] = 0.0
+                for k in range(d):
+                    W[i, j] += information[i, k] * F[t - 1, k, j]
+        for i in range(d):
+            adjoint[i] = away[i]
+            for j in range(d):
+                information[i, j] = 0.0
+                for k in range(d):
+                    information[i, j] += F[t - 1, k, i] * W[k, j]
