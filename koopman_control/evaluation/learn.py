@@ -218,8 +218,13 @@ def _refit(
     since: list[Trajectory],
     returns: tuple[float, ...],
 ) -> tuple[EDMDc, Round]:
-    """Fit to all data; keep the old model if it predicts clearly better what it has not seen."""
+    """Fit to all data; keep the old model if it predicts clearly better what it has not seen.
+
+    Noise would judge by luck: where the fit takes it out of the data, they are judged by those.
+    """
     fitted, seconds = _timed_fit(settings, [*seen, *since])
+    if hasattr(fitted, "smoothed_"):
+        seen, since = fitted.smoothed_[: len(seen)], fitted.smoothed_[len(seen) :]
     error = -fitted.score_left_out(seen, since)
     kept = error <= TOLERATED * -old.score(since)
     record = Round(total_steps([*seen, *since]), returns, error, kept, seconds)

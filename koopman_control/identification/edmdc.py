@@ -334,15 +334,17 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             corrections.require_plain("knows no sample_weight")
         shifted, weights = self._without_delay(checked, sample_weight)
         with single_threaded_blas():
+            noise = None
             if corrections.smooths and weights is None:
                 gaps = Measured.of(shifted, settings.coordinates(shifted), doubting=False)
                 self._fit = Fit(settings, gaps.data, None)
                 shifted = self._smoothed(settings, corrections, shifted)
                 checked = self.smoothed_ = as_logged(checked, shifted, self.input_delay)
+                noise = self.noise_.acting
             else:
                 self._fit = Fit(settings, shifted, weights)
             model = corrections.applied(self._fit.model, shifted, self.rollout, self.horizon)
-            self.model_ = self._with_delay(model)
+            self.model_ = self._with_delay(model, noise)
         selection = self._fit.selection
         self.choices_, self.cv_error_ = selection.choices, selection.error_per_step
         if self.n_draws > 1:
@@ -418,11 +420,12 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         )
         return used
 
-    def _with_delay(self, model: LiftedModel) -> LiftedModel:
-        """Let a model know the delay of the data it will meet."""
-        if not self.input_delay:
+    def _with_delay(self, model: LiftedModel, noise: Array | None = None) -> LiftedModel:
+        """Let a model know the delay of the data it will meet, and their noise."""
+        if not self.input_delay and noise is None:
             return model
-        return replace(model, signals=replace(model.signals, input_delay=self.input_delay))
+        signals = replace(model.signals, input_delay=self.input_delay, noise=noise)
+        return replace(model, signals=signals)
 
     def _other_draws(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
         """Fit to other draws of the same candidate features."""

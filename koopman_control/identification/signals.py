@@ -48,6 +48,9 @@ class Signals:
         input_delay: Samples that pass in the logs before an input acts. A model knows no delay,
             x+ = f(x, v) with v_t = u_t-k: data are shifted before they meet it, and `KoopmanMPC`
             predicts over the inputs already sent.
+        noise: Standard deviations of what is measured of the p present states and of what a step
+            adds to them unforeseen, shape (2, p), for the filter that tells the state in the loop;
+            None: measurements are best believed as they are.
     """
 
     coordinates: Coordinates
@@ -61,6 +64,7 @@ class Signals:
     input_features: FeatureMap | None = None
     ground: Array | None = None
     input_delay: int = 0
+    noise: Array | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -76,6 +80,12 @@ class Signals:
         if self.dt is not None:
             positive_float("dt", self.dt)
         positive_int("input_delay", self.input_delay, minimum=0)
+        if self.noise is not None:
+            shape = (2, self.coordinates.n_outputs)
+            if not (finite_array("noise", self.noise, shape=shape) > 0.0).all():
+                raise ValueError(
+                    f"noise is {self.noise}; expected positive standard deviations, shape {shape}"
+                )
 
     @classmethod
     def of(

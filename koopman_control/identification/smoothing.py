@@ -23,10 +23,11 @@ from koopman_control.common.arrays import Array, finite_array
 from koopman_control.features import Coordinates, spread
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.smoothing_loops import smooth_run
-from koopman_control.identification.snapshots import Run, runs_of
+from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
 from koopman_control.trajectories import Trajectory
 
 PASSES = 4
+SHARES = 0.03, 0.1, 0.2, 0.4, 0.8, 1.6  # likewise, tried for the filter that acts
 FIRST_SHARE, LAST_SHARE = 0.5, 0.1  # of the measurement noise, as process noise, in a step
 FALL = 0.5  # from pass to pass
 RELINEARIZED = 3, 1  # times, in the first pass and in later ones
@@ -56,6 +57,8 @@ class NoiseEstimate:
         replaced: Share of measurements that were missing or stood out by themselves, and were
             filled by the smoother, shape (p,).
         passes: How often the data were smoothed and fitted again; 0 where no noise was found.
+        acting: Standard deviations of measurements and of steps, shape (2, p), with which a filter
+            foretells left-out measurements best; None where it is best to believe them as they are.
     """
 
     measurement: Array
@@ -63,6 +66,7 @@ class NoiseEstimate:
     autocorrelation: Array
     replaced: Array
     passes: int
+    acting: Array | None = None
 
     @property
     def white(self) -> bool:
@@ -222,7 +226,51 @@ def smoothed_fit(
             if given is None:
                 R = np.maximum(np.minimum(smoother.variance(), 4.0 * R), smoother.least)
             Q = np.maximum(FALL**2 * Q, LAST_SHARE**2 * R)
-    return fitted, used, replace(found, measurement=np.sqrt(R))
+    acting = best_filter(fitted, smoother, R)
+    return fitted, used, replace(found, measurement=np.sqrt(R), acting=acting)
+
+
+def best_filter(fitted: Fitted, smoother: Smoother, R: Array) -> Array | None:
+    """Choose the process noise of the filter that acts by innovations on left-out runs.
+
+    Args:
+        fitted: The last fit.
+        smoother: With the states its data hold.
+        R: Variances of the measurements, (p,).
+
+    Returns:
+        Standard deviations of measurements and of steps, (2, p), or None if no filter foretells
+        measurements better than the last measurement alone.
+    """
+    trial, p = fitted.selection.trial, smoother.p
+    pairs = zip(smoother.Y, smoother.runs, strict=True)
+    pieces = [Run(Y[smoother.memory :], run.U) for Y, run in pairs]
+    left_out = trial.left_out(fitted.selection.strength)
+    folds = split_into_folds(pieces, len(left_out)) if len(left_out) > 1 else [pieces]
+    raw, filtered = [], {share: [] for share in SHARES}
+    for (model, fold), measured in zip(left_out, folds, strict=True):
+        for run, seen in zip(fold, measured, strict=True):
+            now = run.X[:-1].copy()
+            there = ~np.isnan(seen.X[:-1])
+            now[:, :p][there] = seen.X[:-1][there]
+            raw.append(seen.X[1:] - model.one_step.step(now, run.U)[:, :p])
+            for share, found in filtered.items():
+                noise = R, share**2 * R
+                E = smoothed_run(model, run, seen.X, step_noise(model, R), noise)[2]
+                found.append(E[1:])
+    wrap = smoother.measured.present.wrap
+    worth = {share: _surprise(wrap(np.concatenate(E))) for share, E in filtered.items()}
+    share = min(SHARES, key=lambda each: worth[each])
+    if worth[share] >= _surprise(wrap(np.concatenate(raw))):
+        return None
+    return np.sqrt(np.stack([R, share**2 * R]))
+
+
+def _surprise(E: Array) -> float:
+    """Mean negative log-likelihood of innovations (T, p), but for constants; robust."""
+    usual = _usual(E)
+    squares = np.minimum((E / usual) ** 2, CLIPPED**2)
+    return float(np.sum(np.log(usual) + 0.5 * np.log(np.nanmean(squares, axis=0))))
 
 
 def as_logged(
@@ -311,16 +359,11 @@ class Smoother:
 
     def smooth(self, R: Array, Q: Array, rounds: int) -> None:
         """Replace the states of all runs by the likeliest; variances are of present states."""
-        loop = _loop()
-        noise, turning = (self._step_noise(Q), R), self.model.coordinates.is_angle
         for _ in range(rounds):
             runs, self.variances, self.innovations = [], [], []
             for run, Y in zip(self.runs, self.Y, strict=True):
-                X, V = np.empty_like(run.X), np.empty_like(run.X)
-                E = np.empty((len(X), self.p))
                 start = self._start(run, Y, R)
-                Y = np.ascontiguousarray(Y[self.memory :])
-                loop(Y, self._linearized(run), start, noise, turning, (X, V, E))
+                X, V, E = smoothed_run(self.model, run, Y[self.memory :], start, (R, Q))
                 runs.append(Run(X, run.U))
                 self.variances.append(V)
                 self.innovations.append(E)
@@ -358,9 +401,10 @@ class Smoother:
         return NoiseEstimate(np.sqrt(R), np.sqrt(Q), self.autocorrelation(), replaced, passes)
 
     def autocorrelation(self) -> Array:
-        """Autocorrelation of the normalised innovations, 1 ... LAGS steps apart, (LAGS, p)."""
+        """Autocorrelation of the innovations, 1 ... LAGS steps apart, (LAGS, p)."""
         out = np.zeros((LAGS, self.p))
-        parts = [np.clip(E, -CLIPPED, CLIPPED) for E in self.innovations]
+        usual = _usual(np.concatenate(self.innovations))
+        parts = [np.clip(E / usual, -CLIPPED, CLIPPED) for E in self.innovations]
         size = np.nanmean(np.concatenate(parts) ** 2, axis=0)
         for k in range(1, LAGS + 1):
             products = [E[k:] * E[:-k] for E in parts if len(E) > k]
@@ -368,25 +412,8 @@ class Smoother:
                 out[k - 1] = np.nanmean(np.concatenate(products), axis=0) / size
         return out
 
-    def _linearized(self, run: Run) -> tuple[Array, Array, Array]:
-        a, model = np.ascontiguousarray(run.X[:-1]), self.model.one_step
-        f, F = np.empty_like(a), np.empty((*a.shape, a.shape[1]))
-        for start in range(0, len(a), CHUNK):
-            piece = slice(start, start + CHUNK)
-            f[piece] = model.step(a[piece], run.U[piece])
-            F[piece] = model.jacobians(a[piece], run.U[piece])[0]
-        return a, f, F
-
-    def _step_noise(self, Q: Array) -> Array:
-        """Covariance of a step (d, d): what moves a present state moves its step, too."""
-        d = self.model.n_states
-        G = np.eye(d, self.p)
-        if self.memory:
-            G[self.p : 2 * self.p] = np.eye(self.p)
-        return (G * Q) @ G.T
-
-    def _start(self, run: Run, Y: Array, R: Array) -> tuple[Array, Array]:
-        """First state and covariance: nothing known of the present, its past as measured."""
+    def _start(self, run: Run, Y: Array, R: Array) -> Array:
+        """Covariance of the first state: nothing known of the present, its past as measured."""
         past = [self.spread**2]
         for k in range(1, self.memory + 1):
             past.append(np.where(np.isnan(Y[self.memory - k]), self.spread**2, R))
@@ -396,7 +423,7 @@ class Smoother:
         for k in range(1, len(past)):
             M[p * k : p * (k + 1), p * (k - 1) : p * k] = np.eye(p)
             M[p * k : p * (k + 1), p * k : p * (k + 1)] = -np.eye(p)
-        return run.X[0].copy(), (M * np.concatenate(past)) @ M.T
+        return (M * np.concatenate(past)) @ M.T
 
     def _at_limits(self, X: Array, V: Array) -> Array:
         """Put states on limits that they exceed, or that stop them and are within the noise."""
@@ -406,10 +433,53 @@ class Smoother:
         return np.where(X <= low + snap, low, X)
 
 
+def step_noise(model: LiftedModel, Q: Array) -> Array:
+    """Covariance of a step (d, d) from variances (p,): what moves a state moves its step, too."""
+    p = model.coordinates.n_outputs
+    G = np.eye(model.n_states, p)
+    if model.coordinates.memory:
+        G[p : 2 * p] = np.eye(p)
+    return (G * Q) @ G.T
+
+
 def _usual(residuals: Array) -> Array:
     """Standard deviation (p,) of residuals (T, p), whatever a few of them do."""
     middle = np.nanmedian(residuals, axis=0)
     return np.asarray(GAUSSIAN * np.nanmedian(np.abs(residuals - middle), axis=0))
+
+
+def smoothed_run(
+    model: LiftedModel, run: Run, Y: Array, start: Array, noise: tuple[Array, Array]
+) -> tuple[Array, Array, Array]:
+    """Smooth one run, the model linearised about the states that it holds.
+
+    Args:
+        model: The model.
+        run: A first idea of the states, and the inputs.
+        Y: Measured present states, NaN where there is none, shape (T + 1, p).
+        start: Covariance of the first state before its measurement, (d, d).
+        noise: Variances of the measurements and of steps, (p,) each.
+
+    Returns:
+        States (T + 1, d), their variances (T + 1, d), and innovations (T + 1, p).
+    """
+    a = np.ascontiguousarray(run.X[:-1])
+    f, F = np.empty_like(a), np.empty((*a.shape, a.shape[1]))
+    for begin in range(0, len(a), CHUNK):
+        piece = slice(begin, begin + CHUNK)
+        f[piece] = model.one_step.step(a[piece], run.U[piece])
+        F[piece] = model.one_step.jacobians(a[piece], run.U[piece])[0]
+    X, V, E = np.empty_like(run.X), np.empty_like(run.X), np.empty(Y.shape)
+    R, Q = noise
+    _loop()(
+        np.ascontiguousarray(Y),
+        (a, f, F),
+        (run.X[0].copy(), start),
+        (step_noise(model, Q), R),
+        model.coordinates.is_angle,
+        (X, V, E),
+    )
+    return X, V, E
 
 
 def _loop() -> Callable[..., None]:

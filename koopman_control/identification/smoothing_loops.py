@@ -36,8 +36,8 @@ def smooth_run(
         start: First state before its measurement, shape (d,), and its covariance, (d, d).
         noise: Covariance of a step (d, d), variances of the measurements (p,).
         turning: Which states are angles, shape (d,).
-        out: What is filled: states (T + 1, d), their variances (T + 1, d), and innovations in
-            their standard deviations (T + 1, p).
+        out: What is filled: states (T + 1, d), their variances (T + 1, d), and innovations, NaN
+            where nothing was measured (T + 1, p).
     """
     a, f, F = linearized
     Q, r = noise
@@ -95,7 +95,7 @@ def smooth_run(
                 for j in range(d):  # what is left of P[i], without a difference
                     P[i, j] *= r[i] / size
                     P[j, i] = P[i, j]
-                sizes[t, i], misses[t, i], E[t, i] = size, miss, miss / math.sqrt(size)
+                sizes[t, i], misses[t, i], E[t, i] = size, miss, miss
                 total, count = total + miss * miss / size, count + 1
             if attempt == 1 or total <= JUMP * count:
                 break

@@ -23,7 +23,7 @@ QUANTILES = "error_quantiles/"  # prefix of the roll-outs' error quantiles
 _ARRAYS, _OPTIONAL = ("A", "B", "C"), ("N", "reduction")
 _SIGNALS, _SIGNALS_OPTIONAL = (
     ("center", "scale", "limits", "saturating"),
-    ("action_bounds", "ground"),
+    ("action_bounds", "ground", "noise"),
 )
 
 

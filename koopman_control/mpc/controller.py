@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from time import perf_counter
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import cvxpy as cp
 import numpy as np
@@ -20,7 +20,7 @@ from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.compile.canonical import check_problem
 from koopman_control.mpc.compile.presolve import compile_qp, softened
 from koopman_control.mpc.compile.program import ParametricQP
-from koopman_control.mpc.estimation import Estimator, History, Observer
+from koopman_control.mpc.estimation import History, Observer, estimators_for
 from koopman_control.mpc.planning.cvxpy_planner import TIGHT, CvxpyPlanner, solved_about
 from koopman_control.mpc.planning.linear import LinearPlanner, Response, response_of
 from koopman_control.mpc.planning.plan import KnownOutcome, Plan, Planner, recover
@@ -162,8 +162,9 @@ class KoopmanMPC:
         rollout: "linear" (one exact convex program), "bilinear" or "relifted" (re-linearised).
         search: Re-linearisations, random plans and the deadline; None: one re-linearisation.
         estimator: How the state is told from observations: `KalmanObserver`, `OffsetFree`,
-            `MovingHorizonEstimator`; None takes them as they are. With an estimator, observations
-            may hold NaN where nothing was measured.
+            `MovingHorizonEstimator`; None takes them as they are, and "auto" does, too, but for a
+            model that knows the noise of its data (`Signals.noise`). With an estimator,
+            observations may hold NaN where nothing was measured.
         inputs: Parametrised, delayed and measured inputs, and the safe input; None: every input is
             planned, free in each step, and acts at once.
         solver: One of `available_solvers`; "auto" is DAQP up to 250 variables, an interior-point
@@ -199,7 +200,7 @@ class KoopmanMPC:
         reference: Target = 0.0,
         rollout: Rollout = "linear",
         search: Search | None = None,
-        estimator: Observer | None = None,
+        estimator: Observer | Literal["auto"] | None = "auto",
         inputs: Inputs | None = None,
         solver: str | SolverSettings = "auto",
     ) -> None:
@@ -213,9 +214,7 @@ class KoopmanMPC:
         self._layout = InputLayout(model.n_inputs, self.inputs.measured)
         form = self.inputs.parametrization
         self._held = None if form is None else form.matrix(N)
-        self._estimators: tuple[Estimator, ...] = (History(model),)
-        if estimator is not None:
-            self._estimators = tuple(estimator.attached(each, rollout) for each in models)
+        self._estimators = estimators_for(models, rollout, estimator)
         self._scenarios = Scenarios(models, rollout)
         d, m = model.coordinates.n_outputs, len(self._layout.controlled)
         self._targets = (

@@ -3,6 +3,7 @@
 from koopman_control.mpc.estimation.base import Estimate, Estimator, History, Observer
 from koopman_control.mpc.estimation.kalman import KalmanObserver, OffsetFree
 from koopman_control.mpc.estimation.moving_horizon import MovingHorizonEstimator
+from koopman_control.mpc.estimation.robust import RobustFilter, estimators_for
 
 __all__ = [
     "Estimate",
@@ -12,4 +13,6 @@ __all__ = [
     "MovingHorizonEstimator",
     "Observer",
     "OffsetFree",
+    "RobustFilter",
+    "estimators_for",
 ]
