@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from numpy.typing import ArrayLike
@@ -32,11 +32,15 @@ class LeastSquares(CheckedFields):
             plant that stands still), or "states" z+ (zero). Angles always by their increments.
         limits: "data" takes the observation bounds stored with the trajectories as limits of the
             plant, and leaves samples that end on one out; None knows none.
+        derivatives: Which states are speeds of which others, by their numbers among the present
+            states, {0: 2, 1: 3} say. The others' rows are then known, x+ = x + dt * mean speed, and
+            not fitted: noise does not enter them.
     """
 
     penalty: Penalty = "ridge"
     targets: Targets = "increments"
     limits: Literal["data"] | None = "data"
+    derivatives: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

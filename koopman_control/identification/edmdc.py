@@ -201,7 +201,11 @@ class Fit:
         coordinates = settings.coordinates(data)
         limited = settings.least_squares.limits == "data"
         signals, runs = prepared(data, weights, coordinates, limited, input_features)
-        return Design.of(signals, runs, settings.coupling, settings.least_squares.targets), runs
+        regression = settings.least_squares
+        design = Design.of(
+            signals, runs, settings.coupling, regression.targets, regression.derivatives
+        )
+        return design, runs
 
 
 LONGEST = 10_000  # characters of the text that describes an estimator
@@ -416,6 +420,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             data,
             lambda data, **changes: Fit(replace(settings, **changes), data, None),
             corrections.noise_std,
+            known=settings.least_squares.derivatives,
             unless_clean=corrections.noise == "auto",
         )
         return used

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -50,12 +51,14 @@ class Design:
             features; infinite for what never moves, which takes it out of the regression and makes
             its effect zero.
         targets: "increments" of the lifted state or lifted "states" themselves.
+        kinematics: Rows that are known, by what they move; see `Kinematics`.
     """
 
     signals: Signals
     coupling: Coupling
     input_scale: Array
     targets: Targets = "increments"
+    kinematics: tuple[Kinematics, ...] = ()
 
     @classmethod
     def of(
@@ -64,11 +67,13 @@ class Design:
         runs: Sequence[Run],
         coupling: Coupling,
         targets: Targets = "increments",
+        derivatives: Mapping[int, int] = MappingProxyType({}),
     ) -> Design:
-        """Measure what enters on the data."""
+        """Measure on the data what enters, and how states follow from their `derivatives`."""
         V = signals.lifted_inputs(np.concatenate([run.U for run in runs]))
         scale = np.where(constant_columns(V), np.inf, spread(V))
-        return cls(signals, coupling, scale, targets)
+        known = tuple(Kinematics.of(signals, runs, *pair) for pair in derivatives.items())
+        return cls(signals, coupling, scale, targets, known)
 
     @property
     def n_inputs(self) -> int:
@@ -79,6 +84,47 @@ class Design:
     def snapshots(self, runs: Sequence[Run]) -> Snapshots:
         """Form the snapshot pairs of runs."""
         return stack(runs, self.signals.coordinates, self.signals.limits)
+
+
+@dataclass(frozen=True)
+class Kinematics:
+    """A state whose increment is known: duration * speed + share * (increment of the speed).
+
+    Args:
+        state: The state.
+        speed: The state that is its speed.
+        duration: The sampling time; where that is not known, what fits the data.
+        share: How long a change of the speed acts within the step: half of it for the mean speed,
+            all of it for plants that are simulated so. What fits the data.
+    """
+
+    state: int
+    speed: int
+    duration: float
+    share: float
+
+    @classmethod
+    def of(cls, signals: Signals, runs: Sequence[Run], state: int, speed: int) -> Kinematics:
+        """Measure it on the data.
+
+        Raises:
+            ValueError: If there are no such states.
+        """
+        p, turning = signals.coordinates.n_outputs, signals.coordinates.is_angle
+        if not (0 <= state < p and 0 <= speed < p and state != speed) or turning[speed]:
+            raise ValueError(
+                f"derivatives says that state {speed} is the speed of state {state}; expected two "
+                f"different states from 0 to {p - 1}, the second of which is no angle"
+            )
+        pairs = stack(runs, signals.coordinates, signals.limits)
+        dX, V = pairs.dX[~pairs.censored], pairs.X[~pairs.censored, speed]
+        moved, change, duration = dX[:, state], dX[:, speed], signals.dt
+        if duration is None:
+            (duration, _), *_ = np.linalg.lstsq(np.column_stack([V, change]), moved)
+        size = float(change @ change)
+        share = float(change @ (moved - duration * V)) / size if size > 0.0 else 0.0
+        low, high = sorted((0.0, float(duration)))
+        return cls(state, speed, float(duration), min(max(share, low), high))
 
 
 CHUNK = 512  # rows at a time; they stay in the cache
@@ -190,6 +236,8 @@ class Regression:
     def model(self, K: Array, summary: Mapping[str, Any] | None = None) -> LiftedModel:
         """Arrange coefficients K of shape (k, n) as a model in the units of the data."""
         design, signals = self.design, self.design.signals
+        if design.kinematics:
+            K = self._with_known_rows(K)
         n, n_phi, m = K.shape[1], self._n_phi, len(design.input_scale)
         A = np.eye(n)
         if design.targets == "states":
@@ -213,6 +261,27 @@ class Regression:
             features=self.features,
             summary=dict(summary or {}),
         )
+
+    def _with_known_rows(self, K: Array) -> Array:
+        """Replace the coefficients of states that follow from their speeds."""
+        signals, K = self.design.signals, K.copy()
+        moving = signals.coordinates.is_angle
+        order = [*np.flatnonzero(~moving).tolist(), *np.flatnonzero(moving).tolist()]
+        column = dict(zip(order, self.state_targets, strict=True))
+        plain = self.design.targets == "states"
+        for known in self.design.kinematics:
+            target, speed = column[known.state], column[known.speed]
+            change = K[:, speed].copy()  # in standard deviations of the speed
+            change[speed] -= float(plain)
+            row = known.share * change
+            row[speed] += known.duration
+            row *= signals.scale[speed - 1]
+            row[0] += known.duration * signals.center[speed - 1]
+            if not moving[known.state]:
+                row /= signals.scale[target - 1]
+                row[target] += float(plain)
+            K[:, target] = row
+        return K
 
     def _phi(self, X: Array) -> Array:
         signals = self.design.signals

@@ -11,7 +11,7 @@ models, and these smoother data.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
@@ -29,6 +29,7 @@ from koopman_control.trajectories import Trajectory
 PASSES = 4
 SHARES = 0.03, 0.1, 0.2, 0.4, 0.8, 1.6  # likewise, tried for the filter that acts
 FIRST_SHARE, LAST_SHARE = 0.5, 0.1  # of the measurement noise, as process noise, in a step
+KNOWN = 1e-4  # factor on the process noise of states whose rows are known
 FALL = 0.5  # from pass to pass
 RELINEARIZED = 3, 1  # times, in the first pass and in later ones
 EXACT = 1e-7  # in spreads of a state: least noise assumed
@@ -186,6 +187,7 @@ def smoothed_fit(
     fit: Callable[..., F],
     noise_std: ArrayLike | None = None,
     *,
+    known: Collection[int] = (),
     unless_clean: bool = False,
 ) -> tuple[F, list[Trajectory], NoiseEstimate]:
     """Smooth and fit again, `PASSES` times.
@@ -196,6 +198,7 @@ def smoothed_fit(
         fit: Fits to trajectories, with changes of its settings given by name.
         noise_std: Standard deviation of the measurements, a number or one for each of p present
             states; None estimates it.
+        known: States whose rows are known, not fitted: nothing unforeseen moves them.
         unless_clean: Keep the first fit where its residuals show no noise.
 
     Returns:
@@ -217,8 +220,9 @@ def smoothed_fit(
         features = [first.selection.choices[0].features]
         smoother = Smoother(first.model, measured)
         R, Q = smoother.first_guess(given)
+        share = np.where(np.isin(np.arange(len(R)), list(known)), KNOWN, 1.0)
         for number in range(PASSES):
-            smoother.smooth(R, Q, RELINEARIZED[number > 0])
+            smoother.smooth(R, share * Q, RELINEARIZED[number > 0])
             used, found = smoother.trajectories(), smoother.estimate(R, Q, number + 1)
             last = {} if number == PASSES - 1 else {"rollout": "relifted"}
             fitted = fit(used, features=features, **last)
@@ -226,17 +230,18 @@ def smoothed_fit(
             if given is None:
                 R = np.maximum(np.minimum(smoother.variance(), 4.0 * R), smoother.least)
             Q = np.maximum(FALL**2 * Q, LAST_SHARE**2 * R)
-    acting = best_filter(fitted, smoother, R)
+    acting = best_filter(fitted, smoother, R, share)
     return fitted, used, replace(found, measurement=np.sqrt(R), acting=acting)
 
 
-def best_filter(fitted: Fitted, smoother: Smoother, R: Array) -> Array | None:
+def best_filter(fitted: Fitted, smoother: Smoother, R: Array, known: Array) -> Array | None:
     """Choose the process noise of the filter that acts by innovations on left-out runs.
 
     Args:
         fitted: The last fit.
         smoother: With the states its data hold.
         R: Variances of the measurements, (p,).
+        known: Factors on the process noise, (p,).
 
     Returns:
         Standard deviations of measurements and of steps, (2, p), or None if no filter foretells
@@ -255,7 +260,7 @@ def best_filter(fitted: Fitted, smoother: Smoother, R: Array) -> Array | None:
             now[:, :p][there] = seen.X[:-1][there]
             raw.append(seen.X[1:] - model.one_step.step(now, run.U)[:, :p])
             for share, found in filtered.items():
-                noise = R, share**2 * R
+                noise = R, known * share**2 * R
                 E = smoothed_run(model, run, seen.X, step_noise(model, R), noise)[2]
                 found.append(E[1:])
     wrap = smoother.measured.present.wrap
@@ -263,7 +268,7 @@ def best_filter(fitted: Fitted, smoother: Smoother, R: Array) -> Array | None:
     share = min(SHARES, key=lambda each: worth[each])
     if worth[share] >= _surprise(wrap(np.concatenate(raw))):
         return None
-    return np.sqrt(np.stack([R, share**2 * R]))
+    return np.sqrt(np.stack([R, known * share**2 * R]))
 
 
 def _surprise(E: Array) -> float:

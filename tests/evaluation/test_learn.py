@@ -8,7 +8,7 @@ import pytest
 
 from koopman_control.evaluation import Learned, learn
 from koopman_control.features import SampledFeatures
-from koopman_control.identification import EDMDc, LiftedModel
+from koopman_control.identification import Corrections, EDMDc, LiftedModel
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import (
     CollectionFailed,
@@ -53,6 +53,25 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     np.testing.assert_array_equal(first.model.A, second.model.A)
     for a, b in zip(first.data, second.data, strict=True):
         np.testing.assert_array_equal(a.observations, b.observations)
+
+
+class Judged(EDMDc):
+    """Remembers what new models are judged on."""
+
+    def score_left_out(self, seen: Any, judged: Any) -> float:
+        self.judged_ = judged
+        return super().score_left_out(seen, judged)
+
+
+def test_new_models_are_judged_on_data_without_noise() -> None:
+    noisy = gym.make(ENV, observation_noise=0.02)
+    estimator = settings(Judged).set_params(corrections=Corrections(noise="smooth"))
+    result = learn(noisy, estimator, controller, n_steps=150, n_rounds=1, seed=3)
+    fitted: Any = result.estimator
+    assert result.rounds[-1].kept
+    n = len(fitted.judged_)
+    assert all(a is b for a, b in zip(fitted.judged_, fitted.smoothed_[-n:], strict=True))
+    assert not np.array_equal(fitted.judged_[0].observations, result.data[-n].observations)
 
 
 def test_another_seed_gives_other_data() -> None:

@@ -21,7 +21,6 @@ from koopman_control.mpc.estimation.kalman import (
 )
 
 DOUBTFUL = 5.0  # standard deviations of an innovation
-SURPRISED = 0.5  # of the largest innovation that two samples in a row confirm
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class RobustFilter(ExtendedFilter):
         far = np.abs(np.nan_to_num(miss)) > DOUBTFUL * size
         again = far & before.doubted
         if again.any():
-            root = root * (SURPRISED * np.max(np.abs(miss / size)[again]))
+            root = root * np.max(np.abs(miss / size)[again])
         there = ~np.isnan(miss) & (again.any() | ~far)
         if there.any():
             gain, root = corrected_root(root, self._H[there], self._R_root[there])

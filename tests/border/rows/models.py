@@ -148,7 +148,7 @@ ROWS = [
     Row(
         "LeastSquares",
         identification.LeastSquares,
-        lambda: dict(penalty="ridge", targets="increments", limits="data"),
+        lambda: dict(penalty="ridge", targets="increments", limits="data", derivatives={0: 1}),
     ),
     Row(
         "Corrections",
