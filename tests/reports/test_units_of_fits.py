@@ -53,7 +53,8 @@ def recorded(
 
     `held` stops its angle and its speed, and says so.
     """
-    rng, episodes, known = np.random.default_rng(1), [], {}
+    rng, episodes = np.random.default_rng(1), []
+    known: dict[str, Any] = {}
     if held:
         known = {"observation_bounds": np.stack([LOW, HIGH]) * x}
         known |= {"action_bounds": np.array([[-1.0], [1.0]]) * u}
