@@ -1,4 +1,7 @@
-"""The second opinion: CVXPY with Clarabel, and what is said of an answer beside it."""
+"""The second opinion: CVXPY with Clarabel, and what is said of an answer beside it.
+
+Where Clarabel nearly thinks that nothing keeps the bounds, HiGHS is asked.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,22 @@ def judged(problem: cp.Problem) -> Answer:
         kept = problem.status != "optimal" or _gain(problem) <= COST * (1.0 + abs(problem.value))
         answer = Answer(float(problem.value), kept and problem.status in SURE)
         if answer.sure:
-            break
-    return answer
+            return answer
+    return answer if _can_be_kept(problem) else Answer(_worst(problem), True)
+
+
+def _can_be_kept(problem: cp.Problem) -> bool:
+    """Whether anything keeps the bounds, or HiGHS cannot tell."""
+    bounds: Any = cp.Problem(cp.Minimize(0.0), problem.constraints)
+    try:
+        bounds.solve(solver="SCIPY", scipy_options={"method": "highs-ds"})
+    except cp.SolverError:
+        return True
+    return bool(bounds.status != "infeasible")
+
+
+def _worst(problem: cp.Problem) -> float:
+    return -np.inf if isinstance(problem.objective, cp.Maximize) else np.inf
 
 
 def priced(problem: cp.Problem) -> Priced:

@@ -113,6 +113,18 @@ def bounds_array(name: str, value: ArrayLike, size: int) -> Array:
     return bounds
 
 
+SINGLE = 1e-6  # relative; what went through float32 is no more precise, some steps of rounding on
+
+
+def rounding_at(bounds: Array) -> Array:
+    """How far what sits on bounds (2, k) may lie from them, by single precision, (k,).
+
+    Relative to the larger of the two, so in any units; none about a zero that stands alone, which
+    has no rounding.
+    """
+    return np.asarray(SINGLE * np.where(np.isfinite(bounds), np.abs(bounds), 0.0).max(axis=0))
+
+
 def positive_int(name: str, value: Any, minimum: int = 1) -> int:
     """Return value as an int that is at least minimum.
 

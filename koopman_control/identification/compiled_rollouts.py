@@ -183,4 +183,6 @@ def _constants(
         low=np.ascontiguousarray(step_map.limits[0]),
         high=np.ascontiguousarray(step_map.limits[1]),
         saturating=np.flatnonzero(step_map.saturating),
+        state_sizes=step_map.sizes[0],
+        input_sizes=step_map.sizes[1],
     )

@@ -21,7 +21,9 @@ from koopman_control.features import Coordinates, FeatureMap
 from koopman_control.identification.model import Lift, LiftedModel
 from koopman_control.identification.signals import Signals
 
-STEP = np.finfo(float).eps ** (1.0 / 3.0)  # of central differences
+STEP = np.finfo(float).eps ** (1.0 / 3.0)  # of central differences, relative
+SIZES = 10.0 ** np.arange(-15.0, 16.0)  # that states may have
+ALIKE, EXACT = 2e-5, 1e-6  # relative differences of slopes: good enough, and not to be bettered
 
 
 class GivenLift(FeatureMap):
@@ -33,6 +35,7 @@ class GivenLift(FeatureMap):
     """
 
     _size: int
+    _sizes: Array | None = None  # of states, once they are needed
 
     def __init__(self, lift: Lift, derivative: Lift | None = None) -> None:
         self.lift = lift
@@ -61,14 +64,41 @@ class GivenLift(FeatureMap):
             rows = X.reshape(-1, X.shape[-1])
             J = np.asarray(self.derivative(rows), dtype=np.float64)
             return J.reshape(*X.shape[:-1], *J.shape[-2:])
+        if self._sizes is None:
+            self._sizes = np.array([self._size_of(j, X.shape[-1]) for j in range(X.shape[-1])])
         columns = []
         for j in range(X.shape[-1]):
             h = np.zeros(X.shape)
-            h[..., j] = STEP * np.maximum(1.0, np.abs(X[..., j]))
+            h[..., j] = STEP * np.maximum(self._sizes[j], np.abs(X[..., j]))
             above, below = X + h, X - h
             width = (above - below)[..., [j]]
             columns.append((self.values(above) - self.values(below)) / width)
         return np.stack(columns, axis=-1)
+
+    def _size_of(self, j: int, d: int) -> float:
+        """What is much of state j: where steps for differences and their quarters tell the same.
+
+        Nobody told it, but a step as for states of size one is far too long for what changes
+        within nanometres. One is taken where it will do.
+        """
+        h = STEP * SIZES[:, None] * np.array([1.0, 0.25])
+        far = SIZES[:, None, None] * np.array([0.3, 1.0])[:, None]
+        at = np.concatenate([h[:, None], np.broadcast_to(far, (len(h), 2, 2))], axis=1)
+        X = np.zeros((2, *at.shape, d))
+        X[..., j] = np.stack([at + h[:, None], at - h[:, None]])
+        with np.errstate(all="ignore"):
+            above, below = self.values(X)
+            slopes = (above - below) / (2.0 * h[:, None, :, None])
+            largest = np.abs(slopes[:, :, 0]).max(axis=1)
+            off = np.abs(slopes[:, :, 0] - slopes[:, :, 1]).max(axis=1)
+            off = np.where(off > 0.0, off / largest, 0.0)
+        moves = largest > 0.0  # unlike where all is flat, or lost in rounding
+        lost = (moves.any(axis=0) & ~moves).any(axis=1)
+        errors = np.where(lost, np.inf, np.nan_to_num(off, nan=np.inf).max(axis=1, initial=0.0))
+        if errors[SIZES == 1.0] <= ALIKE or not np.isfinite(errors).any():
+            return 1.0
+        good = SIZES[errors <= max(EXACT, errors.min())]
+        return float(good[np.argmin(np.abs(np.log(good)))])
 
 
 @dataclass(frozen=True)

@@ -135,17 +135,20 @@ def _stopped(graph: _Graph, x_next: str, gain: str, model: LiftedModel) -> str:
     excess = graph.add("Mul", graph.add("Sub", clipped, x_next), stops)
     one = graph.constant(np.array([1]))
     held = graph.add("Unsqueeze", graph.add("Abs", graph.add("Sign", excess)), one)
+    states, inputs = model.affine_step.sizes
     limited = graph.add("Mul", gain, held)  # rank one, so its pseudo-inverse is v^T / |v|^2
+    limited = graph.add("Mul", limited, graph.constant(inputs[:, None] / states))
     size = graph.add("Mul", limited, limited)
     size = graph.add("ReduceSum", size, graph.constant(np.array([1, 2])), keepdims=0)
     size = graph.add("Unsqueeze", size, one)
     unit = graph.constant(np.array([1.0]))
     size = graph.add("Add", size, graph.add("Sub", unit, graph.add("Sign", size)))
-    column = graph.add("Unsqueeze", excess, graph.constant(np.array([2])))
+    column = graph.add("Div", excess, graph.constant(states.copy()))
+    column = graph.add("Unsqueeze", column, graph.constant(np.array([2])))
     wanted = graph.add(
         "Squeeze", graph.add("MatMul", limited, column), graph.constant(np.array([2]))
     )
-    correction = graph.add("Div", wanted, size)
+    correction = graph.add("Mul", graph.add("Div", wanted, size), graph.constant(inputs.copy()))
     return graph.add("Add", x_next, _moved(graph, correction, gain))
 
 

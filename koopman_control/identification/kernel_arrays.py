@@ -67,6 +67,8 @@ class Constants(NamedTuple):
         low: Lower limits, shape (d,).
         high: Upper limits, shape (d,).
         saturating: States the plant holds at their limit.
+        state_sizes: What is much of each state, shape (d,).
+        input_sizes: What is much of what enters, shape (q,).
     """
 
     plain: np.ndarray
@@ -78,6 +80,8 @@ class Constants(NamedTuple):
     low: Array
     high: Array
     saturating: np.ndarray
+    state_sizes: Array
+    input_sizes: Array
 
 
 NO_GAIN, NO_INPUT = np.zeros((1, 0)), np.zeros(0)  # where changes of inputs do not matter

@@ -179,15 +179,19 @@ def free_step(
 
 
 @compiled
-def pseudo_inverse(gain: Array, held: Array) -> Array:
-    """Pseudo-invert (q, d) where only the held states count, shape (d, q); zero if not finite."""
-    limited = gain * held
+def pseudo_inverse(c: Constants, gain: Array, held: Array) -> Array:
+    """Pseudo-invert (q, d) where only the held states count, shape (d, q); zero if not finite.
+
+    States and inputs count in their sizes.
+    """
+    scale = c.input_sizes.reshape(-1, 1) / c.state_sizes
+    limited = gain * held * scale
     if len(gain) == 1:
         size = np.sum(limited * limited)
-        return limited.T / (size if size > 0.0 else 1.0)
+        return np.ascontiguousarray((limited / (size if size > 0.0 else 1.0) * scale).T)
     if not np.all(np.isfinite(limited)):
         return np.zeros_like(limited.T)
-    return np.ascontiguousarray(np.linalg.pinv(limited))
+    return np.ascontiguousarray(np.linalg.pinv(limited)) * scale.T
 
 
 @compiled
@@ -200,7 +204,7 @@ def stop(c: Constants, gain: Array, x_next: Array, excess: Array, correction: Ar
         hit |= excess[i] != 0.0
     if not hit:
         return
-    inverse = pseudo_inverse(gain, excess != 0.0)
+    inverse = pseudo_inverse(c, gain, excess != 0.0)
     for b in range(len(gain)):
         for i in saturating:
             correction[b] += excess[i] * inverse[i, b]
@@ -279,7 +283,7 @@ def differentiate(
 def hold(c: Constants, at: Point, gain: Array, excess: Array, F: Array, G: Array) -> None:
     """Let the effective input undo what would move the states that a limit holds."""
     d, q = G.shape
-    inverse = pseudo_inverse(gain, excess != 0.0)
+    inverse = pseudo_inverse(c, gain, excess != 0.0)
     for i in range(d):  # without what moves only the others
         if excess[i] == 0.0:
             inverse[i] = 0.0
@@ -293,12 +297,12 @@ def hold(c: Constants, at: Point, gain: Array, excess: Array, F: Array, G: Array
         for i in range(d):
             correction += inverse[i] * excess[i]
         for i in range(d):
-            multiplier[i] = np.sum(inverse[i] * correction)
+            multiplier[i] = np.sum(inverse[i] * correction / c.input_sizes**2)
         for b in range(q):
             differentiate(c, at, (1 + b) * d, 1, multiplier, turned)
             for i in range(d):
                 free = G[i, b] - np.sum(G[i] * undone_G[:, b])
-                F[i] += free * turned
+                F[i] += free * c.input_sizes[b] ** 2 * turned
     for i in range(d):
         for b in range(q):
             F[i] -= gain[b, i] * undone_F[b]

@@ -25,6 +25,8 @@ from koopman_control.identification.rollouts import (
 from koopman_control.identification.signals import Signals, distances
 from koopman_control.trajectories import Trajectory
 
+RESPONSE = 20  # steps of an input that tell its size
+
 if TYPE_CHECKING:
     from koopman_control.identification.report import ModelReport
 
@@ -171,6 +173,30 @@ class LiftedModel:
         return values[np.argsort(-np.abs(values), kind="stable")]
 
     @cached_property
+    def usual_inputs(self) -> Array:
+        """What is much of every input that enters, shape (q,), so that units make no difference.
+
+        Half its box; where that is not known, what moves some state by its spread within a few
+        steps at most. 1 for an input without effect.
+        """
+        B = self.B if self.N is None else self.B + self.N[:, :, 0].T
+        response, largest, read_out = (
+            B,
+            np.zeros(B.shape[1]),
+            self.C / self.signals.state_sizes[:, None],
+        )
+        with np.errstate(all="ignore"):
+            for _ in range(RESPONSE):
+                largest = np.fmax(largest, np.abs(read_out @ response).max(axis=0, initial=0.0))
+                response = self.A @ response + B
+            sizes = 1.0 / largest
+        sizes = np.where(np.isfinite(sizes) & (sizes > 0.0), sizes, 1.0)
+        if self.action_bounds is None or self.signals.input_features is not None:
+            return np.asarray(sizes)
+        half = 0.5 * (self.action_bounds[1] - self.action_bounds[0])
+        return np.where(np.isfinite(half) & (half > 0.0), half, sizes)
+
+    @cached_property
     def affine_step(self) -> OneStepMap:
         """The re-lifted one-step map x+ = C (A psi(x) + B v + sum_i v_i N_i psi(x)) in what enters.
 
@@ -208,6 +234,8 @@ class LiftedModel:
             nonlinear=stacked[1],
             limits=signals.limits,
             saturating=signals.saturating,
+            state_sizes=signals.state_sizes,
+            input_sizes=self.usual_inputs,
         )
 
     @cached_property

@@ -149,7 +149,7 @@ class OnlineModel:
         model.require_plain_inputs("is not adapted online")
         self._model = model
         self._n_phi = model.n_lifted - model.n_angles
-        self._input_scale = _input_scale(model)
+        self._input_scale = model.usual_inputs
         increments = (model.A - np.eye(model.n_lifted))[:, : self._n_phi]
         self._rls = RecursiveLeastSquares(
             np.vstack([increments.T, (model.B * self._input_scale).T]),
@@ -227,11 +227,3 @@ def adapt(
         for x, u, x_next in zip(run.X[:-1], run.U, run.X[1:], strict=True):
             online.update(x, u, x_next)
     return online.model()
-
-
-def _input_scale(model: LiftedModel) -> Array:
-    """Return half the box of every input, or 1 where that is unknown, shape (m,)."""
-    if model.action_bounds is None:
-        return np.ones(model.n_inputs)
-    half = (model.action_bounds[1] - model.action_bounds[0]) / 2.0
-    return np.where(np.isfinite(half) & (half > 0.0), half, 1.0)

@@ -76,7 +76,8 @@ def reduced(
         order: Number of lifted states to keep, with the constant and the angles; fewer are kept if
             the rest does not matter beyond rounding.
         data: Trajectories to take initial states and the spread of the inputs from. None draws
-            states by the centre and scale of the fit, and inputs over the action bounds.
+            states by the centre and scale of the fit, and inputs over the action bounds (where
+            there are none, as far as some state moves by its spread).
         horizon: Number of steps H that the roll-out should be right for.
 
     Returns:
@@ -146,8 +147,10 @@ def _operation(
     box = model.action_bounds
     if data is None:
         X = typical_states(model)
-        known = box is not None and bool(np.isfinite(box).all())
-        U_box = box if known and box is not None else np.tile([[-1.0], [1.0]], model.n_inputs)
+        usual = model.usual_inputs
+        U_box = np.stack([-usual, usual])
+        if box is not None:
+            U_box = np.where(np.isfinite(box).all(axis=0), box, U_box)
         scale = np.where(model.coordinates.is_angle, 1.0, np.maximum(X.std(axis=0), 1e-300))
         return X, np.abs(U_box).max(axis=0) / np.sqrt(3.0), U_box, scale
     runs = model.signals.runs(data)

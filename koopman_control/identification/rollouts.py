@@ -87,6 +87,9 @@ class OneStepMap:
         nonlinear: Coefficients of the features, shape (h, (1 + m) d).
         limits: Lower and upper limit of every state, shape (2, d); infinite where there is none.
         saturating: States that the plant holds at their limit, shape (d,).
+        state_sizes: What is much of each state, shape (d,), so that units make no difference where
+            several are held at once.
+        input_sizes: What is much of each input that enters, shape (m,); likewise.
     """
 
     embedding: Embedding
@@ -96,6 +99,8 @@ class OneStepMap:
     nonlinear: Array
     limits: Array
     saturating: NDArray[np.bool_]
+    state_sizes: Array
+    input_sizes: Array
 
     def drift_and_gain(self, x: Array) -> tuple[Array, Array]:
         """Return the input-free increment, shape (S, d), and the input matrix, shape (S, m, d)."""
@@ -113,7 +118,7 @@ class OneStepMap:
             excess = self._excess(x_next)
             hit = excess.any(axis=1)
             if hit.any():
-                correction = _effective_correction(excess[hit], gain[hit])
+                correction = self._effective_correction(excess[hit], gain[hit])
                 x_next[hit] += np.einsum("sm,smd->sd", correction, gain[hit])
                 np.copyto(x_next, self.limits[0], where=excess > 0.0)
                 np.copyto(x_next, self.limits[1], where=excess < 0.0)
@@ -131,7 +136,7 @@ class OneStepMap:
         excess = self._excess(x_next)
         hit = excess.any(axis=1)
         if hit.any():
-            correction = _effective_correction(excess[hit], gain[hit])
+            correction = self._effective_correction(excess[hit], gain[hit])
             x_next[hit] += np.einsum("sm,smd->sd", correction, gain[hit])
             u = u.copy()
             u[hit] += correction
@@ -177,14 +182,36 @@ class OneStepMap:
         """Let the effective input undo what would move the limited states."""
         held = (excess != 0.0)[:, :, None]
         G_held = G * held
-        G_inverse = _pseudo_inverse(G_held)
+        G_inverse = self._inverse(G_held)
         through_input = G @ G_inverse
         F_held, held_G = F - through_input @ (F * held), G - through_input @ G_held
         if G.shape[2] > 1:  # the smallest of several corrections turns as the gains change with x
-            correction = np.einsum("smd,sd->sm", G_inverse, excess)
+            squared = self.sizes[1] ** 2
+            correction = np.einsum("smd,sd->sm", G_inverse, excess) / squared
             multiplier = np.einsum("smd,sm->sd", G_inverse, correction)
-            F_held += held_G @ self._gain_jacobian(x, multiplier)
+            F_held += (held_G * squared) @ self._gain_jacobian(x, multiplier)
         return F_held, held_G
+
+    @cached_property
+    def sizes(self) -> tuple[Array, Array]:
+        """Sizes of states (d,) and inputs (m,), ones where only one is concerned."""
+        states, inputs = self.state_sizes, self.input_sizes
+        alone = int(self.saturating.sum()) <= 1
+        return (
+            np.ones_like(states) if alone else states,
+            np.ones_like(inputs) if len(inputs) == 1 else inputs,
+        )
+
+    def _inverse(self, G: Array) -> Array:
+        """Pseudo-invert input matrices (S, d, m) with states and inputs in their sizes."""
+        states, inputs = self.sizes
+        inverse = _pseudo_inverse(G * inputs / states[:, None])
+        return np.asarray(inverse * inputs[:, None] / states)
+
+    def _effective_correction(self, excess: Array, gain: Array) -> Array:
+        """Find the smallest input change (S, m) that undoes `excess` (S, d) in limited states."""
+        limited = np.swapaxes(gain, 1, 2) * (excess != 0.0)[:, :, None]
+        return np.asarray(np.einsum("sd,smd->sm", excess, self._inverse(limited)))
 
     @cached_property
     def _coefficients(self) -> Array:
@@ -202,13 +229,6 @@ class OneStepMap:
         J = coefficients[:, :, n_e:] @ self.features.derivatives(e)
         J += coefficients[:, :, :n_e]
         return self.embedding.pull_back(J, x)
-
-
-def _effective_correction(excess: Array, gain: Array) -> Array:
-    """Find the smallest input change (S, m) that undoes `excess` (S, d) in the limited states."""
-    limited = gain * (excess != 0.0)[:, None, :]
-    correction: Array = np.einsum("sd,sdm->sm", excess, _pseudo_inverse(limited))
-    return correction
 
 
 def _pseudo_inverse(M: Array) -> Array:

@@ -119,6 +119,15 @@ class Signals:
         return Embedding(self.coordinates)
 
     @cached_property
+    def state_sizes(self) -> Array:
+        """Standard deviation of every state in the data of the fit, 1 rad for angles, (d,)."""
+        sizes = np.ones(self.coordinates.dim)
+        for (state, kind), scale in zip(self.coordinates.embedded, self.scale, strict=True):
+            if kind == "id":
+                sizes[state] = scale
+        return sizes
+
+    @cached_property
     def input_lift(self) -> InputLift | None:
         """From inputs u to what enters beside the lifted state, or None where that is u."""
         return None if self.input_features is None else InputLift(self.input_features)

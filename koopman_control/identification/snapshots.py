@@ -9,11 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, rounding_at
 from koopman_control.features import Coordinates
 from koopman_control.trajectories import Trajectory
-
-AT_LIMIT = 1e-6  # relative; observations have often passed through float32
 
 
 @dataclass(frozen=True)
@@ -144,8 +142,8 @@ def stacked(runs: Sequence[Run], limits: Array) -> Chunk:
 
 def at_limit(X: Array, limits: Array) -> NDArray[np.bool_]:
     """Say which entries of states X (..., d) sit on their lower or upper limit (or beyond)."""
-    margin = AT_LIMIT * np.maximum(1.0, np.abs(np.where(np.isfinite(limits), limits, 0.0)))
-    below, above = limits[0] + margin[0], limits[1] - margin[1]
+    margin = rounding_at(limits)
+    below, above = limits[0] + margin, limits[1] - margin
     touching: NDArray[np.bool_] = (X <= below) | (X >= above)
     return touching
 

@@ -21,6 +21,7 @@ from koopman_control.trajectories import Trajectory
 
 Complex = NDArray[np.complex128]
 PRINCIPAL = 1e-13  # relative; lifted directions with less than this say nothing
+STILL = 1e-10  # relative to its parts; an eigenfunction that moves less does so by its rounding
 
 
 @checked
@@ -60,17 +61,24 @@ def pseudospectrum(
 def eigenpair_residuals(
     model: LiftedModel, values: Complex, W: Complex, data: Trajectory | Sequence[Trajectory]
 ) -> tuple[Array, Array]:
-    """Return residuals and standard deviations of the eigenfunctions on data, shape (n,) each."""
-    off, size = _Spread(), _Spread()
+    """Return residuals and standard deviations of the eigenfunctions on data, shape (n,) each.
+
+    What moves by rounding alone, such as the difference of two equal features, does not move: its
+    deviation is zero, and its residual infinite.
+    """
+    off, size, lifted = _Spread(), _Spread(), _Spread()
     for Z, Z_next in _unforced(model, data, len(values)):
         before = Z @ W.conj()
         size.add(before)
+        lifted.add(Z.astype(np.complex128))
         off.add(Z_next @ W.conj() - values * before)
     if not size.count:
         raise ValueError("data holds no step that is free of limits; expected at least one")
+    rounding = STILL * (np.abs(W).T @ lifted.deviation)
+    moved = np.where(size.deviation > rounding, size.deviation, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = off.deviation / size.deviation
-    return np.where(np.isnan(ratio), np.inf, ratio), size.deviation
+        ratio = off.deviation / moved
+    return np.where(moved > 0.0, ratio, np.inf), moved
 
 
 class _Spread:
@@ -230,7 +238,7 @@ def spectrum(model: LiftedModel, data: Trajectory | Sequence[Trajectory] | None 
     with np.errstate(divide="ignore", invalid="ignore"):
         condition = np.linalg.norm(W, axis=0) * np.linalg.norm(V, axis=0) / np.abs(overlap)
         modes = (_step_read_out(model, core.stop) @ V) / overlap
-    order = np.argsort(-np.abs(values), kind="stable")
+    order = np.argsort(-np.round(np.abs(values) / SAME), kind="stable")
     return Spectrum(
         model,
         values[order],

@@ -13,7 +13,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from koopman_control.common.arrays import Array, positive_float, positive_int
+from koopman_control.common.arrays import Array, balanced, positive_float, positive_int
 from koopman_control.common.border import checked
 from koopman_control.identification.errors import (
     bounded_score,
@@ -330,7 +330,8 @@ def _metric(
         return _Metric(np.eye(n), np.zeros((1 + m, n)))
     G /= count
     own, cross = G[: 1 + m, : 1 + m], G[: 1 + m, 1 + m :]
-    compensation = np.linalg.lstsq(own, cross, rcond=1e-12)[0]
+    scaled, unit = balanced(own)  # inputs are in units of their own
+    compensation = np.linalg.lstsq(scaled, cross / unit[:, None], rcond=1e-12)[0] / unit[:, None]
     M = G[1 + m :, 1 + m :] - cross.T @ compensation
     size = float(np.trace(M)) / n
     if not size > 0.0:  # data that stand still say nothing

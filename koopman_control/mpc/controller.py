@@ -461,8 +461,8 @@ class KoopmanMPC:
     @cached_property
     def _response(self) -> Response:
         """What inputs lead to in a linear roll-out, whatever terms are added."""
-        free = self._held is None
-        return response_of(self._scenarios, self._layout.controlled, self._weights, free)
+        controlled, free = self._layout.controlled, self._held is None
+        return response_of(self._scenarios, controlled, self._weights, free, self._units)
 
     @property
     def _through_cvxpy(self) -> bool:
@@ -586,7 +586,7 @@ class KoopmanMPC:
         inputs = "every step is free" if form is None else str(form)
         if program and self.rollout == "linear" and self._response.prestabilised:
             inputs += ", beside feedback that holds the unstable model"
-        active, broken = reached(self._tracking, self.last)
+        active, broken = reached(self._tracking, self.last, self._units)
         return Explanation(
             model=f"{len(self.model.A)} lifted states, {self.rollout} roll-out, N = {self.horizon}",
             variables=sizes_of(self._tracking.unpredicted),

@@ -16,6 +16,7 @@ from koopman_control.mpc.planning.plan import Plan, Times
 from koopman_control.mpc.problem import Limit, TrackingProblem
 from koopman_control.mpc.solvers import TIME_LIMIT
 from koopman_control.mpc.state import Rung, Situation
+from koopman_control.mpc.units import Units
 from koopman_control.mpc.weights import Mask, Weights
 
 
@@ -113,7 +114,7 @@ class Step:
         return np.asarray(np.maximum(0.0, np.maximum(self.outputs - high, low - self.outputs)))
 
 
-ACTIVE = 1e-6  # a bound within this of its limit, relative to the largest excess, is active
+ACTIVE = 1e-6  # a bound this near its limit is active, relative to the inputs and outputs in it
 
 
 @dataclass(frozen=True)
@@ -158,17 +159,25 @@ class Explanation:
 
 
 def reached(
-    tracking: TrackingProblem, last: Step | None
+    tracking: TrackingProblem, last: Step | None, units: Units
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Name bounds that are active in the latest plan, and those that it breaks."""
     if last is None or last.situation is None or not last.planned:
         return (), ()
     tracking.assign(last.situation.theta)
     tracking.u.value, tracking.y.value = last.inputs, last.outputs
+    sizes = {
+        variable: np.maximum(np.abs(value), usual).ravel(order="F")
+        for variable, value, usual in (
+            (tracking.u, last.inputs, units.inputs),
+            (tracking.y, last.outputs, units.states),
+        )
+    }
     active, broken = [], []
     for limit in tracking.limits:
         excess = np.ravel(np.asarray(limit.excess.value, dtype=np.float64))
-        near = ACTIVE * max(1.0, float(np.abs(excess).max()))
+        slopes = limit.excess.grad
+        near = ACTIVE * sum(abs(slopes[v]).T @ size for v, size in sizes.items() if v in slopes)
         active += _named(limit, np.abs(excess) <= near)
         broken += _named(limit, excess > near)
     return tuple(active), tuple(broken)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopman_control.common import Array, positive_int
+from koopman_control.common.arrays import Array, positive_int, rounding_at
 from koopman_control.common.border import checked
 from koopman_control.trajectories.trajectory import Trajectory, check_trajectories
 
@@ -249,7 +249,6 @@ def _about_state(x: StateCoverage) -> list[str]:
 
 
 SAME = 1e-12  # relative
-AT_LIMIT = 1e-6  # relative; observations have often passed through float32
 
 
 @checked
@@ -364,9 +363,8 @@ def _correlations(u: Array, X: Array) -> Array:
 def _state(name: str, x: Array, bounds: tuple[float, float], n_bins: int) -> StateCoverage:
     low, high = float(x.min()), float(x.max())
     start, stop = (b if np.isfinite(b) else e for b, e in zip(bounds, (low, high), strict=True))
-    margin = AT_LIMIT * np.maximum(1.0, np.abs(bounds))
-    with np.errstate(invalid="ignore"):
-        touching = (x <= bounds[0] + margin[0]) | (x >= bounds[1] - margin[1])
+    margin = rounding_at(np.array(bounds))
+    touching = (x <= bounds[0] + margin) | (x >= bounds[1] - margin)
     return StateCoverage(
         name=name,
         low=low,

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopman_control.common import (
+from koopman_control.common.arrays import (
+    SINGLE,
     Array,
     bounds_array,
     finite_array,
     positive_float,
     read_only,
     real_array,
+    rounding_at,
 )
 from koopman_control.common.border import check_fields, checked, require
 
@@ -118,10 +120,10 @@ class Trajectory:
             return
         low, high = bounds_array("action_bounds", self.action_bounds, self.actions.shape[1])
         self._set(action_bounds=read_only(np.array([low, high])))
-        # Actions that went through float32 may stick out by its rounding.
-        outside = (self.actions < low - 1e-6 * np.maximum(1.0, np.abs(low))) | (
-            self.actions > high + 1e-6 * np.maximum(1.0, np.abs(high))
-        )
+        margin = rounding_at(self.action_bounds)
+        largest = np.abs(self.actions).max(axis=0, initial=0.0)  # where zero is the only bound
+        margin = np.where(margin > 0.0, margin, SINGLE * largest)
+        outside = (self.actions < low - margin) | (self.actions > high + margin)
         if outside.any():
             row, column = (int(i) for i in np.argwhere(outside)[0])
             raise ValueError(

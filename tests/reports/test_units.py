@@ -16,6 +16,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.mpc import Bounds, Cost, KalmanObserver, KoopmanMPC, compile_qp
+from koopman_control.mpc.planning.linear import stabilising_gain
 from koopman_control.trajectories import Trajectory
 
 atoms: Any = cp  # CVXPY's atoms carry no type information
@@ -172,3 +173,66 @@ def test_fits_observers_and_their_controllers_are_the_same_in_any_units(
 def test_a_random_problem_is_solved_alike_in_random_units(seed: int) -> None:
     """Units 1e-12 to 1e12 of every state, every input and the cost."""
     assert verdict(seed, "auto")[1] == AGREED
+
+
+UNSTABLE = np.array([[1.25, 0.3, 0.1], [0.0, 1.15, 0.2], [0.0, 0.0, 0.9]])
+DRIVEN = np.array([[0.1, 0.0], [0.4, 0.2], [0.3, -0.5]])
+ONES = np.ones(2)
+
+
+@pytest.mark.parametrize("x", [(1.0, 1.0, 1.0), (1e-9, 1e3, 1e12), (1e12, 1e-12, 1.0)])
+@pytest.mark.parametrize("u", [(1.0, 1.0), (1e-12, 1e6), (1e9, 1e-3)])
+def test_an_unstable_model_is_held_alike_in_any_units(
+    x: tuple[float, ...], u: tuple[float, ...]
+) -> None:
+    """Growth and effort are measured in what is usual of states and inputs."""
+    sizes, torques, N = np.array(x), np.array(u), 40
+    gain = stabilising_gain(UNSTABLE, DRIVEN, N)
+    scaled = UNSTABLE * sizes[:, None] / sizes, DRIVEN * sizes[:, None] / torques
+    mpc = KoopmanMPC(
+        LiftedModel.from_arrays(*scaled, action_bounds=np.array([-torques, torques])),
+        N,
+        1.0 / sizes**2,
+        0.1 / torques**2,
+        output_bounds=np.stack([-3.0 * sizes, 3.0 * sizes]),
+    )
+    assert "feedback" in mpc.explain().inputs
+    inputs = mpc.act(0.05 * sizes) / torques
+    plain = KoopmanMPC(
+        LiftedModel.from_arrays(UNSTABLE, DRIVEN, action_bounds=np.array([[-1.0], [1.0]]) * ONES),
+        N,
+        1.0,
+        0.1,
+        output_bounds=(-3.0, 3.0),
+    )
+    np.testing.assert_allclose(inputs, plain.act(np.full(3, 0.05)), rtol=0.0, atol=1e-8)
+    assert gain is not None
+    found = stabilising_gain(scaled[0], scaled[1] * torques, N)
+    assert found is not None
+    np.testing.assert_allclose(found * sizes, gain, rtol=0.0, atol=1e-8)
+
+
+@pytest.mark.parametrize("x", [1.0, 1e-12, 1e-6, 1e6, 1e12])
+@pytest.mark.parametrize("u", [1.0, 1e-12, 1e9])
+def test_what_is_explained_of_a_plan_is_the_same_in_any_units(x: float, u: float) -> None:
+    """A bound of 1e-9 m was active wherever the plan went, and one of 1e9 m nowhere."""
+    told = []
+    for size, torque in ((1.0, 1.0), (x, u)):
+        model = LiftedModel.from_arrays(
+            STAGE, np.array([[0.01], [0.1]]) * size / torque, action_bounds=[[-torque], [torque]]
+        )
+        mpc = KoopmanMPC(
+            model,
+            12,
+            np.array([1.0, 0.1]) / size**2,
+            0.01 / torque**2,
+            reference=np.array([2.0, 0.0]) * size,
+            output_bounds=np.array([[-np.inf, -0.35], [np.inf, 0.35]]) * size,
+            bounds=Bounds(rates=0.6 * torque),
+        )
+        mpc.act(np.zeros(2))
+        told.append(mpc.explain())
+    assert told[0].active and told[1].active == told[0].active
+    assert told[1].broken == told[0].broken
+    assert told[0].program is not None and told[1].program is not None
+    assert told[1].program.condition == pytest.approx(told[0].program.condition, rel=1e-6)

@@ -209,8 +209,9 @@ def _bounds(axes: Axes, times: Array, bounds: Array) -> None:
 def _finding(step: Step) -> str:
     if not step.planned:
         return f"No plan in this step ({step.status}); {step.rung} instead"
-    worst = float(step.slack.max())
-    kept = f"bounds broken by up to {number(worst)}" if worst > 1e-6 else "every bound kept"
+    beyond_rounding = step.slack > 1e-6 * np.abs(step.outputs).max(axis=0)
+    worst = float(step.slack[beyond_rounding].max(initial=0.0))
+    kept = f"bounds broken by up to {number(worst)}" if worst > 0.0 else "every bound kept"
     softened = ", softened to have one" if step.rung == "softened" else ""
     return f"Plan at cost {number(step.objective)}{softened}: {kept}"
 

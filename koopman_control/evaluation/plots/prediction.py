@@ -71,7 +71,7 @@ def _windows(
     panels: Sequence[Axes], time: Array, truth: Array, lines: Mapping[str, Array], label: str
 ) -> None:
     low, high = float(truth.min()), float(truth.max())
-    margin = 0.25 * max(high - low, 1e-6 * max(abs(high), 1.0))
+    margin = 0.25 * max(high - low, 1e-6 * abs(high)) or 1.0  # of what stays at zero
     for column, axes in enumerate(panels):
         axes.plot(
             time, truth[column], color="#B8B8B8", lw=4.5, solid_capstyle="round", label="measured"

@@ -97,7 +97,7 @@ def _share_below(axes: Axes, own: Array, means: Mapping[str, float]) -> None:
 
 
 def _all_equal(values: Array) -> bool:
-    return float(np.ptp(values)) <= 1e-9 * max(1.0, float(np.abs(values).max()))
+    return float(np.ptp(values)) <= 1e-9 * float(np.abs(values).max())
 
 
 def _return_finding(own: Array) -> str:
@@ -178,12 +178,12 @@ def _learning_returns(
 
 def _joined_labels(references: Mapping[str, float]) -> list[tuple[float, str]]:
     """Give references too close to be told apart one label together; the first sets its height."""
-    close = 0.06 * max(np.ptp([*references.values(), 0.0]), 1e-12)
+    close = 0.06 * float(np.ptp([*references.values(), 0.0]))
     groups: list[tuple[float, list[str]]] = []
     for name, value in references.items():
         label = f"{name} {number(value)}"
         for height, labels in groups:
-            if abs(height - value) < close:
+            if abs(height - value) <= close:
                 labels.append(label)
                 break
         else:

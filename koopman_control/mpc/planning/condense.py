@@ -63,7 +63,8 @@ class ProgramSize:
         bounds: How many of them are bounded by themselves.
         hard_rows: Rows that may not be broken.
         soft_rows: Rows that may be broken at a price.
-        condition: Condition number of the cost's Hessian, at the target for nonlinear roll-outs.
+        condition: Condition number of the cost's Hessian, at the target for nonlinear roll-outs,
+            with every input measured by its usual curvature, so that units make no difference.
     """
 
     variables: int
@@ -106,7 +107,7 @@ class Condenser:
     """
 
     def __init__(self, qp: ParametricQP, M: Array | None = None) -> None:
-        m = qp.columns["u"].shape[1]
+        self._n_inputs = m = qp.columns["u"].shape[1]
         self._held = None if M is None else np.kron(M, np.eye(m))
         if M is not None:
             qp = with_inputs(qp, M)
@@ -160,8 +161,15 @@ class Condenser:
             bounds=int(bounded.sum()),
             hard_rows=int((~soft).sum()),
             soft_rows=int(soft.sum()),
-            condition=float(np.linalg.cond(condensed.H)),
+            condition=self._condition(condensed.H),
         )
+
+    def _condition(self, H: Array) -> float:
+        """Condition number of H with each kind of variable in the unit of its median curvature."""
+        sizes, kinds = np.sqrt(np.diagonal(H)), self.alike(self._n_inputs)
+        unit = np.array([np.median(sizes[kinds == kind]) for kind in kinds])
+        unit = np.where(unit > 0.0, unit, 1.0)
+        return float(np.linalg.cond(H / unit / unit[:, None]))
 
     def fixed(self, Gamma: Array) -> Condensed:
         """Put y = free + Gamma u in for a given Gamma of shape (N p, N m)."""

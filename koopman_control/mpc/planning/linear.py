@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from koopman_control.common.arrays import Array, Index, all_finite, balanced, product
+from koopman_control.common.arrays import Array, Index, all_finite, balanced, power_near, product
 from koopman_control.identification.rollouts import linear_response
 from koopman_control.mpc.compile.program import AffineMap, ParametricQP
 from koopman_control.mpc.planning.condense import Condenser, Merit, ProgramSize
@@ -238,7 +238,9 @@ class Response:
         return np.asarray(rows)
 
 
-def response_of(scenarios: Scenarios, controlled: Index, weights: Weights, free: bool) -> Response:
+def response_of(
+    scenarios: Scenarios, controlled: Index, weights: Weights, free: bool, units: Units
+) -> Response:
     """Compute the response of a linear roll-out, prestabilised where that is needed and possible.
 
     Args:
@@ -247,6 +249,7 @@ def response_of(scenarios: Scenarios, controlled: Index, weights: Weights, free:
         weights: What inputs cost in each of the N steps; where all inputs or their changes cost
             something, in every direction, faster growth can be dealt with.
         free: Whether the input of each step is free; only then can feedback be part of it.
+        units: Usual sizes of outputs and inputs, by which growth and effort are measured.
 
     Raises:
         UserWarning: If predictions outgrow what the program can resolve all the same.
@@ -255,12 +258,12 @@ def response_of(scenarios: Scenarios, controlled: Index, weights: Weights, free:
     costly = bool(np.all(prices[:, 0] > NOTHING * prices[:, -1]))
     Phi, by_known = scenarios.linear_response(horizon)
     plain = Response(Phi, columns_of(by_known, controlled, scenarios.n_inputs), by_known, len(Phi))
-    growth = _growth(plain, horizon)
+    growth = _growth(plain, units)
     reliable = RELIABLE_GROWTH if costly else RELIABLE_WHERE_FREE
     if growth.max() <= reliable:
         return plain
-    other = _prestabilised(scenarios, horizon, controlled) if free else None
-    if other is not None and _growth(other, horizon).max() <= reliable:
+    other = _prestabilised(scenarios, horizon, controlled, units.inputs) if free else None
+    if other is not None and _growth(other, units).max() <= reliable:
         return replace(other, plain=plain)
     if growth.max() > LARGEST_GROWTH:
         _warn_of_growth(growth, "no feedback prevents it" if free else "inputs are parametrised")
@@ -292,24 +295,31 @@ def _warn_of_growth(growth: Array, why: str) -> None:
     )
 
 
-def _growth(response: Response, horizon: int) -> Array:
+def _growth(response: Response, units: Units) -> Array:
     """How much the response to the first input outgrows its first steps, step by step (N,)."""
-    outputs = response.Gamma[: response.n_outputs].reshape(horizon, -1, response.Gamma.shape[1])
-    c = response.Gamma.shape[1] // horizon
-    size = np.abs(outputs[:, :, :c]).max(axis=(1, 2))
-    early = size[: outputs.shape[1] + 1].max()
+    p, c = len(units.states), len(units.inputs)
+    first = response.Gamma[: response.n_outputs, :c].reshape(-1, p, c)
+    size = (np.abs(first) * units.inputs / units.states[:, None]).max(axis=(1, 2))
+    early = size[: p + 1].max()
     return np.asarray(size / early if early > 0.0 else np.zeros_like(size))
 
 
-def _prestabilised(scenarios: Scenarios, horizon: int, controlled: Index) -> Response | None:
-    """Respond to v in u = v - K z; None where no feedback holds all models."""
+def _prestabilised(
+    scenarios: Scenarios, horizon: int, controlled: Index, sizes: Array
+) -> Response | None:
+    """Respond to v in u = v - K z; None where no feedback holds all models.
+
+    Inputs (c,) are measured by their usual sizes where effort is, so that units do not weigh them.
+    """
     models = scenarios.models
     A = scipy.linalg.block_diag(*(model.A for model in models))
     B = np.concatenate([model.B for model in models])
     C = scipy.linalg.block_diag(*(model.C for model in models))
-    K = stabilising_gain(A, B[:, controlled], horizon)
+    unit = power_near(sizes)
+    K = stabilising_gain(A, B[:, controlled] * unit, horizon)
     if K is None:
         return None
+    K *= unit[:, None]
     p, c, n_outputs = len(C), len(controlled), len(C) * horizon
     Phi, by_known = linear_response(A - B[:, controlled] @ K, B, np.vstack([C, -K]), horizon)
     Phi, by_known = (rows.reshape(horizon, p + c, -1) for rows in (Phi, by_known))
@@ -329,7 +339,8 @@ def stabilising_gain(A: Array, B: Array, horizon: int) -> Array | None:
     """Return the gain K (m, n) that turns growing modes of A into decaying ones with least effort.
 
     It is the linear-quadratic regulator without a cost on states: eigenvalues beyond the unit
-    circle are mirrored at it, all others stay, whether or not they can be controlled.
+    circle are mirrored at it, all others stay, whether or not they can be controlled. Units of the
+    states make no difference: they are brought to those in which A is balanced.
 
     Returns:
         The gain, or None if growing modes cannot be controlled, or there are none.
@@ -339,6 +350,10 @@ def stabilising_gain(A: Array, B: Array, horizon: int) -> Array | None:
     def grows(real: float, imaginary: float = 0.0) -> bool:
         return math.hypot(real, imaginary) > bound
 
+    if not np.isfinite(A).all():
+        return None
+    unit = power_near(scipy.linalg.matrix_balance(A, permute=False, separate=True)[1][0])
+    A, B = A * unit / unit[:, None], B / unit[:, None]
     T, Z, k = scipy.linalg.schur(A.T, sort=grows)
     if not k:
         return None
@@ -346,9 +361,9 @@ def stabilising_gain(A: Array, B: Array, horizon: int) -> Array | None:
     back = np.linalg.solve(growing, np.eye(k))
     driven = back @ modes @ B
     effort = scipy.linalg.solve_discrete_lyapunov(back, driven @ driven.T)
-    if not np.linalg.cond(effort) < WORST_CONDITION:
+    if not np.linalg.cond(balanced(np.asarray(effort, dtype=np.float64))[0]) < WORST_CONDITION:
         return None
-    return np.asarray(np.linalg.solve(effort, driven).T @ modes)
+    return np.asarray(np.linalg.solve(effort, driven).T @ modes / unit)
 
 
 SINGULAR = 1e-9  # smallest diagonal entry of the factor relative to the largest, squared

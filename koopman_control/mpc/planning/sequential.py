@@ -29,6 +29,7 @@ from koopman_control.mpc.weights import Weights, common_box
 
 STEP_LENGTHS = np.array([1.0, 0.6, 0.3, 0.1, 0.03])
 SMALLEST_GAIN = 1e-9  # relative improvement of the cost that is worth another round
+TIE = 1e-10  # relative difference of costs that rounding may make; it decides nothing
 RELAXED = 0.9  # by which the pace is doubted after a search that was cut
 FEW = 4  # guesses between two looks at the clock
 SHARE = 0.3  # of the time left that may go into guesses
@@ -304,7 +305,7 @@ class SequentialPlanner:
             self._pace = (perf_counter() - began) / len(U)
             if gain <= SMALLEST_GAIN:
                 break
-        i = int(np.argmin(cost))
+        i = int(_first_of_the_best(cost))
         status = work.status
         if status == "optimal" and not np.isfinite(cost[i]):
             status = NOT_FINITE
@@ -351,15 +352,24 @@ class SequentialPlanner:
     def _searched(
         self, at: Situation, priced_at: Instance, U: Array, Y: Array, cost: Array, U_new: Array
     ) -> tuple[Array, Array, Array, float]:
-        """Try all step lengths towards the solutions at once; keep a guess that none improves."""
+        """Try all step lengths towards the solutions at once; keep a guess that none improves.
+
+        Of steps that are as good the longest is taken, so that rounding does not choose.
+        """
         S, L = len(U), len(STEP_LENGTHS)
         trials = U[:, None] + STEP_LENGTHS[:, None, None] * (U_new - U)[:, None]
         trials = trials.reshape(S * L, *U.shape[1:])
         Y_trial, cost_trial = self._judged(at, priced_at, trials, self._rolled_out(at, trials))
-        pick = np.arange(S) * L + cost_trial.reshape(S, L).argmin(axis=1)
-        better = cost_trial[pick] < cost
+        pick = np.arange(S) * L + _first_of_the_best(cost_trial.reshape(S, L))
+        better = cost_trial[pick] < cost + TIE * np.abs(cost)
         U = np.where(better[:, None, None], trials[pick], U)
         Y = np.where(better[:, None, None], Y_trial[pick], Y)
         improved = np.where(better, cost_trial[pick], cost)
         gains = (cost - improved) / np.maximum(np.abs(cost), np.finfo(float).tiny)
         return U, Y, improved, float(np.nanmax(np.append(gains, 0.0)))
+
+
+def _first_of_the_best(costs: Array) -> Index:
+    """Index of the first of the costs (..., k) that are lowest up to rounding, (...)."""
+    lowest = costs.min(axis=-1, keepdims=True)
+    return np.asarray((costs <= lowest + TIE * np.abs(lowest)).argmax(axis=-1))

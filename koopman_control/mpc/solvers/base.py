@@ -156,7 +156,12 @@ class Equilibrated:
         """Solve; multipliers are those of the program as given."""
         scaled = self._scaled(qp, matrices_changed)
         answer, scaling = self._solver.solve(scaled, matrices_changed, seconds), self._scaling
-        if scaling is None or answer.v is None:
+        if answer.v is None:
+            return answer
+        if np.abs(answer.v).max(initial=0.0) > FAR and runs_away(scaled, answer):
+            self._solver.forget()
+            return Solution(None, "unbounded", answer.iterations)
+        if scaling is None:
             return answer
         multipliers = answer.multipliers
         if multipliers is not None:
@@ -251,6 +256,36 @@ def residuals(qp: DenseQP, v: Array, multipliers: Array) -> Residuals:
         primal=float(beyond.max(initial=0.0)),
         complementarity=float(np.abs(rows - priced).max(initial=0.0)),
     )
+
+
+NOTHING = 1e-6  # of a direction, where it meets no side
+
+
+def runs_away(qp: DenseQP, answer: Solution) -> bool:
+    """Whether a far point is no solution, but shows a way on which the cost falls for ever.
+
+    The way v / |v| meets no side and no curvature, and the point's multipliers leave a slope as
+    large as the cost falls on it, as any would.
+
+    Args:
+        qp: An equilibrated program.
+        answer: A point that a solver takes for its solution.
+    """
+    v, multipliers = answer.v, answer.multipliers
+    if v is None or multipliers is None:
+        return False
+    size, n = float(np.abs(v).max()), len(v)
+    d = v / size
+    rows = np.concatenate([d, qp.A @ d])
+    over = np.where(np.isfinite(qp.upper), np.maximum(rows, 0.0), 0.0)
+    over = np.maximum(over, np.where(np.isfinite(qp.lower), np.maximum(-rows, 0.0), 0.0))
+    priced = qp.soft & (qp.quadratic_weight == 0.0)
+    if np.any(over[np.append(np.ones(n, dtype=bool), ~priced)] > NOTHING):
+        return False
+    falls = -float(qp.f @ d + qp.linear_weight[priced] @ over[n:][priced])
+    curved = size * float(d @ qp.H @ d)
+    left = residuals(qp, v, multipliers).stationarity
+    return falls > 0.0 and curved < 1e-3 * falls and left * float(np.abs(d).sum()) > 0.1 * falls
 
 
 ROUNDING = 1e-9  # sides that cross by less meet
