@@ -10,6 +10,7 @@ from .forecasts import (
     valid_prediction_time,
 )
 from .learn import Learned, Round, learn
+from .model_env import ModelEnv, tracking_reward
 from .policies import RandomPolicy, ZeroPolicy
 from .report import metrics_json, package_versions, write_report
 from .statistics import PairedDifference, bootstrap_interval, interquartile_mean, paired_difference
@@ -19,6 +20,7 @@ __all__ = [
     "Episode",
     "Evaluation",
     "Learned",
+    "ModelEnv",
     "PairedDifference",
     "RandomPolicy",
     "Round",
@@ -37,6 +39,7 @@ __all__ = [
     "run_episode",
     "spectrum_distance",
     "state_space_divergence",
+    "tracking_reward",
     "valid_prediction_time",
     "write_report",
 ]

@@ -4,7 +4,7 @@ from .compile.program import ParametricQP, QPSolution
 from .controller import KoopmanMPC
 from .estimation import KalmanObserver, MovingHorizonEstimator, OffsetFree
 from .problem import Parameters
-from .settings import Blocks, Bounds, Cost, Inputs, Knots, Search, Tube
+from .settings import Blocks, Bounds, Cost, Inputs, Knots, Observed, Search, Tube
 from .solvers import SolverSettings, available_solvers, register_solver
 from .step import Step
 from .terminal import tube_margins
@@ -19,6 +19,7 @@ __all__ = [
     "Knots",
     "KoopmanMPC",
     "MovingHorizonEstimator",
+    "Observed",
     "OffsetFree",
     "Parameters",
     "ParametricQP",
