@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
 from koopman_control.common.files import FileNotWritableError, PathLike
 from koopman_control.identification import LiftedModel
@@ -38,6 +38,8 @@ class StepLog:
     def __init__(
         self, path: PathLike, model: LiftedModel, n_inputs: int, n_measured: int = 0
     ) -> None:
+        positive_int("n_inputs", n_inputs)
+        positive_int("n_measured", n_measured, minimum=0)
         self.path = Path(path)
         self.observations = tuple(_names(model))
         self.actions = tuple(f"u{i}" for i in range(n_inputs))

@@ -12,6 +12,7 @@ from .forecasts import (
 from .learn import Learned, Round, learn
 from .model_env import ModelEnv, tracking_reward
 from .policies import RandomPolicy, ZeroPolicy
+from .rehearsal import Rehearsal, rehearse
 from .report import metrics_json, package_versions, write_report
 from .statistics import PairedDifference, bootstrap_interval, interquartile_mean, paired_difference
 
@@ -23,6 +24,7 @@ __all__ = [
     "ModelEnv",
     "PairedDifference",
     "RandomPolicy",
+    "Rehearsal",
     "Round",
     "ZeroPolicy",
     "action_bounds",
@@ -36,6 +38,7 @@ __all__ = [
     "metrics_json",
     "package_versions",
     "paired_difference",
+    "rehearse",
     "run_episode",
     "spectrum_distance",
     "state_space_divergence",

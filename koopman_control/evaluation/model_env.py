@@ -10,7 +10,13 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, bounds_array, finite_array, positive_int
+from koopman_control.common.arrays import (
+    Array,
+    bounds_array,
+    finite_array,
+    positive_int,
+    seed_number,
+)
 from koopman_control.common.border import at_least, checked
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc import KoopmanMPC
@@ -105,7 +111,7 @@ class ModelEnv(gym.Env[Array, NDArray[np.float64]]):
         Raises:
             ValueError: If an option is unknown, or of the wrong shape.
         """
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else seed_number("seed", seed))
         asked = dict(options or {})
         self._which = int(self.np_random.integers(len(self._models)))
         self._y, self._x = self._start()

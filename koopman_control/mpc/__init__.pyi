@@ -1,6 +1,7 @@
 from .batch import BatchMPC
 from .compile.presolve import compile_qp
 from .compile.program import ParametricQP, QPSolution
+from .configuration import controller_from
 from .controller import KoopmanMPC
 from .estimation import KalmanObserver, MovingHorizonEstimator, OffsetFree
 from .problem import Parameters
@@ -30,6 +31,7 @@ __all__ = [
     "Tube",
     "available_solvers",
     "compile_qp",
+    "controller_from",
     "register_solver",
     "tube_margins",
 ]

@@ -18,6 +18,7 @@ from koopman_control.common.arrays import (
     finite_array,
     positive_float,
     positive_int,
+    real_array,
     seed_number,
 )
 from koopman_control.common.border import CheckedFields, at_least, checked
@@ -73,13 +74,14 @@ class Observed(CheckedFields):
             ValueError: If it has no such column.
         """
         rows, columns, gain, offset = self._read
-        if len(columns) and columns.max() >= len(observation):
+        y = real_array("observation", observation, ndim=1)
+        if len(columns) and columns.max() >= len(y):
             raise ValueError(
-                f"observation has {len(observation)} entries; a target is to be read off column "
+                f"observation has {len(y)} entries; a target is to be read off column "
                 f"{columns.max()}"
             )
         target = offset.copy()
-        target[rows] += gain * observation[columns]
+        target[rows] += gain * y[columns]
         return target
 
     @cached_property
