@@ -16,6 +16,7 @@ from tests.border.rows import (
     common,
     control,
     data,
+    deploying,
     environments,
     features,
     forecasting,
@@ -27,7 +28,8 @@ from tests.border.rows.row import Row
 
 TABLE = [
     *(*data.ROWS, *features.ROWS, *models.ROWS, *control.ROWS, *judging.ROWS),
-    *(*forecasting.ROWS, *tasks.ROWS, *benchmark.ROWS, *environments.ROWS, *common.ROWS),
+    *(*deploying.ROWS, *forecasting.ROWS, *tasks.ROWS, *benchmark.ROWS),
+    *(*environments.ROWS, *common.ROWS),
 ]
 LONGEST = 800  # characters; scikit-learn's own message about NaN takes 600
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +37,15 @@ class RobustFilter(ExtendedFilter):
     An entry that stands out is left out once, as a glitch of its sensor. If the next one stands
     out as well, the plant has done what no model says: it is believed, and the state before is not.
 
-    Args:
-        model: A model that knows the noise of its states.
+    Args: those of `ExtendedFilter`.
     """
 
-    def __init__(self, model: LiftedModel) -> None:
+    @classmethod
+    def for_noise_of(cls, model: LiftedModel) -> Self:
+        """Make one for a model that knows the noise of its states."""
         noise = model.signals.noise
         assert noise is not None  # for the type checker
-        super().__init__(model, step_noise(model, noise[1] ** 2), np.diag(noise[0] ** 2), None)
+        return cls.of(model, step_noise(model, noise[1] ** 2), np.diag(noise[0] ** 2), None)
 
     def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
         """Predict by one step and correct by what can be believed; see `Estimator`."""
@@ -79,5 +80,5 @@ def estimators_for(
     if observer is None or (observer == "auto" and models[0].signals.noise is None):
         return (History(models[0]),)
     if isinstance(observer, str):
-        return tuple(map(RobustFilter, models))
+        return tuple(map(RobustFilter.for_noise_of, models))
     return tuple(observer.attached(each, rollout) for each in models)

@@ -73,7 +73,7 @@ def test_the_state_is_told_better_than_by_the_sensors_also_with_input_features(
     model: LiftedModel,
 ) -> None:
     data, states = run(100)
-    found = estimates(RobustFilter(model), data.observations, data.actions)
+    found = estimates(RobustFilter.for_noise_of(model), data.observations, data.actions)
     assert rms(found[20:] - states[20:]) < 0.6 * SIGMA
 
 
@@ -81,14 +81,14 @@ def test_a_glitch_is_left_out_and_a_jump_is_followed(model: LiftedModel) -> None
     data, states = run(101)
     Y = np.array(data.observations)
     Y[40, 0] += 5.0
-    found = estimates(RobustFilter(model), Y, data.actions)
+    found = estimates(RobustFilter.for_noise_of(model), Y, data.actions)
     assert np.abs(found[40:] - states[40:]).max() < 4.0 * SIGMA
     states = states.copy()
     states[60:] += np.array([3.0, 0.0])  # from now on, another course
     for k in range(60, len(data.actions)):
         states[k + 1] = A @ states[k] + B * data.actions[k, 0] ** 2
     Y = states + (data.observations - run(101)[1])
-    found = estimates(RobustFilter(model), Y, data.actions)
+    found = estimates(RobustFilter.for_noise_of(model), Y, data.actions)
     assert np.abs(found[60] - states[60]).max() > 2.0
     assert np.abs(found[62:] - states[62:]).max() < 4.0 * SIGMA
 
@@ -98,7 +98,7 @@ def test_without_measurements_the_model_goes_on(model: LiftedModel) -> None:
     Y = np.array(data.observations)
     Y[50:60] = np.nan
     Y[70, 1] = np.nan
-    found = estimates(RobustFilter(model), Y, data.actions)
+    found = estimates(RobustFilter.for_noise_of(model), Y, data.actions)
     assert rms(found[50:60] - states[50:60]) < 2.0 * SIGMA
 
 
@@ -106,7 +106,7 @@ def test_estimates_stay_within_the_limits_of_the_plant(model: LiftedModel) -> No
     limits = np.array([[-np.inf, -0.5], [np.inf, 0.5]])
     bounded = replace(model, signals=replace(model.signals, limits=limits))
     data, _ = run(103)
-    found = estimates(RobustFilter(bounded), data.observations, data.actions)
+    found = estimates(RobustFilter.for_noise_of(bounded), data.observations, data.actions)
     assert np.abs(found[1:, 1]).max() <= 0.5
 
 
