@@ -9,6 +9,7 @@ lifted state and whatever else is known, acts on c, by one matrix.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from koopman_control.mpc.planning.linear import LinearPlanner, Response
 INFINITE = 1e30  # in place of infinity, which no C99 compiler need know
 OVERLOOKED = 1e-11  # squared length of a row in the metric of H; DAQP overlooks shorter ones, too
 SINGULAR = 1e9  # condition number of H beyond which it leaves directions free
-LEAST_SQUARE = 1e-10  # of a price's own square; stands for none
+LEAST_SQUARE = 1e-14  # price of a violation's square, in the units of scaled programs; or none
 
 
 class NotExportableError(ValueError):
@@ -92,9 +93,24 @@ def programs_of(planner: LinearPlanner, known: Known) -> Iterator[Program]:
     while softened is not None:
         one: LinearPlanner | None = softened
         while one is not None:
-            yield _program(one, known, softened is not planner)
+            try:
+                yield _program(one, known, softened is not planner)
+            except NotExportableError:
+                if one is softened:
+                    raise
+                _warn_of_rescue()
             one = one._rescue
         softened = softened._softened
+
+
+def _warn_of_rescue() -> None:
+    warnings.warn(
+        "the model is so unstable that its plain program, which Python solves where feedback "
+        "leaves no plan, has no C code; there the C code goes on to softened bounds, or continues "
+        "the plan before",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def _program(planner: LinearPlanner, known: Known, soft: bool) -> Program:
@@ -197,8 +213,7 @@ def _prices(weights: tuple[Array, Array], n: int, length: Array) -> tuple[Array,
     linear, square = (np.append(np.full(n, np.inf), own) for own in weights)
     hard, price = ~np.isfinite(linear), np.where(np.isfinite(linear), linear * length, INFINITE)
     square = np.where(hard, 1.0, square * length**2)
-    least = np.maximum(LEAST_SQUARE * np.square(np.where(hard, 1.0, price)), LEAST_SQUARE)
-    return price, np.where(hard, 0.0, 1.0 / np.maximum(square, least))
+    return price, np.where(hard, 0.0, 1.0 / np.maximum(square, LEAST_SQUARE))
 
 
 def _angles(planner: LinearPlanner, known: Known, shift: Array):
