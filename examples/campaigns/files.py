@@ -22,13 +22,19 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from cvxpy.atoms.norm_inf import norm_inf
 
 from examples.campaigns.hostile_files import Attack, damaged, forged, repacked
 from koopman_control import (
+    Bounds,
+    Cost,
     EDMDc,
     FeatureUnion,
     FourierFeatures,
+    Inputs,
+    KoopmanMPC,
     LiftedModel,
+    OffsetFree,
     PolynomialFeatures,
     RadialFeatures,
     SampledFeatures,
@@ -38,6 +44,7 @@ from koopman_control import (
 )
 from koopman_control.cli.forecast import Fill, read_table
 from koopman_control.features import FeatureChain, RecurrentFeatures
+from koopman_control.mpc import Knots
 
 MEMORY = 1 << 30  # bytes that the process may ask for beyond what it has
 HARMLESS = ("refused", "forgery accepted", "other table accepted", "accepted unchanged")
@@ -55,13 +62,15 @@ class Subject:
 
 
 def subjects(folder: Path) -> Iterator[Subject]:
-    """Make a file of every kind: trajectories, models with every class of features, a table."""
+    """Make a file of every kind: trajectories, models of all features, a controller, a table."""
     path = folder / "original"
     save_trajectories(path, trajectories())
     yield Subject("trajectories", path.read_bytes(), load_trajectories, save_trajectories)
     for name, estimator in estimators().items():
         estimator.fit(trajectories()).model_.save(path)
         yield Subject(name, path.read_bytes(), LiftedModel.load, lambda to, model: model.save(to))
+    controller().save(path)
+    yield Subject("controller", path.read_bytes(), KoopmanMPC.load, lambda to, mpc: mpc.save(to))
     for fill in (None, Fill.linear):
         read = partial(read_table, columns=["T", "p"], date=None, fill=fill)
         yield Subject(f"table, fill={fill}", table(), read, None, (damaged,))
@@ -97,6 +106,22 @@ def estimators() -> dict[str, EDMDc]:
             remembering, memory=2, input_features=PolynomialFeatures(2), **alone
         ),
     }
+
+
+def controller() -> KoopmanMPC:
+    """Make a controller that has most of what there is to save."""
+    features = SampledFeatures(5, random_state=0)
+    model = EDMDc(features, horizon=5, n_folds=0, regularization=1e-6).fit(trajectories()).model_
+    mpc = KoopmanMPC(
+        model,
+        6,
+        cost=Cost(Q=[1.0, 0.1], S=0.1, terminal="riccati", trust=1.0),
+        bounds=Bounds(rates=0.5, outputs=(-5.0, 5.0), polytope=([[1.0, 1.0]], [[0.5]], [4.0])),
+        reference=np.linspace(0.0, 1.0, 20)[:, None] * np.ones(2),
+        estimator=OffsetFree(0.1),
+        inputs=Inputs(parametrization=Knots([0, 2, 5]), delay=1),
+    )
+    return mpc.constrain(lambda y, u, p: norm_inf(y) <= p.top, top=40.0)
 
 
 def table() -> bytes:

@@ -43,6 +43,13 @@ class GivenLift(FeatureMap):
         own = {name: portable(vars(self)[name]) for name in ("lift", "derivative")}
         return {**super().__getstate__(), **own}
 
+    @classmethod
+    def by(cls, lift: MatrixLift | FeatureLift) -> GivenLift:
+        """Make one, ready for use, of a lifting that knows its sizes and derivative."""
+        made = cls(lift, lift.derivative)
+        made._size, made.n_features_in_ = lift.shape
+        return made
+
     @property
     def _n_features_out(self) -> int:
         return self._size
@@ -77,6 +84,12 @@ class MatrixLift:
 
     M: Array
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of lifted states n and of states d."""
+        n, d = self.M.shape
+        return n, d
+
     def __call__(self, X: Array) -> Array:
         """Lift, to (S, n)."""
         return X @ self.M.T
@@ -86,11 +99,31 @@ class MatrixLift:
         return np.broadcast_to(self.M, (len(X), *self.M.shape))
 
 
+@dataclass(frozen=True)
+class FeatureLift:
+    """The lifting z = g(x) of states (S, d) by fitted features g."""
+
+    features: FeatureMap
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of lifted states n and of states d."""
+        return self.features._n_features_out, int(self.features.n_features_in_)
+
+    def __call__(self, X: Array) -> Array:
+        """Lift, to (S, n)."""
+        return self.features.values(X)
+
+    def derivative(self, X: Array) -> Array:
+        """Differentiate, to (S, n, d)."""
+        return self.features.derivatives(X)
+
+
 def model_from_arrays(
     A: ArrayLike,
     B: ArrayLike,
     C: ArrayLike | None,
-    lift: Lift | None,
+    lift: Lift | FeatureMap | None,
     *,
     N: ArrayLike | None,
     jacobian: Lift | None,
@@ -114,6 +147,15 @@ def model_from_arrays(
             )
         linear = MatrixLift(np.asarray(np.linalg.inv(C)))
         lift, jacobian = linear, linear.derivative
+    if isinstance(lift, FeatureMap):
+        known = FeatureLift(lift)
+        if known.shape[1] != d:
+            raise ValueError(f"lift takes {known.shape[1]} states; expected {d}, one per row of C")
+        if jacobian is not None:
+            raise ValueError(
+                "jacobian is given beside features, which have their own; leave it out"
+            )
+        lift, jacobian = known, known.derivative
     lifted = real_array("the result of lift", lift(np.zeros((2, d))))
     if lifted.shape != (2, n):
         raise ValueError(

@@ -442,7 +442,7 @@ class LiftedModel:
         A: ArrayLike,
         B: ArrayLike,
         C: ArrayLike | None = None,
-        lift: Lift | None = None,
+        lift: Lift | FeatureMap | None = None,
         *,
         N: ArrayLike | None = None,
         jacobian: Lift | None = None,
@@ -457,7 +457,8 @@ class LiftedModel:
             A: Lifted dynamics, shape (n, n).
             B: Input matrix, shape (n, m).
             C: Read-out of the measured states, shape (d, n); None means x = z.
-            lift: From states (S, d) to lifted states (S, n); None for a C that is invertible.
+            lift: From states (S, d) to lifted states (S, n), a function or a fitted feature map;
+                None for a C that is invertible.
             N: Input couplings, shape (m, n, n), or None.
             jacobian: Derivative of lift, (S, d) to (S, n, d); None differentiates numerically.
             dt: Sampling time in seconds, or None.
@@ -467,7 +468,8 @@ class LiftedModel:
 
         Returns:
             A model whose roll-outs are those of the matrices given. Its lifted state is
-            [1, x, lift(x)], so its n_lifted is 1 + d + n. It cannot be saved to a file.
+            [1, x, lift(x)], so its n_lifted is 1 + d + n. It cannot be saved to a file if lift is a
+            function.
 
         Raises:
             ValueError: If shapes disagree, or lift is needed and not given.

@@ -9,8 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from koopman_control.common.arrays import finite_array
+from koopman_control.common.border import shown
 from koopman_control.common.files import PathLike, load_npz, refusing, save_npz
-from koopman_control.features import Coordinates, describe_features, rebuild_features
+from koopman_control.features import (
+    Coordinates,
+    FeatureMap,
+    describe_features,
+    rebuild_features,
+)
+from koopman_control.identification.foreign import FeatureLift, GivenLift, MatrixLift
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.signals import Signals
 
@@ -29,7 +37,24 @@ _SIGNALS, _SIGNALS_OPTIONAL = (
 
 def write_model(path: PathLike, model: LiftedModel) -> None:
     """Write a model to a .npz file, replacing what was there."""
-    feature_settings, feature_arrays = describe_features(model.features)
+    settings, arrays = describe_model(model)
+    save_npz(path, KIND, FORMAT_VERSION, arrays, settings)
+
+
+def read_model(path: PathLike) -> LiftedModel:
+    """Read what `write_model` wrote."""
+    arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
+    with refusing(f"{path} does not hold a whole lifted model; make it again"):
+        return rebuild_model(settings, arrays)
+
+
+def describe_model(model: LiftedModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a model's settings (JSON-able) and its arrays by name.
+
+    Raises:
+        TypeError: If its features are of a class that cannot be saved.
+    """
+    feature_settings, feature_arrays = _described(model.features)
     signals, coordinates = model.signals, model.coordinates
     arrays: dict[str, Any] = {}
     for part, names in ((model, _ARRAYS + _OPTIONAL), (signals, _SIGNALS + _SIGNALS_OPTIONAL)):
@@ -53,34 +78,60 @@ def write_model(path: PathLike, model: LiftedModel) -> None:
         "error_level": model.error_level,
         "summary": {key: _to_json(value) for key, value in model.summary.items()},
     }
-    save_npz(path, KIND, FORMAT_VERSION, arrays, settings)
+    return settings, arrays
 
 
-def read_model(path: PathLike) -> LiftedModel:
-    """Read what `write_model` wrote."""
-    arrays, settings = load_npz(path, KIND, FORMAT_VERSION)
-    with refusing(f"{path} does not hold a whole lifted model; make it again"):
-        known: dict[str, Any] = {name: arrays[name] for name in _SIGNALS + _ARRAYS}
-        known |= {name: arrays.get(name) for name in _SIGNALS_OPTIONAL + _OPTIONAL}
-        quantiles: Any = _under(QUANTILES, arrays)
-        signals = Signals(
-            **{name: known[name] for name in _SIGNALS + _SIGNALS_OPTIONAL},
-            coordinates=_coordinates(settings, len(arrays["C"])),
-            input_features=None
-            if settings["input_features"] is None
-            else rebuild_features(settings["input_features"], _under(INPUT, arrays)),
-            dt=settings["dt"],
-            state_names=tuple(settings["state_names"]),
-            input_delay=settings["input_delay"],
+def rebuild_model(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> LiftedModel:
+    """Rebuild a model from `describe_model`; raises something where it is not whole."""
+    known: dict[str, Any] = {name: arrays[name] for name in _SIGNALS + _ARRAYS}
+    known |= {name: arrays.get(name) for name in _SIGNALS_OPTIONAL + _OPTIONAL}
+    quantiles: Any = _under(QUANTILES, arrays)
+    signals = Signals(
+        **{name: known[name] for name in _SIGNALS + _SIGNALS_OPTIONAL},
+        coordinates=_coordinates(settings, len(arrays["C"])),
+        input_features=None
+        if settings["input_features"] is None
+        else rebuild_features(settings["input_features"], _under(INPUT, arrays)),
+        dt=settings["dt"],
+        state_names=tuple(settings["state_names"]),
+        input_delay=settings["input_delay"],
+    )
+    return LiftedModel(
+        **{name: known[name] for name in _ARRAYS + _OPTIONAL},
+        signals=signals,
+        features=_rebuilt(settings["features"], _under(FEATURE, arrays)),
+        error_quantiles=quantiles,
+        error_level=settings["error_level"],
+        summary={key: _from_json(value) for key, value in settings["summary"].items()},
+    )
+
+
+def _described(features: FeatureMap) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Describe features, a lifting that is given by a matrix or by features included."""
+    if not isinstance(features, GivenLift):
+        return describe_features(features)
+    lift = features.lift
+    if isinstance(lift, MatrixLift):
+        return {"class": "GivenLift"}, {"M": lift.M}
+    if isinstance(lift, FeatureLift):
+        inner, arrays = describe_features(lift.features)
+        return {"class": "GivenLift", "lift": inner}, {"lift/" + k: a for k, a in arrays.items()}
+    raise TypeError(
+        f"features is a GivenLift by {shown(lift)}, a function; files hold no code: give "
+        "LiftedModel.from_arrays a fitted feature map as lift (PolynomialFeatures, a union, ...), "
+        "or make the model again after loading its matrices"
+    )
+
+
+def _rebuilt(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> FeatureMap:
+    """Rebuild features from `_described`."""
+    if settings["class"] != "GivenLift":
+        return rebuild_features(settings, arrays)
+    if "lift" in settings:
+        return GivenLift.by(
+            FeatureLift(rebuild_features(settings["lift"], _under("lift/", arrays)))
         )
-        return LiftedModel(
-            **{name: known[name] for name in _ARRAYS + _OPTIONAL},
-            signals=signals,
-            features=rebuild_features(settings["features"], _under(FEATURE, arrays)),
-            error_quantiles=quantiles,
-            error_level=settings["error_level"],
-            summary={key: _from_json(value) for key, value in settings["summary"].items()},
-        )
+    return GivenLift.by(MatrixLift(finite_array("M", arrays["M"], ndim=2)))
 
 
 def _coordinates(settings: Mapping[str, Any], n_states: int) -> Coordinates:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from time import perf_counter
@@ -15,15 +14,18 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.common.border import checked
+from koopman_control.common.files import PathLike
+from koopman_control.common.pickling import portable
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.compile.canonical import check_problem
 from koopman_control.mpc.compile.presolve import compile_qp, softened
 from koopman_control.mpc.compile.program import ParametricQP
-from koopman_control.mpc.estimation import Estimator, History, Observer
+from koopman_control.mpc.estimation import History, Observer
+from koopman_control.mpc.loop import LoopState
 from koopman_control.mpc.planning.cvxpy_planner import TIGHT, CvxpyPlanner, solved_about
 from koopman_control.mpc.planning.linear import LinearPlanner, Response, response_of
-from koopman_control.mpc.planning.plan import KnownOutcome, Plan, Planner, recover
+from koopman_control.mpc.planning.plan import Plan, Planner, recover
 from koopman_control.mpc.planning.prediction import Scenarios, checked_models
 from koopman_control.mpc.planning.sequential import InitialGuesses, SequentialPlanner
 from koopman_control.mpc.problem import Build, Parameters, Term, TrackingProblem, trust_terms
@@ -37,6 +39,7 @@ from koopman_control.mpc.settings import (
     checked_solver,
     with_shortcuts,
 )
+from koopman_control.mpc.settled import Settled, settled
 from koopman_control.mpc.solvers import TIME_LIMIT, SolverSettings
 from koopman_control.mpc.state import (
     InputLayout,
@@ -47,84 +50,16 @@ from koopman_control.mpc.state import (
     Start,
     StateEstimation,
     TargetRows,
-    fallback_inputs,
     input_that_acted,
-    reachable_from,
 )
 from koopman_control.mpc.step import Explanation, Step, reached, sizes_of
-from koopman_control.mpc.terminal import with_terminal, with_terminal_set
-from koopman_control.mpc.units import units_of, with_prices
-from koopman_control.mpc.weights import Weights, stage_rows, tightened, weights_for
+from koopman_control.mpc.weights import stage_rows
 
 WARM_UP_STEPS = 20  # Python specialises code that has run eight times, or sixteen
 WARM_UP_SECONDS = 0.05  # where a step takes long, its overhead does not count
 # What depends on all terms. It is left out of copies to which another term is added.
 COMPILED = {"_tracking", "qp", "_planner", "_linear_planner"}
 TRIES = 4  # of a step that errors break off
-
-
-class LoopState:
-    """What the controller carries from step to step.
-
-    Args:
-        weights: Weights and bounds; the bounds hold whatever happens.
-        safe: Input applied where there is no plan, shape (m,), within the bounds.
-
-    Attributes:
-        plan: Plan of the step before, shape (N, m), or None.
-        previous: Input applied last, shape (m,). One that acted beyond the reach of the input box
-            counts as the nearest within, so that the box is where the next one is.
-        step: Steps since the start.
-        rungs: How often each rung of the ladder was used.
-    """
-
-    def __init__(self, weights: Weights, safe: Array) -> None:
-        self._weights, self._safe = weights, safe
-        reach = weights.rate_bounds, *weights.input_bounds[:, 0]
-        self._reach = np.stack(reach, axis=1).tolist()  # rate, low and high of each input
-        self.restart()
-
-    def restart(self, previous: Array | None = None) -> None:
-        """Begin an episode, after an input (m,), by default the safe one."""
-        self.plan: Array | None = None
-        self.previous = self._safe.copy()
-        self.step, self.rungs = 0, Counter[Rung]()
-        if previous is not None:
-            self.note(previous)
-
-    def note(self, applied: Array) -> None:
-        """Take an input (m,) as the one applied last."""
-        self.previous = reachable_from(applied, self._weights)
-
-    @property
-    def progress(self) -> tuple[Any, ...]:
-        """All that changes from step to step."""
-        return self.plan, self.previous, self.step, dict(self.rungs)
-
-    @progress.setter
-    def progress(self, before: tuple[Any, ...]) -> None:
-        self.plan, self.previous, self.step, rungs = before
-        self.rungs = Counter(rungs)
-
-    def fall_back(self, trouble: str) -> tuple[Rung, Plan]:
-        """Continue the previous plan, or go to the safe input; within the bounds in any case."""
-        rung, U = fallback_inputs(self.plan, self.previous, self._safe, self._weights)
-        nowhere = KnownOutcome(np.full_like(self._weights.linear_output, np.nan), np.nan)
-        return rung, Plan(U, nowhere, trouble, 0)
-
-    def apply(self, rung: Rung, plan: Plan) -> None:
-        """Go on by one step: remember the plan and its first input, within all bounds."""
-        self.plan = None if rung == "safe" else plan.U
-        # One by one, which takes a fraction of numpy's time for so few.
-        each = zip(plan.U[0].tolist(), self.previous.tolist(), self._reach, strict=True)
-        self.previous = np.array(
-            [
-                min(max(min(max(value, before - rate), before + rate), low), high)
-                for value, before, (rate, low, high) in each
-            ]
-        )
-        self.step += 1
-        self.rungs[rung] += 1
 
 
 class KoopmanMPC:
@@ -173,6 +108,7 @@ class KoopmanMPC:
     Attributes:
         cost: The cost, `Q` and `R` put in.
         bounds: The bounds, `input_bounds` and `output_bounds` put in.
+        horizon, reference, rollout, search, estimator, inputs, solver: As given.
         last: What happened in the latest step (`Step`), or None before the first.
         parameters: Values of the parameters in `constrain` and `penalize`; may be set at any time.
 
@@ -204,39 +140,53 @@ class KoopmanMPC:
         solver: str | SolverSettings = "auto",
     ) -> None:
         models = checked_models(model, rollout)
+        cost, bounds = with_shortcuts(cost, bounds, Q, R, input_bounds, output_bounds)
+        groups = cost, bounds, search or Search(), inputs or Inputs()
+        self._set(models, horizon, *groups, reference, rollout, estimator, solver)
+        layout, delay = self._layout, self.inputs.delay
+        told = horizon, cost, bounds, self._targets, layout, rollout, delay, estimator
+        self._settle(settled(models, *told))
+        self.reset()
+
+    def _set(
+        self,
+        models: Sequence[LiftedModel],
+        horizon: int,
+        cost: Cost,
+        bounds: Bounds,
+        search: Search,
+        inputs: Inputs,
+        reference: Target,
+        rollout: Rollout,
+        estimator: Observer | None,
+        solver: str | SolverSettings,
+    ) -> None:
+        """Check the settings and keep them."""
         self.model = model = models[0]
         self.horizon = N = positive_int("horizon", horizon)
-        self.rollout, self.solver = rollout, solver
-        self.cost, self.bounds = with_shortcuts(cost, bounds, Q, R, input_bounds, output_bounds)
-        self.search, self.inputs = search or Search(), inputs or Inputs()
-        self._solver = checked_solver(solver, self.search.deadline)
-        self._layout = InputLayout(model.n_inputs, self.inputs.measured)
-        form = self.inputs.parametrization
+        self.cost, self.bounds, self.search, self.inputs = cost, bounds, search, inputs
+        self.reference, self.rollout = reference, rollout
+        self.estimator, self.solver = estimator, solver
+        self._solver = checked_solver(solver, search.deadline)
+        self._layout = InputLayout(model.n_inputs, inputs.measured)
+        form = inputs.parametrization
         self._held = None if form is None else form.matrix(N)
-        self._estimators: tuple[Estimator, ...] = (History(model),)
-        if estimator is not None:
-            self._estimators = tuple(estimator.attached(each, rollout) for each in models)
         self._scenarios = Scenarios(models, rollout)
         d, m = model.coordinates.n_outputs, len(self._layout.controlled)
         self._targets = (
             TargetRows("reference", reference, N, d, model.n_states, len(models)),
-            TargetRows("input_reference", self.cost.input_reference, N, m),
+            TargetRows("input_reference", cost.input_reference, N, m),
         )
-        w = weights_for(model, N, self._layout.controlled, self.cost, self.bounds)
-        w = tightened(w, self.bounds.tighten, model, rollout, self.inputs.delay)
-        w, self._gain = with_terminal(w, self.cost.terminal, model, *self._targets, self._layout)
-        units = units_of(w, model, self._layout.controlled, *self._targets)
-        w = with_prices(w, units) if isinstance(self.bounds.slack_weight, str) else w
-        rest = model, *self._targets, self._gain, self._layout
-        w = with_terminal_set(w, self.bounds.terminal_set, *rest)
-        self._weights, self._units = w.for_models(len(models)), units.for_models(len(models))
-        safe = stage_rows("safe", self.inputs.safe, m, 1)[0]
-        self._safe = np.clip(safe, *w.input_bounds[:, 0])
-        self._terms = trust_terms(model, self.cost.trust)
-        self._limit = self.search.seconds
+        self._limit = search.seconds
         self.parameters = Parameters()
+
+    def _settle(self, found: Settled) -> None:
+        """Keep what follows from the settings, and set up what is carried from step to step."""
+        self._weights, self._gain, self._units, self._estimators = found
+        safe = stage_rows("safe", self.inputs.safe, len(self._layout.controlled), 1)[0]
+        self._safe = np.clip(safe, *self._weights.input_bounds[:, 0])
+        self._terms = trust_terms(self.model, self.cost.trust)
         self._begin()
-        self.reset()
 
     def _begin(self) -> None:
         """Set up what is carried from step to step."""
@@ -251,7 +201,10 @@ class KoopmanMPC:
     def __getstate__(self) -> dict[str, Any]:
         """Copy what is needed to act, compiled; the rest is made again when asked for."""
         planner = self._planner  # a linear one has two names
-        return {k: v for k, v in vars(self).items() if k not in COMPILED or v is planner}
+        kept = {k: v for k, v in vars(self).items() if k not in COMPILED or v is planner}
+        if callable(self.reference):  # a lambda travels, too
+            kept["reference"] = portable(self.reference)
+        return kept
 
     def act(
         self,
@@ -451,7 +404,6 @@ class KoopmanMPC:
         settings = self.qp, self._held, self._solver, self._response, self._units, typical
         planner = LinearPlanner(self._scenarios, self.horizon, *settings, self._softened)
         planner.reset()
-        planner.warm_up()
         return planner
 
     @property
@@ -468,7 +420,9 @@ class KoopmanMPC:
     @property
     def _through_cvxpy(self) -> bool:
         """Whether CVXPY solves the problem itself."""
-        return self._solver.name == THROUGH_CVXPY or not self._tracking.unpredicted.is_qp()
+        if self._solver.name == THROUGH_CVXPY:
+            return True
+        return "qp" not in vars(self) and not self._tracking.unpredicted.is_qp()
 
     @cached_property
     def _tracking(self) -> TrackingProblem:
@@ -578,6 +532,43 @@ class KoopmanMPC:
         at = self._situation(y, self._state.start_at(y))
         plan = solved_about(self._tracking, self._scenarios, at, U, self.problem, **TIGHT)
         return plan.U, plan.outcome.cost
+
+    @checked
+    def save(self, path: PathLike) -> None:
+        """Write the controller to a .npz file, replacing what was there.
+
+        With its model or models, all settings, the values of parameters, and what was compiled.
+        What `constrain` and `penalize` added is written as CVXPY's canonical program of it. The
+        episode is not: a loaded controller begins one.
+
+        Raises:
+            TypeError: If a part of it is code, which files do not hold: a function as reference,
+                features or a lift by a function, an estimator of another package. Or if a term is
+                no quadratic program.
+            OSError: If the file cannot be written.
+
+        Example:
+            >>> mpc.save("controller.npz")  # doctest: +SKIP
+            >>> KoopmanMPC.load("controller.npz").act(observation)  # doctest: +SKIP
+        """
+        from koopman_control.mpc.store import write_controller
+
+        write_controller(path, self)
+
+    @classmethod
+    @checked
+    def load(cls, path: PathLike) -> KoopmanMPC:
+        """Read what `save` wrote: a controller that acts as that one did, to the last bit.
+
+        Nothing is fitted or compiled, and no code in the file is ever run.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            FileFormatError: If it is damaged or holds something else.
+        """
+        from koopman_control.mpc.store import read_controller
+
+        return read_controller(path)
 
     def explain(self) -> Explanation:
         """Say what became of the problem and what the latest step did; print the result."""

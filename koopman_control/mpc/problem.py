@@ -130,11 +130,12 @@ class Term:
     """A cost term or constraints, as a function of y (N, d), u (N, m) and the parameters.
 
     Args:
-        kind: Which of the two; also what the user called.
+        kind: Which of the two; also what the user called. Or "stored", if a file held it as
+            canonical program of both.
         build: The function.
     """
 
-    kind: Literal["constrain", "penalize"]
+    kind: Literal["constrain", "penalize", "stored"]
     build: Build
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,6 +156,9 @@ class Term:
         except Exception as error:
             error.add_note(f"in {self.kind}, with y of shape {y.shape} and u of shape {u.shape}")
             raise
+        if self.kind == "stored":
+            constraints, cost = made
+            return constraints, cost
         if self.kind == "penalize":
             return [], _cost(made)
         several = isinstance(made, (list, tuple))
@@ -339,7 +343,8 @@ def users_limit(constraint: cp.Constraint) -> Limit | None:
     """Name an inequality of the user's own by what it says; other constraints have no excess."""
     if not isinstance(constraint, Inequality):
         return None
-    text, size = str(constraint), constraint.expr.size
+    text = str(getattr(constraint, "label", None) or constraint)
+    size = constraint.expr.size
     places = np.stack([np.arange(size), np.zeros(size, dtype=np.int64)], axis=1)
     return Limit(text if len(text) <= 60 else text[:57] + "...", constraint.expr, places, None)
 

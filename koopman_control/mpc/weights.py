@@ -377,7 +377,7 @@ def moved_inwards(bounds: Array, margin: Array, what: str) -> Array:
             f"leaves nothing between its bounds {low[k, i]:g} and {high[k, i]:g}; a tenth of "
             "the distance is kept: shorten the horizon, improve the model or set tighten=False",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     margin = np.minimum(margin, room)
     return np.stack([low + margin, high - margin])
@@ -391,7 +391,7 @@ def _over_horizon(quantiles: Array, horizon: int, delay: int) -> Array:
             f"the model's error quantiles reach {reach} steps, the plan {delay + horizon}; beyond, "
             "bounds are tightened as at the last one known: fit with a longer horizon",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     known = np.maximum.accumulate(np.where(np.isfinite(quantiles), quantiles, 0.0), axis=0)
     return np.asarray(known[np.minimum(delay + np.arange(horizon), len(known) - 1)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from koopman_control.common.arrays import Array
-from koopman_control.features import Coordinates, SampledFeatures
+from koopman_control.features import Coordinates, PolynomialFeatures, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, Rollout, from_control
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import Trajectory
@@ -112,9 +112,47 @@ def test_states_may_be_some_columns_of_an_observation() -> None:
     assert model.state_names == ("y1", "y3")
 
 
-def test_a_foreign_lift_cannot_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="features is a GivenLift"):
+def test_a_lift_by_a_function_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"features is a GivenLift by <function lift .* a function"):
         LiftedModel.from_arrays(A, B, C, lift).save(tmp_path / "model.npz")
+
+
+def test_a_foreign_model_of_matrices_alone_is_read_as_it_was_saved(tmp_path: Path) -> None:
+    turned = np.array([[1.0, 0.5], [0.0, 2.0]])  # z = inv(C) x
+    model = LiftedModel.from_arrays([[0.9, 0.1], [0.0, 0.8]], [[0.0], [1.0]], turned, dt=0.1)
+    check_saved(model, tmp_path / "model.npz")
+
+
+def test_a_foreign_model_lifted_by_features_has_their_derivative_and_is_saved(
+    tmp_path: Path,
+) -> None:
+    features = PolynomialFeatures(2).fit(np.random.default_rng(0).normal(size=(50, 2)))
+    n = features.transform(np.zeros((1, 2))).shape[1]
+    rng = np.random.default_rng(1)
+    arrays = 0.3 * rng.normal(size=(n, n)), rng.normal(size=(n, 2)), rng.normal(size=(2, n))
+    model = LiftedModel.from_arrays(*arrays, features)
+    by_function = LiftedModel.from_arrays(*arrays, features.values, jacobian=features.derivatives)
+    np.testing.assert_array_equal(
+        model.linearize([0.1, 0.2], U)[1], by_function.linearize([0.1, 0.2], U)[1]
+    )
+    check_saved(model, tmp_path / "model.npz")
+    with pytest.raises(ValueError, match="jacobian is given beside features"):
+        LiftedModel.from_arrays(*arrays, features, jacobian=features.derivatives)
+    with pytest.raises(ValueError, match="lift takes 2 states; expected 3"):
+        LiftedModel.from_arrays(arrays[0], arrays[1], rng.normal(size=(3, n)), features)
+
+
+def check_saved(model: LiftedModel, path: Path) -> None:
+    model.save(path)
+    rollouts: tuple[Rollout, ...] = ("linear", "relifted")
+    loaded, U = LiftedModel.load(path), np.ones((5, model.n_inputs))
+    for rollout in rollouts:
+        for given, expected in zip(
+            loaded.linearize([0.1, 0.2], U, rollout),
+            model.linearize([0.1, 0.2], U, rollout),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(given, expected)
 
 
 class System:

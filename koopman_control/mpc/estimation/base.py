@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -177,6 +177,10 @@ class History:
     def __init__(self, model: LiftedModel) -> None:
         self._coordinates = model.coordinates
         self._memory = model.coordinates.memory
+
+    def settled(self) -> dict[str, Any]:
+        """Return what it takes, beside the model, to make it again: nothing."""
+        return {}
 
     def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
         """Return the state at an observation; see `Estimator`.

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, balanced, power_near
+from koopman_control.common.arrays import Array, balanced, finite_array, power_near
 from koopman_control.common.border import CheckedFields
 from koopman_control.identification import LiftedModel, Rollout, triangular
 from koopman_control.mpc.estimation.base import (
@@ -150,19 +151,37 @@ class SteadyFilter:
 
     Args:
         model: The model.
-        Q: Covariance of the process noise, shape (n, n).
-        R: Covariance of the measurement noise, shape (p, p).
-        offset_noise: Covariance of the steps of the offsets, shape (p, p); None: no offsets.
+        gain: Of lifted states, followed by offsets if there are any.
+        offsets: Whether there are.
     """
 
-    def __init__(self, model: LiftedModel, Q: Array, R: Array, offset_noise: Array | None) -> None:
+    def __init__(self, model: LiftedModel, gain: SteadyGain, offsets: bool) -> None:
         self._model, self._sensor = model, Sensor(model)
+        self._gain, self._offsets = gain, offsets
         p = self._sensor.size
+        finite_array("gain", gain.shared, shape=(model.n_lifted + p * offsets, p))
+        finite_array("innovation", gain.innovation, shape=(p, p))
+
+    @classmethod
+    def of(cls, model: LiftedModel, Q: Array, R: Array, offset_noise: Array | None) -> Self:
+        """Make one for covariances of the noise.
+
+        Args:
+            model: The model.
+            Q: Of the process noise, shape (n, n).
+            R: Of the measurement noise, shape (p, p).
+            offset_noise: Of the steps of the offsets, shape (p, p); None: no offsets.
+        """
+        p = model.coordinates.n_outputs
         F, H, noise = model.A, model.C[:p], Q
         if offset_noise is not None:
             F = scipy.linalg.block_diag(F, np.eye(p))
             H, noise = np.hstack([H, np.eye(p)]), scipy.linalg.block_diag(noise, offset_noise)
-        self._gain, self._offsets = steady_gain(F, H, noise, R), offset_noise is not None
+        return cls(model, steady_gain(F, H, noise, R), offset_noise is not None)
+
+    def settled(self) -> dict[str, Any]:
+        """Return what it takes, beside the model, to make it again."""
+        return {"gain": self._gain, "offsets": self._offsets}
 
     def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
         """Predict by one step and correct by what was measured; see `Estimator`."""
@@ -195,19 +214,35 @@ class Uncertain(Estimate):
 class ExtendedFilter:
     """The re-lifted one-step map and its Jacobian, with covariances in square-root form.
 
-    Settings are those of `SteadyFilter`, but Q is of the states, shape (d, d).
+    Args:
+        model: The model.
+        noise: Root of the covariance of the process noise, shape (d, d).
+        measurement: Root of that of the measurement noise, shape (p, p).
+        offset: Root of that of the steps of the offsets, shape (p, p); (0, 0) without offsets.
     """
 
-    def __init__(self, model: LiftedModel, Q: Array, R: Array, offset_noise: Array | None) -> None:
+    def __init__(self, model: LiftedModel, noise: Array, measurement: Array, offset: Array) -> None:
         self._model, self._sensor = model, Sensor(model)
-        d, p = model.n_states, self._sensor.size
-        self._noise, self._R_root = covariance_root(Q), covariance_root(R)
-        self._H, self._spread = np.eye(p, d), state_scale(model)
-        self._offset_root = np.zeros((0, 0))
-        if offset_noise is not None:
-            self._offset_root = covariance_root(offset_noise)
-            self._noise = scipy.linalg.block_diag(self._noise, self._offset_root)
+        d, p, k = model.n_states, self._sensor.size, len(offset)
+        finite_array("noise", noise, shape=(d, d))
+        finite_array("measurement", measurement, shape=(p, p))
+        finite_array("offset", offset, shape=(p, p) if k else (0, 0))
+        self._given = {"noise": noise, "measurement": measurement, "offset": offset}
+        self._noise, self._R_root = noise, measurement
+        self._H, self._spread, self._offset_root = np.eye(p, d), state_scale(model), offset
+        if k:
+            self._noise = scipy.linalg.block_diag(noise, offset)
             self._H = np.hstack([self._H, np.eye(p)])
+
+    @classmethod
+    def of(cls, model: LiftedModel, Q: Array, R: Array, offset_noise: Array | None) -> Self:
+        """Make one for covariances as of `SteadyFilter.of`, but Q of the states, shape (d, d)."""
+        offset = np.zeros((0, 0)) if offset_noise is None else covariance_root(offset_noise)
+        return cls(model, covariance_root(Q), covariance_root(R), offset)
+
+    def settled(self) -> dict[str, Any]:
+        """Return what it takes, beside the model, to make it again."""
+        return self._given
 
     def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
         """Predict by one step and correct by what was measured; see `Estimator`."""
@@ -312,9 +347,9 @@ def _filter(
     ones = np.ones(model.coordinates.n_outputs)
     R = covariance("measurement_noise", measurement, ones, definite=True)
     if rollout == "linear":
-        return SteadyFilter(model, lifted_noise(model, process), R, offset)
+        return SteadyFilter.of(model, lifted_noise(model, process), R, offset)
     Q = covariance("process_noise", process, state_scale(model))
-    return ExtendedFilter(model, Q, R, offset)
+    return ExtendedFilter.of(model, Q, R, offset)
 
 
 def lifted_noise(model: LiftedModel, process: ArrayLike) -> Array:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.common.arrays import Array, balanced, positive_float, positive_int
+from koopman_control.common.arrays import (
+    Array,
+    balanced,
+    bounds_array,
+    finite_array,
+    positive_float,
+    positive_int,
+)
 from koopman_control.common.border import CheckedFields
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.estimation.base import Estimate, Estimator, Sensor, covariance
@@ -61,9 +69,12 @@ class MovingHorizonEstimator(CheckedFields):
         if self.noise_bound is not None:
             largest = positive_float("noise_bound", self.noise_bound)
         window = positive_int("window", self.window)
-        return MovingHorizon(
-            model, lifted_noise(model, self.process_noise), R, window, bounds, largest
-        )
+        Q, C = lifted_noise(model, self.process_noise), model.C[:p]
+        P = filter_covariance(model.A, C, Q, R)
+        S, unit = balanced(C @ P @ C.T + R)
+        shown = (C @ P) / unit[:, None]
+        prior = _root(P - shown.T @ np.linalg.solve(S, shown))
+        return MovingHorizon(model, prior, _root(Q), R, window, bounds, largest)
 
 
 @dataclass(frozen=True)
@@ -76,25 +87,47 @@ class Windowed(Estimate):
 
 
 class MovingHorizon:
-    """The estimator of `MovingHorizonEstimator`; covariances Q (n, n) and R (p, p) as there."""
+    """The estimator of `MovingHorizonEstimator`.
+
+    Args:
+        model: The model.
+        prior: Root of the covariance of what was estimated before, shape (n, a).
+        noise: Root of that of the process noise, shape (n, r).
+        R: Covariance of the measurement noise, shape (p, p).
+        window: Number of steps looked back.
+        bounds: Of the present states, shape (2, p).
+        largest: Process noise along each of its directions, in standard deviations.
+    """
 
     def __init__(
         self,
         model: LiftedModel,
-        Q: Array,
+        prior: Array,
+        noise: Array,
         R: Array,
         window: int,
         bounds: Array,
         largest: float,
     ) -> None:
         self._model, self._sensor, self._window = model, Sensor(model), window
-        self._C, self._bounds, self._largest = model.C[: self._sensor.size], bounds, largest
-        P = filter_covariance(model.A, self._C, Q, R)
-        S = self._C @ P @ self._C.T + R
-        S, unit = balanced(S)
-        shown = (self._C @ P) / unit[:, None]
-        self._prior = _root(P - shown.T @ np.linalg.solve(S, shown))
-        self._noise, self._R = _root(Q), R
+        n, p = model.n_lifted, self._sensor.size
+        for name, value, shape in (("prior", prior, (n, None)), ("noise", noise, (n, None))):
+            finite_array(name, value, shape=shape)
+        finite_array("R", R, shape=(p, p))
+        self._C, self._largest = model.C[:p], largest
+        self._bounds = bounds_array("bounds", bounds, p)
+        self._prior, self._noise, self._R = prior, noise, R
+
+    def settled(self) -> dict[str, Any]:
+        """Return what it takes, beside the model, to make it again."""
+        return {
+            "prior": self._prior,
+            "noise": self._noise,
+            "R": self._R,
+            "window": self._window,
+            "bounds": self._bounds,
+            "largest": self._largest,
+        }
 
     def update(self, before: Estimate | None, y: Array, u: Array) -> Estimate | None:
         """Solve over the window that ends with an observation; see `Estimator`."""

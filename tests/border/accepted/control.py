@@ -51,6 +51,7 @@ KoopmanMPC.act disturbance: none
 KoopmanMPC.act applied: none
 KoopmanMPC.reset previous_input: none
 KoopmanMPC.constrain top: zero minus fraction true deep
+KoopmanMPC.save path: text
 KoopmanMPC.penalize price: zero minus fraction true
 BatchMPC.act applied: none
 BatchMPC.reset copies: none
@@ -61,6 +62,7 @@ tube_margins Q: zero fraction true
 tube_margins R: zero fraction true
 """
 OTHER_NAMES = """
+KoopmanMPC.load path: file
 Bounds inputs: input_bounds
 Bounds outputs: output_bounds
 SolverSettings name: solver

@@ -16,7 +16,7 @@ from koopman_control.mpc import (
 from koopman_control.mpc.solvers import DaqpSolver
 from tests.border import parts
 from tests.border.parts import model, start
-from tests.border.rows.row import Row, fields
+from tests.border.rows.row import Row, fields, saved
 
 
 def observer(kind: Any, **good: Any) -> Row:
@@ -128,6 +128,12 @@ ROWS = [
         "KoopmanMPC.reset",
         lambda **k: parts.controller().reset(**k),
         lambda: dict(previous_input=np.zeros(1)),
+    ),
+    Row("KoopmanMPC.save", lambda **k: parts.controller().save(**k), lambda: dict(path="c.npz")),
+    Row(
+        "KoopmanMPC.load",
+        kc.KoopmanMPC.load,
+        lambda: {"path": saved(lambda: parts.controller().save("c.npz"), "c.npz")},
     ),
     Row("KoopmanMPC.batch", lambda **k: parts.controller().batch(**k), lambda: dict(n_copies=2)),
     Row(
