@@ -10,11 +10,11 @@ lifted state and whatever else is known, acts on c, by one matrix.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from koopman_control.common.arrays import Array
 from koopman_control.mpc.planning.linear import LinearPlanner, Response
@@ -116,7 +116,7 @@ def _warn_of_rescue() -> None:
 def _program(planner: LinearPlanner, known: Known, soft: bool) -> Program:
     prepared, response = planner._program, planner.response
     n, by_theta = len(prepared.H), prepared._by_theta
-    solve, G = _metric(prepared.H, prepared.A)
+    solve, G = _metric(prepared.H, prepared.A, planner.condenser.n_values)
     r = len(G)
     shift = _shift(response, known)
     # What xi does to f and to the sides that move together, as `PreparedProgram.vectors` has it.
@@ -162,23 +162,26 @@ def _program(planner: LinearPlanner, known: Known, soft: bool) -> Program:
     )
 
 
-def _metric(H: Array, A: Array):
+def _metric(H: Array, A: Array, n_values: int) -> tuple[Callable[[Array], Array], Array]:
     """Return how f moves the rows' values at the unconstrained minimum, and G (n + r, n).
 
     Raises:
         NotExportableError: If H leaves a direction free.
     """
-    values = np.linalg.eigvalsh(H)
-    try:
-        L = cholesky(H, lower=True)
-    except LinAlgError:
-        values[0] = 0.0
-    if values[0] <= values[-1] / SINGULAR:
+    least, *_, most = np.linalg.eigvalsh(H) if len(H) > 1 else (H[0, 0], H[0, 0])
+    if least <= most / SINGULAR:
+        if n_values < len(H):
+            raise NotExportableError(
+                f"the problem has {len(H) - n_values} variables beside the inputs without a "
+                "quadratic cost, as absolute values and largest ones of inputs make them; state "
+                "such terms by squares, or as soft bounds of states"
+            )
         raise NotExportableError(
-            f"the cost leaves some plans free (its Hessian's condition number is "
-            f"{values[-1] / max(values[0], 1e-300):.0e}; at most {SINGULAR:.0e} can be exported); "
-            "give inputs or their changes a price: R=... or Cost(S=...)"
+            "the cost leaves some inputs free (its Hessian's eigenvalues span "
+            f"{most / max(least, 1e-300):.0e}; at most {SINGULAR:.0e} can be exported); give inputs "
+            "or their changes a price: R=... or Cost(S=...)"
         )
+    L = cholesky(H, lower=True)
     rows = np.vstack([np.eye(len(H)), A])
     G = solve_triangular(L, rows.T, lower=True).T
     return (lambda f: -rows @ cho_solve((L, True), f)), np.ascontiguousarray(G)

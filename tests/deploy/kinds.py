@@ -128,9 +128,6 @@ KINDS: dict[str, Callable[[], KoopmanMPC]] = {
     "soft bounds": bounded,
     "priced by units": lambda: controller(model(), output_bounds=([-0.3] * 3, [0.3] * 3)),
     "hard bounds": lambda: bounded(soft=False),
-    "l1 bounds": lambda: controller(model()).penalize(
-        lambda y, u, p: 3.0 * cp.sum(cp.pos(y[:, 0] - 0.2) + cp.pos(-0.2 - y[:, 0]))
-    ),
     "angle from a pair": lambda: controller(model(angles="pair"), reference=[0.0, 3.0, 0.0]),
     "angle in radians": lambda: bounded("single", reference=[0.3, -3.0, 0.0]),
     "memory": lambda: controller(model(memory=2)),
@@ -140,9 +137,6 @@ KINDS: dict[str, Callable[[], KoopmanMPC]] = {
         model(angles="pair", memory=1), estimator=KalmanObserver(0.05)
     ),
     "offset-free": lambda: bounded(estimator=OffsetFree(0.05), reference=[0.3, 0.0, 0.0]),
-    "offset-free angles": lambda: controller(
-        model("first degree", "pair", 0), estimator=OffsetFree(0.05), inputs=Inputs(delay=1)
-    ),
     "measured input": lambda: bounded(inputs=Inputs(measured=[0])),
     "measured input, delay, Kalman": lambda: bounded(
         inputs=Inputs(measured=[1], delay=2, safe=0.2), estimator=KalmanObserver(0.1)
