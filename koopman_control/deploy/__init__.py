@@ -1,4 +1,4 @@
-"""Controllers outside of Python's scripts: a loop in real time for prototypes."""
+"""Controllers where they are used: in a loop in real time, as native calls, and as C99."""
 
 import lazy_loader
 

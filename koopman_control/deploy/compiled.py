@@ -1,0 +1,300 @@
+"""Exported controllers in Python: one native call a step, judged like any other controller."""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from koopman_control.common.arrays import Array
+from koopman_control.common.border import checked
+from koopman_control.common.files import PathLike
+from koopman_control.common.pickling import portable
+from koopman_control.deploy.building import NoCompilerError, library
+from koopman_control.deploy.export import Facts, read_export, sources_of
+from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc.state import InputLayout, Rung, input_that_acted
+from koopman_control.mpc.weights import stage_rows
+
+RUNGS: tuple[Rung, ...] = ("solved", "softened", "shifted", "safe")
+Given = Callable[[Array], ArrayLike | None]
+
+
+@dataclass(slots=True)  # frozen ones take four times as long to make
+class CompiledStep:
+    """What a compiled controller did in its latest step.
+
+    Args:
+        rung: As in `Step`.
+        inputs: Planned inputs, shape (N, m).
+        iterations: The solver's.
+        seconds: Duration of the whole step.
+        ignored: As in `Step`.
+    """
+
+    rung: Rung
+    inputs: Array
+    iterations: int
+    seconds: float
+    ignored: str = ""
+
+    @property
+    def fallback(self) -> bool:
+        """Whether the action came from a fallback."""
+        return self.rung != "solved"
+
+    @property
+    def planned(self) -> bool:
+        """Whether it came from a program that was solved in this step."""
+        return self.rung in ("solved", "softened")
+
+
+class CompiledMPC:
+    """A controller written by `export_c`, compiled and called from Python.
+
+    It acts as the `KoopmanMPC` that it was made of, in a fraction of its time, and can be judged by
+    `evaluate`. `compiled` makes one of a controller in memory.
+
+    Args:
+        folder: What `export_c` wrote.
+        name: The name it was given.
+        reference: Target of the states as a function of the observation, as for `KoopmanMPC`, if
+            the exported controller has one; else None.
+        input_reference: Likewise of the inputs.
+
+    Attributes:
+        last: What happened in the latest step (`CompiledStep`), or None before the first.
+        parameters: Values of the user's parameters, arrays by name; write into them at any time.
+
+    Raises:
+        FileNotFoundError | FileFormatError: If the folder holds no such controller, or was changed.
+        ValueError: If a target is missing, or there is one too many.
+        NoCompilerError: If there is no C compiler, or it fails.
+
+    Example:
+        >>> controller = CompiledMPC("build")  # doctest: +SKIP
+        >>> evaluate(controller, "Pendulum-v1", seeds=range(10)).mean_return  # doctest: +SKIP
+    """
+
+    @checked
+    def __init__(
+        self,
+        folder: PathLike,
+        name: str = "koopman_mpc",
+        *,
+        reference: Given | None = None,
+        input_reference: Given | None = None,
+    ) -> None:
+        facts, sources = read_export(folder, name)
+        self._begin(facts, sources, (reference, input_reference))
+
+    @classmethod
+    def _of(cls, mpc: KoopmanMPC) -> CompiledMPC:
+        """Compile a controller as it is, its functions and parameters included."""
+        made = object.__new__(cls)
+        facts = Facts.of(mpc, "double", "koopman_mpc")
+        sources = sources_of(mpc, facts)
+        made._begin(facts, sources, (mpc._targets[0]._function, mpc._targets[1]._function))
+        for name, value in mpc.parameters.items():
+            made.parameters[name][...] = value
+        return made
+
+    def _begin(
+        self, facts: Facts, sources: Mapping[str, str], functions: tuple[Given | None, Given | None]
+    ) -> None:
+        """Compile and load; begin an episode."""
+        self._facts, self._sources, self._functions = facts, sources, functions
+        for argument, function, given in zip(
+            ("reference", "input_reference"), functions, facts.given, strict=True
+        ):
+            if (function is not None) != given:
+                wanted = "a function, as the controller was exported with one" if given else "None"
+                raise ValueError(f"{argument} is {function!r}; expected {wanted}")
+        loaded = library(sources, facts.name, bool(facts.parameters))
+        self._step = getattr(loaded, f"{facts.name}_step")
+        self._step.argtypes = [ctypes.c_void_p] * 6
+        self._reset = getattr(loaded, f"{facts.name}_reset")
+        self._applied = getattr(loaded, f"{facts.name}_applied")
+        self._reset.argtypes = self._applied.argtypes = [ctypes.c_void_p] * 2
+        size = loaded.size_of_controller() + 64
+        self._memory = np.zeros(size // 8 + 1)
+        self._address = self._memory.ctypes.data
+        real = np.dtype(np.float64 if facts.precision == "double" else np.float32)
+
+        def seen_at(place: int, count: int, kind: np.dtype[Any]) -> np.ndarray:
+            return self._memory.view(np.uint8)[place : place + count * kind.itemsize].view(kind)
+
+        N, m = facts.horizon, facts.n_inputs
+        self._plan = seen_at(0, N * m, real).reshape(N, m)
+        self._outcome = seen_at(loaded.place_of_rung(), 2, np.dtype(np.int32))
+        self._previous = seen_at(loaded.place_of_previous(), m, real)
+        self.parameters: dict[str, Array] = {}
+        place = loaded.place_of_parameters()
+        for name, shape in facts.parameters.items():
+            count = int(np.prod(shape))
+            self.parameters[name] = seen_at(place, count, real).reshape(shape)
+            place += count * real.itemsize
+        rows = N * facts.n_targets, N * m, facts.preview * facts.n_measured
+        sizes = facts.n_observations, *rows, m
+        self._buffers = [np.zeros(size, dtype=real) for size in sizes]
+        self._places = [buffer.ctypes.data for buffer in self._buffers]
+        self._layout = InputLayout(m + facts.n_measured, range(m, m + facts.n_measured))
+        self._reset(self._address, None)  # parameters have their first values from here on
+        self.reset()
+
+    def reset(self, previous_input: ArrayLike | None = None) -> None:
+        """Begin an episode.
+
+        Args:
+            previous_input: Input under which the plant rests, shape (m,); None: the safe one.
+
+        Raises:
+            TypeError | ValueError: If it is no finite array of that shape.
+        """
+        at = None
+        if previous_input is not None:
+            self._buffers[4][:] = input_that_acted(
+                "previous_input", previous_input, self._facts.n_inputs
+            )
+            at = self._places[4]
+        kept = {name: value.copy() for name, value in self.parameters.items()}
+        self._reset(self._address, at)
+        for name, value in kept.items():
+            self.parameters[name][...] = value
+        self._seen = np.full(self._facts.n_observations, np.nan)
+        self._first = True
+        self.last: CompiledStep | None = None
+
+    def act(
+        self,
+        observation: ArrayLike,
+        disturbance: ArrayLike | None = None,
+        *,
+        applied: ArrayLike | None = None,
+    ) -> Array:
+        """Return the action for an observation; as `KoopmanMPC.act`, whose arguments these are.
+
+        Raises:
+            TypeError | ValueError: In the first step of an episode only, if an argument is no array
+                of the right shape, or the last two are not finite.
+        """
+        start, ignored = perf_counter(), []
+        measured, places = None, self._places
+        try:
+            if applied is not None:
+                ignored += self._take_applied(applied)
+            if disturbance is not None:
+                trouble = self._take_preview(disturbance)
+                ignored, measured = ignored + trouble, None if trouble else places[3]
+            self._take(observation)
+        except (TypeError, ValueError):
+            if self._first:
+                raise
+            self._buffers[0].fill(np.nan)
+        targets = [
+            None if function is None else self._target(i, function)
+            for i, function in enumerate(self._functions)
+        ]
+        rung = self._step(self._address, places[0], *targets, measured, places[4])
+        self._first = False
+        seconds = perf_counter() - start
+        said = "; ".join(ignored)
+        iterations = int(self._outcome[1])
+        self.last = CompiledStep(RUNGS[rung], self._plan.astype(float), iterations, seconds, said)
+        return self._buffers[4].astype(np.float64)
+
+    def _take(self, observation: ArrayLike) -> None:
+        """Take an observation in; a ValueError if it is none."""
+        y, expected = np.asarray(observation, dtype=np.float64), self._seen.shape
+        if y.shape != expected:
+            raise ValueError(f"observation has shape {y.shape}; expected {expected}")
+        with np.errstate(over="ignore"):
+            self._buffers[0][:] = y
+        if any(self._facts.given):
+            self._seen = np.where(np.isfinite(y), y, self._seen)
+
+    def _take_applied(self, applied: ArrayLike) -> list[str]:
+        """Take note of what acted; say what is wrong with it."""
+        try:
+            self._buffers[4][:] = input_that_acted("applied", applied, self._facts.n_inputs)
+        except Exception as error:
+            if self._first:
+                raise
+            return [f"{error}"]
+        self._applied(self._address, self._places[4])
+        return []
+
+    def _take_preview(self, disturbance: ArrayLike) -> list[str]:
+        """Spread a preview; say what is wrong with it."""
+        try:
+            preview = self._layout.preview(disturbance, self._facts.preview)
+        except Exception as error:
+            if self._first:
+                raise
+            return [f"{error}"]
+        self._buffers[3][:] = preview.others[:, self._facts.n_inputs :].ravel()
+        return []
+
+    def _target(self, i: int, function: Given) -> int | None:
+        """Ask for a target; fill its rows with NaN, which lets the controller fall back, if it fails."""
+        rows, facts = self._buffers[1 + i], self._facts
+        name, width = (
+            ("reference", facts.n_targets) if i == 0 else ("input_reference", facts.n_inputs)
+        )
+        try:
+            value = function(self._seen.copy())
+            if value is None:
+                return None
+            rows[:] = stage_rows(name, value, width, facts.horizon).ravel()
+        except Exception:  # whatever it is, the loop must go on
+            rows.fill(np.nan)
+        return int(self._places[1 + i])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy sources and memory; another process compiles for itself."""
+        functions = tuple(None if one is None else portable(one) for one in self._functions)
+        kept = self._facts, dict(self._sources), functions
+        return {
+            "made_of": kept,
+            "memory": self._memory.copy(),
+            "seen": self._seen,
+            "first": self._first,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Compile, and go on."""
+        self._begin(*state["made_of"])
+        self._memory[:] = state["memory"]
+        self._seen, self._first = state["seen"], state["first"]
+
+
+@checked
+def compiled(mpc: KoopmanMPC) -> CompiledMPC | KoopmanMPC:
+    """Compile a whole controller, so that a step is one native call with the same actions.
+
+    It is as `mpc` is now, parameters included; what is changed there later does not reach it.
+
+    Args:
+        mpc: The controller.
+
+    Returns:
+        The compiled one; without a C compiler `mpc` itself, with a warning.
+
+    Raises:
+        NotExportableError: If the controller has something without C code.
+
+    Example:
+        >>> fast = compiled(mpc)  # doctest: +SKIP
+        >>> action = fast.act(observation)  # doctest: +SKIP
+    """
+    try:
+        return CompiledMPC._of(mpc)
+    except NoCompilerError as error:
+        warnings.warn(f"{error}; the controller stays in Python", UserWarning, stacklevel=2)
+        return mpc

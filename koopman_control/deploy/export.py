@@ -1,0 +1,224 @@
+"""Controllers as C99: the whole step in a few files, and what it takes to build and check it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+import jinja2
+
+from koopman_control.common.border import checked, shown
+from koopman_control.common.files import (
+    FileFormatError,
+    PathLike,
+    ensure_writable_folder,
+    write_text_atomically,
+)
+from koopman_control.deploy.arrays import Arrays, Precision
+from koopman_control.deploy.parts import context_of, target_parts
+from koopman_control.deploy.rehearsal import Rehearsal, rehearse
+from koopman_control.mpc import KoopmanMPC
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("koopman_control.deploy"),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    undefined=jinja2.StrictUndefined,
+)
+FORMAT = 1
+USUAL_PERIOD = 0.01  # seconds, where the model does not know its own
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # more characters need not count in C99
+KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if "
+    "inline int long register restrict return short signed sizeof static struct switch typedef "
+    "union unsigned void volatile while main real program".split()
+)
+CODE = {
+    "{name}.h": "controller.h.jinja",
+    "{name}.c": "controller.c.jinja",
+    "{name}_data.h": "data.h.jinja",
+}
+AROUND = {
+    "check.c": "check.c.jinja",
+    "check_data.h": "check_data.h.jinja",
+    "main.c": "main.c.jinja",
+    "main_linux.c": "main_linux.c.jinja",
+    "CMakeLists.txt": "CMakeLists.txt.jinja",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a program has to know of an exported controller to call it.
+
+    Args:
+        name: Of the controller.
+        precision: Of its numbers.
+        n_observations: Numbers of an observation.
+        n_inputs: Numbers of an input.
+        horizon: Steps of a plan.
+        n_targets: Numbers in a row of the reference.
+        n_measured: Measured inputs.
+        preview: Rows of their preview.
+        given: Whether the reference of states, and that of inputs, is given at every step.
+        parameters: Shapes of the user's parameters by name.
+    """
+
+    name: str
+    precision: Precision
+    n_observations: int
+    n_inputs: int
+    horizon: int
+    n_targets: int
+    n_measured: int
+    preview: int
+    given: tuple[bool, bool]
+    parameters: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, mpc: KoopmanMPC, precision: Precision, name: str) -> Facts:
+        """Collect them."""
+        states, inputs = target_parts(mpc)
+        return cls(
+            name=name,
+            precision=precision,
+            n_observations=mpc.model.coordinates.n_observations,
+            n_inputs=inputs.width,
+            horizon=mpc.horizon,
+            n_targets=states.width,
+            n_measured=len(mpc.inputs.measured),
+            preview=mpc.inputs.delay + mpc.horizon,
+            given=(states.kind == "given", inputs.kind == "given"),
+            parameters={key: value.shape for key, value in mpc.parameters.items()},
+        )
+
+
+def sources_of(mpc: KoopmanMPC, facts: Facts) -> dict[str, str]:
+    """Write a controller in C; returns the texts of its files by name."""
+    return _rendered(CODE, _context(mpc, facts))
+
+
+def _context(mpc: KoopmanMPC, facts: Facts) -> dict[str, Any]:
+    arrays = Arrays(facts.precision)
+    return {
+        **context_of(mpc, arrays),
+        "name": facts.name,
+        "upper": facts.name.upper(),
+        "precision": facts.precision,
+        "version": version("koopman-control"),
+        "title": f"{mpc.model.n_lifted} lifted states, {mpc.rollout} roll-out, N = {mpc.horizon}",
+        "flash": arrays.size,
+        "arrays": arrays.text,
+        "dt": mpc.model.dt,
+        "period": round(1e9 * (mpc.model.dt or USUAL_PERIOD)),
+    }
+
+
+def _rendered(files: Mapping[str, str], context: dict[str, Any]) -> dict[str, str]:
+    name = context["name"]
+    return {
+        file.format(name=name): TEMPLATES.get_template(template).render(context)
+        for file, template in files.items()
+    }
+
+
+@checked
+def export_c(
+    mpc: KoopmanMPC,
+    folder: PathLike,
+    precision: Precision = "double",
+    name: str = "koopman_mpc",
+) -> Path:
+    """Write a whole controller as C99: observer, lift, prediction, solver and fallbacks.
+
+    The folder gets `<name>.h`, `<name>.c` and `<name>_data.h`, which are the controller; `check.c`,
+    which replays recorded steps on the target and prints the worst deviation; `main.c` and
+    `main_linux.c`, loops to start from; a `CMakeLists.txt`; and `<name>.json` for `CompiledMPC`.
+    The code allocates nothing, needs no more than the functions of `math.h`, and keeps all that
+    changes in a struct, so that several controllers can live in one program.
+
+    Args:
+        mpc: The controller, with a linear roll-out. A target that is a Python function becomes an
+            argument of the step; parameters become fields of the struct.
+        folder: Where the files go; made if it is not there.
+        precision: "double" or "float".
+        name: What the C functions begin with.
+
+    Returns:
+        The folder.
+
+    Raises:
+        NotExportableError: If the controller has something without C code; the error names it.
+        ValueError: If the name is no C identifier, or the precision another.
+        FolderNotWritableError: If the folder cannot be written to.
+
+    Example:
+        >>> export_c(mpc, "build", precision="float")  # doctest: +SKIP
+    """
+    if not IDENTIFIER.fullmatch(name) or name in KEYWORDS:
+        raise ValueError(
+            f"name is {shown(name)}; expected a C identifier: letters, digits and _, at most 31, "
+            "no keyword, beginning with a letter"
+        )
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision is {shown(precision)}; expected 'double' or 'float'")
+    facts = Facts.of(mpc, precision, name)
+    context = _context(mpc, facts)
+    code = _rendered(CODE, context)
+    recorded = rehearse(mpc)
+    checks = Arrays(precision)
+    around = _rendered(AROUND, {**context, **_check(recorded, facts, checks)})
+    where = ensure_writable_folder(folder)
+    sums = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in code.items()}
+    told = {"format": FORMAT, "files": sums, "facts": asdict(facts)}
+    for file, text in {**code, **around, f"{name}.json": json.dumps(told, indent=2)}.items():
+        write_text_atomically(where / file, text)
+    return where
+
+
+def _check(recorded: Rehearsal, facts: Facts, arrays: Arrays) -> dict[str, Any]:
+    """Write recorded steps as arrays, and say how far a step may be from them."""
+    for key, values in recorded.arrays().items():
+        arrays.add(f"recorded_{key}", values)
+    return {
+        "recorded": recorded,
+        "check_arrays": arrays.text,
+        "accuracy": arrays.number(1e-9 if facts.precision == "double" else 1e-3),
+    }
+
+
+def read_export(folder: PathLike, name: str) -> tuple[Facts, dict[str, str]]:
+    """Read what `export_c` wrote.
+
+    Raises:
+        FileNotFoundError: If there is no such controller.
+        FileFormatError: If a file was changed, or is of a version this one cannot read.
+    """
+    where = Path(folder)
+    try:
+        told = json.loads((where / f"{name}.json").read_text(encoding="utf-8"))
+        sources = {file: (where / file).read_text(encoding="utf-8") for file in told["files"]}
+        facts = Facts(**told["facts"])
+        number = told["format"]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error.filename} does not exist; expected a folder that export_c wrote, with a "
+            f"controller of the name {name!r}"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(
+            f"{where / name}.json is no export that this version can read ({error}); export anew"
+        ) from error
+    if number != FORMAT:
+        raise FileFormatError(f"{where / name}.json has format {number}; expected {FORMAT}")
+    for file, text in sources.items():
+        if hashlib.sha256(text.encode()).hexdigest() != told["files"][file]:
+            raise FileFormatError(f"{where / file} was changed since it was exported; export anew")
+    return facts, sources

@@ -1,0 +1,305 @@
+"""What a controller is made of, as the C code needs it: numbers, arrays and statements."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from koopman_control.common.arrays import Array
+from koopman_control.deploy.arrays import Arrays
+from koopman_control.deploy.features import FeatureCode
+from koopman_control.deploy.programs import (
+    INFINITE,
+    Known,
+    NotExportableError,
+    Program,
+    programs_of,
+)
+from koopman_control.identification import LiftedModel
+from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc.estimation import History
+from koopman_control.mpc.estimation.kalman import SteadyFilter
+from koopman_control.mpc.state import WITHIN, TargetRows
+
+# The rooms below hand their parts to each other under names with an underscore; so does this file.
+
+FUNCTIONS = ("atan2", "cos", "exp", "fabs", "log", "log1p", "rint", "sin", "sqrt")
+
+
+class Part(NamedTuple):
+    """A user's parameter: its name, and where its numbers lie."""
+
+    name: str
+    first: int
+    size: int
+
+
+class TargetPart(NamedTuple):
+    """A target of the states or inputs.
+
+    Args:
+        name: "reference" or "input_reference".
+        kind: "constant", a "trajectory" that is moved along, or "given" at every step.
+        size: Numbers in all rows of a horizon.
+        width: Numbers in a row.
+        last_start: First row of the last window.
+        rows: Rows that are part of the controller, shape (T, width).
+    """
+
+    name: str
+    kind: Literal["constant", "trajectory", "given"]
+    size: int
+    width: int
+    last_start: int
+    rows: Array
+
+
+def check_exportable(mpc: KoopmanMPC) -> None:
+    """Raise a NotExportableError that names what of a controller has no C code."""
+    estimator = mpc._estimators[0]
+    covered = "linear roll-outs of one model, solved as quadratic programs"
+    if mpc._through_cvxpy:
+        raise NotExportableError(
+            "the controller has terms that are no quadratic program, or solver='cvxpy'; C code "
+            f"covers {covered}: state conic terms by bounds or squares, and use solver='auto'"
+        )
+    if mpc.rollout != "linear":
+        raise NotExportableError(
+            f"rollout is {mpc.rollout!r}; C code covers {covered}: use rollout='linear'"
+        )
+    if len(mpc._scenarios.models) > 1:
+        raise NotExportableError(
+            f"model is {len(mpc._scenarios.models)} models; C code covers {covered}: give one"
+        )
+    if not isinstance(estimator, History | SteadyFilter):
+        raise NotExportableError(
+            f"estimator makes a {type(estimator).__name__}; C code covers states as they are "
+            "observed, KalmanObserver and OffsetFree"
+        )
+    if mpc.search.deadline is not None:
+        raise NotExportableError(
+            f"deadline is {mpc.search.deadline}; C code has no clock: leave it out, and bound the "
+            "solver's iterations by the macro ..._MOST_ITERATIONS"
+        )
+
+
+def target_parts(mpc: KoopmanMPC) -> tuple[TargetPart, TargetPart]:
+    """Describe the targets of states and inputs."""
+    return (
+        _target_part("reference", mpc._targets[0], mpc.model.coordinates.n_outputs),
+        _target_part("input_reference", mpc._targets[1], len(mpc._layout.controlled)),
+    )
+
+
+def _target_part(name: str, target: TargetRows, width: int) -> TargetPart:
+    N = target._horizon
+    kind: Literal["constant", "trajectory", "given"] = "trajectory"
+    if target._function is not None:
+        kind = "given"
+    elif target.constant:
+        kind = "constant"
+    return TargetPart(name, kind, N * width, width, target._last_start, target.values[:, :width])
+
+
+def known_of(mpc: KoopmanMPC, targets: tuple[TargetPart, TargetPart], offset: bool) -> Known:
+    """Say how what a step knows acts: the lifted state, then the rest in the order of `collect`."""
+    model, layout, N, D = mpc.model, mpc._layout, mpc.horizon, mpc.inputs.delay
+    n, d, m, c = model.n_lifted, model.n_states, model.n_inputs, len(layout.controlled)
+    k, p = len(layout.measured), model.coordinates.n_outputs
+    own = len(mpc.parameters.theta)
+    moving = [0 if target.kind == "constant" else target.size for target in targets]
+    sizes = [n, c, D * c, *moving, own, (D + N) * k, p if offset else 0]
+    ends = np.cumsum(sizes)
+    z, previous, pending, states, inputs, parameters, preview, offsets = (
+        np.eye(ends[-1])[end - size : end] for size, end in zip(sizes, ends, strict=True)
+    )
+    preview = preview.reshape(D + N, k, ends[-1])
+    for step in range(D):  # what is on its way leads to where plans start
+        z = model.A @ z
+        z += model.B[:, layout.controlled] @ pending.reshape(D, c, ends[-1])[step]
+        z += model.B[:, layout.measured] @ preview[step]
+    full = np.zeros((N, m, ends[-1]))
+    full[:, layout.measured] = preview[D:]
+    theta = [np.zeros((N, width, ends[-1])) for width in (d, c)]
+    still = [np.zeros((N, width)) for width in (d, c)]
+    for i, (target, moved) in enumerate(zip(targets, (states, inputs), strict=True)):
+        if target.kind == "constant":
+            still[i][:, : target.width] = target.rows[:N]
+        else:
+            theta[i][:, : target.width] = moved.reshape(N, target.width, ends[-1])
+    offset_rows = np.zeros((d, ends[-1]))
+    offset_rows[: len(offsets)] = offsets
+    return Known(
+        lifted=z,
+        offset=offset_rows,
+        inputs=full.reshape(N * m, -1),
+        theta=np.vstack([*(t.reshape(-1, ends[-1]) for t in theta), previous, parameters]),
+        constant=np.concatenate([*(s.ravel() for s in still), np.zeros(c + own)]),
+    )
+
+
+def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
+    """Collect all that the templates ask for; constants go into `arrays`."""
+    check_exportable(mpc)
+    model, layout, estimator = mpc.model, mpc._layout, mpc._estimators[0]
+    targets = target_parts(mpc)
+    has_offset = isinstance(estimator, SteadyFilter) and estimator._offsets
+    programs = list(programs_of(mpc._linear_planner, known_of(mpc, targets, has_offset)))
+    parameters, first = [], 0
+    for name, value in mpc.parameters.items():
+        parameters.append(Part(name, first, value.size))
+        first += value.size
+    context: dict[str, Any] = {
+        "n_observations": model.coordinates.n_observations,
+        "n_inputs": len(layout.controlled),
+        "n_measured": len(layout.measured),
+        "n_targets": targets[0].width,
+        "horizon": mpc.horizon,
+        "delay": mpc.inputs.delay,
+        "m": model.n_inputs,
+        "d": model.n_states,
+        "n_lifted": model.n_lifted,
+        "n_known": programs[0].by_known.shape[1],
+        "parameters": parameters,
+        "n_parameters": first,
+        "targets": targets,
+        "given_reference": targets[0].kind == "given",
+        "given_input_reference": targets[1].kind == "given",
+        "has_offset": has_offset,
+        "longest_step": max(1, *(target.last_start for target in targets)),
+        "within_reach": repr(WITHIN),
+        "functions": FUNCTIONS,
+    }
+    for target in targets:
+        if target.kind == "trajectory":
+            arrays.add(f"{target.name}_rows", target.rows)
+    if first:
+        arrays.add("parameters_at_first", mpc.parameters.theta)
+    _inputs(mpc, arrays)
+    return {
+        **context,
+        **_coordinates(model, arrays),
+        **_lift(model, arrays),
+        **_estimator(mpc, arrays),
+        **_programs(programs, arrays),
+    }
+
+
+def _inputs(mpc: KoopmanMPC, arrays: Arrays) -> None:
+    w = mpc._weights
+    low, high = np.clip(w.input_bounds, -INFINITE, INFINITE)
+    arrays.add("input_low", low)
+    arrays.add("input_high", high)
+    arrays.add("input_rate", np.minimum(w.rate_bounds, INFINITE))
+    arrays.add("safe_input", mpc._safe)
+    arrays.add("controlled", mpc._layout.controlled)
+    if len(mpc._layout.measured):
+        arrays.add("measured", mpc._layout.measured)
+
+
+def _coordinates(model: LiftedModel, arrays: Arrays) -> dict[str, Any]:
+    columns = [np.atleast_1d(entry) for entry in model.coordinates.columns]
+    kinds = [
+        len(own) if isinstance(entry, tuple) else 0
+        for own, entry in zip(columns, model.coordinates.columns, strict=True)
+    ]
+    arrays.add("column_first", np.array([own[0] for own in columns]))
+    if any(kinds):
+        arrays.add("column_kind", np.array(kinds))
+    if 2 in kinds:
+        arrays.add("column_second", np.array([own[-1] for own in columns]))
+    return {
+        "n_present": len(columns),
+        "memory": model.coordinates.memory,
+        "n_angles": model.n_angles,
+        "angle_pairs": 2 in kinds,
+        "angle_singles": 1 in kinds,
+    }
+
+
+def _lift(model: LiftedModel, arrays: Arrays) -> dict[str, Any]:
+    embedding, code = model.signals.embedding, FeatureCode(arrays)
+    n_e = len(model.signals.center)
+    arrays.add("plain_states", embedding.plain)
+    if model.n_angles:
+        arrays.add("angle_states", embedding.angles)
+    arrays.add("embedded_center", model.signals.center)
+    arrays.add("embedded_scale", model.signals.scale)
+    lines = code.lines(model.features, "in", f"(psi + {1 + n_e})")
+    if model.reduction is not None:
+        arrays.add("reduction", model.reduction.T)
+    return {
+        "n_embedded": n_e,
+        "n_plain": len(embedding.plain),
+        "n_full": 1 + n_e + model.features._n_features_out + model.n_angles,
+        "reduced": model.reduction is not None,
+        "lift_lines": lines,
+        "rooms": code.rooms,
+        "uses": lambda name: any(name in line for line in lines),
+        "epsilon": repr(float(np.finfo(np.float64).eps)),
+    }
+
+
+def _estimator(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
+    model, estimator = mpc.model, mpc._estimators[0]
+    if not isinstance(estimator, SteadyFilter):
+        return {"estimator": "observed"}
+    p, gain = estimator._sensor.size, estimator._gain
+    arrays.add("lifted_by_lifted", model.A.T)
+    arrays.add("lifted_by_input", model.B.T)
+    arrays.add("present_by_lifted", model.C[:p].T)
+    arrays.add("usual", estimator._sensor._usual)
+    arrays.add("innovation_covariance", gain.innovation)
+    arrays.add("innovation_inverse", np.linalg.solve(gain.innovation, np.eye(p)))
+    arrays.add("shared_states", gain.shared[: model.n_lifted].T)
+    if estimator._offsets:
+        arrays.add("shared_offsets", gain.shared[model.n_lifted :].T)
+    return {"estimator": "filter"}
+
+
+def _programs(programs: list[Program], arrays: Arrays) -> dict[str, Any]:
+    described = []
+    for i, one in enumerate(programs):
+        fields = {
+            "G": one.G.T,
+            "unit": one.unit,
+            "by_known": one.by_known.T,
+            "constant": one.constant,
+            "by_turn": one.by_turn.T,
+            "turned_by": None if one.turned_by is None else one.turned_by.T,
+            "low": one.low,
+            "high": one.high,
+            "price": one.price,
+            "softness": one.softness,
+            "by_others": one.by_others if len(one.sides) else None,
+            "shape": one.shape,
+            "moving": one.sides if len(one.sides) else None,
+        }
+        names = {
+            key: "NULL" if value is None or not value.size else arrays.add(f"{key}_{i}", value)
+            for key, value in fields.items()
+        }
+        r, n = one.G.shape
+        numbers = {
+            "n": n,
+            "rows": r,
+            "n_values": len(one.by_known),
+            "sides": len(one.sides),
+            "feedback": int(one.feedback),
+            "soft": one.soft,
+        }
+        described.append({**names, **numbers})
+    most_rows = max(len(one.G) for one in programs)
+    most_active = max(
+        min(len(one.G), one.G.shape[1] + int((one.price < INFINITE).sum())) + 1 for one in programs
+    )
+    return {
+        "programs": described,
+        "most_rows": most_rows,
+        "most_values": max(len(one.by_known) for one in programs),
+        "most_n": max(one.G.shape[1] for one in programs),
+        "most_active": most_active,
+        "most_iterations": 10 * most_rows + 100,
+        "moving_sides": any(len(one.sides) for one in programs),
+    }

@@ -1,0 +1,193 @@
+"""Controllers of every kind that has C code, on one plant: a pendulum driven by two inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from koopman_control import EDMDc, KalmanObserver, KoopmanMPC, OffsetFree, Trajectory
+from koopman_control.common.arrays import Array
+from koopman_control.features import (
+    FeatureChain,
+    FeatureMap,
+    FeatureUnion,
+    FourierFeatures,
+    PolynomialFeatures,
+    RadialFeatures,
+    SampledFeatures,
+)
+from koopman_control.identification import LiftedModel, reduced
+from koopman_control.mpc import Blocks, Bounds, Cost, Inputs, Knots
+
+Angles = str  # "none", "pair" or "single"
+
+
+def advanced(x: Array, u: Array) -> Array:
+    """Advance angle, speed and level by a step."""
+    angle, speed, level = x
+    speed = speed + 0.1 * (np.sin(angle) - 0.3 * speed + 2.0 * u[0] + 0.2 * level)
+    return np.array([angle + 0.1 * speed, speed, 0.9 * level + 0.3 * u[1]])
+
+
+def seen(x: Array, angles: Angles) -> Array:
+    """What is observed of a state: the level, then the angle in one of three ways, the speed."""
+    angle = [np.cos(x[0]), np.sin(x[0])] if angles == "pair" else [x[0]]
+    return np.array([x[2], *angle, x[1]])
+
+
+@cache
+def data(angles: Angles) -> tuple[Trajectory, ...]:
+    rng, runs = np.random.default_rng(0), []
+    for _ in range(8):
+        x, U, rows = rng.normal(size=3), rng.uniform(-1.0, 1.0, (40, 2)), []
+        for u in U:
+            rows.append(seen(x, angles))
+            x = advanced(x, u)
+        rows.append(seen(x, angles))
+        bounds = np.array([[-1.0, -1.0], [1.0, 1.0]])
+        runs.append(Trajectory(np.array(rows), U, dt=0.1, action_bounds=bounds))
+    return tuple(runs)
+
+
+ANGLES = {"none": (), "pair": [(1, 2)], "single": [1]}
+FEATURES: dict[str, Callable[[], FeatureMap]] = {
+    "tanh": lambda: SampledFeatures(12, random_state=0),
+    "relu": lambda: SampledFeatures(12, activation="relu", random_state=0),
+    "sine": lambda: SampledFeatures(12, activation="sine", steepness=0.3, random_state=0),
+    "softplus": lambda: SampledFeatures(12, activation="softplus", random_state=0),
+    "deep": lambda: SampledFeatures(9, n_layers=3, random_state=0),
+    "fourier": lambda: FourierFeatures(11, length_scale=2.0, random_state=0),
+    "polynomial": lambda: PolynomialFeatures(3),
+    "first degree": lambda: PolynomialFeatures(1),
+    "thin plate": lambda: RadialFeatures(10, random_state=0),
+    "gaussian": lambda: RadialFeatures(10, kernel="gaussian", random_state=0),
+    "union": lambda: FeatureUnion(
+        [SampledFeatures(7, random_state=0), PolynomialFeatures(2), RadialFeatures(5)]
+    ),
+    "chain": lambda: FeatureChain(
+        [FourierFeatures(6, random_state=0), SampledFeatures(9, random_state=0)]
+    ),
+}
+
+
+@cache
+def model(features: str = "tanh", angles: Angles = "none", memory: int = 0) -> LiftedModel:
+    fit = EDMDc(
+        FEATURES[features](),
+        regularization=1e-6,
+        rollout="linear",
+        angles=ANGLES[angles],
+        memory=memory,
+        n_folds=0,
+    )
+    return fit.fit(list(data(angles))).model_
+
+
+def controller(own: LiftedModel, **settings: Any) -> KoopmanMPC:
+    usual = dict(cost=Cost(S=0.05), bounds=Bounds(rates=0.6), R=0.02)
+    return KoopmanMPC(own, settings.pop("horizon", 8), **{**usual, **settings})
+
+
+def bounded(angles: Angles = "none", soft: bool = True, **settings: Any) -> KoopmanMPC:
+    """With narrow bounds of the level and the speed."""
+    low, high = [-0.4, -np.inf, -1.0], [0.4, np.inf, 1.0]
+    bounds = Bounds(rates=0.4, soft=soft, slack_weight=(5.0, 2.0), tighten=False)
+    return controller(model(angles=angles), output_bounds=(low, high), bounds=bounds, **settings)
+
+
+def moving_target(y: Array) -> Array | None:
+    """Nothing at all far away, else a target that depends on what is observed."""
+    return None if y[0] > 1.2 else np.array([0.5 * np.sign(y[0]), 0.1, -0.2])
+
+
+def with_parameters() -> KoopmanMPC:
+    """Parameters in bounds of single inputs, in rows and in the cost."""
+    return (
+        controller(model(), horizon=6)
+        .constrain(lambda y, u, p: [u[:, 0] <= p.top, u[:, 0] >= -p.top], top=0.7)
+        .constrain(lambda y, u, p: [cp.sum(u, axis=1) <= p.both], both=np.full(6, 0.9))
+        .constrain(lambda y, u, p: [y[:, 0] <= p.ceiling + 2.0], ceiling=0.3)
+        .penalize(lambda y, u, p: p.price @ u[:, 1], price=np.linspace(0.1, 0.2, 6))
+    )
+
+
+def trajectory() -> Array:
+    time = np.arange(40.0)
+    return np.stack([np.sin(time / 5.0), 0.5 * np.cos(time / 7.0), 0.0 * time], axis=1)
+
+
+KINDS: dict[str, Callable[[], KoopmanMPC]] = {
+    **{f"{name} features": (lambda n=name: controller(model(n))) for name in FEATURES},
+    "free": lambda: controller(model(), horizon=1),
+    "soft bounds": bounded,
+    "priced by units": lambda: controller(model(), output_bounds=([-0.3] * 3, [0.3] * 3)),
+    "hard bounds": lambda: bounded(soft=False),
+    "angle from a pair": lambda: controller(model(angles="pair"), reference=[0.0, 3.0, 0.0]),
+    "angle in radians": lambda: bounded("single", reference=[0.3, -3.0, 0.0]),
+    "memory": lambda: controller(model(memory=2)),
+    "memory of angles": lambda: controller(model(angles="single", memory=1)),
+    "Kalman": lambda: controller(model(), estimator=KalmanObserver(0.05)),
+    "Kalman, angles, memory": lambda: controller(
+        model(angles="pair", memory=1), estimator=KalmanObserver(0.05)
+    ),
+    "offset-free": lambda: bounded(estimator=OffsetFree(0.05), reference=[0.3, 0.0, 0.0]),
+    "measured input": lambda: bounded(inputs=Inputs(measured=[0])),
+    "measured input, delay, Kalman": lambda: bounded(
+        inputs=Inputs(measured=[1], delay=2, safe=0.2), estimator=KalmanObserver(0.1)
+    ),
+    "delay": lambda: bounded(inputs=Inputs(delay=3)),
+    "knots": lambda: bounded(inputs=Inputs(parametrization=Knots(4))),
+    "blocks": lambda: bounded("pair", inputs=Inputs(parametrization=Blocks([1, 2]))),
+    "trajectory": lambda: controller(model(), reference=trajectory()),
+    "trajectories of both": lambda: controller(
+        model(angles="single"),
+        reference=trajectory(),
+        cost=Cost(input_reference=0.3 * trajectory()[:, :2]),
+    ),
+    "function as target": lambda: bounded(reference=moving_target),
+    "functions as targets": lambda: controller(
+        model(angles="pair"),
+        reference=lambda y: [y[0], 0.0, 0.0],
+        cost=Cost(input_reference=lambda y: [0.1 * y[0], 0.0]),
+    ),
+    "parameters": with_parameters,
+    "terminal set": lambda: controller(
+        model("first degree"),
+        cost=Cost(S=0.0, terminal="riccati"),
+        bounds=Bounds(terminal_set=(np.eye(3), np.full(3, 0.8)), soft=False),
+    ),
+    "polytope": lambda: controller(
+        model(), bounds=Bounds(polytope=([[1.0, 0.0, 0.5]], [[0.3, 0.0]], [0.4]))
+    ),
+    "linear prices": lambda: controller(
+        model(), cost=Cost(S=0.1, linear_input=[0.1, -0.2], linear_output=0.05)
+    ),
+    "unstable": lambda: controller(unstable(), horizon=20, output_bounds=([-2.0] * 2, [2.0] * 2)),
+    "unstable, hard bounds": lambda: controller(
+        unstable(),
+        horizon=20,
+        output_bounds=([-2.0] * 2, [2.0] * 2),
+        bounds=Bounds(soft=False, rates=0.5),
+        estimator=KalmanObserver(0.05),
+    ),
+    "reduced": lambda: controller(reduced(model("tanh", "pair"), 8).model),
+}
+
+
+@cache
+def unstable() -> LiftedModel:
+    """A fast unstable mode, so that the roll-out is prestabilised."""
+    rng, runs = np.random.default_rng(1), []
+    for _ in range(20):
+        x, U, rows = 0.3 * rng.normal(size=2), rng.uniform(-1.0, 1.0, (6, 1)), []
+        for u in U:
+            rows.append(x)
+            x = np.array([1.6 * x[0] + 0.4 * x[1] + 0.5 * u[0], 0.7 * x[1] + 0.1 * u[0]])
+        rows.append(x)
+        runs.append(Trajectory(np.array(rows), U, dt=0.1, action_bounds=[[-1.0], [1.0]]))
+    fit = EDMDc(PolynomialFeatures(1), regularization=1e-10, rollout="linear", n_folds=0)
+    return fit.fit(runs).model_

@@ -1,0 +1,151 @@
+"""Exported controllers act as those they were made of: same inputs, same rungs."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from koopman_control.common.arrays import Array
+from koopman_control.deploy import CompiledMPC, compiled, export_c
+from koopman_control.deploy.rehearsal import observed
+from koopman_control.mpc import KoopmanMPC
+from tests.deploy.compilers import needs_gcc
+from tests.deploy.kinds import KINDS
+
+pytestmark = needs_gcc
+QUICK = ("tanh features", "hard bounds", "offset-free", "measured input, delay, Kalman", "memory")
+
+
+def closed_loop(mpc: KoopmanMPC, fast: CompiledMPC, steps: int = 120) -> tuple[float, list[str]]:
+    """Let a controller hold its own model, and another shadow it.
+
+    Observations are noisy, and now and then incomplete; the state jumps; somebody else acts.
+
+    Returns:
+        The largest difference of an input, and the rungs, which are the same.
+    """
+    model, rng, rungs, worst = mpc.model, np.random.default_rng(3), [], 0.0
+    now, c = model.coordinates.n_outputs, len(mpc._layout.controlled)
+    size = 0.3 if now == 2 else 2.0  # of jumps: within reach of the plant
+    x = np.zeros(model.n_states)
+    for step in range(steps):
+        if step % 20 == 0:
+            x = np.zeros(model.n_states)
+            x[:now] = size * rng.normal(size=now)
+        y = observed(model, x + 0.02 * rng.normal(size=len(x)))
+        if rng.random() < 0.05:
+            y[rng.integers(len(y))] = rng.choice([np.nan, np.inf])
+        applied = rng.uniform(-1.0, 1.0, c) if step % 40 == 30 else None
+        preview = None
+        if len(mpc.inputs.measured) and step % 7 == 0:
+            preview = rng.normal(size=(rng.integers(1, 14), 1))
+        u = mpc.act(y, preview, applied=applied)
+        v = fast.act(y, preview, applied=applied)
+        assert mpc.last is not None and fast.last is not None
+        assert fast.last.rung == mpc.last.rung
+        assert fast.last.fallback == mpc.last.fallback
+        rungs.append(str(mpc.last.rung))
+        worst = max(worst, float(np.abs(u - v).max()))
+        full = np.zeros(model.n_inputs)
+        full[mpc._layout.controlled] = u
+        x = np.clip(model.C @ (model.A @ model.lift(x) + model.B @ full), -50.0, 50.0)
+    return worst, rungs
+
+
+def check(kind: str) -> list[str]:
+    mpc = KINDS[kind]()
+    fast = compiled(mpc)
+    assert isinstance(fast, CompiledMPC)
+    mpc.reset()
+    worst, rungs = closed_loop(mpc, fast)
+    assert worst < 1e-9
+    return rungs
+
+
+@pytest.mark.parametrize("kind", QUICK)
+def test_compiled_controllers_act_as_their_originals(kind: str) -> None:
+    rungs = check(kind)
+    assert "solved" in rungs
+    assert ("softened" in rungs) == (kind == "hard bounds")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - set(QUICK)))
+def test_compiled_controllers_of_all_kinds_act_as_their_originals(kind: str) -> None:
+    assert "solved" in check(kind)
+
+
+@pytest.mark.parametrize("kind", ["angle from a pair", "parameters"])
+def test_single_precision_acts_nearly_alike(kind: str, tmp_path: Path) -> None:
+    mpc = KINDS[kind]()
+    export_c(mpc, tmp_path, precision="float")
+    worst, _ = closed_loop(mpc, CompiledMPC(tmp_path))
+    assert worst < 2e-3  # of a box that is 2 wide
+
+
+def test_a_plan_is_what_python_plans() -> None:
+    mpc = KINDS["knots"]()
+    fast = compiled(mpc)
+    y = np.array([0.3, 0.5, -0.2])
+    mpc.reset()
+    mpc.act(y)
+    fast.act(y)
+    assert mpc.last is not None and isinstance(fast, CompiledMPC) and fast.last is not None
+    np.testing.assert_allclose(fast.last.inputs, mpc.last.inputs, atol=1e-12)
+    assert fast.last.planned and fast.last.iterations == mpc.last.iterations
+
+
+def test_parameters_may_be_set_at_any_time_and_outlive_an_episode() -> None:
+    mpc = KINDS["parameters"]()
+    fast = compiled(mpc)
+    assert isinstance(fast, CompiledMPC)
+    y = np.array([1.0, 0.5, -0.2])
+    before = float(fast.act(y)[0])
+    fast.parameters["top"][...] = 0.01
+    fast.reset()
+    mpc.parameters["top"] = 0.01
+    mpc.reset()
+    np.testing.assert_allclose(fast.act(y), mpc.act(y), atol=1e-12)
+    assert abs(float(fast.act(y)[0])) <= 0.01 < abs(before)
+
+
+def test_an_episode_may_begin_under_another_input() -> None:
+    mpc = KINDS["memory"]()
+    fast = compiled(mpc)
+    for controller in (mpc, fast):
+        controller.reset(previous_input=[0.9, -0.8])
+    y = np.array([0.1, 0.2, -0.1])
+    np.testing.assert_allclose(fast.act(y), mpc.act(y), atol=1e-12)
+    with pytest.raises(ValueError, match="previous_input"):
+        fast.reset(previous_input=[1.0])
+
+
+def test_a_copy_goes_on_alone() -> None:
+    fast = compiled(KINDS["Kalman"]())
+    rng = np.random.default_rng(0)
+    observations: Array = rng.normal(size=(6, 3))
+    for y in observations[:3]:
+        fast.act(y)
+    other = copy.deepcopy(fast)
+    ahead = [fast.act(y) for y in observations[3:]]
+    np.testing.assert_array_equal([other.act(y) for y in observations[3:]], ahead)
+
+
+def test_what_is_wrong_in_the_first_step_is_said_and_later_ones_fall_back() -> None:
+    fast = compiled(KINDS["measured input"]())
+    assert isinstance(fast, CompiledMPC)
+    y = np.array([0.1, 0.2, -0.1])
+    with pytest.raises(ValueError, match="observation has shape"):
+        fast.act([1.0])
+    with pytest.raises(ValueError, match="disturbance"):
+        fast.act(y, [[np.nan]])
+    with pytest.raises(ValueError, match="applied"):
+        fast.act(y, applied=[np.nan])
+    fast.act(y)
+    fast.act(y, [[np.nan]], applied=[np.nan])
+    assert fast.last is not None
+    assert "disturbance" in fast.last.ignored and "applied" in fast.last.ignored
+    assert fast.last.rung == "solved"
+    fast.act("nonsense")
+    assert fast.last.rung == "shifted" and fast.last.fallback and not fast.last.planned
