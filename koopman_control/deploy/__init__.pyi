@@ -3,7 +3,8 @@ from .compiled import CompiledMPC, CompiledStep, compiled
 from .export import export_c
 from .log import StepLog
 from .messages import Lines, Message
-from .programs import NotExportableErrorfrom .serving import ServedStep, ServingReport, serve
+from .programs import NotExportableError
+from .serving import ServedStep, ServingReport, serve
 
 __all__ = [
     "CompiledMPC",
