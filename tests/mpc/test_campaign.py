@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.campaigns import programs, qp
-from examples.campaigns.judge import FINE
+from examples.campaigns.judge import AGREED, FINE, NONE_FOR_BOTH
 from examples.campaigns.kinds import PLANS, Kind
 from examples.campaigns.problems import Subject
 
@@ -115,3 +115,18 @@ def test_differences_are_told_and_kept(
         qp.main("controllers", 2, 0, tmp_path / "figures.json")
     assert ended.value.exit_code == 1
     assert "seed 0, step 1: cost 2 instead of 1" in capsys.readouterr().out
+
+
+@not_warned
+@pytest.mark.parametrize("seed", [3221227453, 3221228247])
+def test_no_program_whose_cost_falls_for_ever_is_called_solved(seed: int) -> None:
+    """DAQP and Clarabel gave points at 1e10 and 7e17 for solutions of the last or but last."""
+    assert set(programs.verdicts(seed, 10)) <= {AGREED, NONE_FOR_BOTH}
+
+
+@not_warned
+@pytest.mark.parametrize("seed", [3221227520, 3221227537])
+def test_highs_decides_where_clarabel_nearly_thinks_that_nothing_keeps_the_bounds(
+    seed: int,
+) -> None:
+    assert programs.verdicts(seed, 2) == [NONE_FOR_BOTH] * 2

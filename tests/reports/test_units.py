@@ -236,3 +236,19 @@ def test_what_is_explained_of_a_plan_is_the_same_in_any_units(x: float, u: float
     assert told[1].broken == told[0].broken
     assert told[0].program is not None and told[1].program is not None
     assert told[1].program.condition == pytest.approx(told[0].program.condition, rel=1e-6)
+
+
+@pytest.mark.parametrize("far", [1e6, 1e9, 1e12])
+@pytest.mark.parametrize("solver", ACCURATE)
+def test_a_solution_far_away_is_one_and_a_way_without_end_is_none(far: float, solver: str) -> None:
+    """Little curvature, or a side, ends the way; without both the cost falls for ever."""
+    x = cp.Variable(2, name="x")
+    near = atoms.sum_squares(x[1] - 1.0)
+    curved = compile_qp(cp.Problem(cp.Minimize(near - x[0] + atoms.square(x[0]) / (2.0 * far))), [])
+    held = compile_qp(cp.Problem(cp.Minimize(near - x[0]), [x[0] <= far, x[1] <= 0.5]), [])
+    for program in (curved, held):
+        answer = program.solve({}, solver)
+        assert answer.status == "optimal"
+        assert answer.values["x"][0] == pytest.approx(far, rel=1e-6)
+    endless = compile_qp(cp.Problem(cp.Minimize(near - x[0] / far), [x[1] <= 0.5]), [])
+    assert endless.solve({}, "auto").status == "unbounded"
