@@ -38,7 +38,7 @@ GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
 GLITCH = 8.0  # standard deviations of second differences
 LAGS = 10
 CLEAN = 1e-6  # in spreads of a state: residuals that hold no noise worth smoothing
-NOISY = -0.2  # correlation of neighbouring residuals below which there is noise
+NOISY = 0.2, 1.5  # neighbouring residuals correlated below -a - b / sqrt(n) show noise
 CLIPPED = 5.0  # standard deviations, where products are averaged
 WHITE = 0.1  # largest autocorrelation of innovations that are called white
 
@@ -355,7 +355,9 @@ class Smoother:
         if not products:
             return False
         beside = np.nanmean(np.concatenate(products), axis=0) / np.where(square > 0.0, square, 1.0)
-        return bool(((size > CLEAN * self.spread) & (beside < NOISY)).any())
+        n = sum(len(part) for part in parts)
+        clearly = beside < -NOISY[0] - NOISY[1] / np.sqrt(n)
+        return bool(((size > CLEAN * self.spread) & clearly).any())
 
     def first_guess(self, given: Array | None) -> tuple[Array, Array]:
         """Variances of measurements and of steps, (p,) each, from one-step residuals."""

@@ -90,6 +90,17 @@ def test_the_smoother_of_a_linear_plant_is_the_least_squares_course() -> None:
     np.testing.assert_allclose(V.ravel(), variance, rtol=1e-9)
 
 
+def test_rounding_does_not_grow_along_a_long_unstable_run() -> None:
+    T, r = 20_000, np.array([1e-4, 1e-4])
+    F = np.tile([[1.01, 0.1], [0.0, 1.02]], (T, 1, 1))
+    X, V, E = (np.empty((T + 1, 2)) for _ in range(3))
+    lines, start = (np.zeros((T, 2)), np.zeros((T, 2)), F), (np.zeros(2), np.eye(2))
+    noise = np.diag([1e-6, 1e-6]), r
+    smooth_run(np.zeros((T + 1, 2)), lines, start, noise, np.zeros(2, dtype=bool), (X, V, E))
+    assert (V <= r).all()
+    np.testing.assert_allclose(V[500 : T // 2], np.tile(V[T // 2], (T // 2 - 500, 1)), rtol=1e-9)
+
+
 def test_the_compiled_loop_is_the_plain_one() -> None:
     kernels = pytest.importorskip("koopman_control.identification.kernels")
     rng, T, d = np.random.default_rng(1), 30, 2
