@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from koopman_control.benchmark.variants import NotApplicableError
-from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
+from koopman_control.benchmark.wrappers import OURS, Delay, Hidden, Imperfect, Noise, Scaled
 from koopman_control.common import Array
 from koopman_control.common.border import CheckedFields
 from koopman_control.features import Coordinates
+from koopman_control.identification import Corrections
 from koopman_control.mpc import Inputs, KalmanObserver
 from koopman_control.tasks import Task
 
@@ -187,7 +188,6 @@ AGAINST_NOISE: Mapping[str, Callable[[Task], Task]] = {
 
 
 NOISE = 0.01
-OURS = "koopman_envs/"
 
 # Flags of contact, targets and the like stay exact, as the targets of our own environments do.
 NOISY = {"LunarLanderContinuous-v3": tuple(range(6)), "Reacher-v5": (0, 1, 2, 3, 6, 7, 8, 9)}
@@ -239,6 +239,24 @@ def noisy(task: Task) -> Task:
     else:
         noisy = replace(task, wrap=Noise(NOISE, NOISY.get(task.env_id)))
     return AGAINST_NOISE.get(task.name, unchanged)(noisy)
+
+
+@dataclass(frozen=True)
+class Sensors:
+    """The task seen by imperfect sensors, and fits that take out what they add."""
+
+    sensors: Imperfect
+
+    def __call__(self, task: Task) -> Task:
+        """Put the sensors around the environment; flags and the like stay exact."""
+        seen = replace(self.sensors, columns=NOISY.get(task.env_id))
+        return smoothing(replace(task, wrap=seen))
+
+
+def smoothing(task: Task) -> Task:
+    """Take noise out of the data, and so filter in the loop where that foretells more."""
+    corrections = task.fit.get("corrections", Corrections())
+    return replace(task, fit={**task.fit, "corrections": replace(corrections, noise="smooth")})
 
 
 def delayed(task: Task) -> Task:
@@ -300,6 +318,29 @@ CONDITIONS: dict[str, Condition] = {
         "1 % noise on observations, in learning and judging; three tasks are restated for it",
         noisy,
         noisy,
+    ),
+    **{
+        f"{bits}-bit": Condition(
+            f"sensors of {bits} bit, in learning and judging",
+            *2 * (Sensors(Imperfect(bits=bits)),),
+        )
+        for bits in (8, 10, 12)
+    },
+    "glitches": Condition(
+        "1 % of single readings are anywhere, in learning and judging",
+        *2 * (Sensors(Imperfect(glitches=0.01)),),
+    ),
+    "dropped": Condition(
+        "5 % of single readings are missing, in learning and judging",
+        *2 * (Sensors(Imperfect(missing=0.05)),),
+    ),
+    "coloured": Condition(
+        "1 % noise with a correlation of 0.9 from sample to sample, in learning and judging",
+        *2 * (Sensors(Imperfect(noise=0.01, correlation=0.9)),),
+    ),
+    "biased": Condition(
+        "every sensor is off by 1 %, in learning and judging",
+        *2 * (Sensors(Imperfect(bias=0.01)),),
     ),
     "delay": Condition("actions act a step later, in learning and judging", delayed, delayed),
     "hidden": Condition(

@@ -5,8 +5,9 @@ Members with different feature draws are fitted side by side and averaged.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,14 +21,18 @@ from koopman_control.forecasting.intervals import Calibration, Forecast, sizes
 from koopman_control.forecasting.memory import Scaling
 from koopman_control.forecasting.onestep import STRENGTHS, Lift, RollingOrigins, StepMap, time_folds
 from koopman_control.forecasting.series import Series, checked_histories, checked_series
+from koopman_control.identification.corrections import Corrections
 from koopman_control.identification.crossvalidation import (
     Choice,
     checked_candidates,
     feature_maps,
 )
+from koopman_control.identification.edmdc import EDMDc
 from koopman_control.identification.errors import Windows, bounded_score, rms_per_step, windows_of
 from koopman_control.identification.least_squares import Accumulator, single_threaded_blas
+from koopman_control.identification.smoothing import NoiseEstimate
 from koopman_control.identification.snapshots import Run
+from koopman_control.trajectories import Trajectory
 
 CALIBRATION_WINDOWS = 200
 
@@ -130,6 +135,11 @@ class Ensemble:
         return errors
 
 
+def _something(U: Array) -> Array:
+    """Let an input that never moves stand where there is none."""
+    return U if U.shape[1] else np.zeros((len(U), 1))
+
+
 def _rolled_out(maps: Sequence[StepMap], x0: Array, U: Array) -> Array:
     return np.stack([step_map.rolled_out(x0, U) for step_map in maps])
 
@@ -164,10 +174,15 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
             a single feature map and a given regularisation.
         n_draws: Draws of the features, each fitted by itself, whose forecasts are averaged.
         random_state: Seed of the recurrent layer and of the features where `features` is None.
+        noise: "ignore" measurement noise, or "smooth" the series first, by an `EDMDc` with these
+            features and this memory (`Corrections(noise="smooth")`). Forecasts, errors and
+            intervals are then those of the series without noise. Not with `n_recurrent`.
 
     Attributes:
         choices_: All candidates with their cross-validated scores, best first.
         cv_error_: Held-out error 1 ... horizon steps ahead, in standard deviations.
+        noise_: What was found about the noise (`NoiseEstimate`), where it is taken out.
+        smoothed_: The series without it, a list of arrays (T, p), likewise.
 
     Example:
         >>> t = np.arange(300)
@@ -178,6 +193,8 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
 
     choices_: list[Choice]
     cv_error_: Array
+    noise_: NoiseEstimate
+    smoothed_: list[Array]
     _ensemble: Ensemble
     _like: Series
 
@@ -193,6 +210,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         n_folds: int = 4,
         n_draws: int = 1,
         random_state: int = 0,
+        noise: Literal["ignore", "smooth"] = "ignore",
     ) -> None:
         self.features = features
         self.memory = memory
@@ -203,6 +221,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         self.n_folds = n_folds
         self.n_draws = n_draws
         self.random_state = random_state
+        self.noise = noise
 
     def fit(self, series: Any, y: None = None, *, inputs: Any = None) -> SampledRNN:
         """Fit to one or several series, of any lengths.
@@ -224,6 +243,8 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         """
         maps, strengths = self._checked_settings()
         data = checked_series(series, inputs)
+        if self.noise == "smooth":
+            data = self._smoothed(data)
         with single_threaded_blas():
             scaling = Scaling.of(data, self.memory, self.n_recurrent, self.random_state)
             runs = scaling.runs(data)
@@ -246,6 +267,23 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         self.choices_, self.cv_error_ = ensemble.choices, ensemble.error_per_step
         return self
 
+    def _smoothed(self, data: list[Series]) -> list[Series]:
+        """Take the noise out of series."""
+        settings = EDMDc(
+            feature_maps(self.features, self._default_features()),
+            corrections=Corrections(noise="smooth"),
+            memory=self.memory,
+            horizon=self.horizon,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of the input that stands for none
+            fit = settings.fit([Trajectory(one.Y, _something(one.U)) for one in data])
+        self.noise_, self.smoothed_ = fit.noise_, [t.observations for t in fit.smoothed_]
+        return [replace(one, Y=Y) for one, Y in zip(data, self.smoothed_, strict=True)]
+
+    def _default_features(self) -> FeatureMap:
+        return SampledFeatures(N_FEATURES, steepness=STEEPNESS, random_state=self.random_state)
+
     def partial_fit(self, series: Any, y: None = None, *, inputs: Any = None) -> SampledRNN:
         """Add series to the fit; memory does not grow with them.
 
@@ -256,6 +294,11 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: If the columns differ from those before; else as `fit`.
         """
+        if self.noise != "ignore":
+            raise ValueError(
+                f"noise is {self.noise!r}, which needs all data at once, unlike partial_fit; use "
+                'noise="ignore"'
+            )
         if not hasattr(self, "_ensemble"):
             return self.fit(series, inputs=inputs)
         data = checked_series(series, inputs, self._like)
@@ -338,8 +381,12 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
                 f"n_recurrent is {self.n_recurrent} with memory=0; give the number of steps after "
                 "which the recurrent layer forgets as memory"
             )
-        default = SampledFeatures(N_FEATURES, steepness=STEEPNESS, random_state=self.random_state)
-        maps = feature_maps(self.features, default)
+        if self.noise == "smooth" and self.n_recurrent:
+            raise ValueError(
+                f"n_recurrent is {self.n_recurrent} with noise='smooth'; the smoother knows past "
+                "steps only: use n_recurrent=0, or smooth first, with an EDMDc"
+            )
+        maps = feature_maps(self.features, self._default_features())
         strengths = checked_candidates(
             maps, self.regularization, STRENGTHS, self.n_folds, self.n_draws
         )

@@ -340,8 +340,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         with single_threaded_blas():
             noise = None
             if corrections.smooths and weights is None:
-                gaps = Measured.of(shifted, settings.coordinates(shifted), doubting=False)
-                self._fit = Fit(settings, gaps.data, None)
+                doubting = corrections.noise == "smooth"
+                whole = Measured.of(shifted, settings.coordinates(shifted), doubting=doubting).data
+                self._fit = Fit(settings, whole, None)
                 shifted = self._smoothed(settings, corrections, shifted)
                 checked = self.smoothed_ = as_logged(checked, shifted, self.input_delay)
                 noise = self.noise_.acting

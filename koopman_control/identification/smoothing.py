@@ -26,11 +26,11 @@ from koopman_control.identification.smoothing_loops import smooth_run
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
 from koopman_control.trajectories import Trajectory
 
-PASSES = 4
+PASSES = 6
 SHARES = 0.03, 0.1, 0.2, 0.4, 0.8, 1.6  # likewise, tried for the filter that acts
 FIRST_SHARE, LAST_SHARE = 0.5, 0.1  # of the measurement noise, as process noise, in a step
 KNOWN = 1e-4  # factor on the process noise of states whose rows are known
-FALL = 0.5  # from pass to pass
+FALL = 0.7  # from pass to pass
 RELINEARIZED = 3, 1  # times, in the first pass and in later ones
 EXACT = 1e-7  # in spreads of a state: least noise assumed
 CHUNK = 2000  # states differentiated at once
@@ -38,7 +38,7 @@ GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
 GLITCH = 8.0  # standard deviations of second differences
 LAGS = 10
 CLEAN = 1e-6  # in spreads of a state: residuals that hold no noise worth smoothing
-NOISY = -0.2  # correlation of neighbouring residuals below which there is noise
+NOISY = 0.2, 1.5  # neighbouring residuals correlated below -a - b / sqrt(n) show noise
 CLIPPED = 5.0  # standard deviations, where products are averaged
 WHITE = 0.1  # largest autocorrelation of innovations that are called white
 
@@ -116,7 +116,7 @@ class Measured:
             Y = _without_glitches(Y, present)
         filled = [
             written(t, _interpolated(y, present), present)
-            if np.isnan(y).any() or np.isnan(t.observations).any()
+            if doubting or np.isnan(y).any() or np.isnan(t.observations).any()
             else t
             for t, y in zip(data, Y, strict=True)
         ]
@@ -193,7 +193,7 @@ def smoothed_fit(
     """Smooth and fit again, `PASSES` times.
 
     Args:
-        first: A fit to the data, their gaps filled.
+        first: A fit to the data, their gaps filled; without glitches, unless `unless_clean`.
         data: The data.
         fit: Fits to trajectories, with changes of its settings given by name.
         noise_std: Standard deviation of the measurements, a number or one for each of p present
@@ -205,17 +205,18 @@ def smoothed_fit(
         The last fit, the trajectories it was fitted to, and what was found out.
     """
     coordinates = first.model.coordinates
-    plain = Smoother(first.model, Measured.of(data, coordinates, doubting=False))
-    given = None if noise_std is None else _given(noise_std, plain.p)
-    whole = not plain.measured.replaced.any()
-    if unless_clean and given is None and whole and not plain.noisy():
-        nothing = np.zeros(plain.p)
-        clean = NoiseEstimate(nothing, nothing, np.zeros((LAGS, plain.p)), nothing, 0)
-        return first, list(data), clean
+    given = None if noise_std is None else _given(noise_std, coordinates.n_outputs)
+    if unless_clean:
+        plain = Smoother(first.model, Measured.of(data, coordinates, doubting=False))
+        whole = not plain.measured.replaced.any()
+        if given is None and whole and not plain.noisy():
+            nothing = np.zeros(plain.p)
+            clean = NoiseEstimate(nothing, nothing, np.zeros((LAGS, plain.p)), nothing, 0)
+            return first, list(data), clean
     measured = Measured.of(data, coordinates)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the first fit has said them
-        if (measured.replaced > plain.measured.replaced).any():
+        if unless_clean and (measured.replaced > plain.measured.replaced).any():
             first = fit(measured.data)
         features = [first.selection.choices[0].features]
         smoother = Smoother(first.model, measured)
@@ -354,7 +355,9 @@ class Smoother:
         if not products:
             return False
         beside = np.nanmean(np.concatenate(products), axis=0) / np.where(square > 0.0, square, 1.0)
-        return bool(((size > CLEAN * self.spread) & (beside < NOISY)).any())
+        n = sum(len(part) for part in parts)
+        clearly = beside < -NOISY[0] - NOISY[1] / np.sqrt(n)
+        return bool(((size > CLEAN * self.spread) & clearly).any())
 
     def first_guess(self, given: Array | None) -> tuple[Array, Array]:
         """Variances of measurements and of steps, (p,) each, from one-step residuals."""

@@ -67,9 +67,11 @@ def smooth_run(
             x_before[t, i] = f[t - 1, i]
             for j in range(d):
                 x_before[t, i] += F[t - 1, i, j] * away[j]
+            for j in range(i + 1):
                 P_before[t, i, j] = Q[i, j]
                 for k in range(d):
                     P_before[t, i, j] += W[i, k] * F[t - 1, j, k]
+                P_before[t, j, i] = P_before[t, i, j]  # asymmetry would grow
         for attempt in range(2):  # correct, again from a doubted prediction after a jump
             total, count = 0.0, 0
             for i in range(d):
@@ -143,7 +145,8 @@ def smooth_run(
                     W[i, j] += information[i, k] * F[t - 1, k, j]
         for i in range(d):
             adjoint[i] = away[i]
-            for j in range(d):
+            for j in range(i + 1):
                 information[i, j] = 0.0
                 for k in range(d):
                     information[i, j] += F[t - 1, k, i] * W[k, j]
+                information[j, i] = information[i, j]

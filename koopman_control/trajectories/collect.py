@@ -111,8 +111,9 @@ class Recording:
         actions, rewards, observations = zip(*self._steps, strict=True)
         dt = getattr(self._env.unwrapped, "dt", None)
         known = isinstance(dt, int | float | np.number) and not isinstance(dt, bool) and dt > 0
+        seen = np.array([self._first, *observations])
         return Trajectory(
-            observations=np.array([self._first, *observations]),
+            observations=seen,
             actions=np.array(actions),
             rewards=np.array(rewards),
             dt=float(dt) if dt is not None and known else None,
@@ -122,6 +123,7 @@ class Recording:
             truncated=not self._terminated,
             seed=self._seed,
             env_id=self._env.spec.id if self._env.spec is not None else None,
+            missing=bool(np.isnan(seen).any()),
         )
 
     def _begin(

@@ -161,6 +161,8 @@ def numbers(
 ) -> Array:
     """Return a copy of an environment's observation, or of many rewards, as float64.
 
+    Entries of an observation may be NaN, not measured, where `env.metadata["missing"]` says so.
+
     Raises:
         EnvironmentFault: They are no finite real numbers of this shape.
     """
@@ -182,9 +184,11 @@ def numbers(
         )
     copy = np.array(raw, dtype=np.float64)
     if not np.isfinite(copy).all():
-        raise EnvironmentFault(
-            f"{env} gave the {what} {copy.tolist()} {place}; expected finite numbers"
-        )
+        missing = what == "observation" and (env.metadata or {}).get("missing", False)
+        if not missing or np.isinf(copy).any():
+            raise EnvironmentFault(
+                f"{env} gave the {what} {copy.tolist()} {place}; expected finite numbers"
+            )
     return copy
 
 

@@ -10,14 +10,14 @@ import pytest
 
 from koopman_control.benchmark import CONDITIONS, NotApplicableError
 from koopman_control.benchmark.conditions import PARTIAL_OBSERVATIONS
-from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
+from koopman_control.benchmark.wrappers import Delay, Hidden, Imperfect, Noise, Scaled
 from koopman_control.evaluation import ZeroPolicy, action_bounds, run_episode
 from koopman_control.features import Coordinates
 from koopman_control.identification import LeastSquares
 from koopman_control.tasks import TASKS
 from tests.benchmark.tiny import tiny_task
 
-CHANGING = ("noise", "delay", "hidden", "changed")
+CHANGING = ("noise", "dropped", "delay", "hidden", "changed")
 
 
 def observed(env: gym.Env[Any, Any], actions: Any, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -158,3 +158,55 @@ def test_the_swimmer_still_looks_for_its_wave(condition: str) -> None:
     trials = learned.data[-2:]  # of 200 steps each, behind the data of the fit
     assert [len(trial.actions) for trial in trials] == [200, 200]
     assert not np.array_equal(trials[0].actions, trials[1].actions)
+
+
+SENSORS = ("8-bit", "10-bit", "12-bit", "glitches", "dropped", "coloured", "biased")
+
+
+def shown(sensors: Imperfect, n: int = 199, seed: int = 5) -> np.ndarray[Any, Any]:
+    """What sensors add to the observations of a pendulum at rest torque."""
+    plain = observed(gym.make("Pendulum-v1"), np.zeros(n), seed=seed)
+    return observed(sensors(gym.make("Pendulum-v1")), np.zeros(n), seed=seed) - plain
+
+
+def test_sensors_resolve_so_many_bits() -> None:
+    step = 2.0 * np.array([1.0, 1.0, 8.0]) / 2**10
+    off = shown(Imperfect(bits=10))
+    assert (np.abs(off) <= 0.5 * step + 1e-6).all()
+    assert (off.std(axis=0) > 0.2 * step).all()
+
+
+def test_some_readings_are_anywhere_and_some_are_missing() -> None:
+    off = shown(Imperfect(glitches=0.05))
+    assert 0.02 < np.mean(off != 0.0) < 0.09
+    assert (np.abs(off) <= np.array([1.0, 1.0, 8.0]) + 1e-6).all()
+    assert 0.02 < np.isnan(shown(Imperfect(missing=0.05))).mean() < 0.09
+
+
+def test_coloured_noise_has_the_size_and_the_correlation_asked_for() -> None:
+    runs = [shown(Imperfect(noise=0.01, correlation=0.9), seed=s)[:, 0] for s in range(60)]
+    noise = np.array(runs)
+    assert noise.std() == pytest.approx(0.01, rel=0.1)
+    assert np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var() == pytest.approx(0.9, abs=0.03)
+
+
+def test_a_bias_is_the_same_for_ever() -> None:
+    np.testing.assert_allclose(shown(Imperfect(bias=0.01)), [[0.01, -0.01, 0.08]] * 200, atol=1e-6)
+
+
+@pytest.mark.parametrize("condition", SENSORS)
+def test_flags_and_targets_stay_exact_whatever_the_sensors(condition: str) -> None:
+    changed = CONDITIONS[condition].learning
+    with closing(changed(TASKS["LunarLanderContinuous-v3"]).environment()) as env:
+        assert env.reset(seed=0)[0][6:].tolist() == [0.0, 0.0]
+    task = TASKS["koopman_envs/VanDerPol-v0"]
+    with closing(changed(task).environment()) as env, closing(task.environment()) as plain:
+        assert env.reset(seed=0)[0][2] == plain.reset(seed=0)[0][2]
+
+
+def test_a_task_is_learned_from_what_such_sensors_leave() -> None:
+    for condition in ("dropped", "glitches"):
+        task = CONDITIONS[condition].learning(tiny_task())
+        learned = task.learn(0)
+        assert learned.estimator.noise_.replaced.max() > 0.0
+        assert not any(t.missing for t in learned.estimator.smoothed_)

@@ -153,3 +153,34 @@ def test_a_clone_has_the_settings_and_not_the_fit() -> None:
     copy = clone(fit)
     assert not hasattr(copy, "choices_")
     assert repr(copy) == repr(fit)
+
+
+def test_noise_is_taken_out_of_series_before_the_fit() -> None:
+    rng, pairs = np.random.default_rng(1), [quadratic_map(40, seed=k) for k in range(24)]
+    exact, U = [Y for Y, _ in pairs], [V for _, V in pairs]
+    noisy = [Y + 0.02 * rng.normal(size=Y.shape) for Y in exact]
+    plain, smooth = (squares(noise=noise).fit(noisy, inputs=U) for noise in ("ignore", "smooth"))
+    truth, V = quadratic_map(60, seed=1)
+    assert smooth.score(truth, inputs=V) > 0.75 * plain.score(truth, inputs=V)
+    np.testing.assert_allclose(smooth.noise_.measurement, 0.02, rtol=0.15)
+    before, after = (
+        np.std(np.concatenate(series) - np.concatenate(exact))
+        for series in (noisy, smooth.smoothed_)
+    )
+    assert after < 0.75 * before
+
+
+def test_series_without_inputs_are_smoothed_too() -> None:
+    t = np.arange(400)
+    wave = np.column_stack([np.sin(0.1 * t), np.cos(0.1 * t)])
+    noisy = wave + 0.05 * np.random.default_rng(0).normal(size=wave.shape)
+    fit = squares(noise="smooth").fit(noisy)
+    assert np.sqrt(np.mean((fit.smoothed_[0] - wave) ** 2)) < 0.3 * 0.05
+
+
+def test_smoothing_needs_all_data_and_no_recurrent_layer() -> None:
+    Y, U = quadratic_map(60, seed=0)
+    with pytest.raises(ValueError, match="needs all data at once, unlike partial_fit"):
+        squares(noise="smooth").partial_fit(Y, inputs=U)
+    with pytest.raises(ValueError, match="the smoother knows past steps only"):
+        squares(noise="smooth", memory=3, n_recurrent=4).fit(Y, inputs=U)

@@ -13,7 +13,7 @@ import scipy.linalg
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, PolynomialFeatures, SampledFeatures
 from koopman_control.identification import Corrections, EDMDc, prediction_error
-from koopman_control.identification.smoothing import Measured
+from koopman_control.identification.smoothing import PASSES, Measured
 from koopman_control.identification.smoothing_loops import smooth_run
 from koopman_control.trajectories import Trajectory
 
@@ -90,6 +90,17 @@ def test_the_smoother_of_a_linear_plant_is_the_least_squares_course() -> None:
     np.testing.assert_allclose(V.ravel(), variance, rtol=1e-9)
 
 
+def test_rounding_does_not_grow_along_a_long_unstable_run() -> None:
+    T, r = 20_000, np.array([1e-4, 1e-4])
+    F = np.tile([[1.01, 0.1], [0.0, 1.02]], (T, 1, 1))
+    X, V, E = (np.empty((T + 1, 2)) for _ in range(3))
+    lines, start = (np.zeros((T, 2)), np.zeros((T, 2)), F), (np.zeros(2), np.eye(2))
+    noise = np.diag([1e-6, 1e-6]), r
+    smooth_run(np.zeros((T + 1, 2)), lines, start, noise, np.zeros(2, dtype=bool), (X, V, E))
+    assert (V <= r).all()
+    np.testing.assert_allclose(V[500 : T // 2], np.tile(V[T // 2], (T // 2 - 500, 1)), rtol=1e-9)
+
+
 def test_the_compiled_loop_is_the_plain_one() -> None:
     kernels = pytest.importorskip("koopman_control.identification.kernels")
     rng, T, d = np.random.default_rng(1), 30, 2
@@ -114,7 +125,7 @@ def test_noise_is_taken_out_of_data_and_model(smoothed: EDMDc) -> None:
 def test_the_noise_is_found_and_innovations_are_white(smoothed: EDMDc) -> None:
     found = smoothed.noise_
     np.testing.assert_allclose(found.measurement, [0.03, 0.03], rtol=0.1)
-    assert found.passes == 4
+    assert found.passes == PASSES
     assert found.white
     assert found.autocorrelation.shape == (10, 2)
 
@@ -200,6 +211,15 @@ def pendulum(seed: int, noise: float) -> tuple[Trajectory, Trajectory]:
     bounds = np.array([[-1.0, -1.0, -4.0], [1.0, 1.0, 4.0]])
     noisy = Y + noise * rng.normal(size=Y.shape)
     return tuple(Trajectory(y, U, observation_bounds=bounds) for y in (noisy, Y))  # type: ignore
+
+
+def test_a_glitch_off_the_circle_does_not_make_an_angle_none() -> None:
+    broken = []
+    for t in (pendulum(seed, 0.01)[0] for seed in range(4)):
+        Y = np.array(t.observations)
+        Y[50, :2] *= 3.0
+        broken.append(replace(t, observations=Y))
+    assert fit(broken, angles=[(0, 1)]).noise_.passes == PASSES
 
 
 def test_angles_and_states_stopped_at_limits_are_smoothed() -> None:

@@ -45,6 +45,7 @@ Signals state_names: texts empty
 LiftedModel reduction: none
 Signals input_features: none
 Signals ground: none longer rowless
+Signals noise: none
 Signals input_delay: zero
 OnlineModel trust: fraction
 OnlineModel retain: true

@@ -26,6 +26,7 @@ ROWS = [
             n_folds=2,
             n_draws=1,
             random_state=0,
+            noise="smooth",
         ),
     ),
     Row(
