@@ -23,6 +23,7 @@ WAY = {
     "identification": "LiftedModel: A, B, C (, N)",
     "forecasting": "SampledRNN: forecasts",
     "mpc": "KoopmanMPC: y → u",
+    "deploy": "in real time",
     "evaluation": "closed loop, report",
     "tasks": "ready settings",
     "benchmark": "many tasks and seeds",

@@ -19,6 +19,7 @@ PAGES = {
     "forecasting": ("Forecasting", "koopman_control.forecasting"),
     "mpc": ("Controller", "koopman_control.mpc"),
     "evaluation": ("Evaluation", "koopman_control.evaluation"),
+    "deploy": ("Real time", "koopman_control.deploy"),
     "figures": ("Figures", "koopman_control.evaluation.plots"),
     "tasks": ("Tasks", "koopman_control.tasks"),
     "benchmark": ("Benchmark", "koopman_control.benchmark"),

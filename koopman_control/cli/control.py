@@ -23,7 +23,9 @@ def control(
     settings: Annotated[
         Path | None, typer.Argument(help="TOML file of settings; options come before it.")
     ] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Steps that plans look ahead.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Steps that plans look ahead.")
+    ] = None,
     q: Annotated[
         str | None, typer.Option("--Q", help="Weights of the states: 1, or one for each: 1,0.1.")
     ] = None,

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -62,7 +63,7 @@ def serve(
         from koopman_control.mpc import KoopmanMPC
 
         mpc = KoopmanMPC.load(controller)
-        path = log or Path(time.strftime("serve-%Y%m%d-%H%M%S.csv"))
+        path = log or _fresh(time.strftime("serve-%Y%m%d-%H%M%S"))
         m, measured = len(mpc.safe_input), len(mpc.inputs.measured)
         table = StepLog(path, mpc.model, m, measured)
         shown = sys.stderr.isatty() if view is None else view
@@ -78,6 +79,14 @@ def serve(
                 n_steps=steps,
             )
         typer.echo(f"{report}\nLog: {path}", err=True)
+        if table.error:
+            raise OSError(table.error)
+
+
+def _fresh(name: str) -> Path:
+    """Return a name for a log that nobody has yet."""
+    names = chain([name], (f"{name}-{i}" for i in count(2)))
+    return next(path for path in (Path(f"{own}.csv") for own in names) if not path.exists())
 
 
 @contextmanager

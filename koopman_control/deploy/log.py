@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,13 +27,16 @@ class StepLog:
     `rung`, `act_us`, `late`, `missed`, `trust`. What was not measured is empty.
 
     Args:
-        path: The file; it must not exist yet.
+        path: The file; it must not exist yet, and is made with the first row.
         model: Names the columns of the observation that are states; others are `y0`, ...
         n_inputs: Number of controlled inputs.
         n_measured: Number of measured inputs.
 
+    Attributes:
+        error: Why nothing more is written; empty if all is well.
+
     Raises:
-        FileNotWritableError: It exists already, or cannot be written.
+        FileNotWritableError: The file exists already, or its folder cannot be written to.
     """
 
     @checked
@@ -44,14 +49,21 @@ class StepLog:
         self.observations = tuple(_names(model))
         self.actions = tuple(f"u{i}" for i in range(n_inputs))
         self.disturbances = tuple(f"d{i}" for i in range(n_measured))
-        try:
-            self._file: TextIO = open(self.path, "x", encoding="utf-8", newline="")
-        except FileExistsError:
+        self.error = ""
+        self._file: TextIO | None = None
+        if self.path.exists():
             raise FileNotWritableError(
                 f"there is a file {path} already, and a log replaces none; choose another name"
-            ) from None
-        except OSError as error:
-            raise FileNotWritableError(f"cannot write the log {path}: {error.strerror}") from error
+            )
+        if not os.access(self.path.parent, os.W_OK):
+            raise FileNotWritableError(
+                f"cannot write the log {path}: there is no such folder, or "
+                "it is read-only; choose another one"
+            )
+
+    def _open(self) -> None:
+        """Make the file, and write the names of the columns."""
+        self._file = open(self.path, "x", encoding="utf-8", newline="")
         self._rows = csv.writer(self._file, lineterminator="\n")
         said = ("rung", "act_us", "late", "missed", "trust")
         head = ("time", "run", *self.observations, *self.actions, *self.disturbances, *said)
@@ -66,18 +78,28 @@ class StepLog:
         disturbance: Array | None,
         said: tuple[Any, ...],
     ) -> None:
-        """Write a row."""
+        """Write a row; the loop goes on if that fails, and `error` says why."""
+        if self.error:
+            return
         seen = np.full(len(self.observations), np.nan) if y is None else y
         known = np.full(len(self.disturbances), np.nan)
         if disturbance is not None and len(known):
             known = np.atleast_2d(disturbance)[0]
         numbers = [_cell(value) for value in (*seen.tolist(), *u.tolist(), *known.tolist())]
-        self._rows.writerow([f"{time:.6f}", run, *numbers, *said])
-        self._file.flush()
+        try:
+            if self._file is None:
+                self._open()
+            assert self._file is not None
+            self._rows.writerow([f"{time:.6f}", run, *numbers, *said])
+            self._file.flush()
+        except OSError as error:  # the disk is full, say
+            self.error = f"the log ends at {time:.3f} s: {error.strerror or error}"
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, if there is one."""
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
 
 
 def _cell(value: float) -> str:

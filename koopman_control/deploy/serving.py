@@ -186,7 +186,7 @@ def serve(
             mpc.search = search
             gc.unfreeze()
             if log is not None:
-                loop.write(None)
+                loop.write()
                 log.close()
     return loop.report
 
@@ -226,12 +226,13 @@ class _Loop:
         self._mpc, self._lines, self._period = mpc, lines, period
         self._patience, self._log = patience, log
         self.report = ServingReport()
-        self._begun = self._started = 0.0
+        self._started = 0.0
         self._acting, self._run, self._missed = False, -1, 0
         self._sent = self._safe = mpc.safe_input
         self._overruled: Array | None = None  # input sent in place of the controller's
         # Of the log, with measured inputs; what acted is told a step later.
-        self._row: tuple[ServedStep, Array | None] | None = None
+        self._rows: list[tuple[ServedStep, Array | None]] = []
+        self._gone = False  # whether the plant takes no answers any more
 
     def run(self, on_step: OnStep | None, n_steps: int | None) -> None:
         """Step until the other side closes, or so many times."""
@@ -252,6 +253,8 @@ class _Loop:
                 tick = perf_counter()
             step = self._stepped(message, tick)
             self.report.add(step)
+            if self._gone:
+                return
             if on_step is not None:
                 left = tick + self._period - perf_counter() if self._period else np.inf
                 on_step(step, self.report, left)
@@ -266,45 +269,43 @@ class _Loop:
         start = perf_counter()
         u, rung, error = self._acted(message or Message())
         seconds = perf_counter() - start
-        number = self.report.steps
-        answer: dict[str, Any] = {"u": u, "step": number, "rung": rung}
-        answer["us"] = round(seconds * 1e6, 1)
-        if error:
-            answer["error"] = error
-        self._lines.send(answer)
-        late = bool(self._period) and perf_counter() > tick + self._period
-        self._sent = u
-        y = None if message is None or not self._usable(message.y) else message.y
-        last = self._mpc.last
-        trust = last.trust if last is not None and self._acting else 0.0
         step = ServedStep(
-            number=number,
+            number=self.report.steps,
             run=max(self._run, 0),
             time=tick - self._started,
-            y=y,
+            y=None if message is None or not self._usable(message.y) else message.y,
             u=u,
             rung=rung,
             seconds=seconds,
-            late=late,
+            late=False,
             missed=self._missed,
-            trust=trust,
+            trust=0.0,
             error=error,
         )
-        if self._log is not None:
-            self.write(message)
-            self._row = step, None if message is None else message.disturbance
+        self._rows.append((step, None if message is None else message.disturbance))
+        answer = {"u": u, "step": step.number, "rung": rung, "us": round(seconds * 1e6, 1)}
+        self._gone = not self._lines.send(answer | ({"error": error} if error else {}))
+        self._sent = u
+        late = bool(self._period) and perf_counter() > tick + self._period
+        last = self._mpc.last
+        trust = last.trust if last is not None and self._acting else 0.0
+        step = replace(step, late=late, trust=trust)
+        self._rows[-1] = step, self._rows[-1][1]
+        self.write(message, kept=1)
         return step
 
-    def write(self, message: Message | None) -> None:
-        """Write the row of the step before, now that it is known what acted."""
-        if self._row is None or self._log is None:
-            return
-        (step, disturbance), self._row = self._row, None
-        u = step.u
-        if message is not None and message.applied is not None and message.applied.shape == u.shape:
-            u = message.applied
-        said = step.rung, f"{step.seconds * 1e6:.1f}", int(step.late), step.missed
-        self._log.write(step.time, step.run, step.y, u, disturbance, (*said, f"{step.trust:.3f}"))
+    def write(self, message: Message | None = None, kept: int = 0) -> None:
+        """Write rows of the log, all but the last few, which a message may tell what acted in."""
+        rows = self._rows[: len(self._rows) - kept]
+        for step, disturbance in rows:
+            u = step.u
+            if message is not None and message.applied is not None:
+                u = message.applied if message.applied.shape == u.shape else u
+            if self._log is not None:
+                said = step.rung, f"{step.seconds * 1e6:.1f}", int(step.late), step.missed
+                said_too = (*said, f"{step.trust:.3f}")
+                self._log.write(step.time, step.run, step.y, u, disturbance, said_too)
+        self._rows = self._rows[len(rows) :]
 
     def _usable(self, y: Array | None) -> bool:
         return y is not None and y.shape == (self._mpc.model.coordinates.n_observations,)

@@ -24,6 +24,7 @@ ESTIMATORS: dict[str, type[Any]] = {
 PLAIN = ("horizon", "Q", "R", "rollout")
 KNOWN = (*PLAIN, *GROUPS, "reference", "inputs", "estimator", "solver")
 ROWS = {"polytope": ("G_y", "G_u", "g"), "terminal_set": ("H", "h")}  # of bounds, as tables
+LONGEST = 10_000  # steps; memory grows with their square
 TARGETS = ("reference", "input_reference")
 
 
@@ -54,6 +55,8 @@ def controller_from(model: LiftedModel, settings: Mapping[str, Any]) -> KoopmanM
     _require_known("settings", settings, KNOWN)
     if "horizon" not in settings:
         raise ValueError("settings hold no horizon; give the number of steps that plans look ahead")
+    if isinstance(settings["horizon"], int) and settings["horizon"] > LONGEST:
+        raise ValueError(f"horizon is {settings['horizon']}; expected at most {LONGEST} steps")
     given: dict[str, Any] = {name: settings[name] for name in PLAIN if name in settings}
     for name, kind in GROUPS.items():
         if name in settings:

@@ -46,7 +46,7 @@ TYPED = [
     (FORECAST, "--level", ("0", "1", "-0.5", "nan", "inf", "most")),
     (FORECAST, "--output", ("file", "file/within")),
     (CONTROL[:2], "--horizon", (*COUNTS, "1000000000")),
-    (CONTROL, "--Q", ("many", "", "1,,2", "-1", "1,2,3", "nan")),
+    (CONTROL, "--Q", ("many", "", "1,,2", "-1", "1,2,3,4,5", "nan")),
     (CONTROL, "--R", ("many", "", "-1", "1,2")),
     (CONTROL, "--reference", ("many", "", "1,2,3", "inf")),
     (CONTROL, "--rollout", ("lifted", "")),

@@ -204,6 +204,22 @@ def test_the_log_is_read_again(tmp_path: Path) -> None:
         StepLog(path, MODEL, 1)
 
 
+def test_a_log_that_cannot_be_written_ends_the_log_and_not_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = StepLog(tmp_path / "motion.csv", MODEL, 1)
+
+    def full(self: StepLog) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(StepLog, "_open", full)
+    answers, _ = answered(controller(), [[0.5, 0.0], [0.4, 0.0]], log=log)
+    assert [answer["rung"] for answer in answers] == ["solved", "solved"]
+    assert "No space left on device" in log.error
+    with pytest.raises(FileNotWritableError, match="no such folder"):
+        StepLog(tmp_path / "nowhere" / "motion.csv", MODEL, 1)
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [

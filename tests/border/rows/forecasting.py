@@ -12,6 +12,12 @@ from tests.border.rows.row import Row
 
 pandas = optional_package("pandas", "forecast")
 
+
+def driven() -> kc.SampledRNN:
+    features = kc.SampledFeatures(4, random_state=0)
+    return kc.SampledRNN(features, n_folds=2, horizon=3).fit(parts.runs())
+
+
 ROWS = [
     Row(
         "SampledRNN",
@@ -28,6 +34,11 @@ ROWS = [
             random_state=0,
             noise="smooth",
         ),
+    ),
+    Row(
+        "SampledRNN.model",
+        lambda **k: driven().model(**k),
+        lambda: dict(dt=0.1, action_bounds=parts.BOX),
     ),
     Row(
         "SampledRNN.fit",

@@ -137,6 +137,7 @@ ROWS = [
                 "reduction",
                 "error_quantiles",
                 "error_level",
+                "joint",
             )
         },
     ),
