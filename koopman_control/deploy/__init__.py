@@ -1,4 +1,4 @@
-"""Deployment: whole controllers as C99, for where Python cannot run, and as native calls where it can."""
+"""Deployment: whole controllers as C99 where Python cannot run, as native calls where it can."""
 
 import lazy_loader
 

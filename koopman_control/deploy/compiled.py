@@ -82,6 +82,8 @@ class CompiledMPC:
         >>> evaluate(controller, "Pendulum-v1", seeds=range(10)).mean_return  # doctest: +SKIP
     """
 
+    TARGETS = "reference", "input_reference"
+
     @checked
     def __init__(
         self,
@@ -110,9 +112,7 @@ class CompiledMPC:
     ) -> None:
         """Compile and load; begin an episode."""
         self._facts, self._sources, self._functions = facts, sources, functions
-        for argument, function, given in zip(
-            ("reference", "input_reference"), functions, facts.given, strict=True
-        ):
+        for argument, function, given in zip(self.TARGETS, functions, facts.given, strict=True):
             if (function is not None) != given:
                 wanted = "a function, as the controller was exported with one" if given else "None"
                 raise ValueError(f"{argument} is {function!r}; expected {wanted}")
@@ -242,9 +242,9 @@ class CompiledMPC:
         return []
 
     def _target(self, i: int, function: Given) -> int | None:
-        """Ask for a target; fill its rows with NaN, which lets the controller fall back, if it fails."""
+        """Ask for a target; if it fails, rows of NaN let the controller fall back."""
         rows, facts = self._buffers[1 + i], self._facts
-        name, width = ("reference", facts.n_targets) if i == 0 else ("input_reference", facts.n_inputs)
+        name, width = self.TARGETS[i], (facts.n_targets, facts.n_inputs)[i]
         try:
             value = function(self._seen.copy())
             if value is None:
@@ -258,13 +258,17 @@ class CompiledMPC:
         """Copy sources and memory; another process compiles for itself."""
         functions = tuple(None if one is None else portable(one) for one in self._functions)
         kept = self._facts, dict(self._sources), functions
-        return {"made_of": kept, "memory": self._memory.copy(), "seen": self._seen, "first": self._first}
+        return {
+            "made_of": kept,
+            "memory": self._memory.copy(),
+            "seen": self._seen,
+            "first": self._first,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Compile, and go on."""
         self._begin(*state["made_of"])
-        self._memory[:] = state["memory"]
-        self._seen, self._first = state["seen"], state["first"]
+        self._memory[:], self._seen, self._first = state["progress"]
 
 
 @checked

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jinja2
+
 from koopman_control.common.border import checked, shown
 from koopman_control.common.files import (
     FileFormatError,

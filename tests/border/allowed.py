@@ -9,6 +9,7 @@ from tests.border.accepted import (
     common,
     control,
     data,
+    deploy,
     environments,
     features,
     forecasting,
@@ -20,7 +21,7 @@ from tests.border.accepted import (
 Entries = dict[tuple[str, str], set[str]]
 
 _SUBJECTS = [
-    *(benchmark, common, control, data, environments),
+    *(benchmark, common, control, data, deploy, environments),
     *(features, forecasting, judging, models, tasks),
 ]
 

@@ -16,6 +16,7 @@ from tests.border.rows import (
     common,
     control,
     data,
+    deploy,
     environments,
     features,
     forecasting,
@@ -28,6 +29,7 @@ from tests.border.rows.row import Row
 TABLE = [
     *(*data.ROWS, *features.ROWS, *models.ROWS, *control.ROWS, *judging.ROWS),
     *(*forecasting.ROWS, *tasks.ROWS, *benchmark.ROWS, *environments.ROWS, *common.ROWS),
+    *deploy.ROWS,
 ]
 LONGEST = 800  # characters; scikit-learn's own message about NaN takes 600
 

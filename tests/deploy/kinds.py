@@ -96,9 +96,7 @@ def bounded(angles: Angles = "none", soft: bool = True, **settings: Any) -> Koop
     """With narrow bounds of the level and the speed."""
     low, high = [-0.4, -np.inf, -1.0], [0.4, np.inf, 1.0]
     bounds = Bounds(rates=0.4, soft=soft, slack_weight=(5.0, 2.0), tighten=False)
-    return controller(
-        model(angles=angles), output_bounds=(low, high), bounds=bounds, **settings
-    )
+    return controller(model(angles=angles), output_bounds=(low, high), bounds=bounds, **settings)
 
 
 def moving_target(y: Array) -> Array | None:
@@ -191,7 +189,5 @@ def unstable() -> LiftedModel:
             x = np.array([1.6 * x[0] + 0.4 * x[1] + 0.5 * u[0], 0.7 * x[1] + 0.1 * u[0]])
         rows.append(x)
         runs.append(Trajectory(np.array(rows), U, dt=0.1, action_bounds=[[-1.0], [1.0]]))
-    fit = EDMDc(
-        PolynomialFeatures(1), regularization=1e-10, rollout="linear", n_folds=0
-    )
+    fit = EDMDc(PolynomialFeatures(1), regularization=1e-10, rollout="linear", n_folds=0)
     return fit.fit(runs).model_

@@ -1,0 +1,6 @@
+"""Deployment: see `allowed`."""
+
+LINES = """
+CompiledMPC.act applied: none
+CompiledMPC.reset previous_input: none
+"""
