@@ -211,7 +211,14 @@ class CompiledMPC:
 
     def _take(self, observation: ArrayLike) -> None:
         """Take an observation in; a ValueError if it is none."""
-        y, expected = np.asarray(observation, dtype=np.float64), self._seen.shape
+        expected = self._seen.shape
+        try:
+            y = np.asarray(observation, dtype=np.float64)
+        except Exception as error:  # foreign types may raise whatever they like
+            raise ValueError(
+                f"observation is {type(observation).__name__}, {error}; expected {expected[0]} "
+                "numbers"
+            ) from None
         if y.shape != expected:
             raise ValueError(f"observation has shape {y.shape}; expected {expected}")
         with np.errstate(over="ignore"):

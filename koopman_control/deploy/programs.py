@@ -250,13 +250,13 @@ def _inputs(planner: LinearPlanner, known: Known) -> tuple[Array, Array | None]:
     """How xi moves the inputs beside the free values, and how these do."""
     response, condenser = planner.response, planner.condenser
     k, n = known.lifted.shape[1], len(planner._program.H)
-    shape = None
+    shape: Array | None = None
     if response.prestabilised:
         shape = response.Gamma[response.n_outputs :]
     elif condenser._held is not None:
-        shape = condenser._held
+        shape = np.asarray(condenser._held, dtype=np.float64)
     if shape is not None:
-        shape = np.pad(shape, [(0, 0), (0, n - shape.shape[1])])
+        shape = np.asarray(np.pad(shape, [(0, 0), (0, n - shape.shape[1])]))
     if not response.prestabilised:
         return np.zeros((0, k)), shape
     own = slice(response.n_outputs, None)

@@ -4,17 +4,26 @@ from typing import Any
 
 import numpy as np
 
+from koopman_control import Cost, KoopmanMPC
 from koopman_control.deploy import CompiledMPC, compiled, export_c
 from tests.border import parts
 from tests.border.rows.row import Row, saved
 
 
-def exported(**settings: Any) -> dict[str, Any]:
-    """The good arguments of a controller that lies in a folder, with a function as target."""
-    from koopman_control import KoopmanMPC
+def exported() -> dict[str, Any]:
+    """A controller in a folder, with functions as targets."""
+    cost = Cost(R=0.1, input_reference=nothing)
+    mpc = KoopmanMPC(parts.model(), 3, cost=cost, reference=nothing)
+    return {
+        "folder": saved(lambda: export_c(mpc, "build"), "build"),
+        "name": "koopman_mpc",
+        "reference": nothing,
+        "input_reference": nothing,
+    }
 
-    mpc = KoopmanMPC(parts.model(), 3, R=0.1, reference=lambda y: 0.0)
-    return {"folder": saved(lambda: export_c(mpc, "build"), "build"), **settings}
+
+def nothing(observation: Any) -> float:
+    return 0.0
 
 
 def fast() -> Any:
@@ -30,16 +39,7 @@ ROWS = [
         ),
     ),
     Row("compiled", compiled, lambda: dict(mpc=parts.controller())),
-    Row(
-        "CompiledMPC",
-        lambda **k: CompiledMPC(**k, input_reference=None),
-        lambda: exported(name="koopman_mpc", reference=lambda y: 0.0),
-    ),
-    Row(
-        "CompiledMPC",
-        lambda **k: CompiledMPC(**exported(reference=lambda y: 0.0), **k),
-        lambda: dict(input_reference=None),
-    ),
+    Row("CompiledMPC", CompiledMPC, exported),
     Row(
         "CompiledMPC.act",
         lambda **k: fast().act(**{"observation": parts.start(), **k}),
