@@ -25,6 +25,7 @@ WAY = {
     "mpc": "KoopmanMPC: y → u",
     "deploy": "in real time",
     "evaluation": "closed loop, report",
+    "deploy": "C99 for a robot",
     "tasks": "ready settings",
     "benchmark": "many tasks and seeds",
     "cli": "koopman-control …",

@@ -82,6 +82,8 @@ class CompiledMPC:
         >>> evaluate(controller, "Pendulum-v1", seeds=range(10)).mean_return  # doctest: +SKIP
     """
 
+    TARGETS = "reference", "input_reference"
+
     @checked
     def __init__(
         self,
@@ -110,9 +112,7 @@ class CompiledMPC:
     ) -> None:
         """Compile and load; begin an episode."""
         self._facts, self._sources, self._functions = facts, sources, functions
-        for argument, function, given in zip(
-            ("reference", "input_reference"), functions, facts.given, strict=True
-        ):
+        for argument, function, given in zip(self.TARGETS, functions, facts.given, strict=True):
             if (function is not None) != given:
                 wanted = "a function, as the controller was exported with one" if given else "None"
                 raise ValueError(f"{argument} is {function!r}; expected {wanted}")
@@ -211,7 +211,14 @@ class CompiledMPC:
 
     def _take(self, observation: ArrayLike) -> None:
         """Take an observation in; a ValueError if it is none."""
-        y, expected = np.asarray(observation, dtype=np.float64), self._seen.shape
+        expected = self._seen.shape
+        try:
+            y = np.asarray(observation, dtype=np.float64)
+        except Exception as error:  # foreign types may raise whatever they like
+            raise ValueError(
+                f"observation is {type(observation).__name__}, {error}; expected {expected[0]} "
+                "numbers"
+            ) from None
         if y.shape != expected:
             raise ValueError(f"observation has shape {y.shape}; expected {expected}")
         with np.errstate(over="ignore"):
@@ -242,11 +249,9 @@ class CompiledMPC:
         return []
 
     def _target(self, i: int, function: Given) -> int | None:
-        """Ask for a target; fill its rows with NaN, which lets the controller fall back, if it fails."""
+        """Ask for a target; if it fails, rows of NaN let the controller fall back."""
         rows, facts = self._buffers[1 + i], self._facts
-        name, width = (
-            ("reference", facts.n_targets) if i == 0 else ("input_reference", facts.n_inputs)
-        )
+        name, width = self.TARGETS[i], (facts.n_targets, facts.n_inputs)[i]
         try:
             value = function(self._seen.copy())
             if value is None:
@@ -270,8 +275,7 @@ class CompiledMPC:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Compile, and go on."""
         self._begin(*state["made_of"])
-        self._memory[:] = state["memory"]
-        self._seen, self._first = state["seen"], state["first"]
+        self._memory[:], self._seen, self._first = state["progress"]
 
 
 @checked

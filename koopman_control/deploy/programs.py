@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
-from koopman_control.common.arrays import Array
-from koopman_control.mpc.planning.linear import LinearPlanner, Response
+from koopman_control.common.arrays import Array, Index
+from koopman_control.mpc.planning.linear import LinearPlanner, PreparedProgram, Response
 
 INFINITE = 1e30  # in place of infinity, which no C99 compiler need know
 OVERLOOKED = 1e-11  # squared length of a row in the metric of H; DAQP overlooks shorter ones, too
@@ -80,7 +80,7 @@ class Program:
     high: Array
     price: Array
     softness: Array
-    sides: np.ndarray
+    sides: Index
     by_others: Array
     shape: Array | None
     feedback: bool
@@ -178,8 +178,8 @@ def _metric(H: Array, A: Array, n_values: int) -> tuple[Callable[[Array], Array]
             )
         raise NotExportableError(
             "the cost leaves some inputs free (its Hessian's eigenvalues span "
-            f"{most / max(least, 1e-300):.0e}; at most {SINGULAR:.0e} can be exported); give inputs "
-            "or their changes a price: R=... or Cost(S=...)"
+            f"{most / max(least, 1e-300):.0e}; at most {SINGULAR:.0e} can be exported); give "
+            "inputs or their changes a price: R=... or Cost(S=...)"
         )
     L = cholesky(H, lower=True)
     rows = np.vstack([np.eye(len(H)), A])
@@ -195,7 +195,9 @@ def _shift(response: Response, known: Known) -> Array:
     return np.asarray(shift)
 
 
-def _moved_sides(prepared, known: Known, bounds: Array, sides: tuple[Array, Array]):
+def _moved_sides(
+    prepared: PreparedProgram, known: Known, bounds: Array, sides: tuple[Array, Array]
+) -> tuple[Index, Array]:
     """Sides that move by themselves: their places (s, 2) and how xi moves them, (s, k).
 
     What of it is constant goes into `sides`.
@@ -219,8 +221,15 @@ def _prices(weights: tuple[Array, Array], n: int, length: Array) -> tuple[Array,
     return price, np.where(hard, 0.0, 1.0 / np.maximum(square, LEAST_SQUARE))
 
 
-def _angles(planner: LinearPlanner, known: Known, shift: Array):
-    """Where predicted angles lie among outputs, and how far they are from the reference."""
+def _angles(
+    planner: LinearPlanner, known: Known, shift: Array
+) -> tuple[Index, Array, Array | None, Array]:
+    """Where predicted angles lie among outputs; how far they are from the reference.
+
+    Returns:
+        Their places (a,), how xi and inputs move the deviations, (a, k) and (a, N c) or None for
+        not at all, and what these are without, (a,).
+    """
     response, scenarios = planner.response, planner._scenarios
     d, k = scenarios.n_outputs, known.lifted.shape[1]
     N = response.n_outputs // d
@@ -241,13 +250,13 @@ def _inputs(planner: LinearPlanner, known: Known) -> tuple[Array, Array | None]:
     """How xi moves the inputs beside the free values, and how these do."""
     response, condenser = planner.response, planner.condenser
     k, n = known.lifted.shape[1], len(planner._program.H)
-    shape = None
+    shape: Array | None = None
     if response.prestabilised:
         shape = response.Gamma[response.n_outputs :]
     elif condenser._held is not None:
-        shape = condenser._held
+        shape = np.asarray(condenser._held, dtype=np.float64)
     if shape is not None:
-        shape = np.pad(shape, [(0, 0), (0, n - shape.shape[1])])
+        shape = np.asarray(np.pad(shape, [(0, 0), (0, n - shape.shape[1])]))
     if not response.prestabilised:
         return np.zeros((0, k)), shape
     own = slice(response.n_outputs, None)

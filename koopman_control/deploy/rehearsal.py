@@ -17,6 +17,7 @@ RUNGS = ("solved", "softened", "shifted", "safe")
 STEPS, MISSING = 60, (20, 21)  # steps, and those at which nothing is observed
 NOISE = 0.02  # of observations, in standard deviations of the training data
 KICKS = 15  # steps between two jumps of the state
+FAR = 1e3  # times as far as it was a state does not go in a step
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ def rehearse(mpc: KoopmanMPC) -> Rehearsal:
     mpc = copy.deepcopy(mpc)
     mpc.reset()
     rng, model, controlled = np.random.default_rng(0), mpc.model, mpc._layout.controlled
-    x, unit = state_mean(model), state_scale(model)
-    targets, given = target_parts(mpc), [[], []]  # type: ignore[var-annotated]
+    x, unit, now = state_mean(model), state_scale(model), model.coordinates.n_outputs
+    targets = [target for target in target_parts(mpc) if target.kind == "given"]
+    given: dict[str, list[Array]] = {"reference": [], "input_reference": []}
     observations, inputs, rungs = [], [], []
     for step in range(STEPS):
-        now = model.coordinates.n_outputs
         if step % KICKS == 0:
             x = x.copy()
             x[:now] = state_mean(model)[:now] + unit[:now] * rng.normal(size=now)
@@ -69,27 +70,25 @@ def rehearse(mpc: KoopmanMPC) -> Rehearsal:
             y[:] = np.nan
         inputs.append(mpc.act(y))
         observations.append(y)
-        rungs.append(RUNGS.index(mpc.last.rung) if mpc.last else 0)
-        at = None if mpc.last is None else mpc.last.situation
-        for rows, target, name in zip(
-            given, targets, ("reference", "input_reference"), strict=True
-        ):
-            if target.kind == "given":
-                row = np.full(target.size, np.nan)
-                if at is not None:
-                    row = getattr(at, name)[:, : target.width].ravel()
-                rows.append(row)
+        last = mpc.last
+        assert last is not None
+        rungs.append(RUNGS.index(last.rung))
+        for target in targets:
+            rows = np.full(target.size, np.nan)
+            if last.situation is not None:
+                rows = getattr(last.situation, target.name)[:, : target.width].ravel()
+            given[target.name].append(rows)
         u = np.zeros(model.n_inputs)
         u[controlled] = inputs[-1]
         moved = model.C @ (model.A @ model.lift(x) + model.B @ u)
-        x = np.where(np.abs(moved) < 1e3 * (np.abs(x) + unit), moved, x)
+        x = np.where(np.abs(moved) < FAR * (np.abs(x) + unit), moved, x)
     low, high = mpc._weights.input_bounds[:, 0]
     both = np.isfinite(low) & np.isfinite(high) & (low < high)
     largest = np.abs(np.array(inputs)).max(axis=0)
     return Rehearsal(
         observations=np.array(observations),
-        references=np.array(given[0]).reshape(STEPS, -1),
-        input_references=np.array(given[1]).reshape(STEPS, -1),
+        references=np.array(given["reference"]),
+        input_references=np.array(given["input_reference"]),
         inputs=np.array(inputs),
         rungs=np.array(rungs),
         span=np.where(both, high - low, np.where(largest > 0.0, largest, 1.0)),

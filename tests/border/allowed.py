@@ -9,6 +9,7 @@ from tests.border.accepted import (
     common,
     control,
     data,
+    deploy,
     deploying,
     environments,
     features,
@@ -21,7 +22,7 @@ from tests.border.accepted import (
 Entries = dict[tuple[str, str], set[str]]
 
 _SUBJECTS = [
-    *(benchmark, common, control, data, deploying, environments),
+    *(benchmark, common, control, data, deploy, deploying, environments),
     *(features, forecasting, judging, models, tasks),
 ]
 

@@ -4,7 +4,7 @@
 MADE_BY_THE_PACKAGE = """
 Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport LogReport.of
 ModelReport NoiseEstimate Monomials Neurons PairedDifference ParametricQP QPSolution Reduction Round
-Spectrum Step BatchMPC Message Rehearsal ServedStep ServingReport Parameters.with_more Tube
+Spectrum Step CompiledStep BatchMPC Message Rehearsal ServedStep ServingReport Parameters.with_more Tube
 """
 # The checks themselves.
 CHECKS = """

@@ -16,6 +16,7 @@ from tests.border.rows import (
     common,
     control,
     data,
+    deploy,
     deploying,
     environments,
     features,
@@ -28,7 +29,7 @@ from tests.border.rows.row import Row
 
 TABLE = [
     *(*data.ROWS, *features.ROWS, *models.ROWS, *control.ROWS, *judging.ROWS),
-    *(*deploying.ROWS, *forecasting.ROWS, *tasks.ROWS, *benchmark.ROWS),
+    *(*deploy.ROWS, *deploying.ROWS, *forecasting.ROWS, *tasks.ROWS, *benchmark.ROWS),
     *(*environments.ROWS, *common.ROWS),
 ]
 LONGEST = 800  # characters; scikit-learn's own message about NaN takes 600

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-import cvxpy as cp
 import numpy as np
 
 from koopman_control import EDMDc, KalmanObserver, KoopmanMPC, OffsetFree, Trajectory
@@ -53,7 +52,7 @@ def data(angles: Angles) -> tuple[Trajectory, ...]:
     return tuple(runs)
 
 
-ANGLES = {"none": (), "pair": [(1, 2)], "single": [1]}
+ANGLES: dict[str, Any] = {"none": (), "pair": [(1, 2)], "single": [1]}
 FEATURES: dict[str, Callable[[], FeatureMap]] = {
     "tanh": lambda: SampledFeatures(12, random_state=0),
     "relu": lambda: SampledFeatures(12, activation="relu", random_state=0),
@@ -87,9 +86,28 @@ def model(features: str = "tanh", angles: Angles = "none", memory: int = 0) -> L
     return fit.fit(list(data(angles))).model_
 
 
+@cache
+def unstable() -> LiftedModel:
+    """A fast unstable mode, so that the roll-out is prestabilised."""
+    rng, runs = np.random.default_rng(1), []
+    for _ in range(20):
+        x, U, rows = 0.3 * rng.normal(size=2), rng.uniform(-1.0, 1.0, (6, 1)), []
+        for u in U:
+            rows.append(x)
+            x = np.array([1.6 * x[0] + 0.4 * x[1] + 0.5 * u[0], 0.7 * x[1] + 0.1 * u[0]])
+        rows.append(x)
+        runs.append(Trajectory(np.array(rows), U, dt=0.1, action_bounds=np.array([[-1.0], [1.0]])))
+    fit = EDMDc(PolynomialFeatures(1), regularization=1e-10, rollout="linear", n_folds=0)
+    return fit.fit(runs).model_
+
+
 def controller(own: LiftedModel, **settings: Any) -> KoopmanMPC:
     usual = dict(cost=Cost(S=0.05), bounds=Bounds(rates=0.6), R=0.02)
     return KoopmanMPC(own, settings.pop("horizon", 8), **{**usual, **settings})
+
+
+def featured(name: str) -> KoopmanMPC:
+    return controller(model(name))
 
 
 def bounded(angles: Angles = "none", soft: bool = True, **settings: Any) -> KoopmanMPC:
@@ -109,7 +127,7 @@ def with_parameters() -> KoopmanMPC:
     return (
         controller(model(), horizon=6)
         .constrain(lambda y, u, p: [u[:, 0] <= p.top, u[:, 0] >= -p.top], top=0.7)
-        .constrain(lambda y, u, p: [cp.sum(u, axis=1) <= p.both], both=np.full(6, 0.9))
+        .constrain(lambda y, u, p: [u[:, 0] + u[:, 1] <= p.both], both=np.full(6, 0.9))
         .constrain(lambda y, u, p: [y[:, 0] <= p.ceiling + 2.0], ceiling=0.3)
         .penalize(lambda y, u, p: p.price @ u[:, 1], price=np.linspace(0.1, 0.2, 6))
     )
@@ -121,7 +139,7 @@ def trajectory() -> Array:
 
 
 KINDS: dict[str, Callable[[], KoopmanMPC]] = {
-    **{f"{name} features": (lambda n=name: controller(model(n))) for name in FEATURES},
+    **{f"{name} features": partial(featured, name) for name in FEATURES},
     "free": lambda: controller(model(), horizon=1),
     "soft bounds": bounded,
     "priced by units": lambda: controller(model(), output_bounds=([-0.3] * 3, [0.3] * 3)),
@@ -176,18 +194,3 @@ KINDS: dict[str, Callable[[], KoopmanMPC]] = {
     ),
     "reduced": lambda: controller(reduced(model("tanh", "pair"), 8).model),
 }
-
-
-@cache
-def unstable() -> LiftedModel:
-    """A fast unstable mode, so that the roll-out is prestabilised."""
-    rng, runs = np.random.default_rng(1), []
-    for _ in range(20):
-        x, U, rows = 0.3 * rng.normal(size=2), rng.uniform(-1.0, 1.0, (6, 1)), []
-        for u in U:
-            rows.append(x)
-            x = np.array([1.6 * x[0] + 0.4 * x[1] + 0.5 * u[0], 0.7 * x[1] + 0.1 * u[0]])
-        rows.append(x)
-        runs.append(Trajectory(np.array(rows), U, dt=0.1, action_bounds=[[-1.0], [1.0]]))
-    fit = EDMDc(PolynomialFeatures(1), regularization=1e-10, rollout="linear", n_folds=0)
-    return fit.fit(runs).model_

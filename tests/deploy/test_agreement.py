@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from koopman_control.common.arrays import Array
-from koopman_control.deploy import CompiledMPC, compiled, export_c
+from koopman_control.deploy import CompiledMPC, CompiledStep, compiled, export_c
 from koopman_control.deploy.rehearsal import observed
 from koopman_control.mpc import KoopmanMPC
 from tests.deploy.compilers import needs_gcc
@@ -144,8 +144,12 @@ def test_what_is_wrong_in_the_first_step_is_said_and_later_ones_fall_back() -> N
         fast.act(y, applied=[np.nan])
     fast.act(y)
     fast.act(y, [[np.nan]], applied=[np.nan])
-    assert fast.last is not None
-    assert "disturbance" in fast.last.ignored and "applied" in fast.last.ignored
-    assert fast.last.rung == "solved"
+    assert "disturbance" in told(fast).ignored and "applied" in told(fast).ignored
+    assert told(fast).rung == "solved"
     fast.act("nonsense")
-    assert fast.last.rung == "shifted" and fast.last.fallback and not fast.last.planned
+    assert told(fast).rung == "shifted" and told(fast).fallback and not told(fast).planned
+
+
+def told(fast: CompiledMPC) -> CompiledStep:
+    assert fast.last is not None
+    return fast.last
