@@ -1,3 +1,4 @@
+from .direct import DirectForecaster
 from .intervals import Forecast
 from .rnn import SampledRNN
 from .series import fill_gaps
@@ -5,6 +6,7 @@ from .table import DAY, TimeTable, time_table
 
 __all__ = [
     "DAY",
+    "DirectForecaster",
     "Forecast",
     "SampledRNN",
     "TimeTable",

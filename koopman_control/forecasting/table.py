@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.common import Array, finite_array, positive_float, positive_int
+from koopman_control.common import (
+    Array,
+    finite_array,
+    optional_package,
+    positive_float,
+    positive_int,
+)
 from koopman_control.common.border import CheckedFields, checked, shown
+from koopman_control.forecasting.calendars import Steps, calendar_steps
 from koopman_control.forecasting.series import Filling, fill_gaps, refuse_gaps
 from koopman_control.trajectories.table import (
     HOUR,
@@ -25,7 +32,7 @@ from koopman_control.trajectories.table import (
     wall_clock,
 )
 
-DAY, YEAR = 86_400.0, 365.2425 * 86_400.0
+DAY, WEEK, YEAR = 86_400.0, 7 * 86_400.0, 365.2425 * 86_400.0
 SAME_INTERVAL = 1e-3  # relative
 MOST_FILLED = 10  # times as many rows as there were, for a date far off would ask for any memory
 
@@ -41,6 +48,7 @@ class TimeTable(CheckedFields):
         dt: Time between rows in seconds.
         repairs: What was filled, dropped or counted on, in words.
         zone: The time zone that the dates were written in, or None where they did not tell.
+        steps: What spaces the rows where a calendar does, such as months; dt is then what is usual.
     """
 
     dates: Dates
@@ -49,6 +57,7 @@ class TimeTable(CheckedFields):
     dt: float
     repairs: tuple[str, ...]
     zone: tzinfo | None = None
+    steps: Steps | None = None
 
     def __post_init__(self) -> None:
         """Check that there are finite rows, one for each date, with a name for each column."""
@@ -65,8 +74,7 @@ class TimeTable(CheckedFields):
     def dates_after(self, n_steps: int) -> Dates:
         """Return the dates of the rows that follow, shape (n_steps,)."""
         positive_int("n_steps", n_steps, minimum=0)
-        step = np.timedelta64(round(self.dt * 1e9), "ns")
-        return np.asarray(self.dates[-1] + step * np.arange(1, n_steps + 1))
+        return following(self.dates[-1], n_steps, self.dt, self.steps, self.zone)
 
     @checked
     def clock(self, dates: Dates) -> Dates:
@@ -88,7 +96,7 @@ class TimeTable(CheckedFields):
 
     @checked
     def calendar(self, n_more: int = 0) -> Array:
-        """Return what dates tell in advance: sine and cosine of the day, and of the year.
+        """Return what dates tell in advance: sine and cosine of the day, the week and the year.
 
         A period is left out where the table covers less than two of it, or has fewer than four
         rows in it.
@@ -103,10 +111,40 @@ class TimeTable(CheckedFields):
         dates = self.clock(np.concatenate([self.dates, self.dates_after(n_more)]))
         seconds = (dates - np.datetime64("1970-01-01", "ns")) / np.timedelta64(1, "s")
         covered = len(self.dates) * self.dt
-        periods = [p for p in (DAY, YEAR) if covered >= 2.0 * p and self.dt <= p / 4.0]
+        periods = [p for p in (DAY, WEEK, YEAR) if covered >= 2.0 * p and self.dt <= p / 4.0]
         phases = [2.0 * np.pi * seconds / period for period in periods]
         waves = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
         return np.column_stack(waves) if waves else np.empty((len(dates), 0))
+
+    def seasons(self) -> tuple[int, ...]:
+        """Return after how many rows a day, a week and a year have passed, where that is whole.
+
+        Two of a season have to fit into a quarter of the table.
+        """
+        rows: dict[float, float] = {period: period / self.dt for period in (DAY, WEEK, YEAR)}
+        if self.steps is not None and self.steps.unit.startswith("month"):
+            rows = {YEAR: 12.0 / self.steps.count}
+        elif self.steps is not None and self.steps.unit == "business day":
+            rows = {WEEK: 5.0}
+        whole = [k for k in rows.values() if abs(k - round(k)) < SAME_INTERVAL * k]
+        return tuple(round(k) for k in whole if 2 <= round(k) <= len(self.rows) // 4)
+
+
+def following(
+    last: np.datetime64, n: int, dt: float, steps: Steps | None, zone: tzinfo | None
+) -> Dates:
+    """Return the dates of n rows after one, in UTC where the zone is known, shape (n,)."""
+    if steps is None:
+        step = np.timedelta64(round(dt * 1e9), "ns")
+        return np.asarray(last + step * np.arange(1, n + 1))
+    shown = steps.after(wall_clock(np.array([last]), zone)[0], n)
+    if zone is None:
+        return shown
+    pandas = optional_package("pandas", "forecast")
+    local = pandas.DatetimeIndex(shown).tz_localize(
+        zone, ambiguous=np.ones(n, dtype=bool), nonexistent="shift_forward"
+    )
+    return np.asarray(local.tz_convert("UTC").tz_localize(None).to_numpy(), "datetime64[ns]")
 
 
 @checked
@@ -154,7 +192,7 @@ def time_table(
             )
         dates, rows = np.delete(dates, repeated), np.delete(rows, repeated, axis=0)
         repairs.append(f"dropped {rows_named(repeated)} for repeating a date")
-    places, dt = _places(dates, name)
+    places, dt, steps = _places(dates, name, clock.zone)
     left_out = int(places[-1]) + 1 - len(places)
     if left_out and fill is None:
         first = int(np.flatnonzero(np.diff(places) > 1)[0])
@@ -164,7 +202,7 @@ def time_table(
         )
     if fill is None:
         refuse_gaps("the table", rows)
-        return TimeTable(dates, rows, tuple(columns), dt, tuple(repairs), clock.zone)
+        return TimeTable(dates, rows, tuple(columns), dt, tuple(repairs), clock.zone, steps)
     if left_out > MOST_FILLED * len(places):
         raise ValueError(
             f"column {name!r} leaves {left_out} rows out between {len(places)}; expected at most "
@@ -177,14 +215,16 @@ def time_table(
     empty = int((~np.isfinite(rows)).sum())
     if empty:
         repairs.append(f"filled {empty} missing values")
-    step = np.timedelta64(round(dt * 1e9), "ns")
-    grid = np.asarray(dates[0] + step * np.arange(len(regular)))
+    grid = np.append(dates[:1], following(dates[0], len(regular) - 1, dt, steps, clock.zone))
+    grid[places] = dates
     filled = fill_gaps(regular, fill)
-    return TimeTable(grid, filled, tuple(columns), dt, tuple(repairs), clock.zone)
+    return TimeTable(grid, filled, tuple(columns), dt, tuple(repairs), clock.zone, steps)
 
 
-def _places(dates: Dates, name: str) -> tuple[NDArray[np.int64], float]:
-    """Return the place of every row on a regular grid, and the grid's step in seconds."""
+def _places(
+    dates: Dates, name: str, zone: tzinfo | None
+) -> tuple[NDArray[np.int64], float, Steps | None]:
+    """Return the place of every row on a grid, its usual step in seconds, and the calendar's."""
     intervals = np.diff(dates) / np.timedelta64(1, "s")
     dt = float(np.median(intervals))
     steps = np.round(intervals / dt)
@@ -194,11 +234,14 @@ def _places(dates: Dates, name: str) -> tuple[NDArray[np.int64], float]:
     if not len(odd) and slow.mean() > 0.1:
         odd = np.flatnonzero(slow)
     if len(odd):
+        found = calendar_steps(wall_clock(dates, zone)) if dt >= DAY - 3600.0 else None
+        if found is not None:
+            return found[1], dt, found[0]
         raise ValueError(
             f"column {name!r} mixes sampling rates: most rows are {dt:g} s apart, row {odd[0] + 1} "
             f"comes {intervals[odd[0]]:g} s after the one before; resample the table to one rate"
         )
-    return np.concatenate([[0], np.cumsum(steps)]).astype(np.int64), dt
+    return np.concatenate([[0], np.cumsum(steps)]).astype(np.int64), dt, None
 
 
 def _summer_time(dates: Dates, row: int, dt: float) -> str:

@@ -20,7 +20,7 @@ from koopman_control import (
 )
 from koopman_control.common import Array
 from koopman_control.evaluation import Episode, ZeroPolicy, run_episode
-from koopman_control.forecasting import TimeTable
+from koopman_control.forecasting import DirectForecaster, TimeTable
 from koopman_control.tasks import Task
 
 ENV = "koopman_envs/VanDerPol-v0"
@@ -97,6 +97,11 @@ def task(**settings: Any) -> Task:
 def rnn() -> SampledRNN:
     features = SampledFeatures(4, random_state=0)
     return SampledRNN(features, memory=1, horizon=3, n_folds=2).fit(series())
+
+
+@cache
+def direct() -> DirectForecaster:
+    return DirectForecaster(3, lookback=9, n_features=(0,)).fit(series())
 
 
 def series() -> Array:

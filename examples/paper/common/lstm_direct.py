@@ -12,13 +12,40 @@ from typing import Any
 
 import numpy as np
 
-from examples.paper.common.direct import DAY, continued, mean_day, origins_of, shifted
 from examples.paper.common.forecasters import Settings
 from examples.paper.common.lstm import BATCH, HELD_OUT, descended
 from koopman_control.common import Array, optional_package
 
 READ = 3  # days that are read hour by hour
 CHECKED = 256  # held-out origins
+
+DAY = 24  # rows
+ORIGINS = 3  # rows between two origins of the regression; nearer ones tell nearly the same
+
+
+def mean_day(history: Array, days: int) -> Array:
+    """Return the first column's mean at every hour of the last days, (S, DAY), oldest first."""
+    last = history[:, -DAY * days :, 0].reshape(len(history), days, DAY)
+    return np.asarray(last.mean(axis=1))
+
+
+def continued(history: Array, days: int, horizon: int) -> Array:
+    """Repeat the mean day over the horizon, shape (S, H)."""
+    return np.tile(mean_day(history, days), (1, -(-horizon // DAY)))[:, :horizon]
+
+
+def shifted(ahead: Array, leads: Array) -> Array:
+    """Add deviations at the first leads (S, h) to what else is expected (S, H); (S, H, 1)."""
+    n = min(leads.shape[1], ahead.shape[1])
+    return np.hstack([ahead[:, :n] + leads[:, :n], ahead[:, n:]])[..., None]
+
+
+def origins_of(train: Array, days: int, horizon: int) -> tuple[Array, Array]:
+    """Return histories (S, DAY days, p) along rows (T, p), and the deviations ahead (S, H)."""
+    windows = np.lib.stride_tricks.sliding_window_view(train, DAY * days + horizon, axis=0)
+    both = windows[::ORIGINS].swapaxes(1, 2)
+    history, ahead = both[:, : DAY * days], both[:, DAY * days :, 0]
+    return history, ahead - continued(history, days, horizon)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,20 @@ SampledRNN.forecast history: longer
 SampledRNN.forecast inputs: none
 SampledRNN.forecast_with_intervals history: longer
 SampledRNN.forecast_with_intervals inputs: none
+DirectForecaster periods: empty
+DirectForecaster lookback: none
+DirectForecaster n_features: empty
+DirectForecaster random_state: zero
+DirectForecaster.fit series: longer wider
+DirectForecaster.fit y: *
+DirectForecaster.fit inputs: none wider
+DirectForecaster.score series: longer
+DirectForecaster.score y: *
+DirectForecaster.score inputs: none
+DirectForecaster.forecast history: longer
+DirectForecaster.forecast inputs: none
+DirectForecaster.forecast_with_intervals history: longer
+DirectForecaster.forecast_with_intervals inputs: none
 Forecast.of_outputs columns: empty
 fill_gaps series: holed longer wider
 time_table date: none
@@ -39,4 +53,5 @@ OTHER_NAMES = """
 TimeTable names: rows
 time_table columns: column
 SampledRNN.fit series: inputs
+DirectForecaster.fit series: inputs
 """

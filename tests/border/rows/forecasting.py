@@ -72,6 +72,33 @@ ROWS = [
         lambda: dict(history=parts.series(), horizon=2, inputs=None),
     ),
     Row(
+        "DirectForecaster",
+        lambda **k: forecasting.DirectForecaster(**k).fit(parts.series()),
+        lambda: dict(
+            horizon=3, periods=(7,), lookback=9, n_features=(0, 4), n_folds=2, random_state=0
+        ),
+    ),
+    Row(
+        "DirectForecaster.fit",
+        lambda **k: forecasting.DirectForecaster(3, n_features=(0,)).fit(**k),
+        lambda: dict(series=parts.series(), y=None, inputs=np.cos(np.arange(60.0))[:, None]),
+    ),
+    Row(
+        "DirectForecaster.score",
+        lambda **k: parts.direct().score(**k),
+        lambda: dict(series=parts.series(), y=None, inputs=None),
+    ),
+    Row(
+        "DirectForecaster.forecast",
+        lambda **k: parts.direct().forecast(**k),
+        lambda: dict(history=parts.series(), inputs=None),
+    ),
+    Row(
+        "DirectForecaster.forecast_with_intervals",
+        lambda **k: parts.direct().forecast_with_intervals(**k),
+        lambda: dict(history=parts.series(), inputs=None),
+    ),
+    Row(
         "Forecast.interval",
         lambda **k: parts.rnn().forecast_with_intervals(parts.series(), 2).interval(**k),
         lambda: dict(level=0.9),

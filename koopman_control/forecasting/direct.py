@@ -1,0 +1,230 @@
+"""Direct forecasts: every lead by regressions of its own, averaged by what they missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from koopman_control.common.arrays import Array, positive_int, seed_number
+from koopman_control.common.border import check_fields, checked
+from koopman_control.forecasting.blending import Blend, Folds, Rows, Scales, Weighed
+from koopman_control.forecasting.intervals import Forecast
+from koopman_control.forecasting.series import Series, checked_histories, checked_series
+from koopman_control.identification.least_squares import single_threaded_blas
+
+LONGEST, PARTS = 1024, 12  # of look-backs: rows, and the share of the data
+SHORTER, N_LOOKBACKS = 1.5, 5  # steps from one look-back to the next
+SHORTEST = 64  # of the longest, beside these
+MOST_NUMBERS = 6e7  # in the factors of all columns
+
+
+class DirectForecaster(BaseEstimator):  # type: ignore[misc]
+    """Forecasts of all leads at once, by least squares and without feeding predictions back.
+
+    Linear regressions on the last rows, shrunk towards naive forecasts (the last value, means of
+    the last rows, the last seasons), with coefficients shared by all columns or for each by itself,
+    and sampled features on the state of all columns. Look-backs and strengths are not chosen:
+    all are fitted to the past, judged on the rows that follow, several times, and averaged with
+    the weights that would have been best there, for every output and range of leads.
+
+    Args:
+        horizon: Number of steps H to predict.
+        periods: Numbers of rows after which the series may repeat itself, such as 24 for hours.
+        lookback: Longest look-back in rows; None takes a twelfth of the rows, at most 1,024.
+        n_features: Numbers of sampled features to try on the state of all columns; 0 is linear.
+        n_folds: Parts of the second half of the rows that regressions are judged on.
+        random_state: Seed of the features.
+
+    Attributes:
+        weights_: What is averaged, in words, with its mean weight, largest first.
+        cv_error_: Root-mean-square error of the average on the parts, at each lead, in standard
+            deviations, shape (H,).
+
+    Example:
+        >>> t = np.arange(400)
+        >>> forecaster = DirectForecaster(horizon=50).fit(np.sin(0.1 * t))
+        >>> ahead = forecaster.forecast(np.sin(0.1 * t))
+        >>> np.allclose(ahead[:, 0], np.sin(0.1 * (400 + t[:50])))
+        True
+    """
+
+    weights_: list[tuple[str, float]]
+    cv_error_: Array
+    _scales: Scales
+    _blend: Blend
+    _usual: Array
+    _ratios: Array
+    _like: Series
+
+    def __init__(
+        self,
+        horizon: int = 24,
+        *,
+        periods: Sequence[int] = (),
+        lookback: int | None = None,
+        n_features: Sequence[int] = (0, 100, 300),
+        n_folds: int = 3,
+        random_state: int = 0,
+    ) -> None:
+        self.horizon = horizon
+        self.periods = periods
+        self.lookback = lookback
+        self.n_features = n_features
+        self.n_folds = n_folds
+        self.random_state = random_state
+
+    def fit(self, series: Any, y: None = None, *, inputs: Any = None) -> DirectForecaster:
+        """Fit to one or several series.
+
+        Args:
+            series: Rows of outputs, shape (T, p) or (T,), a pandas frame, or a `Trajectory`, whose
+                actions are the inputs; or a list of these, or shape (S, T, p).
+            y: Ignored, for scikit-learn.
+            inputs: Inputs that are known in advance, shape (T, m): row i acts from row i of the
+                series to row i + 1 (the last may be left out). For several series, a list.
+
+        Returns:
+            The fitted estimator.
+
+        Raises:
+            TypeError: If settings or data are of the wrong kind.
+            ValueError: If settings are out of range, or data hold NaN, a constant column or too few
+                rows.
+        """
+        self._check_settings()
+        data = checked_series(series, inputs)
+        lookbacks = self._lookbacks(data)
+        with single_threaded_blas():
+            scales = Scales.of(data)
+            folds = Folds(
+                [Rows.of(one, scales) for one in data],
+                scales,
+                self.horizon,
+                lookbacks,
+                [k for k in self.periods if k <= lookbacks[0]],
+                self.n_features,
+                self.n_folds,
+                self.random_state,
+            )
+            weighed = Weighed.of(folds)
+            self._blend = folds.blended(weighed.weights, self.n_folds + 1)
+        self._scales, self._like = scales, data[0]
+        leads = np.arange(1, self.horizon + 1)
+        usual = np.sqrt((weighed.errors**2).mean(axis=0))
+        self._usual = np.column_stack([np.interp(leads, weighed.leads, u) for u in usual.T])
+        near = np.abs(leads[:, None] - weighed.leads).argmin(axis=1)
+        self._ratios = (-weighed.errors / np.maximum(usual, np.finfo(float).tiny))[:, near]
+        self.cv_error_ = np.sqrt((self._usual**2).mean(axis=1))
+        told: dict[str, float] = {}
+        for candidate, weight in weighed.weights.items():
+            name = folds.described(candidate)
+            told[name] = told.get(name, 0.0) + float(weight.mean())
+        self.weights_ = sorted(told.items(), key=lambda item: -item[1])
+        return self
+
+    @property
+    def n_history(self) -> int:
+        """Number of rows that a forecast needs."""
+        check_is_fitted(self, "weights_")
+        return int(self._blend.coefficients.shape[1])
+
+    @checked
+    def forecast(self, history: Any, inputs: Any = None) -> Array:
+        """Predict the H rows that follow a history, or many histories at once.
+
+        Args:
+            history: At least `n_history` rows, of the kinds that `fit` takes; several histories as
+                a list or as shape (S, T, p).
+            inputs: Inputs from the history's first row to the horizon, shape (T - 1 + H, m); for a
+                `Trajectory`, those of the horizon, shape (H, m). For several, a list of these.
+
+        Returns:
+            Shape (H, p), or (S, H, p) for several histories.
+
+        Raises:
+            ValueError: If the history is too short, rows or columns do not match, or there is NaN.
+        """
+        return self.forecast_with_intervals(history, inputs).mean
+
+    @checked
+    def forecast_with_intervals(self, history: Any, inputs: Any = None) -> Forecast:
+        """Predict as `forecast` does, with intervals and samples of what may come.
+
+        Raises:
+            ValueError: As `forecast`.
+        """
+        check_is_fitted(self, "weights_")
+        L, H, scales = self.n_history, self.horizon, self._scales
+        Y, U, single = checked_histories(history, inputs, H, L - 1, self._like)
+        Y, U = scales.outputs(Y), scales.inputs(U)
+        known, effect = U[:, L - 1 :], scales.effect
+        caused = np.concatenate([np.zeros((len(Y), 1, Y.shape[2])), U[:, : L - 1] @ effect], axis=1)
+        past, rest = (a.swapaxes(1, 2)[..., ::-1] for a in (Y, Y - caused))
+        with single_threaded_blas():
+            mean = self._blend.forecast(past, rest, known, known @ effect)
+        mean = mean * scales.scale + scales.center
+        size = np.broadcast_to(self._usual * scales.scale, mean.shape)
+        return Forecast(mean[0] if single else mean, size[0] if single else size, self._ratios)
+
+    def score(self, series: Any, y: None = None, *, inputs: Any = None) -> float:
+        """Return minus the root-mean-square error over all windows, in standard deviations."""
+        check_is_fitted(self, "weights_")
+        squares = []
+        for one in checked_series(series, inputs, self._like):
+            rows, L, H = np.arange(len(one.Y)), self.n_history, self.horizon
+            starts = rows[: max(0, len(one.Y) - L - H + 1)]
+            for chunk in np.array_split(starts, max(1, len(starts) // 256)):
+                if not len(chunk):
+                    continue
+                Y = one.Y[chunk[:, None] + np.arange(L + H)]
+                U = one.U[chunk[:, None] + np.arange(L - 1 + H)]
+                given = U if U.shape[2] else None
+                errors = (self.forecast(Y[:, :L], given) - Y[:, L:]) / self._scales.scale
+                squares.append((errors**2).mean(axis=(1, 2)))
+        if not squares:
+            raise ValueError(
+                f"no series has {self.n_history + self.horizon} rows, a window's look-back and "
+                "horizon; expected at least one as long"
+            )
+        return -float(np.sqrt(np.concatenate(squares).mean()))
+
+    def _check_settings(self) -> None:
+        check_fields(self)
+        positive_int("horizon", self.horizon)
+        positive_int("n_folds", self.n_folds)
+        seed_number("random_state", self.random_state)
+        for k in self.periods:
+            positive_int("periods", k)
+        for n in self.n_features:
+            positive_int("n_features", n, minimum=0)
+        if self.lookback is not None:
+            positive_int("lookback", self.lookback)
+
+    def _lookbacks(self, data: Sequence[Series]) -> list[int]:
+        """Return the look-backs to try, longest first."""
+        T, H, p = max(len(one.Y) for one in data), self.horizon, data[0].Y.shape[1]
+        room = T // 2 - H - self.n_folds - 1
+        if room < 1:
+            raise ValueError(
+                f"the longest series has {T} rows; expected at least {2 * (H + self.n_folds + 2)} "
+                f"for a horizon of {H} and {self.n_folds} folds: shorten these, or take more data"
+            )
+        if self.lookback is not None and self.lookback > room:
+            raise ValueError(
+                f"lookback is {self.lookback}; expected at most {room} for {T} rows and a horizon "
+                f"of {H}"
+            )
+        if self.lookback is not None:
+            longest = self.lookback
+        else:
+            longest = min(max(8, T // PARTS), LONGEST)
+            longest = max(longest, *(k for k in (*self.periods, 1) if k <= T // 4))
+            while longest > 8 and p * longest * (longest + H) > MOST_NUMBERS:
+                longest = int(longest / SHORTER)
+            longest = min(longest, room)
+        steps = [*(longest / SHORTER ** np.arange(N_LOOKBACKS)), longest / SHORTEST]
+        return sorted({max(1, int(step)) for step in steps}, reverse=True)
