@@ -5,7 +5,7 @@ A command imports what it needs when it is called, so that asking for help costs
 
 import typer
 
-from koopman_control.cli import benchmark, forecast, render, run, tasks
+from koopman_control.cli import benchmark, forecast, identify, render, run, tasks
 
 __all__ = ["app"]
 
@@ -20,3 +20,4 @@ app.command()(tasks.tasks)
 app.command()(render.render)
 app.command()(benchmark.benchmark)
 app.command()(forecast.forecast)
+app.command(cls=identify.SeveralValues)(identify.identify)

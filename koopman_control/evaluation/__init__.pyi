@@ -9,9 +9,11 @@ from .forecasts import (
     state_space_divergence,
     valid_prediction_time,
 )
+from .identification_report import write_identification
 from .learn import Learned, Round, learn
 from .policies import RandomPolicy, ZeroPolicy
 from .report import metrics_json, package_versions, write_report
+from .simulations import LogJudgement, judge_on_log, simulate_log
 from .statistics import PairedDifference, bootstrap_interval, interquartile_mean, paired_difference
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Episode",
     "Evaluation",
     "Learned",
+    "LogJudgement",
     "PairedDifference",
     "RandomPolicy",
     "Round",
@@ -29,14 +32,17 @@ __all__ = [
     "continuous_ranked_probability_score",
     "evaluate",
     "interquartile_mean",
+    "judge_on_log",
     "learn",
     "mean_squared_error",
     "metrics_json",
     "package_versions",
     "paired_difference",
     "run_episode",
+    "simulate_log",
     "spectrum_distance",
     "state_space_divergence",
     "valid_prediction_time",
+    "write_identification",
     "write_report",
 ]

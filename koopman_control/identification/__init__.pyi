@@ -1,3 +1,4 @@
+from .automatic import Identified, Structure, Trial, identify
 from .compiled_rollouts import compiled_roll_out
 from .corrections import Corrections, LeastSquares
 from .delays import DelayEstimate, estimate_input_delay, with_input_delay
@@ -15,6 +16,7 @@ from .regression import Coupling
 from .report import ModelReport
 from .rollouts import ROLLOUTS, Rollout, lifted, linear_response
 from .signals import Signals
+from .simulation import Simulation
 from .spectrum import Spectrum, pseudospectrum, spectrum
 from .stability import stabilized
 from .uncertainty import bootstrap_models, error_quantiles, predict_ensemble
@@ -26,6 +28,7 @@ __all__ = [
     "Coupling",
     "DelayEstimate",
     "EDMDc",
+    "Identified",
     "LeastSquares",
     "LiftedModel",
     "ModelReport",
@@ -35,7 +38,10 @@ __all__ = [
     "RidgeSolver",
     "Rollout",
     "Signals",
+    "Simulation",
     "Spectrum",
+    "Structure",
+    "Trial",
     "adapt",
     "bootstrap_models",
     "compiled_roll_out",
@@ -43,6 +49,7 @@ __all__ = [
     "error_quantiles",
     "estimate_input_delay",
     "from_control",
+    "identify",
     "lifted",
     "linear_response",
     "predict_ensemble",

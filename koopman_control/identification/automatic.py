@@ -17,7 +17,13 @@ import numpy as np
 
 from koopman_control.common.arrays import Array, positive_float, positive_int
 from koopman_control.common.border import checked
-from koopman_control.features import Coordinates, FeatureMap, PolynomialFeatures, SampledFeatures
+from koopman_control.features import (
+    Coordinates,
+    FeatureMap,
+    FeatureUnion,
+    PolynomialFeatures,
+    SampledFeatures,
+)
 from koopman_control.identification.delays import without_input_delay
 from koopman_control.identification.least_squares import single_threaded_blas
 from koopman_control.identification.model import LiftedModel
@@ -33,10 +39,18 @@ from koopman_control.identification.snapshots import Run, split_into_folds
 from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
 
 MEMORIES = (0, 1, 2, 3, 5, 8, 12, 20, 35, 50)
-STRENGTHS = (100.0, 10.0, 1.0, 0.1)  # of the pull on features, from the linear model on
+STRENGTHS = tuple(10.0**k for k in range(2, -6, -1))  # pulls on features, to the linear model
+MOST_CUBED = 7  # states whose monomials of degree 3 are tried
+CLEARLY = 0.9  # of the error: a larger structure has to be worth it
+HOPELESS = 10.0  # standard deviations; larger errors are all alike
+PATIENCE = 2  # weaker pulls tried that are no better
 WEAK = 1e-6  # pull of the linear part to the linear model
 ONE_STEP = 1e-6  # ridge of one-step fits
 N_FOLDS = 3
+LONGEST = 5_000  # steps of a window
+AS_GOOD = 1.25  # of the least error, in windows that differ by what is thinned
+LOST = 0.01  # share of the movement of inputs that may happen within a step
+SURPRISE = 5.0  # standard deviations of a correlation that chance does not make
 STEEPNESS = 0.5  # smooth features extrapolate better
 
 
@@ -49,16 +63,19 @@ class Structure:
         feedthrough: Whether the input of a row of the log acts on the outputs of the same row.
         coupling: "linear" or "bilinear".
         thinning: Rows of the log to a step of the model.
+        degree: Of monomials beside the sampled features; 1 has none.
     """
 
     memory: int
     feedthrough: bool = False
     coupling: Coupling = "linear"
     thinning: int = 1
+    degree: int = 1
 
     def __str__(self) -> str:
         """Say it in a few words."""
         through = ", feed-through" if self.feedthrough else ""
+        through += f", monomials to degree {self.degree}" if self.degree > 1 else ""
         every = f", every {self.thinning} rows" if self.thinning > 1 else ""
         return f"memory {self.memory}, {self.coupling} in the inputs{through}{every}"
 
@@ -70,15 +87,25 @@ class Trial:
     Args:
         structure: The structure.
         n_features: Features of the model.
-        error: Root mean square of the errors of free runs on data left out, in standard deviations
-            of the outputs, averaged over draws; infinite where they diverged.
+        errors: Root mean square of the errors of free runs on each part of the data left out, in
+            standard deviations of the outputs; infinite where they diverged.
         seconds: Time it took.
     """
 
     structure: Structure
     n_features: int
-    error: float
+    errors: tuple[float, ...]
     seconds: float
+
+    @property
+    def error(self) -> float:
+        """Root mean square over the parts."""
+        return float(np.sqrt(np.mean(np.square(self.errors))))
+
+    def beats(self, other: Trial) -> bool:
+        """Whether it is clearly better, on every part."""
+        ratios = np.minimum(self.errors, HOPELESS) / np.minimum(other.errors, HOPELESS)
+        return bool((ratios < 1.0).all() and np.exp(np.mean(np.log(ratios))) < CLEARLY)
 
 
 class Subject:
@@ -112,8 +139,9 @@ class Subject:
         self.design = Design.of(signals, self.runs, structure.coupling)
         self.folds = [fold for fold in split_into_folds(self.runs, N_FOLDS) if fold]
         now = np.concatenate([run.X[:, :p] for run in self.runs])
+        self.longest = min(LONGEST, max(len(run.U) for run in self.runs))
         self.spread = np.where(now.std(axis=0) > 0.0, now.std(axis=0), 1.0)
-        self._linear: dict[int, tuple[Array, float]] = {}
+        self._linear: dict[int | None, tuple[LiftedModel, Array, float]] = {}
 
     def regression(self, features: FeatureMap, runs: Sequence[Run]) -> Regression:
         """Fit features to the states of runs."""
@@ -130,24 +158,22 @@ class Subject:
             The model, its weights, and the root mean square error of its free runs in standard
             deviations of the outputs.
         """
-        runs = self.without(fold)
-        regression = self.regression(PolynomialFeatures(1), runs)
-        K = regression.factor(runs).solver().solve(ONE_STEP)
-        model = regression.model(K)
-        weights = OuterWeights(model)
-        key = -1 if fold is None else fold
-        if key not in self._linear:
+        if fold not in self._linear:
+            runs = self.without(fold)
+            regression = self.regression(PolynomialFeatures(1), runs)
+            weights = OuterWeights(
+                regression.model(regression.factor(runs).solver().solve(ONE_STEP))
+            )
             fit = OutputErrorFit(
                 weights, runs, weights.regressors(runs), self.spread, most_rows=self.most_rows
             )
             pull = Prior(np.zeros_like(weights.theta), np.full(weights.theta.shape[1], 1e-10))
             theta, error = weights.theta, np.inf
-            for length in fit.lengths():
+            for length in fit.lengths(self.longest):
                 theta, reached = fit.fit(theta, pull, length, 25, self._deadline)
                 error = reached if np.isfinite(reached) else error
-            self._linear[key] = theta, error
-        theta, error = self._linear[key]
-        return weights.model(theta), theta, error
+            self._linear[fold] = weights.model(theta), theta, error
+        return self._linear[fold]
 
 
 @dataclass(frozen=True)
@@ -159,12 +185,14 @@ class Member:
         theta: Their values.
         error: Of free runs left out, in standard deviations of the outputs.
         strength: Pull on the features that did best.
+        gain: Error in units of that of the linear model on the same data.
     """
 
     weights: OuterWeights
     theta: Array
     error: float
     strength: float
+    gain: float = 1.0
 
 
 def member(
@@ -199,9 +227,9 @@ def member(
     )
     judged = [] if fold is None else subject.folds[fold]
     best = Member(weights, theta, np.inf, np.inf)
-    if judged:
-        best = replace(best, error=free_run_error(weights, theta, judged, subject.spread))
-    lengths = fit.lengths()
+    plain = free_run_error(weights, theta, judged, subject.spread) if judged else np.inf
+    best = replace(best, error=plain)
+    lengths, worse = fit.lengths(subject.longest), 0
     for strength in strengths:
         pull = np.where(weights.is_feature, strength, WEAK)
         for length in lengths:
@@ -209,12 +237,13 @@ def member(
         lengths = lengths[-2:]
         if not np.isfinite(reached):
             break
-        left_out = (
-            free_run_error(weights, theta, judged, subject.spread) if judged else reached
-        )
+        left_out = free_run_error(weights, theta, judged, subject.spread) if judged else reached
         if left_out < best.error or not judged:
-            best = Member(weights, theta, left_out, strength)
-        if time.monotonic() > deadline:
+            gain = left_out / plain if plain > 0.0 else 1.0
+            best, worse = Member(weights, theta, left_out, strength, gain), 0
+        else:
+            worse += 1
+        if worse >= PATIENCE or time.monotonic() > deadline:
             break
     return best
 
@@ -289,6 +318,8 @@ def identify(
     positive_int("n_draws", n_draws)
     deadline = begun + positive_float("seconds", seconds)
     runs, findings = with_found_limits(check_trajectories(data))
+    runs, more = with_input_range(runs)
+    findings += more
     search = _Search(runs, angles, n_features, random_state, begun, deadline)
     with single_threaded_blas():
         chosen = search.structure() if structure is None else structure
@@ -333,20 +364,50 @@ class _Search:
             structure, self._angles, most_rows, self._deadline,
         )  # fmt: skip
 
-    def features(self, draw: int, count: int) -> SampledFeatures:
+    def features(self, structure: Structure, draw: int, count: int) -> FeatureMap:
         """Draw features."""
-        return SampledFeatures(
-            count, steepness=STEEPNESS, random_state=self._seed * 1_000 + draw
-        )
+        seed = self._seed * 1_000 + draw
+        sampled = SampledFeatures(count, steepness=STEEPNESS, random_state=seed)
+        if structure.degree < 2:
+            return sampled
+        return FeatureUnion([sampled, PolynomialFeatures(structure.degree)])
 
     def structure(self) -> Structure:
         """Choose thinning, feed-through, memory and coupling, one after the other."""
         best = Structure(1, thinning=self._thinning())
-        if through(thinned(self._data, best.thinning)):
+        timing = row_timing(thinned(self._data, best.thinning))
+        if timing.through:
             best = self._better([best, replace(best, memory=2), replace(best, feedthrough=True),
                                  replace(best, memory=2, feedthrough=True)])  # fmt: skip
+        self._say_of_timing(timing, best.feedthrough)
         best = self._better([replace(best, memory=n) for n in self._memories(best)], patience=2)
-        return self._better([best, replace(best, coupling="bilinear")])
+        best = self._better([best, replace(best, coupling="bilinear")])
+        return self._better([best, *self._with_monomials(best)])
+
+    def _say_of_timing(self, timing: RowTiming, chosen: bool) -> None:
+        if chosen:
+            self.findings.append(
+                "Feed-through: the input of a row acts on the outputs of the same row, by "
+                "simulations of data left out. A controller made of this model takes the "
+                "measurement of a row and gives the input of the next one."
+            )
+        elif timing.through:
+            self.findings.append(
+                "The input of a row foretells its outputs, but simulations are no better for it: "
+                "no feed-through is modelled. A controller that reads the same row looks like this."
+            )
+        if timing.feedback:
+            self.findings.append(
+                "The log looks as if recorded in closed loop: what outputs do unforeseen shows in "
+                "the next inputs. A model can mistake the controller's reaction for the plant's; "
+                "feed-through above all is then to be doubted. Add an excitation of your own."
+            )
+
+    def _with_monomials(self, structure: Structure) -> list[Structure]:
+        """Try cubic plants with fewer past samples, so that the monomials stay few."""
+        p, m = self._data[0].observations.shape[1], self._data[0].actions.shape[1]
+        fits = [n for n in (1, 2, 3) if n <= structure.memory and p + n * (p + m) <= MOST_CUBED]
+        return [replace(structure, memory=n, degree=3, coupling="linear") for n in fits]
 
     def _memories(self, structure: Structure) -> list[int]:
         """Memories that the data can tell apart."""
@@ -356,12 +417,12 @@ class _Search:
 
     def _better(self, candidates: Iterable[Structure], patience: int = 100) -> Structure:
         """Try structures until `patience` in a row are no better; the first of equals wins."""
-        best, best_error, worse = None, np.inf, 0
+        best, kept, worse = None, None, 0
         for structure in candidates:
             trial = next((t for t in self.trials if t.structure == structure), None)
             trial = trial or self._try(structure)
-            if best is None or trial.error < 0.97 * best_error:
-                best, best_error, worse = structure, trial.error, 0
+            if kept is None or trial.beats(kept):
+                best, kept, worse = structure, trial, 0
             else:
                 worse += 1
             if worse >= patience or time.monotonic() > self._begun + 0.5 * (
@@ -372,16 +433,19 @@ class _Search:
         return best
 
     def _try(self, structure: Structure) -> Trial:
-        """Fit small models to two parts of the data, and judge them on the rest."""
+        """Fit small models, each without another part of the data, and judge them on that."""
         begun, errors, count = time.monotonic(), [], max(8, self._n_features // 2)
         subject = self.subject(structure, 5_000)
-        for fold in range(min(2, len(subject.folds))):
+        for fold in range(len(subject.folds)):
             draw = member(
-                subject, self.features(900 + fold, count), fold, STRENGTHS[1:3], self._deadline
+                subject,
+                self.features(structure, 900 + fold, count),
+                fold,
+                STRENGTHS[1:5:2],
+                self._deadline,
             )
-            errors.append(min(draw.error, 10.0))
-        error = float(np.sqrt(np.mean(np.square(errors))))
-        self.trials.append(Trial(structure, count, error, time.monotonic() - begun))
+            errors.append(draw.error)
+        self.trials.append(Trial(structure, count, tuple(errors), time.monotonic() - begun))
         return self.trials[-1]
 
     def _thinning(self) -> int:
@@ -392,14 +456,14 @@ class _Search:
             if k > 1 and rows // k < 1_000:
                 break
             data = thinned(self._data, k)
-            if k > 1 and lost_by_thinning(self._data, k) > 0.01:
+            if k > 1 and lost_by_thinning(self._data, k) > LOST:
                 break
             subject = Subject(data, Structure(1), self._angles, 5_000, self._deadline)
             errors[k] = subject.linear(None)[2]
             if k == 1 and rows < 5_000:
                 break
         least = min(errors.values())
-        good = [k for k, error in errors.items() if error <= 1.05 * least or not least < np.inf]
+        good = [k for k, error in errors.items() if error <= AS_GOOD * least or not least < np.inf]
         if max(good) > 1:
             self.findings.append(
                 f"The log is sampled more finely than the plant moves: {max(good)} rows make a "
@@ -413,10 +477,10 @@ class _Search:
         for draw in range(n_draws):
             if found and time.monotonic() > self._deadline:
                 break
-            features = self.features(draw, self._n_features)
+            features = self.features(subject.structure, draw, self._n_features)
             fold = draw % len(subject.folds)
             found.append(member(subject, features, fold, STRENGTHS, self._deadline + 30.0))
-        found.sort(key=lambda m: m.error)
+        found.sort(key=lambda m: m.gain)
         return found[: max(1, (len(found) + 1) // 2)]
 
     def linear_error(self, subject: Subject) -> float:
@@ -436,7 +500,7 @@ class _Search:
         rng = np.random.default_rng(self._seed)
         rows = sum(len(run.U) for run in subject.runs)
         more = imagined(subject, members, min(4 * rows, 8_000 - rows), rng)
-        features = self.features(500, 2 * self._n_features)
+        features = self.features(subject.structure, 500, 2 * self._n_features)
         strengths = [s for s in STRENGTHS if s >= strength]
         drawn = member(subject, features, None, strengths, self._deadline + 60.0, more)
         regression = Regression(subject.design, drawn.weights._model.features)
@@ -527,31 +591,65 @@ def shifted(data: Sequence[Trajectory], feedthrough: bool) -> list[Trajectory]:
     return without_input_delay(data, -1) if feedthrough else list(data)
 
 
-def through(data: Sequence[Trajectory]) -> bool:
-    """Whether the next row's input helps to predict its outputs: a sign of feed-through.
+@dataclass(frozen=True)
+class RowTiming:
+    """What the rows of a log say of who reacts to whom.
 
-    Judged by one-step predictions with a memory of 2, fitted to one half and judged on the other.
-    A controller that reads the same row leaves the same sign, so simulations decide.
+    Args:
+        through: The input of a row helps to predict its outputs: feed-through, or a controller that
+            reads the same row; only simulations can tell.
+        feedback: What outputs do unforeseen shows in the inputs of the next row, as under feedback.
     """
-    pieces = [run for run in data if len(run) > 4]
-    if not pieces:
-        return False
-    past, after, targets = [], [], []
-    for run in pieces:
+
+    through: bool
+    feedback: bool
+
+
+def row_timing(data: Sequence[Trajectory]) -> RowTiming:
+    """Judge one-step predictions with a memory of 2 with and without the row's own input."""
+    rows = []
+    for run in data:
         y, u = run.observations[:-1], run.actions  # rows with an input
-        columns = [y[2 - k : len(y) - 1 - k] for k in range(3)]
-        columns += [u[2 - k : len(u) - 1 - k] for k in range(3)]
-        past.append(np.hstack(columns))
-        after.append(u[3:])
-        targets.append(y[3:] - y[2:-1])
-    P, A, Y = (np.concatenate(part) for part in (past, after, targets))
-    half, errors = len(P) // 2, []
-    for Phi in (P, np.hstack([P, A])):
-        scale = Phi.std(axis=0) + 1e-300
-        Z = np.hstack([np.ones((len(Phi), 1)), (Phi - Phi.mean(axis=0)) / scale])
-        K = np.linalg.lstsq(Z[:half], Y[:half], rcond=1e-10)[0]
-        errors.append(np.sqrt(np.mean((Y[half:] - Z[half:] @ K) ** 2, axis=0)))
-    return bool((errors[1] < 0.9 * errors[0]).any())
+        columns = [y[2 - k : len(y) - 2 - k] for k in range(3)]
+        columns += [u[2 - k : len(u) - 2 - k] for k in range(3)]
+        if len(y) > 4:
+            rows.append((np.hstack(columns), u[3:-1], y[3:-1] - y[2:-2], u[4:]))
+    if not rows:
+        return RowTiming(False, False)
+    past, own, moves, after = (np.concatenate(part) for part in zip(*rows, strict=True))
+    half = len(past) // 2
+    if half < 2 * (past.shape[1] + own.shape[1]):
+        return RowTiming(False, False)
+
+    def left(regressors: Array, targets: Array) -> Array:
+        scale = regressors.std(axis=0) + 1e-300
+        Z = np.column_stack([np.ones(len(past)), (regressors - regressors.mean(axis=0)) / scale])
+        K = np.linalg.lstsq(Z[:half], targets[:half], rcond=1e-10)[0]
+        return np.asarray(targets[half:] - Z[half:] @ K)
+
+    both = np.hstack([past, own])
+    without, with_own = left(past, moves), left(both, moves)
+    better = np.sqrt(np.mean(with_own**2, axis=0) / np.maximum(np.mean(without**2, axis=0), 1e-300))
+    surprise, reaction = (e - e.mean(axis=0) for e in (with_own, left(both, after)))
+    size = np.outer(surprise.std(axis=0), reaction.std(axis=0)) * len(surprise)
+    correlation = np.abs(surprise.T @ reaction) / np.maximum(size, 1e-300)
+    return RowTiming(
+        bool((better < 0.9).any()), bool((correlation > SURPRISE / np.sqrt(len(surprise))).any())
+    )
+
+
+def with_input_range(data: list[Trajectory]) -> tuple[list[Trajectory], list[str]]:
+    """Take the range of the logged inputs as their bounds, where none are known."""
+    if data[0].action_bounds is not None:
+        return data, []
+    U = np.concatenate([run.actions for run in data])
+    bounds = np.stack([U.min(axis=0), U.max(axis=0)])
+    names = data[0].action_names or tuple(f"u{i}" for i in range(U.shape[1]))
+    ranges = ", ".join(
+        f"{name} {low:.4g} to {high:.4g}" for name, low, high in zip(names, *bounds, strict=True)
+    )
+    said = f"Bounds of the inputs are not given; the log's range is taken: {ranges}."
+    return [replace(run, action_bounds=bounds) for run in data], [said]
 
 
 def with_found_limits(data: list[Trajectory]) -> tuple[list[Trajectory], list[str]]:

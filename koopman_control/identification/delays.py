@@ -269,8 +269,8 @@ def with_input_delay(
 
     Args:
         data: Trajectories, with observations as logged and inputs as commanded.
-        delay: Samples of delay, one number or one per input; -1 for feed-through: an input that acts
-            on the outputs of its own row.
+        delay: Samples of delay, one number or one per input; -1 for feed-through: an input that
+            acts on the outputs of its own row.
 
     Returns:
         Trajectories shorter by the longest delay: their first observation is that at which the

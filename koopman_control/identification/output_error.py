@@ -21,7 +21,6 @@ import scipy.linalg
 
 from koopman_control.common import optional_package
 from koopman_control.common.arrays import Array
-from koopman_control.features import constant_columns, spread
 from koopman_control.identification.compiled_rollouts import covered_features
 from koopman_control.identification.kernel_arrays import FreeRun
 from koopman_control.identification.model import LiftedModel
@@ -32,6 +31,8 @@ FIRST_WINDOW = 16  # steps; further windows are GROWTH times as long, up to whol
 GROWTH = 4
 SETTLED = 1e-3  # relative change of the cost
 MOST_DAMPED = 8  # dampings tried for a step
+MOST_DERIVATIVES = 8_000_000  # held at a time, 64 MB
+MOST_JUDGED = 100_000  # steps of free runs that are judged
 
 
 class OuterWeights:
@@ -162,9 +163,9 @@ class OuterWeights:
         else:
             columns = [psi, V]
         size = np.sqrt(np.mean(np.hstack(columns) ** 2, axis=0))
-        wrapped = self._model.coordinates.wrap(
-            np.pad(dX, ((0, 0), (0, X.shape[1] - dX.shape[1])))
-        )[:, : self.n_outputs]
+        wrapped = self._model.coordinates.wrap(np.pad(dX, ((0, 0), (0, X.shape[1] - dX.shape[1]))))[
+            :, : self.n_outputs
+        ]
         moves = np.sqrt(np.mean(wrapped**2, axis=0))
         return np.where(size > 0.0, size, 1.0), np.where(moves > 0.0, moves, 1.0)
 
@@ -176,33 +177,50 @@ class OuterWeights:
         done = self._loops.free_run(self.constants, theta, np.ascontiguousarray(x0), U, V, Y)
         return Y, int(done)
 
-    def differentiated(self, theta: Array, window: Window, x0: Array, J: Array) -> tuple[Array, int]:
-        """Simulate a window from x0 and fill J (H, p, p (1 + memory) + p k)."""
-        Y = np.empty_like(window.Y)
-        done = self._loops.sensitive_run(self.constants, theta, x0, window.U, window.V, Y, J)
-        return Y, int(done)
+    def windows(self, runs: Sequence[Run], length: int, most_rows: int) -> list[Windows]:
+        """Cut runs into windows of `length` steps, evenly thinned to `most_rows` steps in all.
 
-    def windows(self, runs: Sequence[Run], length: int, most_rows: int) -> list[Window]:
-        """Cut runs into windows of at most `length` steps, evenly thinned to `most_rows`."""
-        found = []
+        The last window of a run overlaps the one before; runs that are shorter stay whole.
+        """
+        found: list[tuple[Run, int, int]] = []
         for run in runs:
-            pieces = max(1, round(len(run.U) / length))
-            edges = np.linspace(0, len(run.U), pieces + 1).astype(int)
-            found += [(run, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
-        total = sum(b - a for _, a, b in found)
+            T = len(run.U)
+            starts = list(range(0, T - length + 1, length)) or [0]
+            if T - starts[-1] - length > length // 2:
+                starts.append(T - length)
+            found += [(run, start, min(length, T)) for start in starts]
+        total = sum(H for _, _, H in found)
         if total > most_rows:
             count = max(1, int(len(found) * most_rows / total))
             found = [found[i] for i in np.linspace(0, len(found) - 1, count).astype(int)]
-        lifted = self._model.signals.lifted_inputs
-        return [
-            Window(
-                run.X[a].copy(),
-                np.ascontiguousarray(run.U[a:b]),
-                np.ascontiguousarray(lifted(run.U[a:b])),
-                np.ascontiguousarray(run.X[a + 1 : b + 1, : self.n_outputs]),
+        p, lifted = self.n_outputs, self._model.signals.lifted_inputs
+        batches = []
+        for H in sorted({H for _, _, H in found}):
+            alike = [(run, a) for run, a, length in found if length == H]
+            U = np.stack([run.U[a : a + H] for run, a in alike])
+            batches.append(
+                Windows(
+                    np.stack([run.X[a] for run, a in alike]),
+                    U,
+                    np.ascontiguousarray(lifted(U)),
+                    np.stack([run.X[a + 1 : a + H + 1, :p] for run, a in alike]),
+                )
             )
-            for run, a, b in found
-        ]
+        return batches
+
+    def simulated_windows(self, theta: Array, X0: Array, windows: Windows) -> Array | None:
+        """Simulate outputs (W, H, p) from states X0 (W, d); None if one diverges."""
+        Y = np.empty_like(windows.Y)
+        done = self._loops.free_runs(self.constants, theta, X0, windows.U, windows.V, Y)
+        return Y if done else None
+
+    def differentiated(self, theta: Array, X0: Array, windows: Windows) -> tuple[Array, Array]:
+        """Simulate outputs (W, H, p) with derivatives (W, H, p, p (1 + memory) + p k)."""
+        Y = np.empty_like(windows.Y)
+        s = self.n_outputs * (1 + self.constants.memory)
+        J = np.empty((*Y.shape, s + theta.size))
+        self._loops.sensitive_runs(self.constants, theta, X0, windows.U, windows.V, Y, J)
+        return Y, J
 
     def wrapped(self, error: Array) -> Array:
         """Bring errors of outputs that are angles into [-pi, pi]."""
@@ -220,17 +238,17 @@ def _loops() -> ModuleType:
 
 
 @dataclass(frozen=True)
-class Window:
-    """A piece of data to simulate.
+class Windows:
+    """Pieces of data of one length to simulate.
 
     Args:
-        x0: First state, shape (d,).
-        U: Inputs, shape (H, m).
-        V: What enters, shape (H, q).
-        Y: Outputs after each step, shape (H, p).
+        X0: First states, shape (W, d).
+        U: Inputs, shape (W, H, m).
+        V: What enters, shape (W, H, q).
+        Y: Outputs after each step, shape (W, H, p).
     """
 
-    x0: Array
+    X0: Array
     U: Array
     V: Array
     Y: Array
@@ -271,7 +289,9 @@ class OutputErrorFit:
         noise: Array | None = None,
         most_rows: int = 20_000,
     ) -> None:
-        self._weights, self._runs, self._most_rows = weights, runs, most_rows
+        per_row = weights.n_outputs * (weights.theta.size + weights.n_outputs)
+        self._weights, self._runs = weights, runs
+        self._most_rows = max(500, min(most_rows, MOST_DERIVATIVES // per_row))
         self._error, self._noise = error, noise
         self._unit = sizes[1][:, None] / sizes[0][None, :]  # of a weight that matters fully
         self.longest = max(len(run.U) for run in runs)
@@ -291,7 +311,6 @@ class OutputErrorFit:
         length: int,
         iterations: int = 15,
         deadline: float = np.inf,
-        targets: Sequence[Window] | None = None,
     ) -> tuple[Array, float]:
         """Fit windows of a length from `theta` on.
 
@@ -301,30 +320,28 @@ class OutputErrorFit:
             length: Steps of a window.
             iterations: Most Gauss-Newton steps.
             deadline: Of `time.monotonic`, after which no step begins.
-            targets: Windows, instead of those cut from the data.
 
         Returns:
             Weights, and the root mean square error in units of `error`; infinite if the start
             diverges on the windows, in which case the weights are those given.
         """
-        windows = targets or self._weights.windows(self._runs, length, self._most_rows)
-        starts = [np.zeros(0 if self._noise is None else self._n_start) for _ in windows]
-        cost, error = self._cost(theta, windows, starts, prior)
-        if not np.isfinite(cost):
-            return theta, np.inf
+        batches = self._weights.windows(self._runs, length, self._most_rows)
+        size = 0 if self._noise is None else self._n_start
+        starts = [np.zeros((len(batch.X0), size)) for batch in batches]
+        cost, error = self._cost(theta, batches, starts, prior)
         damping = 1e-3
         for _ in range(iterations):
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not np.isfinite(cost):
                 break
-            G, g, back = self._normal(theta, windows, starts, prior)
+            G, g, back = self._normal(theta, batches, starts, prior)
             for _ in range(MOST_DAMPED):
                 step = _solved(G, g, damping)
                 moved = theta + (step.reshape(theta.shape) * self._unit)
                 begun = [
-                    start + known[:, -1] - known[:, :-1] @ step
+                    start + known[..., -1] - known[..., :-1] @ step
                     for start, known in zip(starts, back, strict=True)
-                ] if back else starts
-                new, new_error = self._cost(moved, windows, begun, prior)
+                ]
+                new, new_error = self._cost(moved, batches, begun, prior)
                 if new < cost:
                     break
                 damping *= 6.0
@@ -343,69 +360,70 @@ class OutputErrorFit:
 
     def _start_rows(self) -> Array:
         """Rows that weigh a correction of the present outputs and steps by the noise of rows."""
-        p, memory = self._weights.n_outputs, self._weights.constants.memory
+        if self._noise is None:
+            return np.zeros((0, 0))
+        memory = self._weights.constants.memory
         past = np.tril(np.ones((1 + memory, 1 + memory)))
         past[:, 1:] *= -1.0  # y[t - j] is y[t] less the last j steps
-        assert self._noise is not None
         return np.kron(past, np.diag(1.0 / self._noise))
 
-    def _begin(self, window: Window, start: Array) -> Array:
-        x0 = window.x0.copy()
-        x0[: len(start)] += start
-        return x0
-
     def _cost(
-        self, theta: Array, windows: Sequence[Window], starts: Sequence[Array], prior: Prior
+        self, theta: Array, batches: Sequence[Windows], starts: Sequence[Array], prior: Prior
     ) -> tuple[float, float]:
         """Return the penalised mean square, and the root mean square of the errors alone."""
         squares, count, start_squares = 0.0, 0, 0.0
-        for window, start in zip(windows, starts, strict=True):
-            Y = np.empty_like(window.Y)
-            done = self._weights._loops.free_run(
-                self._weights.constants, theta, self._begin(window, start), window.U, window.V, Y
-            )
-            if done < len(Y):
+        weigh = self._start_rows()
+        for batch, start in zip(batches, starts, strict=True):
+            Y = self._weights.simulated_windows(theta, _begun(batch, start), batch)
+            if Y is None:
                 return np.inf, np.inf
-            squares += float(np.sum((self._weights.wrapped(window.Y - Y) / self._error) ** 2))
+            squares += float(np.sum((self._weights.wrapped(batch.Y - Y) / self._error) ** 2))
             count += Y.size
-            if len(start):
-                start_squares += float(np.sum((self._start_rows() @ start) ** 2))
+            start_squares += float(np.sum((start @ weigh.T) ** 2))
         pulled = np.isfinite(prior.strength)
         pull = ((theta - prior.center) / self._unit)[:, pulled] ** 2 @ prior.strength[pulled]
         total = (squares + start_squares) / count + float(pull.sum())
         return (total, float(np.sqrt(squares / count))) if np.isfinite(total) else (np.inf, np.inf)
 
     def _normal(
-        self, theta: Array, windows: Sequence[Window], starts: Sequence[Array], prior: Prior
+        self, theta: Array, batches: Sequence[Windows], starts: Sequence[Array], prior: Prior
     ) -> tuple[Array, Array, list[Array]]:
         """Return the normal equations of a step in units of weights, the starts eliminated.
 
-        A Gram matrix is precise enough here: rounding bends a step, not where steps end.
+        A Gram matrix is precise enough here: rounding bends a step, not where steps end. The third
+        value gives the starts' steps from the weights', [offset - slope step], by batch.
         """
         p, k = theta.shape
         s, n = self._n_start, p * k
         G, g = np.zeros((n, n)), np.zeros(n)
         back, count = [], 0
-        unit = self._unit.ravel()
-        weigh = None if self._noise is None else self._start_rows()
-        for window, start in zip(windows, starts, strict=True):
-            J = np.empty((*window.Y.shape, s + n))
-            Y, _ = self._weights.differentiated(theta, window, self._begin(window, start), J)
-            E = (self._weights.wrapped(window.Y - Y) / self._error).ravel()
-            J /= self._error[None, :, None]
-            flat = J.reshape(-1, s + n)
-            D = flat[:, s:] * unit
+        unit, weigh = self._unit.ravel(), self._start_rows()
+        for batch, start in zip(batches, starts, strict=True):
+            Y, J = self._weights.differentiated(theta, _begun(batch, start), batch)
+            E = self._weights.wrapped(batch.Y - Y) / self._error
+            J /= self._error[:, None]
+            D = J[..., s:].reshape(-1, n) * unit
             G += D.T @ D
-            g += D.T @ E
-            count += len(E)
-            if weigh is not None:
-                S = np.vstack([flat[:, :s], weigh])
-                residual = np.concatenate([E, -weigh @ start])
-                Q, R = np.linalg.qr(S)
-                known = Q.T @ np.column_stack([np.vstack([D, np.zeros((s, n))]), residual])
-                G -= known[:, :-1].T @ known[:, :-1]
-                g -= known[:, :-1].T @ known[:, -1]
-                back.append(scipy.linalg.solve_triangular(R, known))
+            g += D.T @ E.ravel()
+            count += E.size
+            known = np.zeros((len(start), start.shape[1], n + 1))
+            if start.shape[1]:
+                W = len(start)
+                D = D.reshape(W, -1, n)
+                for w in range(W):
+                    S = np.vstack([J[w, ..., :s].reshape(-1, s), weigh])
+                    right = np.column_stack(
+                        [
+                            np.vstack([D[w], np.zeros((s, n))]),
+                            np.concatenate([E[w].ravel(), -weigh @ start[w]]),
+                        ]
+                    )
+                    Q, R = np.linalg.qr(S)
+                    seen = Q.T @ right
+                    G -= seen[:, :-1].T @ seen[:, :-1]
+                    g -= seen[:, :-1].T @ seen[:, -1]
+                    known[w] = scipy.linalg.solve_triangular(R, seen)
+            back.append(known)
         G /= count
         g /= count
         strength = np.tile(prior.strength, p)
@@ -416,6 +434,13 @@ class OutputErrorFit:
         G[fixed], G[:, fixed], g[fixed] = 0.0, 0.0, 0.0
         G[fixed, fixed] = 1.0
         return G, g, back
+
+
+def _begun(windows: Windows, starts: Array) -> Array:
+    """Return first states with corrections (W, s) of what they begin with."""
+    X0 = windows.X0.copy()
+    X0[:, : starts.shape[1]] += starts
+    return X0
 
 
 def _solved(G: Array, g: Array, damping: float) -> Array:
@@ -433,10 +458,11 @@ def free_run_error(
 ) -> float:
     """Root mean square of the errors of free runs in units of `error`; infinite if one diverges."""
     squares, count = 0.0, 0
-    for window in weights.windows(runs, longest or max(len(r.U) for r in runs), 10**9):
-        Y, done = weights.simulated(theta, window.x0, window.U)
-        if done < len(Y):
+    length = longest or max(len(run.U) for run in runs)
+    for batch in weights.windows(runs, length, MOST_JUDGED):
+        Y = weights.simulated_windows(theta, batch.X0, batch)
+        if Y is None:
             return np.inf
-        squares += float(np.sum((weights.wrapped(window.Y - Y) / error) ** 2))
+        squares += float(np.sum((weights.wrapped(batch.Y - Y) / error) ** 2))
         count += Y.size
     return float(np.sqrt(squares / count))

@@ -85,6 +85,15 @@ def free_run(c: FreeRun, theta: Array, x0: Array, U: Array, V: Array, Y: Array) 
 
 
 @compiled
+def free_runs(c: FreeRun, theta: Array, X0: Array, U: Array, V: Array, Y: Array) -> bool:
+    """Simulate outputs Y (W, H, p) from states X0 (W, d); stop at the first that diverges."""
+    for w in range(len(X0)):
+        if free_run(c, theta, X0[w], U[w], V[w], Y[w]) < U.shape[1]:
+            return False
+    return True
+
+
+@compiled
 def advance(c: FreeRun, x: Array, now: Array, u: Array, p: int, m: int, memory: int) -> bool:
     """Move a state on by increments `now` (p,), in place; say whether it is still finite."""
     for j in range(memory - 1, 0, -1):
@@ -157,3 +166,14 @@ def sensitive_run(
             Y[t, a] = x[a]
             J[t, a] = S[a]
     return len(U)
+
+
+@compiled
+def sensitive_runs(
+    c: FreeRun, theta: Array, X0: Array, U: Array, V: Array, Y: Array, J: Array
+) -> bool:
+    """Simulate as `free_runs` does, with derivatives J (W, H, p, s + p k)."""
+    for w in range(len(X0)):
+        if sensitive_run(c, theta, X0[w], U[w], V[w], Y[w], J[w]) < U.shape[1]:
+            return False
+    return True

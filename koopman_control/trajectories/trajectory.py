@@ -22,8 +22,8 @@ class Trajectory:
     """Observations, actions and what is known about them; checked once, then immutable.
 
     Args:
-        observations: (T+1, p), finite.
-        actions: (T, m), finite; the actions that were applied.
+        observations: (T+1, p), finite; (T+1,) is a single column.
+        actions: (T, m), finite; the actions that were applied. (T,) is a single column.
         rewards: (T,), or None.
         dt: Seconds between two observations, or None if unknown.
         observation_bounds: (2, p), lows then highs that the system never leaves; ±inf if unknown.
@@ -60,8 +60,8 @@ class Trajectory:
     def __post_init__(self) -> None:
         """Check and freeze every field."""
         check_fields(self)
-        observations = finite_array("observations", self.observations, ndim=2)
-        actions = finite_array("actions", self.actions, ndim=2)
+        observations = _in_columns("observations", self.observations)
+        actions = _in_columns("actions", self.actions)
         steps = len(actions)
         if steps < 1:
             raise ValueError("actions has no row; a trajectory needs at least one step")
@@ -126,6 +126,12 @@ class Trajectory:
         if len(names) != size or len(set(names)) != size:
             raise ValueError(f"{field} is {names}; expected {size} different names")
         self._set(**{field: names})
+
+
+def _in_columns(name: str, value: Array) -> Array:
+    """Return a finite array (T, columns); one dimension is a single column."""
+    array = finite_array(name, value)
+    return finite_array(name, array[:, None] if array.ndim == 1 else array, ndim=2)
 
 
 def check_trajectories(data: Trajectory | Iterable[Trajectory]) -> list[Trajectory]:
