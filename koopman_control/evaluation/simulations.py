@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
 from koopman_control.identification import Identified, LiftedModel, prediction_error
+from koopman_control.identification.log_facts import thinned
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 LAGS = 25  # of residuals and inputs
@@ -121,13 +122,12 @@ def simulate_log(
         Outputs, NaN after a divergence, of shape (rows, p) (with feed-through or thinning some rows
         fewer than the log has); the first simulated row; and the verdict.
     """
-    from koopman_control.identification.automatic import thinned
-
-    coarse = thinned([run], thinning)
+    coarse = thinned([run], positive_int("thinning", thinning))
     if not coarse:
         raise ValueError(f"a run has {len(run)} steps; expected more than {thinning}")
     memory = model.coordinates.memory
-    rows = memory + 1 if start_rows is None else max(memory + 1, start_rows)
+    known = memory + 1 if start_rows is None else positive_int("start_rows", start_rows)
+    rows = max(memory + 1, known)
     found = model.simulate(coarse[0].actions, coarse[0].observations[:rows])
     outputs = found.outputs
     if thinning > 1:
@@ -135,9 +135,9 @@ def simulate_log(
         end = int(finite.sum())
         fine = np.full(((len(outputs) - 1) * thinning + 1, outputs.shape[1]), np.nan)
         if end > 2:
-            known = (end - 1) * thinning + 1
+            exact = (end - 1) * thinning + 1
             spline = CubicSpline(np.arange(end) * thinning, outputs[:end])
-            fine[:known] = spline(np.arange(known))
+            fine[:exact] = spline(np.arange(exact))
         outputs = fine
     return outputs, found.first * thinning, found.verdict
 
@@ -162,6 +162,8 @@ def judge_on_log(
         The numbers, and what they mean.
     """
     checked_data = check_trajectories(data)
+    positive_int("horizon", horizon)
+    positive_int("skip", skip, minimum=0)
     model, thinning = found.model, found.structure.thinning
     runs = []
     for run in checked_data:
@@ -175,8 +177,6 @@ def judge_on_log(
     rmse = _rms(errors)
     spread = np.maximum(measured.std(axis=0), 1e-300)
     fit = 100.0 * (1.0 - rmse / spread)
-    from koopman_control.identification.automatic import thinned
-
     coarse = thinned(checked_data, thinning)
     residuals = residuals_of(model, coarse)
     steady = steady_states(model, found.structure.memory)

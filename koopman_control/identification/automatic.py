@@ -10,13 +10,14 @@ luck out of them, and one model is what a controller needs.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from koopman_control.common.arrays import Array, positive_float, positive_int
-from koopman_control.common.border import checked
+from koopman_control.common.arrays import Array, positive_float, positive_int, seed_number
+from koopman_control.common.border import CheckedFields, checked
 from koopman_control.features import (
     Coordinates,
     FeatureMap,
@@ -24,8 +25,16 @@ from koopman_control.features import (
     PolynomialFeatures,
     SampledFeatures,
 )
-from koopman_control.identification.delays import without_input_delay
 from koopman_control.identification.least_squares import single_threaded_blas
+from koopman_control.identification.log_facts import (
+    RowTiming,
+    lost_by_thinning,
+    row_timing,
+    shifted,
+    thinned,
+    with_found_limits,
+    with_input_range,
+)
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.output_error import (
     OuterWeights,
@@ -42,6 +51,7 @@ MEMORIES = (0, 1, 2, 3, 5, 8, 12, 20, 35, 50)
 STRENGTHS = tuple(10.0**k for k in range(2, -6, -1))  # pulls on features, to the linear model
 MOST_CUBED = 7  # states whose monomials of degree 3 are tried
 CLEARLY = 0.9  # of the error: a larger structure has to be worth it
+FEWEST = 4  # features worth drawing
 HOPELESS = 10.0  # standard deviations; larger errors are all alike
 PATIENCE = 2  # weaker pulls tried that are no better
 WEAK = 1e-6  # pull of the linear part to the linear model
@@ -50,12 +60,11 @@ N_FOLDS = 3
 LONGEST = 5_000  # steps of a window
 AS_GOOD = 1.25  # of the least error, in windows that differ by what is thinned
 LOST = 0.01  # share of the movement of inputs that may happen within a step
-SURPRISE = 5.0  # standard deviations of a correlation that chance does not make
 STEEPNESS = 0.5  # smooth features extrapolate better
 
 
 @dataclass(frozen=True)
-class Structure:
+class Structure(CheckedFields):
     """What a model looks like, beside its numbers.
 
     Args:
@@ -71,6 +80,13 @@ class Structure:
     coupling: Coupling = "linear"
     thinning: int = 1
     degree: int = 1
+
+    def __post_init__(self) -> None:
+        """Check kinds and ranges."""
+        super().__post_init__()
+        positive_int("memory", self.memory, minimum=0)
+        positive_int("thinning", self.thinning)
+        positive_int("degree", self.degree)
 
     def __str__(self) -> str:
         """Say it in a few words."""
@@ -314,14 +330,17 @@ def identify(
         >>> found.model.simulate(u, y[:3])  # doctest: +SKIP
     """
     begun = time.monotonic()
-    positive_int("n_features", n_features)
+    positive_int("n_features", n_features, minimum=FEWEST)
+    seed_number("random_state", random_state)
     positive_int("n_draws", n_draws)
     deadline = begun + positive_float("seconds", seconds)
     runs, findings = with_found_limits(check_trajectories(data))
     runs, more = with_input_range(runs)
     findings += more
     search = _Search(runs, angles, n_features, random_state, begun, deadline)
-    with single_threaded_blas():
+    with single_threaded_blas(), warnings.catch_warnings():
+        # Draws that are no good are found out by their simulations.
+        warnings.filterwarnings("ignore", message=".*is saturated", category=UserWarning)
         chosen = search.structure() if structure is None else structure
         subject = search.subject(chosen, 20_000)
         members = search.members(subject, n_draws)
@@ -364,10 +383,18 @@ class _Search:
             structure, self._angles, most_rows, self._deadline,
         )  # fmt: skip
 
-    def features(self, structure: Structure, draw: int, count: int) -> FeatureMap:
-        """Draw features."""
-        seed = self._seed * 1_000 + draw
-        sampled = SampledFeatures(count, steepness=STEEPNESS, random_state=seed)
+    def features(self, subject: Subject, draw: int, count: int) -> FeatureMap:
+        """Draw as many features as the data can carry, at most `count`."""
+        structure, seed = subject.structure, self._seed * 1_000 + draw
+        rows = sum(len(run.U) for run in subject.runs) * (N_FOLDS - 1) // N_FOLDS
+        blocks = 1 + subject.data[0].actions.shape[1] * (structure.coupling == "bilinear")
+        carried = rows // (2 * blocks) - 2 - subject.runs[0].X.shape[1]
+        if carried < FEWEST:
+            raise ValueError(
+                f"data holds {rows} samples to fit to, too few for a model with {structure}; "
+                "collect more, or take a simpler structure"
+            )
+        sampled = SampledFeatures(min(count, carried), steepness=STEEPNESS, random_state=seed)
         if structure.degree < 2:
             return sampled
         return FeatureUnion([sampled, PolynomialFeatures(structure.degree)])
@@ -434,17 +461,16 @@ class _Search:
 
     def _try(self, structure: Structure) -> Trial:
         """Fit small models, each without another part of the data, and judge them on that."""
-        begun, errors, count = time.monotonic(), [], max(8, self._n_features // 2)
+        begun, count = time.monotonic(), max(8, self._n_features // 2)
         subject = self.subject(structure, 5_000)
+        errors = []
         for fold in range(len(subject.folds)):
-            draw = member(
-                subject,
-                self.features(structure, 900 + fold, count),
-                fold,
-                STRENGTHS[1:5:2],
-                self._deadline,
-            )
-            errors.append(draw.error)
+            try:
+                features = self.features(subject, 900 + fold, count)
+                draw = member(subject, features, fold, STRENGTHS[1:5:2], self._deadline)
+                errors.append(draw.error)
+            except ValueError:  # too few data for this structure
+                errors.append(np.inf)
         self.trials.append(Trial(structure, count, tuple(errors), time.monotonic() - begun))
         return self.trials[-1]
 
@@ -477,7 +503,7 @@ class _Search:
         for draw in range(n_draws):
             if found and time.monotonic() > self._deadline:
                 break
-            features = self.features(subject.structure, draw, self._n_features)
+            features = self.features(subject, draw, self._n_features)
             fold = draw % len(subject.folds)
             found.append(member(subject, features, fold, STRENGTHS, self._deadline + 30.0))
         found.sort(key=lambda m: m.gain)
@@ -500,7 +526,7 @@ class _Search:
         rng = np.random.default_rng(self._seed)
         rows = sum(len(run.U) for run in subject.runs)
         more = imagined(subject, members, min(4 * rows, 8_000 - rows), rng)
-        features = self.features(subject.structure, 500, 2 * self._n_features)
+        features = self.features(subject, 500, 2 * self._n_features)
         strengths = [s for s in STRENGTHS if s >= strength]
         drawn = member(subject, features, None, strengths, self._deadline + 60.0, more)
         regression = Regression(subject.design, drawn.weights._model.features)
@@ -549,131 +575,3 @@ def imagined(
         X = coordinates.along(now, np.concatenate([past, U]))
         found.append(Run(X, U))
     return found
-
-
-def thinned(data: Sequence[Trajectory], k: int) -> list[Trajectory]:
-    """Keep every k-th observation; the input of a step is the mean of those of its rows."""
-    if k == 1:
-        return list(data)
-    found = []
-    for run in data:
-        n = len(run) // k
-        if n < 1:
-            continue
-        actions = run.actions[: n * k].reshape(n, k, -1).mean(axis=1)
-        dt = None if run.dt is None else run.dt * k
-        observations = run.observations[: n * k + 1 : k]
-        found.append(replace(run, observations=observations, actions=actions, dt=dt, rewards=None))
-    return found
-
-
-def lost_by_thinning(data: Sequence[Trajectory], k: int) -> float:
-    """Share of the inputs' and outputs' movement that happens between every k-th row."""
-    lost = []
-    for signal in ("observations", "actions"):
-        inside, all_of_it = 0.0, 0.0
-        for run in data:
-            values = getattr(run, signal)
-            n = (len(values) - 1) // k
-            if n < 2:
-                continue
-            kept = values[: n * k + 1]
-            grid, fine = np.arange(0, n * k + 1, k), np.arange(n * k + 1)
-            between = np.column_stack([np.interp(fine, grid, column[grid]) for column in kept.T])
-            inside += float(((kept - between) ** 2).sum())
-            all_of_it += float(((kept - kept.mean(axis=0)) ** 2).sum())
-        lost.append(inside / max(all_of_it, 1e-300))
-    return max(lost[0] * 100.0, lost[1])
-
-
-def shifted(data: Sequence[Trajectory], feedthrough: bool) -> list[Trajectory]:
-    """Let every input stand beside the step it acts in."""
-    return without_input_delay(data, -1) if feedthrough else list(data)
-
-
-@dataclass(frozen=True)
-class RowTiming:
-    """What the rows of a log say of who reacts to whom.
-
-    Args:
-        through: The input of a row helps to predict its outputs: feed-through, or a controller that
-            reads the same row; only simulations can tell.
-        feedback: What outputs do unforeseen shows in the inputs of the next row, as under feedback.
-    """
-
-    through: bool
-    feedback: bool
-
-
-def row_timing(data: Sequence[Trajectory]) -> RowTiming:
-    """Judge one-step predictions with a memory of 2 with and without the row's own input."""
-    rows = []
-    for run in data:
-        y, u = run.observations[:-1], run.actions  # rows with an input
-        columns = [y[2 - k : len(y) - 2 - k] for k in range(3)]
-        columns += [u[2 - k : len(u) - 2 - k] for k in range(3)]
-        if len(y) > 4:
-            rows.append((np.hstack(columns), u[3:-1], y[3:-1] - y[2:-2], u[4:]))
-    if not rows:
-        return RowTiming(False, False)
-    past, own, moves, after = (np.concatenate(part) for part in zip(*rows, strict=True))
-    half = len(past) // 2
-    if half < 2 * (past.shape[1] + own.shape[1]):
-        return RowTiming(False, False)
-
-    def left(regressors: Array, targets: Array) -> Array:
-        scale = regressors.std(axis=0) + 1e-300
-        Z = np.column_stack([np.ones(len(past)), (regressors - regressors.mean(axis=0)) / scale])
-        K = np.linalg.lstsq(Z[:half], targets[:half], rcond=1e-10)[0]
-        return np.asarray(targets[half:] - Z[half:] @ K)
-
-    both = np.hstack([past, own])
-    without, with_own = left(past, moves), left(both, moves)
-    better = np.sqrt(np.mean(with_own**2, axis=0) / np.maximum(np.mean(without**2, axis=0), 1e-300))
-    surprise, reaction = (e - e.mean(axis=0) for e in (with_own, left(both, after)))
-    size = np.outer(surprise.std(axis=0), reaction.std(axis=0)) * len(surprise)
-    correlation = np.abs(surprise.T @ reaction) / np.maximum(size, 1e-300)
-    return RowTiming(
-        bool((better < 0.9).any()), bool((correlation > SURPRISE / np.sqrt(len(surprise))).any())
-    )
-
-
-def with_input_range(data: list[Trajectory]) -> tuple[list[Trajectory], list[str]]:
-    """Take the range of the logged inputs as their bounds, where none are known."""
-    if data[0].action_bounds is not None:
-        return data, []
-    U = np.concatenate([run.actions for run in data])
-    bounds = np.stack([U.min(axis=0), U.max(axis=0)])
-    names = data[0].action_names or tuple(f"u{i}" for i in range(U.shape[1]))
-    ranges = ", ".join(
-        f"{name} {low:.4g} to {high:.4g}" for name, low, high in zip(names, *bounds, strict=True)
-    )
-    said = f"Bounds of the inputs are not given; the log's range is taken: {ranges}."
-    return [replace(run, action_bounds=bounds) for run in data], [said]
-
-
-def with_found_limits(data: list[Trajectory]) -> tuple[list[Trajectory], list[str]]:
-    """Find outputs that stop at a value, as sensors and overflows do, where no bounds are known."""
-    if data[0].observation_bounds is not None:
-        return data, []
-    Y = np.concatenate([run.observations for run in data])
-    bounds = np.tile([[-np.inf], [np.inf]], Y.shape[1])
-    names = data[0].observation_names or tuple(f"y{i}" for i in range(Y.shape[1]))
-    found = []
-    for i, column in enumerate(Y.T):
-        values, counts = np.unique(column, return_counts=True)
-        if len(values) < 20:
-            continue
-        for side, end in ((0, 0), (1, -1)):
-            usual = np.median(np.sort(counts)[::-1][:20])
-            rest = counts[1:] if end == 0 else counts[:-1]
-            if counts[end] >= max(5, 4 * rest.max(), 0.005 * len(column)) and usual < counts[end]:
-                bounds[side, i] = values[end]
-                what = "above" if side else "below"
-                found.append(
-                    f"{names[i]} is exactly {values[end]:g} in {counts[end]} rows and never "
-                    f"{what}: taken as a limit that the plant or the sensor holds."
-                )
-    if not found:
-        return data, []
-    return [replace(run, observation_bounds=bounds) for run in data], found

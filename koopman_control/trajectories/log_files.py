@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common import optional_package, refusing
 from koopman_control.common.border import checked
-from koopman_control.common.files import PathLike
+from koopman_control.common.files import FileFormatError, PathLike
 
 PIECE = 100_000  # rows read at a time
 MOST_CELLS = 20_000_000  # numbers kept, 160 MB
@@ -107,7 +107,7 @@ def _read_text(file: Path, names: Sequence[str], progress: Progress | None) -> C
         reader = pandas.read_csv(
             file, sep=separator, decimal=decimal, encoding="utf-8-sig", chunksize=PIECE,
             usecols=places, header=0, names=list(range(len(header))), skipinitialspace=True,
-            float_precision="round_trip", low_memory=False,
+            low_memory=False,
         )  # fmt: skip
         for i, frame in enumerate(reader):
             n_rows += len(frame)
@@ -166,18 +166,20 @@ def _read_numpy(file: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 def _read_matlab(file: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     from scipy.io import loadmat
 
+    complaint = f"{file.name} cannot be read as a MATLAB file"
     try:
-        found = loadmat(file)
-    except NotImplementedError:  # version 7.3 is HDF5
-        h5py = optional_package("h5py", "logs")
-        with refusing(f"{file.name} cannot be read as a MATLAB file"), h5py.File(file) as archive:
+        with refusing(complaint):
+            found = loadmat(file)
+    except FileFormatError as error:
+        if not isinstance(error.__cause__, NotImplementedError):
+            raise
+        h5py = optional_package("h5py", "logs")  # version 7.3 is HDF5
+        with refusing(complaint), h5py.File(file) as archive:
             found = {
                 name: np.asarray(item).T
                 for name, item in archive.items()
                 if isinstance(item, h5py.Dataset)
             }
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{file.name} cannot be read as a MATLAB file: {error}") from error
     return _as_columns({name: v for name, v in found.items() if not name.startswith("__")})
 
 
