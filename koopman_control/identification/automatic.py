@@ -57,6 +57,7 @@ PATIENCE = 2  # weaker pulls tried that are no better
 WEAK = 1e-6  # pull of the linear part to the linear model
 ONE_STEP = 1e-6  # ridge of one-step fits
 N_FOLDS = 3
+DRAW_ROWS, MODEL_ROWS = 8_000, 20_000  # steps that a fit of a draw, or of the model, looks at
 LONGEST = 5_000  # steps of a window
 AS_GOOD = 1.25  # of the least error, in windows that differ by what is thinned
 LOST = 0.01  # share of the movement of inputs that may happen within a step
@@ -342,8 +343,8 @@ def identify(
         # Draws that are no good are found out by their simulations.
         warnings.filterwarnings("ignore", message=".*is saturated", category=UserWarning)
         chosen = search.structure() if structure is None else structure
-        subject = search.subject(chosen, 20_000)
-        members = search.members(subject, n_draws)
+        members = search.members(search.subject(chosen, DRAW_ROWS), n_draws)
+        subject = search.subject(chosen, MODEL_ROWS)
         model, strength = search.student(subject, members)
         linear, _, _ = subject.linear(None)
         linear_error = search.linear_error(subject)

@@ -30,6 +30,7 @@ LARGEST = 1e3  # ranges of an output: a run that moves so far in one step has di
 FIRST_WINDOW = 16  # steps; further windows are GROWTH times as long, up to whole runs
 GROWTH = 4
 SETTLED = 1e-3  # relative change of the cost
+FEWEST_WINDOWS = 8  # of data that are thinned out
 MOST_DAMPED = 8  # dampings tried for a step
 MOST_DERIVATIVES = 8_000_000  # held at a time, 64 MB
 MOST_JUDGED = 100_000  # steps of free runs that are judged
@@ -299,6 +300,8 @@ class OutputErrorFit:
     def lengths(self, longest: int | None = None) -> list[int]:
         """Return lengths of windows, growing up to whole runs or `longest`."""
         top = min(self.longest, longest or self.longest)
+        if sum(len(run.U) for run in self._runs) > self._most_rows:
+            top = min(top, self._most_rows // FEWEST_WINDOWS)
         found = [FIRST_WINDOW]
         while found[-1] * GROWTH < top:
             found.append(found[-1] * GROWTH)
