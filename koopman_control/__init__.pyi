@@ -12,6 +12,7 @@ from .identification import (
     EDMDc,
     LiftedModel,
     estimate_input_delay,
+    identify,
     prediction_error,
     with_input_delay,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "estimate_input_delay",
     "evaluate",
     "from_table",
+    "identify",
     "learn",
     "load_trajectories",
     "prediction_error",

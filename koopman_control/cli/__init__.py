@@ -5,7 +5,17 @@ A command imports what it needs when it is called, so that asking for help costs
 
 import typer
 
-from koopman_control.cli import benchmark, control, export, forecast, render, run, serve, tasks
+from koopman_control.cli import (
+    benchmark,
+    control,
+    export,
+    forecast,
+    identify,
+    render,
+    run,
+    serve,
+    tasks,
+)
 
 __all__ = ["app"]
 
@@ -23,3 +33,4 @@ app.command()(forecast.forecast)
 app.command()(control.control)
 app.command()(serve.serve)
 app.command()(export.export)
+app.command(cls=identify.SeveralValues)(identify.identify)

@@ -9,11 +9,13 @@ from .forecasts import (
     state_space_divergence,
     valid_prediction_time,
 )
+from .identification_report import write_identification
 from .learn import Learned, Round, learn
 from .model_env import ModelEnv, tracking_reward
 from .policies import RandomPolicy, ZeroPolicy
 from .rehearsal import Rehearsal, rehearse
 from .report import metrics_json, package_versions, write_report
+from .simulations import LogJudgement, judge_on_log, simulate_log
 from .statistics import PairedDifference, bootstrap_interval, interquartile_mean, paired_difference
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Episode",
     "Evaluation",
     "Learned",
+    "LogJudgement",
     "ModelEnv",
     "PairedDifference",
     "RandomPolicy",
@@ -33,6 +36,7 @@ __all__ = [
     "continuous_ranked_probability_score",
     "evaluate",
     "interquartile_mean",
+    "judge_on_log",
     "learn",
     "mean_squared_error",
     "metrics_json",
@@ -40,9 +44,11 @@ __all__ = [
     "paired_difference",
     "rehearse",
     "run_episode",
+    "simulate_log",
     "spectrum_distance",
     "state_space_divergence",
     "tracking_reward",
     "valid_prediction_time",
+    "write_identification",
     "write_report",
 ]

@@ -1,3 +1,4 @@
+from .automatic import Identified, Structure, Trial, identify
 from .compiled_rollouts import compiled_roll_out
 from .corrections import Corrections, LeastSquares
 from .delays import DelayEstimate, estimate_input_delay, with_input_delay
@@ -14,6 +15,7 @@ from .regression import Coupling
 from .report import ModelReport
 from .rollouts import ROLLOUTS, Rollout, lifted, linear_response
 from .signals import Signals
+from .simulation import Simulation
 from .smoothing import NoiseEstimate
 from .spectrum import Spectrum, pseudospectrum, spectrum
 from .stability import stabilized
@@ -26,6 +28,7 @@ __all__ = [
     "Coupling",
     "DelayEstimate",
     "EDMDc",
+    "Identified",
     "LeastSquares",
     "LiftedModel",
     "ModelReport",
@@ -36,13 +39,17 @@ __all__ = [
     "RidgeSolver",
     "Rollout",
     "Signals",
+    "Simulation",
     "Spectrum",
+    "Structure",
+    "Trial",
     "adapt",
     "bootstrap_models",
     "compiled_roll_out",
     "error_quantiles",
     "estimate_input_delay",
     "from_control",
+    "identify",
     "lifted",
     "linear_response",
     "predict_ensemble",

@@ -31,6 +31,7 @@ class CoveredFeatures:
 
     Attributes:
         arrays: What the loops read.
+        places: Of the features among the values of the loops, shape (h,).
     """
 
     def __init__(self, parts: Sequence[Neurons | Monomials], n_inputs: int) -> None:
@@ -39,7 +40,7 @@ class CoveredFeatures:
         ends = np.cumsum([len(layer.biases) for layer in layers], dtype=np.int64)
         n, none = len(weights), np.empty(0, dtype=np.int64)
         center, scale, parents, factors = np.zeros(n_inputs), np.ones(n_inputs), none, none
-        self._places, places_of_layers = none, np.split(np.arange(n), ends[:-1])
+        self.places, places_of_layers = none, np.split(np.arange(n), ends[:-1])
         for part in parts:
             if isinstance(part, Monomials):
                 center, scale = part.center, part.scale
@@ -47,7 +48,7 @@ class CoveredFeatures:
                 places = n + n_inputs + np.arange(len(parents))
             else:
                 places = places_of_layers.pop(0)
-            self._places = np.concatenate([self._places, places])
+            self.places = np.concatenate([self.places, places])
         codes = [ACTIVATION_CODES[layer.activation] for layer in layers]
         self.arrays = Features(
             weights=np.ascontiguousarray(weights.T),
@@ -67,7 +68,7 @@ class CoveredFeatures:
         out = np.zeros((1 + n + e + len(f.parents), *coefficients.shape[1:]))
         out[0] = coefficients[0] + np.tensordot(f.center, inputs, 1)
         out[1 + n : 1 + n + e] = (inputs.T * f.scale).T
-        out[1 + self._places] = coefficients[1 + e :]
+        out[1 + self.places] = coefficients[1 + e :]
         return out
 
 

@@ -269,7 +269,8 @@ def with_input_delay(
 
     Args:
         data: Trajectories, with observations as logged and inputs as commanded.
-        delay: Samples of delay, one number or one per input.
+        delay: Samples of delay, one number or one per input; -1 for feed-through: an input that
+            acts on the outputs of its own row.
 
     Returns:
         Trajectories shorter by the longest delay: their first observation is that at which the
@@ -304,7 +305,21 @@ def without_input_delay(runs: Sequence[Trajectory], delay: int | Sequence[int]) 
         raise ValueError(
             f"delay has {len(given)} entries; expected one number, or one per input: {m}"
         )
-    delays = [positive_int("delay", k, minimum=0) for k in given]
+    delays = [positive_int("delay", k, minimum=-1) for k in given]
+    if min(delays) < 0:  # shorten by the row whose input is not in the data
+        runs = [
+            replace(
+                run,
+                observations=run.observations[:-1],
+                actions=_ahead(run.actions, delays),
+                rewards=None if run.rewards is None else run.rewards[:-1],
+            )
+            for run in runs
+            if len(run) > 1
+        ]
+        delays = [max(k, 0) for k in delays]
+        if not runs:
+            raise ValueError("delay is -1, but every trajectory is a single step long")
     longest = max(delays)
     if not longest:
         return list(runs)
@@ -315,6 +330,12 @@ def without_input_delay(runs: Sequence[Trajectory], delay: int | Sequence[int]) 
             "expected at least one step more than the delay"
         )
     return [_shifted(run, delays) for run in usable]
+
+
+def _ahead(actions: Array, delays: Sequence[int]) -> Array:
+    """Take inputs with feed-through a row earlier, all a row fewer."""
+    columns = [actions[1:, i] if k < 0 else actions[:-1, i] for i, k in enumerate(delays)]
+    return np.stack(columns, axis=1)
 
 
 def _shifted(run: Trajectory, delays: Sequence[int]) -> Trajectory:

@@ -247,7 +247,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             judged by the present states only. More than is needed helps against noise.
         input_delay: Samples that pass before an input acts; `estimate_input_delay` finds it. Inputs
             are shifted before anything is fitted, as by `with_input_delay`, and the model knows the
-            delay of the data it will meet. Trajectories that are no longer are left out.
+            delay of the data it will meet. Trajectories that are no longer are left out. -1 is
+            feed-through: the input of a row acts on the outputs of that row.
         n_folds: Folds of the cross-validation; 0 does without, for a single feature map and a
             given regularisation.
         n_draws: Draws of the features, each fitted by itself, whose linear roll-outs are averaged:
@@ -372,7 +373,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             )
         positive_int("horizon", self.horizon)
         positive_int("memory", self.memory, minimum=0)
-        positive_int("input_delay", self.input_delay, minimum=0)
+        positive_int("input_delay", self.input_delay, minimum=-1)
         if self.n_draws > 1 and self.rollout != "linear":
             raise ValueError(
                 f"n_draws is {self.n_draws} with rollout={self.rollout!r}; only linear "
@@ -409,7 +410,8 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         if not k:
             return data, weights
         if weights is not None:
-            weights = [w[k:] for t, w in zip(data, weights, strict=True) if len(t) > k]
+            cut = slice(k, None) if k > 0 else slice(k)
+            weights = [w[cut] for t, w in zip(data, weights, strict=True) if len(t) > abs(k)]
         return without_input_delay(data, k), weights
 
     def _smoothed(

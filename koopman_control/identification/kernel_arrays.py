@@ -84,6 +84,36 @@ class Constants(NamedTuple):
     input_sizes: Array
 
 
+class FreeRun(NamedTuple):
+    """Everything of a re-lifted model with a memory that `output_error`'s loops read.
+
+    Args:
+        plain: States that are feature inputs themselves.
+        angles: States that are angles.
+        features: Of the feature inputs.
+        places: Of the features among their values, shape (h,).
+        center: What standardising takes off the feature inputs, shape (e,).
+        scale: What it divides them by, shape (e,).
+        low: Lower limits of the outputs, shape (p,).
+        high: Upper limits, shape (p,).
+        largest: Increments from which on a run counts as diverged, shape (p,).
+        memory: Past samples in the state.
+        bilinear: Whether inputs also multiply the regressors.
+    """
+
+    plain: np.ndarray
+    angles: np.ndarray
+    features: Features
+    places: NDArray[np.int64]
+    center: Array
+    scale: Array
+    low: Array
+    high: Array
+    largest: Array
+    memory: int
+    bilinear: bool
+
+
 NO_GAIN, NO_INPUT = np.zeros((1, 0)), np.zeros(0)  # where changes of inputs do not matter
 
 

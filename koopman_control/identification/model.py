@@ -30,12 +30,13 @@ RESPONSE = 20  # steps of an input that tell its size
 
 if TYPE_CHECKING:
     from koopman_control.identification.report import ModelReport
+    from koopman_control.identification.simulation import Simulation
 
 Lift = Callable[[Array], ArrayLike]
 LEVEL = 0.9  # of the quantiles kept with a model
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LiftedModel:
     """Lifted model z+ = A z + B u + sum_i u_i N_i z with x = C z and z = psi(x).
 
@@ -543,3 +544,37 @@ class LiftedModel:
         from koopman_control.identification.report import report
 
         return report(self, data, horizon)
+
+    @checked
+    def simulate(self, actions: ArrayLike, first_outputs: ArrayLike) -> Simulation:
+        """Simulate the outputs of a log from its inputs and its first rows.
+
+        Args:
+            actions: Inputs of the rows of a log, shape (T, m), or (T,) for a single input. The last
+                row's output needs an input of its own only with feed-through, so T rows of inputs
+                make T rows with feed-through and T + 1 without.
+            first_outputs: First measured rows, shape (K, p) or (K,), with K above the memory. With
+                more than one beyond it, the start is the least-squares estimate from all of them;
+                they are not changed, and the run begins after the first memory + 1.
+
+        Returns:
+            The free run, and what is to be said of it: where it leaves the training data or
+            diverges, and in which state. Nothing is raised or warned of there.
+
+        Raises:
+            ValueError: If there are too few rows for the model's memory, or shapes do not suit it.
+
+        Example:
+            >>> A, B = [[0.5]], [[1.0]]
+            >>> LiftedModel.from_arrays(A, B).simulate([1.0, 0.0, 0.0], [0.0]).outputs.ravel()
+            array([0.  , 1.  , 0.5 , 0.25])
+        """
+        from koopman_control.identification.simulation import simulate
+
+        return simulate(self, actions, first_outputs)
+
+    def __repr__(self) -> str:
+        """Say what it is without printing the arrays."""
+        kind = f"{self.n_lifted} lifted, {self.n_states} states, {self.n_inputs} inputs"
+        memory = f", memory {self.coordinates.memory}" if self.coordinates.memory else ""
+        return f"LiftedModel({kind}{memory}, {self.lifted_rollout}, dt={self.dt})"

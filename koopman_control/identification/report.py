@@ -35,7 +35,7 @@ class Coverage:
     Args:
         n_runs: Number of trajectories.
         n_steps: Number of steps.
-        states: Lowest and highest value of each state, shape (2, d).
+        states: Lowest and highest value of each present state, shape (2, n_outputs).
         inputs: Lowest and highest value of each input, shape (2, m).
         input_share: Share of the action bounds that the inputs span, shape (m,), or None.
         at_limits: Share of steps that end on a known limit of a state.
@@ -140,7 +140,7 @@ class ModelReport:
         regularization: Of the regression, or None.
         n_lifted: Number of lifted states.
         dt: Sampling time in seconds, or None.
-        state_names: d names.
+        state_names: Names of the present states, which are judged.
         path: Regularisation and left-out error of the fit for every strength tried with the
             features chosen, by rising strength; empty where nothing was judged.
         coverage: What the data cover.
@@ -220,12 +220,18 @@ def report(
         regularization=model.summary.get("regularization"),
         n_lifted=model.n_lifted,
         dt=model.dt,
-        state_names=model.state_names or tuple(f"x{i}" for i in range(model.n_states)),
+        state_names=_present_names(model),
         path=_path(model),
         coverage=coverage,
         findings=excitation(checked).findings,
         verdict=tuple(verdict(model, mean, useful, rho, condition, coverage)),
     )
+
+
+def _present_names(model: LiftedModel) -> tuple[str, ...]:
+    """Name the present states; what a memory holds is no prediction."""
+    names = model.state_names or tuple(f"x{i}" for i in range(model.n_states))
+    return tuple(names[: model.coordinates.n_outputs])
 
 
 def _path(model: LiftedModel) -> tuple[tuple[float, float], ...]:
@@ -250,6 +256,7 @@ def _by_state(errors: Array) -> Array:
 def _coverage(model: LiftedModel, runs: Sequence[Run]) -> Coverage:
     X = np.concatenate([run.X for run in runs])
     U = np.concatenate([run.U for run in runs])
+    present = X[:, : model.coordinates.n_outputs]
     inputs = np.stack([U.min(axis=0), U.max(axis=0)])
     share = None
     if model.action_bounds is not None and np.isfinite(model.action_bounds).all():
@@ -261,7 +268,7 @@ def _coverage(model: LiftedModel, runs: Sequence[Run]) -> Coverage:
     return Coverage(
         n_runs=len(runs),
         n_steps=len(U),
-        states=np.stack([X.min(axis=0), X.max(axis=0)]),
+        states=np.stack([present.min(axis=0), present.max(axis=0)]),
         inputs=inputs,
         input_share=share,
         at_limits=float(at_limit(ends, model.limits).any(axis=1).mean()),

@@ -47,7 +47,9 @@ class Signals:
             (k, 1 + e); None where that is not known.
         input_delay: Samples that pass in the logs before an input acts. A model knows no delay,
             x+ = f(x, v) with v_t = u_t-k: data are shifted before they meet it, and `KoopmanMPC`
-            predicts over the inputs already sent.
+            predicts over the inputs already sent. -1 is feed-through: the input of a row acts on
+            the outputs of that row, v_t = u_t+1. In closed loop the input after a measurement
+            makes the next row, so that it acts without delay.
         noise: Standard deviations of what is measured of the p present states and of what a step
             adds to them unforeseen, shape (2, p), for the filter that tells the state in the loop;
             None: measurements are best believed as they are.
@@ -79,7 +81,7 @@ class Signals:
             finite_array("ground", self.ground, shape=(None, 1 + n_e))
         if self.dt is not None:
             positive_float("dt", self.dt)
-        positive_int("input_delay", self.input_delay, minimum=0)
+        positive_int("input_delay", self.input_delay, minimum=-1)
         if self.noise is not None:
             shape = (2, self.coordinates.n_outputs)
             if not (finite_array("noise", self.noise, shape=shape) > 0.0).all():

@@ -2,6 +2,7 @@ from .collect import CollectionFailed, CollectionInterrupted, collect
 from .coverage import Coverage, coverage
 from .environments import Environment, open_environment, require_continuous
 from .excitation import PRBS, HeldUniform, Multisine, OrnsteinUhlenbeck, Signal
+from .log_files import Columns, read_columns
 from .logs import LogReport, from_table, split_at_gaps
 from .store import load_trajectories, save_trajectories
 from .trajectory import Trajectory, check_trajectories, total_steps
@@ -10,6 +11,7 @@ __all__ = [
     "PRBS",
     "CollectionFailed",
     "CollectionInterrupted",
+    "Columns",
     "Coverage",
     "Environment",
     "HeldUniform",
@@ -24,6 +26,7 @@ __all__ = [
     "from_table",
     "load_trajectories",
     "open_environment",
+    "read_columns",
     "require_continuous",
     "save_trajectories",
     "split_at_gaps",

@@ -228,7 +228,7 @@ def from_table(
     observations: Sequence[Column],
     actions: Sequence[Column],
     *,
-    time: Column,
+    time: Column | None = None,
     angles: Sequence[Column] = (),
     run: Column | None = None,
     missing: Sequence[str | int | float] = (),
@@ -241,7 +241,7 @@ def from_table(
             a structured array; or an array of shape (R, columns) with columns named 0, 1, ...
         observations: Names of the p observation columns, which the trajectories keep.
         actions: Names of the m action columns.
-        time: Name of the column of times.
+        time: Name of the column of times; None for rows that follow each other evenly, `dt` apart.
         angles: Names of those observation columns that are angles and jump.
         run: Name of a column that labels runs, if there is one.
         missing: Numbers or texts that stand for a missing value, such as -9999. What looks like
@@ -266,14 +266,18 @@ def from_table(
         "observation_names": tuple(str(name) for name in seen),
         "action_names": tuple(str(name) for name in _names("actions", actions)),
     }
-    return split_at_gaps(
-        column_of(table, time),
-        np.column_stack([read_numbers(table, name, missing) for name in seen]),
-        np.column_stack([read_numbers(table, name, missing) for name in actions]),
+    Y = np.column_stack([read_numbers(table, name, missing) for name in seen])
+    U = np.column_stack([read_numbers(table, name, missing) for name in actions])
+    dt = positive_float("dt", settings.pop("dt", None) or 1.0) if time is None else None
+    data, report = split_at_gaps(
+        np.arange(len(Y)) * dt if time is None else column_of(table, time),
+        Y,
+        U,
         angles=[seen.index(angle) for angle in angles],
         runs=None if run is None else column_of(table, run),
-        **(names | settings),
+        **(names | ({} if dt is None else {"dt": dt}) | settings),
     )
+    return data, report
 
 
 def _seconds(time: Any) -> Array:

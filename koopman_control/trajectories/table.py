@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta, timezone, tzinfo
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -152,8 +153,10 @@ def column_of(table: Any, name: Any) -> NDArray[Any]:
     except (KeyError, IndexError, TypeError, ValueError) as error:
         columns = getattr(table, "columns", None)
         if columns is None and isinstance(table, dict):
-            columns = table.keys()
-        there = f"; the table has {list(columns)}" if columns is not None else ""
+            columns = list(table)
+        alike = get_close_matches(str(name), [str(c) for c in columns or ()], n=1)
+        there = f"; did you mean {alike[0]!r}" if alike else ""
+        there += f"; the table has {list(columns)}" if columns is not None else ""
         raise ValueError(f"the table has no column {name!r}{there}") from error
 
 

@@ -31,8 +31,8 @@ class Trajectory:
     """Observations, actions and what is known about them; checked once, then immutable.
 
     Args:
-        observations: (T+1, p), finite; NaN only with `missing`.
-        actions: (T, m), finite; the actions that were applied.
+        observations: (T+1, p), finite, NaN only with `missing`; (T+1,) is a single column.
+        actions: (T, m), finite; the actions that were applied. (T,) is a single column.
         rewards: (T,), or None.
         dt: Seconds between two observations, or None if unknown.
         observation_bounds: (2, p), lows then highs that the system never leaves; ±inf if unknown.
@@ -72,10 +72,10 @@ class Trajectory:
     def __post_init__(self) -> None:
         """Check and freeze every field."""
         check_fields(self)
-        observations = real_array("observations", self.observations, ndim=2)
+        observations = _in_columns("observations", self.observations)
         if not self.missing or np.isinf(observations).any():
             finite_array("observations", observations)
-        actions = finite_array("actions", self.actions, ndim=2)
+        actions = finite_array("actions", _in_columns("actions", self.actions))
         steps = len(actions)
         if steps < 1:
             raise ValueError("actions has no row; a trajectory needs at least one step")
@@ -140,6 +140,12 @@ class Trajectory:
         if len(names) != size or len(set(names)) != size:
             raise ValueError(f"{field} is {names}; expected {size} different names")
         self._set(**{field: names})
+
+
+def _in_columns(name: str, value: Array) -> Array:
+    """Return an array (T, columns); one dimension is a single column."""
+    array = real_array(name, value)
+    return real_array(name, array[:, None] if array.ndim == 1 else array, ndim=2)
 
 
 def check_trajectories(

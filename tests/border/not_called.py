@@ -2,9 +2,10 @@
 
 # They hold what has been found.
 MADE_BY_THE_PACKAGE = """
-Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport LogReport.of
-ModelReport NoiseEstimate Monomials Neurons PairedDifference ParametricQP QPSolution Reduction Round
-Spectrum Step CompiledStep BatchMPC Message Rehearsal ServedStep ServingReport Parameters.with_more Tube
+Backtest Columns Coverage DelayEstimate Episode Evaluation Forecast Identified Learned
+LogJudgement LogReport LogReport.of ModelReport Monomials Neurons NoiseEstimate PairedDifference
+ParametricQP QPSolution Reduction Round Simulation Trial Trial.beats Spectrum Step CompiledStep
+BatchMPC Message Rehearsal ServedStep ServingReport Parameters.with_more Tube
 """
 # The checks themselves.
 CHECKS = """

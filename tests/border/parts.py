@@ -21,6 +21,7 @@ from koopman_control import (
 from koopman_control.common import Array
 from koopman_control.evaluation import Episode, ZeroPolicy, run_episode
 from koopman_control.forecasting import DirectForecaster, TimeTable
+from koopman_control.identification import Identified, Structure, identify
 from koopman_control.tasks import Task
 
 ENV = "koopman_envs/VanDerPol-v0"
@@ -50,6 +51,11 @@ def estimator(**settings: Any) -> EDMDc:
 @cache
 def model() -> LiftedModel:
     return estimator().fit(runs()).model_
+
+
+@cache
+def identified() -> Identified:
+    return identify(runs(), structure=Structure(0), n_features=4, n_draws=1)
 
 
 @cache

@@ -1,6 +1,9 @@
 """Collecting and logs: see `allowed`."""
 
 LINES = """
+from_table time: none
+read_columns progress: none
+read_columns names: empty
 OrnsteinUhlenbeck correlation_steps: fraction
 OrnsteinUhlenbeck scale: fraction
 PRBS.sample n_steps: zero
@@ -39,10 +42,12 @@ from_table run: none
 from_table missing: texts empty
 estimate_input_delay max_delay: zero
 estimate_input_delay memory: none zero
-with_input_delay delay: zero
+with_input_delay delay: zero minus
 save_trajectories path: text
 """
 OTHER_NAMES = """
+read_columns path: file
+read_columns names: column
 split_at_gaps time: times
 load_trajectories path: file
 Trajectory observations: observation_bounds

@@ -1,6 +1,11 @@
 """Evaluation: see `allowed`."""
 
 LINES = """
+simulate_log start_rows: none
+judge_on_log skip: zero
+write_identification folder: text
+write_identification title: text
+write_identification notes: texts empty text
 RandomPolicy.act observation: *
 ZeroPolicy.act observation: *
 RandomPolicy action_bounds: wider

@@ -10,7 +10,7 @@ Corrections refine_horizon: true
 Corrections stability: none fraction
 EDMDc least_squares: none
 EDMDc corrections: none
-EDMDc input_delay: zero
+EDMDc input_delay: zero minus
 EDMDc states: none
 EDMDc angles: empty
 EDMDc memory: zero
@@ -23,6 +23,14 @@ EDMDc.partial_fit sample_weight: none
 EDMDc.score y: none
 LiftedModel.save path: text
 to_onnx path: text
+LiftedModel.simulate actions: longer
+LiftedModel.simulate first_outputs: longer
+Structure memory: zero
+Structure feedthrough: true
+identify structure: none
+identify angles: empty
+identify seconds: fraction
+identify random_state: zero
 LiftedModel.predict U: longer rowless
 LiftedModel.linearize U: longer
 LiftedModel.state observation: deep holed
@@ -47,7 +55,7 @@ LiftedModel joint: none
 Signals input_features: none
 Signals ground: none longer rowless
 Signals noise: none
-Signals input_delay: zero
+Signals input_delay: zero minus
 OnlineModel trust: fraction
 OnlineModel retain: true
 adapt trust: fraction

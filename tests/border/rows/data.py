@@ -1,12 +1,19 @@
 """Collecting, logs and features."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import koopman_control as kc
 import koopman_control.trajectories as trajectories
-from koopman_control.trajectories import PRBS, Multisine, OrnsteinUhlenbeck, split_at_gaps
+from koopman_control.trajectories import (
+    PRBS,
+    Multisine,
+    OrnsteinUhlenbeck,
+    read_columns,
+    split_at_gaps,
+)
 from tests.border import parts
 from tests.border.parts import rng, states
 from tests.border.parts import runs as data
@@ -15,6 +22,11 @@ from tests.border.rows.row import Row, fields, saved
 
 def signal() -> dict[str, Any]:
     return {"n_steps": 5, "low": np.array([-1.0]), "high": np.array([1.0]), "rng": rng()}
+
+
+def log_file() -> str:
+    Path("log.csv").write_text("u,y\n0,1\n1,2\n")
+    return "log.csv"
 
 
 ROWS = [
@@ -111,6 +123,11 @@ ROWS = [
             run=None,
             missing=[-9999],
         ),
+    ),
+    Row(
+        "read_columns",
+        lambda **k: read_columns(**k),
+        lambda: dict(path=log_file(), names=["u", "y"], progress=None),
     ),
     Row("coverage", kc.coverage, lambda: dict(data=data(), order=3, n_bins=4)),
     Row(

@@ -23,6 +23,28 @@ class Listening(RandomPolicy):
 
 
 ROWS = [
+    Row(
+        "simulate_log",
+        judging.simulate_log,
+        lambda: dict(model=parts.model(), run=parts.runs()[0], thinning=1, start_rows=2),
+    ),
+    Row(
+        "judge_on_log",
+        judging.judge_on_log,
+        lambda: dict(found=parts.identified(), data=parts.runs(), horizon=3, skip=1),
+    ),
+    Row(
+        "write_identification",
+        judging.write_identification,
+        lambda: dict(
+            folder="page",
+            found=parts.identified(),
+            judged=judging.judge_on_log(parts.identified(), parts.runs(), horizon=3),
+            title="A log",
+            notes=["a note"],
+            settings={"seed": 0},
+        ),
+    ),
     Row("RandomPolicy", RandomPolicy, lambda: dict(action_bounds=parts.BOX, seed=0)),
     Row("RandomPolicy.seed", lambda **k: RandomPolicy(parts.BOX).seed(**k), lambda: dict(seed=0)),
     Row("RandomPolicy.act", RandomPolicy(parts.BOX).act, lambda: dict(observation=np.ones(2))),

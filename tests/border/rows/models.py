@@ -67,6 +67,29 @@ ROWS = [
         lambda: dict(seen=data()[:2], judged=data()[2:]),
     ),
     Row(
+        "LiftedModel.simulate",
+        lambda **k: model().simulate(**k),
+        lambda: dict(actions=np.zeros((4, 1)), first_outputs=start()[None]),
+    ),
+    Row(
+        "Structure",
+        identification.Structure,
+        lambda: dict(memory=1, feedthrough=False, coupling="linear", thinning=2, degree=2),
+    ),
+    Row(
+        "identify",
+        kc.identify,
+        lambda: dict(
+            data=data(),
+            structure=identification.Structure(0),
+            angles=[],
+            n_features=4,
+            n_draws=1,
+            seconds=5.0,
+            random_state=1,
+        ),
+    ),
+    Row(
         "LiftedModel.predict",
         lambda **k: model().predict(**k),
         lambda: dict(x0=start(), U=steps(), rollout="linear"),
