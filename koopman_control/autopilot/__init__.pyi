@@ -1,0 +1,3 @@
+from .autopilot import Autopilot, Piloted
+
+__all__ = ["Autopilot", "Piloted"]
