@@ -12,19 +12,30 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
-
-from koopman_control.common.arrays import Array
+from numpy.typing import NDArray
 
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
+
+Array = NDArray[np.float32]
 
 LANES = 64
 F = np.float32
 ZERO, HALF, ONE, TWO = F(0.0), F(0.5), F(1.0), F(2.0)
 EDGE = F(7.9)
 # tanh(x) = x P(x^2) / Q(x^2), a minimax approximation to a few units in the last place.
-P0, P1, P2, P3 = F(4.89352455891786e-03), F(6.37261928875436e-04), F(1.48572235717979e-05), F(5.12229709037114e-08)
+P0, P1, P2, P3 = (
+    F(4.89352455891786e-03),
+    F(6.37261928875436e-04),
+    F(1.48572235717979e-05),
+    F(5.12229709037114e-08),
+)
 P4, P5, P6 = F(-8.60467152213735e-11), F(2.00018790482477e-13), F(-2.76076847742355e-16)
-Q0, Q1, Q2, Q3 = F(4.89352518554385e-03), F(2.26843463243900e-03), F(1.18534705686654e-04), F(1.19825839466702e-06)
+Q0, Q1, Q2, Q3 = (
+    F(4.89352518554385e-03),
+    F(2.26843463243900e-03),
+    F(1.18534705686654e-04),
+    F(1.19825839466702e-06),
+)
 TURN, PER_TURN = F(2.0 * np.pi), F(0.5 / np.pi)
 # Taylor coefficients of sine and cosine, for arguments up to a quarter turn.
 S3, S5, S7, S9 = F(-1.0 / 6.0), F(1.0 / 120.0), F(-1.0 / 5040.0), F(1.0 / 362880.0)
@@ -116,7 +127,10 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 def compiled(loop: Loop) -> Loop:
     """Compile a loop, and keep it beside this file or in the user's cache for the next process."""
-    options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+    options: dict[str, Any] = {
+        "error_model": "numpy",
+        "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+    }
     try:
         fast: Loop = njit(cache=True, **options)(loop)
     except RuntimeError:  # numba: "no locator available"
@@ -127,13 +141,13 @@ def compiled(loop: Loop) -> Loop:
 @compiled
 def angle_pair(x: Array, cosine: Array, sine: Array) -> None:
     """Find cosines and sines of LANES angles, through those of half the angle."""
-    for l in range(LANES):
-        r = x[l] * PER_TURN
+    for v in range(LANES):
+        r = x[v] * PER_TURN
         h = (r - np.floor(r + HALF)) * TURN * HALF
         q = h * h
         s = h * (ONE + q * (S3 + q * (S5 + q * (S7 + q * S9))))
         c = ONE + q * (C2 + q * (C4 + q * (C6 + q * (C8 + q * C10))))
-        sine[l], cosine[l] = TWO * s * c, ONE - TWO * s * s
+        sine[v], cosine[v] = TWO * s * c, ONE - TWO * s * s
 
 
 @compiled
@@ -145,27 +159,27 @@ def read_out(W: Array, b: Array, K: Array, Z: Array, out: Array, H: Array) -> No
     """
     n, e = W.shape
     for i in range(0, n, 4):
-        for l in range(LANES):
-            H[0, l], H[1, l], H[2, l], H[3, l] = b[i], b[i + 1], b[i + 2], b[i + 3]
+        for v in range(LANES):
+            H[0, v], H[1, v], H[2, v], H[3, v] = b[i], b[i + 1], b[i + 2], b[i + 3]
         for j in range(0, e, 2):
             a0, a1, a2, a3 = W[i, j], W[i + 1, j], W[i + 2, j], W[i + 3, j]
             c0, c1, c2, c3 = W[i, j + 1], W[i + 1, j + 1], W[i + 2, j + 1], W[i + 3, j + 1]
-            for l in range(LANES):
-                y, z = Z[j, l], Z[j + 1, l]
-                H[0, l] += a0 * y + c0 * z
-                H[1, l] += a1 * y + c1 * z
-                H[2, l] += a2 * y + c2 * z
-                H[3, l] += a3 * y + c3 * z
+            for v in range(LANES):
+                y, z = Z[j, v], Z[j + 1, v]
+                H[0, v] += a0 * y + c0 * z
+                H[1, v] += a1 * y + c1 * z
+                H[2, v] += a2 * y + c2 * z
+                H[3, v] += a3 * y + c3 * z
         for r in range(4):
-            for l in range(LANES):
-                x = min(max(H[r, l], -EDGE), EDGE)
+            for v in range(LANES):
+                x = min(max(H[r, v], -EDGE), EDGE)
                 q = x * x
                 p = P0 + q * (P1 + q * (P2 + q * (P3 + q * (P4 + q * (P5 + q * P6)))))
-                H[r, l] = x * p / (Q0 + q * (Q1 + q * (Q2 + q * Q3)))
+                H[r, v] = x * p / (Q0 + q * (Q1 + q * (Q2 + q * Q3)))
         for r in range(K.shape[0]):
             a0, a1, a2, a3 = K[r, i], K[r, i + 1], K[r, i + 2], K[r, i + 3]
-            for l in range(LANES):
-                out[r, l] += a0 * H[0, l] + a1 * H[1, l] + a2 * H[2, l] + a3 * H[3, l]
+            for v in range(LANES):
+                out[r, v] += a0 * H[0, v] + a1 * H[1, v] + a2 * H[2, v] + a3 * H[3, v]
 
 
 @compiled
@@ -174,27 +188,27 @@ def evaluate(f: ReadOut, Z: Array, out: Array, H: Array) -> None:
     z = f.linear.shape[1]
     for r in range(len(f.constant)):
         c = f.constant[r]
-        for l in range(LANES):
-            out[r, l] = c
+        for v in range(LANES):
+            out[r, v] = c
         for j in range(z):
             a = f.linear[r, j]
-            for l in range(LANES):
-                out[r, l] += a * Z[j, l]
+            for v in range(LANES):
+                out[r, v] += a * Z[j, v]
     for r in range(f.quadratic.shape[0]):
         for i in range(z):
-            for l in range(LANES):
-                H[0, l] = ZERO
+            for v in range(LANES):
+                H[0, v] = ZERO
             for j in range(i, z):
                 a = f.quadratic[r, i, j]
-                for l in range(LANES):
-                    H[0, l] += a * Z[j, l]
-            for l in range(LANES):
-                out[r, l] += H[0, l] * Z[i, l]
+                for v in range(LANES):
+                    H[0, v] += a * Z[j, v]
+            for v in range(LANES):
+                out[r, v] += H[0, v] * Z[i, v]
     read_out(f.W, f.b, f.K, Z, out, H)
     for r in range(len(f.constant)):
         low, high = f.low[r], f.high[r]
-        for l in range(LANES):
-            out[r, l] = min(max(out[r, l], low), high)
+        for v in range(LANES):
+            out[r, v] = min(max(out[r, v], low), high)
 
 
 @compiled
@@ -203,8 +217,8 @@ def embed(c: Dynamics, X: Array, Z: Array) -> None:
     n, k = len(c.plain), len(c.angles)
     for j in range(n):
         i = c.plain[j]
-        for l in range(LANES):
-            Z[j, l] = X[i, l]
+        for v in range(LANES):
+            Z[j, v] = X[i, v]
     for j in range(k):
         angle_pair(X[c.angles[j]], Z[n + j], Z[n + k + j])
 
@@ -215,35 +229,35 @@ def advance(c: Dynamics, X: Array, Z: Array, U: Array, rates: Array, H: Array) -
     d, m = X.shape[0], U.shape[0]
     for r in range((1 + m) * d):
         a = c.constant[r]
-        for l in range(LANES):
-            rates[r, l] = a
+        for v in range(LANES):
+            rates[r, v] = a
         for j in range(c.linear.shape[1]):
             a = c.linear[r, j]
-            for l in range(LANES):
-                rates[r, l] += a * Z[j, l]
+            for v in range(LANES):
+                rates[r, v] += a * Z[j, v]
     read_out(c.W, c.b, c.K, Z, rates, H)
     for i in range(d):
-        for l in range(LANES):
-            X[i, l] += rates[i, l]
+        for v in range(LANES):
+            X[i, v] += rates[i, v]
         for b in range(m):
-            for l in range(LANES):
-                X[i, l] += U[b, l] * rates[(1 + b) * d + i, l]
+            for v in range(LANES):
+                X[i, v] += U[b, v] * rates[(1 + b) * d + i, v]
     for i in range(d):
         if c.stops[i] and m == 1:
-            for l in range(LANES):
-                excess = min(max(X[i, l], c.low[i]), c.high[i]) - X[i, l]
-                gain = rates[d + i, l]
+            for v in range(LANES):
+                excess = min(max(X[i, v], c.low[i]), c.high[i]) - X[i, v]
+                gain = rates[d + i, v]
                 if excess != ZERO and gain != ZERO:
                     for k in range(d):
-                        X[k, l] += excess / gain * rates[d + k, l]
+                        X[k, v] += excess / gain * rates[d + k, v]
     for i in range(d):
         low, high = c.low[i], c.high[i]
-        for l in range(LANES):
-            X[i, l] = min(max(X[i, l], low), high)
+        for v in range(LANES):
+            X[i, v] = min(max(X[i, v], low), high)
 
 
 @compiled
-def returns(c: Dynamics, g: Objective, x0: Array, plans: Array, J: Array) -> None:
+def returns(c: Dynamics, g: Objective, x0: Array, plans: Array, J: NDArray[np.float64]) -> None:
     """Fill J (S,) with what plans (S, N, m) are worth from x0 (d,)."""
     S, N, m = plans.shape
     d, e = len(x0), len(c.plain) + 2 * len(c.angles)
@@ -259,50 +273,50 @@ def returns(c: Dynamics, g: Objective, x0: Array, plans: Array, J: Array) -> Non
     for first in range(0, S, LANES):
         size = min(LANES, S - first)
         for i in range(d):
-            for l in range(LANES):
-                X[i, l] = x0[i]
-        for l in range(LANES):
-            worth[l], alive[l] = ZERO, ONE
+            for v in range(LANES):
+                X[i, v] = x0[i]
+        for v in range(LANES):
+            worth[v], alive[v] = ZERO, ONE
         embed(c, X, Z)
         factor = ONE
         for k in range(N):
             for b in range(m):
-                for l in range(size):
-                    U[b, l] = plans[first + l, k, b]
-                for l in range(LANES):
-                    V[e + b, l] = U[b, l]
+                for v in range(size):
+                    U[b, v] = plans[first + v, k, b]
+                for v in range(LANES):
+                    V[e + b, v] = U[b, v]
             if not g.after:
                 for j in range(e):
-                    for l in range(LANES):
-                        V[j, l] = Z[j, l]
+                    for v in range(LANES):
+                        V[j, v] = Z[j, v]
                 evaluate(g.reward, V, paid, H)
             elif n_paid > 1:  # the state before has been evaluated as the one after
-                for l in range(LANES):
-                    worth[l] += factor * alive[l] * paid[1, l]
+                for v in range(LANES):
+                    worth[v] += factor * alive[v] * paid[1, v]
             advance(c, X, Z, U, rates, H)
             embed(c, X, Z)
             if g.after:
                 for j in range(e):
-                    for l in range(LANES):
-                        V[j, l] = Z[j, l]
+                    for v in range(LANES):
+                        V[j, v] = Z[j, v]
                 evaluate(g.reward, V, paid, H)
             if n_told:
                 evaluate(g.of_state, Z, told, H)
-            for l in range(LANES):
+            for v in range(LANES):
                 over = False
                 for i in range(d):
-                    over |= (X[i, l] < g.end_low[i]) | (X[i, l] > g.end_high[i])
+                    over |= (X[i, v] < g.end_low[i]) | (X[i, v] > g.end_high[i])
                 if n_told:
-                    over |= told[0, l] > HALF
-                    worth[l] += factor * alive[l] * unknown * told[2, l]
+                    over |= told[0, v] > HALF
+                    worth[v] += factor * alive[v] * unknown * told[2, v]
                 if over:
-                    worth[l] += factor * alive[l] * told[1, l]
-                    alive[l] = ZERO
-                worth[l] += factor * alive[l] * paid[0, l]
+                    worth[v] += factor * alive[v] * told[1, v]
+                    alive[v] = ZERO
+                worth[v] += factor * alive[v] * paid[0, v]
             factor *= discount
         if len(g.value.constant):
             evaluate(g.value, Z, told, H)
-            for l in range(LANES):
-                worth[l] += factor * alive[l] * told[0, l]
-        for l in range(size):
-            J[first + l] = worth[l] if np.isfinite(worth[l]) else NOTHING
+            for v in range(LANES):
+                worth[v] += factor * alive[v] * told[0, v]
+        for v in range(size):
+            J[first + v] = worth[v] if np.isfinite(worth[v]) else NOTHING

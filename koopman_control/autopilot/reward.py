@@ -99,7 +99,9 @@ class RewardModel:
             going = going[np.linspace(0, len(going) - 1, MOST).astype(int)]
         r, u, embed = samples.r[going, None], samples.u[going], model.signals.embedding
         if np.ptp(r) == 0.0:
-            return cls(constant_surface(embed(samples.x[:1]).shape[1] + u.shape[1], [r[0, 0]]), False)
+            return cls(
+                constant_surface(embed(samples.x[:1]).shape[1] + u.shape[1], [r[0, 0]]), False
+            )
         inputs = {
             after: np.hstack([embed((samples.x_next if after else samples.x)[going]), u])
             for after in (False, True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from koopman_control.autopilot.surface import Surface
 from koopman_control.common.arrays import Array
@@ -22,6 +23,7 @@ ELITES = 0.1  # share of the plans that the next ones are drawn about
 KEPT = 5  # best plans that are looked at again
 NARROWEST = 0.05  # standard deviation of the noise, in half widths of the box
 PERIODS = (4.0, 80.0)  # of switching plans, in steps
+NOTHING = -1e29  # below this are plans that drive the model out of its range
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ class PlanSearch:
 
         J = np.empty(len(plans))
         total = np.zeros(len(plans))
-        x0, small = x.astype(np.float32), np.ascontiguousarray(plans, dtype=np.float32)
+        x0, small = single(x), single(plans)
         for dynamics in self._dynamics:
             kernels.returns(dynamics, self._objective, x0, small, J)
             total += J
@@ -154,7 +156,7 @@ class PlanSearch:
     def _switching(self, n: int) -> Array:
         """Draw plans (n, N, m) that switch between two levels: optimal ones often nearly do."""
         N, m = self._effort.horizon, self._box.shape[1]
-        period = np.exp(self._rng.uniform(*np.log(PERIODS), (n, 1, m)))
+        period = np.exp(self._rng.uniform(np.log(PERIODS[0]), np.log(PERIODS[1]), (n, 1, m)))
         phase = self._rng.uniform(0.0, 1.0, (n, 1, m))
         level = self._rng.choice([0.3, 0.6, 1.0, 1.0], (n, 1, m))
         return np.asarray(
@@ -162,12 +164,12 @@ class PlanSearch:
         )
 
 
-def single(array: Any) -> Array:
+def single(array: Any) -> NDArray[np.float32]:
     """Return a contiguous copy in single precision."""
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def filled(array: Array, rows: int, columns: int) -> Array:
+def filled(array: Array, rows: int, columns: int) -> NDArray[np.float32]:
     """Fill the last two axes up with zeros to multiples of `rows` and `columns`."""
     *_, r, c = array.shape
     grown = [(0, -r % rows), (0, -c % columns)]

@@ -90,8 +90,15 @@ def constant_surface(n_inputs: int, values: Sequence[float]) -> Surface:
     v, r = np.array(values, dtype=np.float64), len(values)
     zero = np.zeros((r, n_inputs))
     return Surface(
-        W=np.zeros((0, n_inputs)), b=np.zeros(0), K=np.zeros((r, 0)), linear=zero,
-        quadratic=np.zeros((r, n_inputs, n_inputs)), constant=v, low=v, high=v, r2=np.ones(r),
+        W=np.zeros((0, n_inputs)),
+        b=np.zeros(0),
+        K=np.zeros((r, 0)),
+        linear=zero,
+        quadratic=np.zeros((r, n_inputs, n_inputs)),
+        constant=v,
+        low=v,
+        high=v,
+        r2=np.ones(r),
     )
 
 
@@ -134,14 +141,23 @@ class Basis:
         n2 = len(self.first)
         of_s, of_products = K[1 : 1 + z].T, K[1 + z : 1 + z + n2].T
         P = np.zeros((r, z, z))
-        P[:, self.first, self.second] = of_products / (self.scale[self.first] * self.scale[self.second])
+        P[:, self.first, self.second] = of_products / (
+            self.scale[self.first] * self.scale[self.second]
+        )
         both = P + np.swapaxes(P, 1, 2)
         linear = of_s / self.scale - both @ self.center
         constant = K[0] - of_s @ (self.center / self.scale)
         constant = constant + np.einsum("i,rij,j->r", self.center, P, self.center)
         return Surface(
-            W=self.W, b=self.b, K=np.ascontiguousarray(K[1 + z + n2 :].T), linear=linear,
-            quadratic=P, constant=constant, low=low, high=high, r2=r2,
+            W=self.W,
+            b=self.b,
+            K=np.ascontiguousarray(K[1 + z + n2 :].T),
+            linear=linear,
+            quadratic=P,
+            constant=constant,
+            low=low,
+            high=high,
+            r2=r2,
         )
 
 

@@ -52,7 +52,7 @@ def fitted_value(
     rng, embed, m = np.random.default_rng(seed), model.signals.embedding, box.shape[1]
     if len(X) > STATES:
         X = X[rng.choice(len(X), STATES, replace=False)]
-    T, d = X.shape
+    T = len(X)
     U = rng.uniform(box[0], box[1], (INPUTS, m))
     U[0] = 0.5 * (box[0] + box[1])
     corners = rng.integers(0, 2, (INPUTS // 2, m))
@@ -91,4 +91,6 @@ def fitted_value(
     own = fold == 0
     left = RFactor.of(Phi[~own], y[~own, None]).solver().solve(RIDGE)
     off = float(((Phi[own] @ left)[:, 0] - y[own]).var() / max(y.var(), 1e-300))
-    return basis.surface(w[:, None], y[:].min(keepdims=True), y.max(keepdims=True), np.array([1.0 - off]))
+    return basis.surface(
+        w[:, None], y[:].min(keepdims=True), y.max(keepdims=True), np.array([1.0 - off])
+    )

@@ -25,9 +25,8 @@ from koopman_control.trajectories import Trajectory, total_steps
 
 FitTo = Callable[[Sequence[Trajectory]], LiftedModel]
 Mask = NDArray[np.bool_]
-Trim = float | Literal["auto"] | None
 
-PASSES = 5
+TURNS, PASSES = 2, 4
 SHORTEST = 3  # steps of a piece that is worth keeping
 SHARES = (0.95, 0.85)  # that "auto" compares with keeping everything
 WORTH = 0.7  # what the typical left-out error has to fall to, for a smaller share to be kept
@@ -58,6 +57,13 @@ class Trimmed:
         return int(sum((~mask).sum() for mask in self.kept))
 
 
+def check_share(trim: float | str | None) -> None:
+    """Raise a ValueError if `trim` is no share, "auto" or None."""
+    number = isinstance(trim, int | float) and 0.0 < trim <= 1.0
+    if not number and trim not in ("auto", None):
+        raise ValueError(f'trim is {trim!r}; expected a share such as 0.85, "auto" or None')
+
+
 def trimmed(fit: FitTo, data: Sequence[Trajectory], trim: float | Literal["auto"]) -> Trimmed:
     """Leave out the samples that a fit cannot follow.
 
@@ -71,7 +77,11 @@ def trimmed(fit: FitTo, data: Sequence[Trajectory], trim: float | Literal["auto"
     whole = Trimmed(list(data), [np.ones(len(t), dtype=bool) for t in data], 1.0, {})
     if total_steps(data) < FEWEST:
         return whole
-    share, errors = (trim, {}) if trim != "auto" else _chosen(fit, data)
+    errors: dict[float, float] = {}
+    if trim == "auto":
+        share, errors = _chosen(fit, data)
+    else:
+        share = float(trim)
     if share == 1.0:
         return replace(whole, errors=errors)
     try:
@@ -106,16 +116,42 @@ def one_step_residuals(model: LiftedModel, data: Sequence[Trajectory]) -> list[A
 def _concentrated(
     fit: FitTo, data: Sequence[Trajectory], share: float
 ) -> tuple[list[Mask], LiftedModel]:
-    """Fit and trim in turns; returns what is kept, and the model of that."""
-    model, kept = fit(data), [np.ones(len(t), dtype=bool) for t in data]
+    """Fit and trim in turns; returns what is kept, and the model of that.
+
+    Where that ends depends on the first fit, so fits to halves of the data begin, too; the one that
+    explains its share best after two turns goes on.
+    """
+    states = []
+    for start in (data, *_halves(data)):
+        try:
+            model = fit(start)
+            for _ in range(TURNS):
+                kept, cost = _within(model, data, share)
+                model = fit(_pieces(data, kept))
+        except ValueError:  # too few samples; those of all data are enough, or nothing is
+            if start is data:
+                raise
+            continue
+        kept, cost = _within(model, data, share)
+        states.append((cost, kept, model))
+    _, kept, model = min(states, key=lambda state: state[0])
     for _ in range(PASSES):
-        residuals = one_step_residuals(model, data)
-        edge = float(np.quantile(np.concatenate(residuals), share))
-        before, kept = kept, [_without_scraps(r <= edge) for r in residuals]
+        model = fit(_pieces(data, kept))
+        before, (kept, _) = kept, _within(model, data, share)
         if all(np.array_equal(a, b) for a, b in zip(before, kept, strict=True)):
             break
-        model = fit(_pieces(data, kept))
     return kept, model
+
+
+def _within(
+    model: LiftedModel, data: Sequence[Trajectory], share: float
+) -> tuple[list[Mask], float]:
+    """Keep the share with the smallest residuals, and sum the squares of these."""
+    residuals = one_step_residuals(model, data)
+    everything = np.concatenate(residuals)
+    edge = float(np.quantile(everything, share))
+    cost = float((everything[everything <= edge] ** 2).sum())
+    return [_without_scraps(r <= edge) for r in residuals], cost
 
 
 def _chosen(fit: FitTo, data: Sequence[Trajectory]) -> tuple[float, dict[float, float]]:
@@ -129,20 +165,20 @@ def _chosen(fit: FitTo, data: Sequence[Trajectory]) -> tuple[float, dict[float, 
                 model = fit(seen) if share == 1.0 else _concentrated(fit, seen, share)[1]
             except ValueError:
                 return 1.0, {}
-            logs.append(_log_errors(model, unseen))
-        errors[share] = float(np.exp(np.mean(np.concatenate(logs))))
+            logs.append(typical_error(model, unseen))
+        errors[share] = float(np.sqrt(np.prod(logs)))
     best = min(SHARES, key=errors.__getitem__)
     return (best if errors[best] < WORTH * errors[1.0] else 1.0), errors
 
 
-def _log_errors(model: LiftedModel, data: Sequence[Trajectory]) -> Array:
-    """Logarithms of the errors of windows: their mean is about the typical ones, not the worst."""
+def typical_error(model: LiftedModel, data: Sequence[Trajectory]) -> float:
+    """Return the geometric mean of the errors of windows: the typical one, not the worst."""
     runs = model.signals.runs(data)
     windows = windows_of(runs, JUDGED, WINDOWS)
     scaled = scaled_errors(model, windows, state_scale(runs, model.coordinates), "relifted")
     with np.errstate(over="ignore"):
         mean = np.nanmean(np.minimum(scaled**2, 1.0), axis=(1, 2))
-    return np.asarray(0.5 * np.log(np.maximum(mean, 1e-16)))
+    return float(np.exp(np.mean(0.5 * np.log(np.maximum(mean, 1e-16)))))
 
 
 def _halves(data: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
