@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from koopman_control.autopilot.controller import PilotController
 from koopman_control.autopilot.modelling import Structure, fitted, ignorable, structure_of
-from koopman_control.autopilot.pace import HOLDS, Exploration, at_pace, pace_of
+from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, Exploration, at_pace, pace_of
+from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
 from koopman_control.autopilot.value import fitted_value
@@ -51,12 +52,14 @@ class Levers(CheckedFields):
         structure: Look for angles, constants and columns that make no difference.
         value: Learn what is still to come after a plan.
         search: Draw plans again about the best ones; otherwise as many are drawn at once.
+        refine: Improve plans by convex programs.
     """
 
     trim: bool = True
     structure: bool = True
     value: bool = True
     search: bool = True
+    refine: bool = True
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ class Learning:
         self._settings, self._logbook, self._box = settings, logbook, box
         self._levers = settings.levers or Levers()
         self._rounds: list[Round] = []
-        self._hold = 1
+        self._hold = self._step = 1
         self._structure = Structure((), ())
         self._best: EDMDc | None = None
 
@@ -252,13 +255,14 @@ class Learning:
         if given.ignored is not None:
             structure = replace(structure, ignored=tuple(given.ignored))
         self._structure, self._hold = structure, pace_of(data)
+        self._step = min(pace_of(data, STEPS, FINE), self._hold)
 
     def _fit(
         self, number: int, new: Sequence[Trajectory]
     ) -> tuple[EDMDc, Objective, tuple[RewardModel, EndModel]]:
         """Fit model, reward, end and value to all data."""
         began, seed = time.perf_counter(), self._settings.seed + 1000 * number
-        data = at_pace(self._logbook.data, self._hold)
+        data = at_pace(self._logbook.data, self._step)
         trim, look = self._levers.trim, self._levers.structure
         estimator = fitted(data, self._structure, seed, trim)
         if look and self._settings.ignored is None and number < 3:
@@ -271,11 +275,13 @@ class Learning:
         if self._best is not None:
             errors = [typical_error(e.model_, data) for e in (self._best, estimator)]
             kept = errors[1] <= TOLERATED * errors[0]
-        self._best = estimator = estimator if kept else self._best
+        if not kept and self._best is not None:
+            estimator = self._best
+        self._best = estimator
         model = estimator.model_
         samples = Samples.of(data, model)
         reward, end = RewardModel.fit(samples, model, seed), EndModel.fit(samples, model, seed)
-        discount, value = DISCOUNT**self._hold, None
+        discount, value = DISCOUNT**self._step, None
         if self._levers.value:
             value = fitted_value(model, reward, end, samples.x, self._box, discount, seed)
         objective = Objective(
@@ -286,6 +292,7 @@ class Learning:
             value=value,
             discount=discount if self._levers.value else 1.0,
             unknown=float(np.ptp(samples.r)) or 1.0,
+            hold=self._hold // self._step,
         )
         seconds = time.perf_counter() - began
         score = estimator.choices_[0].score
@@ -304,7 +311,10 @@ class Learning:
         search = PlanSearch(
             [estimator.model_], goal, self._box, effort, self._settings.seed + number
         )
-        return PilotController(estimator.model_, search, self._box, self._hold)
+        refinement = None
+        if self._levers.refine:
+            refinement = Refinement(estimator.model_, goal, search, self._box)
+        return PilotController(estimator.model_, search, self._box, self._hold, refinement)
 
     def _notes(self, estimator: EDMDc, reward: RewardModel, end: EndModel) -> tuple[str, ...]:
         """Say what was found out."""

@@ -7,6 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
+from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.search import NOTHING, PlanSearch
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
@@ -39,19 +40,29 @@ class PilotController:
         search: Finds plans on it.
         box: Lowest and highest inputs, shape (2, m).
         hold: Steps of the environment that a decision lasts.
+        refinement: Improves them by convex programs; None leaves them as they are.
 
     Attributes:
         last: What happened when the latest plan was made, or None before the first.
     """
 
-    def __init__(self, model: LiftedModel, search: PlanSearch, box: Array, hold: int = 1) -> None:
+    def __init__(
+        self,
+        model: LiftedModel,
+        search: PlanSearch,
+        box: Array,
+        hold: int = 1,
+        refinement: Refinement | None = None,
+    ) -> None:
         self.model, self.hold = model, hold
-        self._search, self._box = search, box
+        self._search, self._box, self._refinement = search, box, refinement
         self.reset()
 
     def reset(self) -> None:
         """Forget the episode."""
         self._search.restart()
+        if self._refinement is not None:
+            self._refinement.restart()
         self._step = 0
         self.last: PilotStep | None = None
 
@@ -69,7 +80,11 @@ class PilotController:
     def _planned(self, observation: Array) -> PilotStep:
         start, trouble = perf_counter(), ""
         try:
-            plan, worth = self._search.plan(self.model.state(observation))
+            x = self.model.state(observation)
+            plan, worth = self._search.plan(x)
+            if self._refinement is not None:
+                plan, worth = self._refinement.improved(x, plan, worth)
+                self._search.follow(plan)
             if not np.isfinite(plan).all() or worth <= NOTHING:
                 trouble = "every plan drives the model out of its range"
         except Exception as error:  # whatever it is, the loop must go on

@@ -110,6 +110,7 @@ class Objective(NamedTuple):
         value: Of e after the last step: what is still to come.
         discount: Of each step.
         unknown: Worth of unknown places, per step.
+        hold: Steps of the model that each input of a plan is held for.
     """
 
     reward: ReadOut
@@ -120,6 +121,7 @@ class Objective(NamedTuple):
     value: ReadOut
     discount: float
     unknown: float
+    hold: int
 
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
@@ -267,7 +269,7 @@ def returns(c: Dynamics, g: Objective, x0: Array, plans: Array, J: NDArray[np.fl
     V = np.zeros((g.reward.W.shape[1], LANES), f32)
     rates, H = np.zeros(((1 + m) * d, LANES), f32), np.zeros((4, LANES), f32)
     paid, told = np.zeros((2, LANES), f32), np.zeros((3, LANES), f32)
-    worth, alive = np.zeros(LANES, f32), np.zeros(LANES, f32)
+    worth, alive, due = np.zeros(LANES, f32), np.zeros(LANES, f32), np.zeros(LANES, f32)
     discount, unknown = f32(g.discount), f32(g.unknown)
     n_told, n_paid = len(g.of_state.constant), len(g.reward.constant)
     for first in range(0, S, LANES):
@@ -279,10 +281,10 @@ def returns(c: Dynamics, g: Objective, x0: Array, plans: Array, J: NDArray[np.fl
             worth[v], alive[v] = ZERO, ONE
         embed(c, X, Z)
         factor = ONE
-        for k in range(N):
+        for k in range(N * g.hold):
             for b in range(m):
                 for v in range(size):
-                    U[b, v] = plans[first + v, k, b]
+                    U[b, v] = plans[first + v, k // g.hold, b]
                 for v in range(LANES):
                     V[e + b, v] = U[b, v]
             if not g.after:
@@ -292,7 +294,7 @@ def returns(c: Dynamics, g: Objective, x0: Array, plans: Array, J: NDArray[np.fl
                 evaluate(g.reward, V, paid, H)
             elif n_paid > 1:  # the state before has been evaluated as the one after
                 for v in range(LANES):
-                    worth[v] += factor * alive[v] * paid[1, v]
+                    due[v] = paid[1, v] if k else ZERO
             advance(c, X, Z, U, rates, H)
             embed(c, X, Z)
             if g.after:
@@ -312,7 +314,7 @@ def returns(c: Dynamics, g: Objective, x0: Array, plans: Array, J: NDArray[np.fl
                 if over:
                     worth[v] += factor * alive[v] * told[1, v]
                     alive[v] = ZERO
-                worth[v] += factor * alive[v] * paid[0, v]
+                worth[v] += factor * alive[v] * (paid[0, v] + due[v])
             factor *= discount
         if len(g.value.constant):
             evaluate(g.value, Z, told, H)

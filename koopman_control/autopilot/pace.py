@@ -16,7 +16,9 @@ from koopman_control.common.arrays import Array
 from koopman_control.trajectories import HeldUniform, Trajectory
 
 HOLDS = (1, 2, 4)  # steps that a decision may last
+STEPS = (1, 2)  # steps of the environment that a step of the model may last
 CHANGE = 0.25  # of a state's spread, which may pass in one decision
+FINE = 0.15  # and in a step of the model
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,24 @@ class Exploration:
         return np.asarray(np.repeat(blocks, k, axis=0)[:n_steps])
 
 
-def pace_of(data: Sequence[Trajectory]) -> int:
-    """Return for how many steps to hold an input: until the fastest state has moved noticeably."""
+def pace_of(
+    data: Sequence[Trajectory], choices: Sequence[int] = HOLDS, change: float = CHANGE
+) -> int:
+    """Return for how many steps to hold an input: until the fastest state has moved noticeably.
+
+    Args:
+        data: Data at the pace of the environment.
+        choices: Steps to choose from, rising.
+        change: Share of its spread that a state may move, as a root mean square.
+    """
     spread = np.concatenate([t.observations for t in data]).std(axis=0)
-    moving, best = spread > 0.0, HOLDS[0]
-    for k in HOLDS[1:]:
+    moving, best = spread > 0.0, choices[0]
+    for k in choices[1:]:
         steps = [t.observations[k:] - t.observations[:-k] for t in data if len(t) > k]
         if not steps or not moving.any():
             break
-        change = np.sqrt((np.concatenate(steps) ** 2).mean(axis=0))[moving] / spread[moving]
-        if change.max() > CHANGE:
+        moved = np.sqrt((np.concatenate(steps) ** 2).mean(axis=0))[moving] / spread[moving]
+        if moved.max() > change:
             break
         best = k
     return best

@@ -40,6 +40,7 @@ class Objective:
         value: Of e after the last step: what is still to come; None: nothing.
         discount: Of each step.
         unknown: Worth of places of which nothing is known, per step; below zero they are avoided.
+        hold: Steps of the model that each input of a plan is held for.
     """
 
     reward: Surface
@@ -49,6 +50,7 @@ class Objective:
     value: Surface | None = None
     discount: float = 1.0
     unknown: float = 0.0
+    hold: int = 1
 
 
 @dataclass(frozen=True)
@@ -243,4 +245,5 @@ def objective_arrays(objective: Objective, model: LiftedModel) -> Any:
         value=surface_arrays(objective.value, e),
         discount=float(objective.discount),
         unknown=float(objective.unknown),
+        hold=int(objective.hold),
     )
