@@ -1,3 +1,15 @@
 from .autopilot import Autopilot, Piloted
+from .discovery import find
+from .findings import Finding, Findings, InputShape, Rate, RewardLaw, Threshold
 
-__all__ = ["Autopilot", "Piloted"]
+__all__ = [
+    "Autopilot",
+    "Finding",
+    "Findings",
+    "InputShape",
+    "Piloted",
+    "Rate",
+    "RewardLaw",
+    "Threshold",
+    "find",
+]
