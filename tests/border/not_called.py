@@ -4,7 +4,8 @@
 MADE_BY_THE_PACKAGE = """
 Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport LogReport.of
 ModelReport Monomials Neurons PairedDifference ParametricQP QPSolution Reduction Round
-Spectrum Step BatchMPC Parameters.with_more Tube
+Spectrum Step BatchMPC Finding Findings Findings.named InputShape Piloted Rate RewardLaw Threshold
+ Parameters.with_more Tube
 """
 # The checks themselves.
 CHECKS = """
