@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from koopman_control.autopilot.controller import PilotController
-from koopman_control.autopilot.modelling import Structure, fitted, ignorable, structure_of
+from koopman_control.autopilot.discovery import find
+from koopman_control.autopilot.findings import Findings
+from koopman_control.autopilot.modelling import Structure, fitted, ignorable, structure_of, turning
 from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, Exploration, at_pace, pace_of
 from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
@@ -67,13 +69,15 @@ class Piloted(Learned):
     """What the autopilot learned.
 
     Args:
-        structure: What the columns of the observation turned out to be.
+        findings: What was found out about the environment from all data.
+        structure: What the model takes the columns of the observation to be.
         reward: The learned reward.
         end: When episodes end.
         hold: Steps of the environment that a decision lasts.
         notes: What was found out and what was uncertain, one sentence each.
     """
 
+    findings: Findings = field(kw_only=True)
     structure: Structure = field(kw_only=True)
     reward: RewardModel = field(kw_only=True)
     end: EndModel = field(kw_only=True)
@@ -216,15 +220,17 @@ class Learning:
         while total_steps(data) < first:
             self._logbook.stretch(Exploration(), min(STRETCH, first - total_steps(data)))
         self._look()
-        edges = np.linspace(first, budget, ROUNDS + 1).astype(int).tolist()
+        edges = np.geomspace(first, budget, ROUNDS + 1).astype(int).tolist()
+        edges[-1] = budget
         new, number = list(data), 0
         for number, edge in enumerate(edges[1:]):
             estimator, objective, _ = self._fit(number, new)
             new = []
             while (left := edge - total_steps(data)) > 0:
-                curious = number == 0 or len(new) % 2 == 1
+                curious = number == 0 or (len(new) % 2 == 1 and number < ROUNDS - 1)
                 pilot = self._controller(estimator, objective, CURIOUS if curious else 0.0, number)
-                new += self._logbook.stretch(pilot, min(left, self._stretch))
+                longest = self._stretch * (1 if curious else 2)
+                new += self._logbook.stretch(pilot, min(left, longest))
         estimator, objective, (reward, end) = self._fit(number + 1, new)
         pilot = self._controller(estimator, objective, CAREFUL, 0)
         return Piloted(
@@ -233,6 +239,7 @@ class Learning:
             data,
             self._rounds,
             time.perf_counter() - start,
+            findings=find(data),
             structure=self._structure,
             reward=reward,
             end=end,
@@ -247,7 +254,8 @@ class Learning:
     def _look(self) -> None:
         """Read the structure and the pace from the first data."""
         data, given = self._logbook.data, self._settings
-        structure = structure_of(data) if self._levers.structure else Structure((), ())
+        found = self._levers.structure
+        structure = structure_of(find(data)) if found else Structure((), ())
         if given.angles is not None:
             structure = replace(structure, angles=tuple(given.angles))
         if given.context is not None:
@@ -267,9 +275,12 @@ class Learning:
         estimator = fitted(data, self._structure, seed, trim)
         if look and self._settings.ignored is None and number < 3:
             pieces = data if estimator.trimmed_ is None else estimator.trimmed_.pieces
-            found = ignorable(pieces, self._structure, seed)
-            if found != self._structure.ignored:
-                self._structure = replace(self._structure, ignored=found)
+            found = self._structure
+            if number == 0 and self._settings.angles is None:
+                found = turning(pieces, found, seed)
+            found = replace(found, ignored=ignorable(pieces, found, seed))
+            if found != self._structure:
+                self._structure = found
                 estimator = fitted(data, self._structure, seed, trim)
         kept = True
         if self._best is not None:
