@@ -6,6 +6,7 @@ estimator that ties them together.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -45,6 +46,7 @@ from koopman_control.identification.regression import Coupling, Design, Regressi
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
 from koopman_control.identification.stability import stabilized, stabilized_if_needed
+from koopman_control.identification.trimming import JUDGED, Trimmed, check_share, trimmed
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 DEFAULT_FEATURES = SampledFeatures(random_state=0)
@@ -80,17 +82,22 @@ class Corrections(CheckedFields):
         refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
         stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
             the linear roll-out is used and diverges on the data; None never does.
+        trim: Share of the samples to keep, above 0 and up to 1, the rest being those that a smooth
+            model cannot follow (contacts, stops); "auto" finds it by the left-out error; None keeps
+            all. See `trimmed`.
     """
 
     noise: Literal["ignore", "instruments"] = "ignore"
     refine_horizon: bool = False
     stability: float | Literal["auto"] | None = "auto"
+    trim: float | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         """Check kinds and range."""
         super().__post_init__()
         if self.stability not in (None, "auto"):
             positive_float("stability", self.stability)
+        check_share(self.trim)
 
     def applied(
         self, model: LiftedModel, data: Sequence[Trajectory], rollout: Rollout, horizon: int
@@ -119,11 +126,11 @@ class Corrections(CheckedFields):
 
     def require_plain(self, what: str) -> None:
         """Raise a ValueError if there are corrections that need all data at once."""
-        for name, plain in (("noise", "ignore"), ("refine_horizon", False)):
+        for name, plain in (("noise", "ignore"), ("refine_horizon", False), ("trim", None)):
             if getattr(self, name) != plain:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}, which {what}; use corrections with "
-                    'noise="ignore" and refine_horizon=False'
+                    'noise="ignore", refine_horizon=False and trim=None'
                 )
 
 
@@ -163,6 +170,14 @@ class FitSettings:
     memory: int
     n_folds: int
     described: str
+
+    def quick_fit(self, data: Sequence[Trajectory]) -> LiftedModel:
+        """Fit the middle one of the candidate features, roughly, without a word about it."""
+        middle, some = self.features[len(self.features) // 2], self.strengths[::3]
+        rough = replace(self, features=[middle], strengths=some, per_state=False, horizon=JUDGED)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Fit(rough, data, None).model
 
 
 class Fit:
@@ -321,6 +336,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         model_: The fitted `LiftedModel`.
         choices_: All candidates with their cross-validated scores, best first.
         cv_error_: Held-out error 1 ... horizon steps ahead per roll-out, in standard deviations.
+        trimmed_: Which samples `Corrections(trim=...)` kept, or None.
 
     Example:
         >>> from koopman_control.trajectories import collect
@@ -332,6 +348,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     model_: LiftedModel
     choices_: list[Choice]
     cv_error_: dict[str, Array]
+    trimmed_: Trimmed | None
     _fit: Fit
 
     def __init__(
@@ -396,6 +413,10 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             corrections.require_plain("knows no sample_weight")
         shifted, weights = self._without_delay(checked, sample_weight)
         with single_threaded_blas():
+            self.trimmed_ = None
+            if corrections.trim is not None:
+                self.trimmed_ = trimmed(settings.quick_fit, shifted, corrections.trim)
+                shifted = self.trimmed_.pieces
             self._fit = Fit(settings, shifted, weights)
             model = corrections.applied(self._fit.model, shifted, self.rollout, self.horizon)
             self.model_ = self._with_delay(model)
