@@ -19,6 +19,7 @@ from .mpc import Bounds, Cost, Inputs, KalmanObserver, KoopmanMPC, OffsetFree, S
 from .trajectories import (
     HeldUniform,
     Trajectory,
+    adapted,
     collect,
     coverage,
     from_table,
@@ -48,6 +49,7 @@ __all__ = [
     "SampledRNN",
     "Search",
     "Trajectory",
+    "adapted",
     "collect",
     "compile_qp",
     "coverage",

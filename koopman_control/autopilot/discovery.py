@@ -69,8 +69,8 @@ def find(data: Trajectory | Sequence[Trajectory]) -> Findings:
             "that moves: look at how its observations are made"
         )
     p, m = samples.before.shape[1], samples.inputs.shape[1]
-    names = runs[0].observation_names or tuple(f"y[{i}]" for i in range(p))
-    action_names = runs[0].action_names or tuple(f"u[{i}]" for i in range(m))
+    names = runs[0].observation_names or tuple(f"y{i}" for i in range(p))
+    action_names = runs[0].action_names or tuple(f"u{i}" for i in range(m))
     bounds = runs[0].observation_bounds
     bounds = np.full((2, p), [[-np.inf], [np.inf]]) if bounds is None else np.array(bounds)
     angles = find_angles(samples, names)

@@ -244,8 +244,8 @@ def listed(names: Sequence[str]) -> str:
     """Return names as a list that stays short.
 
     Example:
-        >>> listed([f"y[{i}]" for i in range(100)])
-        'y[0], y[1], y[2], y[3], ... y[99] (100 in all)'
+        >>> listed([f"y{i}" for i in range(100)])
+        'y0, y1, y2, y3, ... y99 (100 in all)'
     """
     if len(names) <= LONGEST_LIST:
         return ", ".join(names)

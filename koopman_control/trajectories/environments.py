@@ -19,7 +19,7 @@ Environment = gym.Env[Any, Any]
 VectorEnvironment = gym.vector.VectorEnv[Any, Any, Any]
 
 # Some environments write the largest float32 where they mean "no bound".
-_UNBOUNDED = 1e37
+UNBOUNDED = 1e37
 
 
 class EnvironmentFault(Exception):  # it is no mistake of ours
@@ -236,5 +236,5 @@ def _flat_box(role: str, space: gym.Space[Any]) -> Array:
             f"with gymnasium.wrappers.Transform{role.capitalize()}"
         )
     bounds = np.array([space.low, space.high], dtype=np.float64)
-    bounds[np.abs(bounds) > _UNBOUNDED] *= np.inf
+    bounds[np.abs(bounds) > UNBOUNDED] *= np.inf
     return bounds

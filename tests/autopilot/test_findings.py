@@ -230,7 +230,7 @@ def test_impacts_are_told_from_what_a_smooth_model_explains() -> None:
         runs.append(Trajectory(X, U, dt=0.1))
     contacts = find(runs).contacts
     assert 0.4 * hits / 1200 < contacts.value < 1.1 * hits / 1200  # slow ones look like no impact
-    assert "y[0] > " in contacts.words
+    assert "y0 > " in contacts.words
 
 
 def test_a_quadratic_reward_is_found_with_the_columns_that_matter() -> None:
@@ -291,7 +291,7 @@ def test_the_table_has_a_line_for_each_finding_with_its_evidence() -> None:
     lines = str(found("Pendulum-v1")).splitlines()
     assert lines[0] == "from 600 steps:"
     assert len(lines) == 1 + len(found("Pendulum-v1").items())
-    assert "y[2] is the speed of y[0]/y[1] [share unexplained" in str(found("Pendulum-v1"))
+    assert "y2 is the speed of y0/y1 [share unexplained" in str(found("Pendulum-v1"))
 
 
 def test_findings_are_written_as_json_with_their_version(tmp_path: Path) -> None:

@@ -1,0 +1,5 @@
+"""The autopilot: see `allowed`."""
+
+LINES = """
+Findings.write path: text
+"""
