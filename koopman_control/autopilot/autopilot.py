@@ -31,7 +31,8 @@ from koopman_control.features import Angle
 from koopman_control.identification import EDMDc
 from koopman_control.identification.trimming import typical_error
 from koopman_control.trajectories import Signal, Trajectory, collect, total_steps
-from koopman_control.trajectories.environments import open_environment, require_continuous
+from koopman_control.trajectories.adapting import adapted
+from koopman_control.trajectories.environments import require_continuous
 
 RewardFunction = Callable[[Array, Array, Array], ArrayLike]
 EndFunction = Callable[[Array], ArrayLike]
@@ -42,6 +43,7 @@ STRETCH = 250  # steps of an episode of data, after which it is broken off
 PER_HOLD = 100  # the same in decisions
 DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
+NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
 HORIZON = 50  # decisions
 
 
@@ -143,7 +145,7 @@ class Autopilot(CheckedFields):
                 likewise.
         """
         start = time.perf_counter()
-        environment = open_environment(env)
+        environment = adapted(env)
         try:
             box = require_continuous(environment)[1]
             data: list[Trajectory] = []
@@ -151,8 +153,45 @@ class Autopilot(CheckedFields):
                 logbook = Logbook(environment, self.seed, data, on_step, checkpoint)
                 return Learning(self, logbook, box).learned(start)
         finally:
-            if environment is not env:
+            if isinstance(env, str):
                 environment.close()
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a controller is made of.
+
+    Args:
+        estimator: The fitted estimator.
+        objective: What plans are worth.
+        reward: The learned reward.
+        end: When episodes end.
+    """
+
+    estimator: EDMDc
+    objective: Objective
+    reward: RewardModel
+    end: EndModel
+
+
+def best_of(tested: Sequence[tuple[Fit, Sequence[Trajectory]]]) -> Fit:
+    """Return the fit whose controller did best, the latest among those that did about as well.
+
+    Args:
+        tested: Fits, each with the episodes that its controller was tested in, from the same
+            resets. What is compared is the mean return of as many steps of an episode as all of
+            them have, or to its end.
+    """
+    cut = [len(t) for _, runs in tested for t in runs[:1] if not t.terminated]
+    length = min(cut, default=max(len(t) for _, runs in tested for t in runs))
+    scores = np.array(
+        [
+            np.mean([t.rewards[:length].sum() for t in runs if t.rewards is not None])
+            for _, runs in tested
+        ]
+    )
+    enough = scores.max() - NEARLY * (scores.max() - scores.min())
+    return tested[int(np.flatnonzero(scores >= enough)[-1])][0]
 
 
 class Logbook:
@@ -178,16 +217,25 @@ class Logbook:
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._seeds = np.random.SeedSequence([seed_number("seed", seed), 17])
         self._number = 0
+        self._repeated = int(self._seeds.generate_state(1)[0])
 
-    def stretch(self, policy: Signal | Controller, n_steps: int) -> list[Trajectory]:
-        """Collect steps under a policy, in a new episode or, where these are short, several."""
+    def stretch(
+        self, policy: Signal | Controller, n_steps: int, again: bool = False
+    ) -> list[Trajectory]:
+        """Collect steps under a policy, in a new episode or, where these are short, several.
+
+        Args:
+            policy: What acts.
+            n_steps: Steps, after which the last episode is broken off.
+            again: Whether to begin from the resets that all such stretches begin from.
+        """
         done, number = total_steps(self.data), self._number
-        on_step = self._on_step
+        on_step, seed = self._on_step, int(self._seeds.spawn(1)[0].generate_state(1)[0])
         new = collect(
             self._env,
             policy,
             n_steps=n_steps,
-            seed=int(self._seeds.spawn(1)[0].generate_state(1)[0]),
+            seed=self._repeated if again else seed,
             on_step=None if on_step is None else lambda steps: on_step(done + steps),
             checkpoint=None if self._checkpoint is None else self._checkpoint / f"part-{number}",
         )
@@ -214,37 +262,46 @@ class Learning:
         self._best: EDMDc | None = None
 
     def learned(self, start: float) -> Piloted:
-        """Collect, fit, control, in rounds, until the budget is used."""
-        budget, data = self._settings.budget, self._logbook.data
+        """Collect, fit, control, in rounds, until the budget is used.
+
+        Every round begins with a test of its controller, from the same reset. The rest of it is
+        curious and greedy in turns. In the end, the controller that did best in its test acts.
+        """
+        budget, data, book = self._settings.budget, self._logbook.data, self._logbook
         first = min(max(int(FIRST * budget), 1), MOST_FIRST)
         while total_steps(data) < first:
-            self._logbook.stretch(Exploration(), min(STRETCH, first - total_steps(data)))
+            book.stretch(Exploration(), min(STRETCH, first - total_steps(data)))
         self._look()
         edges = np.geomspace(first, budget, ROUNDS + 1).astype(int).tolist()
         edges[-1] = budget
-        new, number = list(data), 0
+        new, tested = list(data), list[tuple[Fit, list[Trajectory]]]()
         for number, edge in enumerate(edges[1:]):
-            estimator, objective, _ = self._fit(number, new)
-            new = []
+            fit, new, turn = self._fit(number, new), [], 0
             while (left := edge - total_steps(data)) > 0:
-                curious = number == 0 or (len(new) % 2 == 1 and number < ROUNDS - 1)
-                pilot = self._controller(estimator, objective, CURIOUS if curious else 0.0, number)
-                longest = self._stretch * (1 if curious else 2)
-                new += self._logbook.stretch(pilot, min(left, longest))
-        estimator, objective, (reward, end) = self._fit(number + 1, new)
-        pilot = self._controller(estimator, objective, CAREFUL, 0)
+                curious = turn % 2 == 1 and number < ROUNDS - 1
+                pilot = self._controller(fit, CURIOUS if curious else CAREFUL, number)
+                length = min(left, self._stretch * (1 if curious else 2), (left + 1) // 2 + 50)
+                part = book.stretch(pilot, length, again=turn == 0)
+                if turn == 0:
+                    tested.append((fit, part))
+                new, turn = new + part, turn + 1
+        return self._piloted(best_of(tested), start)
+
+    def _piloted(self, fit: Fit, start: float) -> Piloted:
+        """Put together what was learned."""
+        data = self._logbook.data
         return Piloted(
-            estimator,
-            pilot,
+            fit.estimator,
+            self._controller(fit, CAREFUL, 0),
             data,
             self._rounds,
             time.perf_counter() - start,
             findings=find(data),
             structure=self._structure,
-            reward=reward,
-            end=end,
+            reward=fit.reward,
+            end=fit.end,
             hold=self._hold,
-            notes=self._notes(estimator, reward, end),
+            notes=self._notes(fit),
         )
 
     @property
@@ -265,9 +322,7 @@ class Learning:
         self._structure, self._hold = structure, pace_of(data)
         self._step = min(pace_of(data, STEPS, FINE), self._hold)
 
-    def _fit(
-        self, number: int, new: Sequence[Trajectory]
-    ) -> tuple[EDMDc, Objective, tuple[RewardModel, EndModel]]:
+    def _fit(self, number: int, new: Sequence[Trajectory]) -> Fit:
         """Fit model, reward, end and value to all data."""
         began, seed = time.perf_counter(), self._settings.seed + 1000 * number
         data = at_pace(self._logbook.data, self._step)
@@ -309,27 +364,25 @@ class Learning:
         score = estimator.choices_[0].score
         returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
         self._rounds.append(Round(total_steps(self._logbook.data), returns, score, kept, seconds))
-        return estimator, objective, (reward, end)
+        return Fit(estimator, objective, reward, end)
 
-    def _controller(
-        self, estimator: EDMDc, objective: Objective, curiosity: float, number: int
-    ) -> PilotController:
+    def _controller(self, fit: Fit, curiosity: float, number: int) -> PilotController:
+        model, objective = fit.estimator.model_, fit.objective
         effort = Effort(HORIZON)
         if not self._levers.search:
             n = effort.n_plans * effort.iterations
             effort = replace(effort, n_plans=n, iterations=1, first_iterations=1)
         goal = replace(objective, unknown=curiosity * objective.unknown)
-        search = PlanSearch(
-            [estimator.model_], goal, self._box, effort, self._settings.seed + number
-        )
+        search = PlanSearch([model], goal, self._box, effort, self._settings.seed + number)
         refinement = None
         if self._levers.refine:
-            refinement = Refinement(estimator.model_, goal, search, self._box)
-        return PilotController(estimator.model_, search, self._box, self._hold, refinement)
+            refinement = Refinement(model, goal, search, self._box)
+        return PilotController(model, search, self._box, self._hold, refinement)
 
-    def _notes(self, estimator: EDMDc, reward: RewardModel, end: EndModel) -> tuple[str, ...]:
+    def _notes(self, fit: Fit) -> tuple[str, ...]:
         """Say what was found out."""
-        found, trimmed = self._structure, estimator.trimmed_
+        found, trimmed = self._structure, fit.estimator.trimmed_
+        reward, end = fit.reward, fit.end
         notes = [
             f"angles: {list(found.angles) or 'none'}; constants of an episode: "
             f"{list(found.context) or 'none'}; columns that make no difference: "
