@@ -16,7 +16,14 @@ from threadpoolctl import threadpool_limits
 from koopman_control.autopilot.controller import PilotController
 from koopman_control.autopilot.discovery import find
 from koopman_control.autopilot.findings import Findings
-from koopman_control.autopilot.modelling import Structure, fitted, ignorable, structure_of, turning
+from koopman_control.autopilot.modelling import (
+    Structure,
+    Trim,
+    fitted,
+    ignorable,
+    structure_of,
+    turning,
+)
 from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, Exploration, at_pace, pace_of
 from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
@@ -194,6 +201,11 @@ def best_of(tested: Sequence[tuple[Fit, Sequence[Trajectory]]]) -> Fit:
     return tested[int(np.flatnonzero(scores >= enough)[-1])][0]
 
 
+def share_of(estimator: EDMDc) -> float:
+    """Share of the samples that a fit was to keep."""
+    return 1.0 if estimator.trimmed_ is None else estimator.trimmed_.share
+
+
 class Logbook:
     """Collects data in stretches, and counts every step.
 
@@ -326,7 +338,10 @@ class Learning:
         """Fit model, reward, end and value to all data."""
         began, seed = time.perf_counter(), self._settings.seed + 1000 * number
         data = at_pace(self._logbook.data, self._step)
-        trim, look = self._levers.trim, self._levers.structure
+        look = self._levers.structure
+        trim: Trim = None
+        if self._levers.trim:  # the share is chosen anew in every other round
+            trim = "auto" if self._best is None or number % 2 == 0 else share_of(self._best)
         estimator = fitted(data, self._structure, seed, trim)
         if look and self._settings.ignored is None and number < 3:
             pieces = data if estimator.trimmed_ is None else estimator.trimmed_.pieces
@@ -336,7 +351,8 @@ class Learning:
             found = replace(found, ignored=ignorable(pieces, found, seed))
             if found != self._structure:
                 self._structure = found
-                estimator = fitted(data, self._structure, seed, trim)
+                again = None if trim is None else share_of(estimator)
+                estimator = fitted(data, self._structure, seed, again)
         kept = True
         if self._best is not None:
             errors = [typical_error(e.model_, data) for e in (self._best, estimator)]

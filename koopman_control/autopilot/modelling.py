@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from koopman_control.autopilot.findings import Findings
 from koopman_control.features import Angle, Coordinates, SampledFeatures
 from koopman_control.identification import Corrections, EDMDc
 from koopman_control.trajectories import Trajectory, total_steps
+
+Trim = float | Literal["auto"] | None
 
 NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
 HORIZON, FOLDS = 20, 4
@@ -61,7 +64,7 @@ def estimator(
     seed: int,
     neurons: Sequence[int],
     steepness: Sequence[float],
-    trim: bool,
+    trim: Trim,
 ) -> EDMDc:
     """Return the unfitted estimator."""
     features = [
@@ -75,7 +78,7 @@ def estimator(
         angles=structure.angles,
         horizon=HORIZON,
         n_folds=FOLDS,
-        corrections=Corrections(trim="auto") if trim else None,
+        corrections=Corrections(trim=trim),
     )
 
 
@@ -149,7 +152,7 @@ def _error(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            settings = estimator(structure, unseen, seed, NEURONS[1:2], STEEPNESS[1:2], False)
+            settings = estimator(structure, unseen, seed, NEURONS[1:2], STEEPNESS[1:2], None)
             return settings.fit(data).choices_[0].score
     except ValueError:  # too few samples to tell
         return np.inf
