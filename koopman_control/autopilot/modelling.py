@@ -82,7 +82,7 @@ def estimator(
     )
 
 
-def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: bool = True) -> EDMDc:
+def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: Trim) -> EDMDc:
     """Fit a model, with as many neurons as the data are enough for."""
     p, m = data[0].observations.shape[1], data[0].actions.shape[1]
     columns = (*structure.context, *(structure.ignored or ()))
