@@ -4,94 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
-from koopman_control.autopilot.controller import PilotController
-from koopman_control.autopilot.discovery import find
-from koopman_control.autopilot.findings import Findings
-from koopman_control.autopilot.modelling import (
-    Structure,
-    Trim,
-    fitted,
-    ignorable,
-    structure_of,
-    turning,
+from koopman_control.autopilot.learning import (
+    EndFunction,
+    Learning,
+    Levers,
+    Piloted,
+    RewardFunction,
+    Told,
 )
-from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, Exploration, at_pace, pace_of
-from koopman_control.autopilot.refinement import Refinement
-from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
-from koopman_control.autopilot.search import Effort, Objective, PlanSearch
-from koopman_control.autopilot.value import fitted_value
-from koopman_control.common import Array, Controller, PathLike, positive_int
-from koopman_control.common.arrays import seed_number
+from koopman_control.autopilot.logbook import Logbook
+from koopman_control.common import PathLike, positive_int
+from koopman_control.common.arrays import real_array, seed_number
 from koopman_control.common.border import CheckedFields, checked
-from koopman_control.evaluation import Learned, Round
-from koopman_control.evaluation.learn import TOLERATED, carrying
+from koopman_control.evaluation.learn import carrying
 from koopman_control.features import Angle
-from koopman_control.identification import EDMDc
-from koopman_control.identification.trimming import typical_error
-from koopman_control.trajectories import Signal, Trajectory, collect, total_steps
+from koopman_control.trajectories import Trajectory
 from koopman_control.trajectories.adapting import adapted
 from koopman_control.trajectories.environments import require_continuous
-
-RewardFunction = Callable[[Array, Array, Array], ArrayLike]
-EndFunction = Callable[[Array], ArrayLike]
-
-FIRST, ROUNDS = 0.25, 6  # share of the budget before there is a controller; rounds for the rest
-MOST_FIRST = 1000  # steps
-STRETCH = 250  # steps of an episode of data, after which it is broken off
-PER_HOLD = 100  # the same in decisions
-DISCOUNT = 0.99  # per step of the environment
-CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
-NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
-HORIZON = 50  # decisions
-
-
-@dataclass(frozen=True)
-class Levers(CheckedFields):
-    """Parts of the autopilot that can be left out, to see what they are for.
-
-    Args:
-        trim: Leave out of the fit what a smooth model cannot follow.
-        structure: Look for angles, constants and columns that make no difference.
-        value: Learn what is still to come after a plan.
-        search: Draw plans again about the best ones; otherwise as many are drawn at once.
-        refine: Improve plans by convex programs.
-    """
-
-    trim: bool = True
-    structure: bool = True
-    value: bool = True
-    search: bool = True
-    refine: bool = True
-
-
-@dataclass(frozen=True)
-class Piloted(Learned):
-    """What the autopilot learned.
-
-    Args:
-        findings: What was found out about the environment from all data.
-        structure: What the model takes the columns of the observation to be.
-        reward: The learned reward.
-        end: When episodes end.
-        hold: Steps of the environment that a decision lasts.
-        notes: What was found out and what was uncertain, one sentence each.
-    """
-
-    findings: Findings = field(kw_only=True)
-    structure: Structure = field(kw_only=True)
-    reward: RewardModel = field(kw_only=True)
-    end: EndModel = field(kw_only=True)
-    hold: int = 1
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +41,12 @@ class Autopilot(CheckedFields):
             radians; None finds them.
         context: Overrides which observation columns stay constant within an episode.
         ignored: Overrides which observation columns make no difference to how the others move.
+        reward: What is to be rewarded in place of the environment's reward: a function of
+            observations (T, p), inputs (T, m) and next observations (T, p) that returns (T,).
+        done: Says of observations (T, p) which end an episode, besides those that did; returns (T,)
+            of True and False.
+        reference: Observation to be reached and held, shape (p,), NaN where any value will do, in
+            place of a reward; deviations count by the spread of the first data.
         levers: What is left out; None: nothing.
 
     Example:
@@ -117,6 +59,9 @@ class Autopilot(CheckedFields):
     angles: Sequence[Angle] | None = None
     context: Sequence[int] | None = None
     ignored: Sequence[int] | None = None
+    reward: RewardFunction | None = None
+    done: EndFunction | None = None
+    reference: ArrayLike | None = None
     levers: Levers | None = None
 
     def __post_init__(self) -> None:
@@ -124,6 +69,10 @@ class Autopilot(CheckedFields):
         super().__post_init__()
         positive_int("budget", self.budget)
         seed_number("seed", self.seed)
+        if self.reference is not None:
+            real_array("reference", self.reference, ndim=1)
+            if self.reward is not None:
+                raise ValueError("reference and reward are both given; expected one of them")
 
     @checked
     def learn(
@@ -158,258 +107,9 @@ class Autopilot(CheckedFields):
             data: list[Trajectory] = []
             with threadpool_limits(limits=1), carrying(data):
                 logbook = Logbook(environment, self.seed, data, on_step, checkpoint)
-                return Learning(self, logbook, box).learned(start)
+                told = Told(**{f.name: getattr(self, f.name) for f in fields(Told)})
+                levers = self.levers or Levers()
+                return Learning(self.budget, self.seed, told, levers, logbook, box).learned(start)
         finally:
             if isinstance(env, str):
                 environment.close()
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """What a controller is made of.
-
-    Args:
-        estimator: The fitted estimator.
-        objective: What plans are worth.
-        reward: The learned reward.
-        end: When episodes end.
-    """
-
-    estimator: EDMDc
-    objective: Objective
-    reward: RewardModel
-    end: EndModel
-
-
-def best_of(tested: Sequence[tuple[Fit, Sequence[Trajectory]]]) -> Fit:
-    """Return the fit whose controller did best, the latest among those that did about as well.
-
-    Args:
-        tested: Fits, each with the episodes that its controller was tested in, from the same
-            resets. What is compared is the mean return of as many steps of an episode as all of
-            them have, or to its end.
-    """
-    cut = [len(t) for _, runs in tested for t in runs[:1] if not t.terminated]
-    length = min(cut, default=max(len(t) for _, runs in tested for t in runs))
-    scores = np.array(
-        [
-            np.mean([t.rewards[:length].sum() for t in runs if t.rewards is not None])
-            for _, runs in tested
-        ]
-    )
-    enough = scores.max() - NEARLY * (scores.max() - scores.min())
-    return tested[int(np.flatnonzero(scores >= enough)[-1])][0]
-
-
-def share_of(estimator: EDMDc) -> float:
-    """Share of the samples that a fit was to keep."""
-    return 1.0 if estimator.trimmed_ is None else estimator.trimmed_.share
-
-
-class Logbook:
-    """Collects data in stretches, and counts every step.
-
-    Args:
-        env: The environment.
-        seed: Of resets and signals.
-        data: Where trajectories are added.
-        on_step: Called with the number of steps so far.
-        checkpoint: Folder to keep finished episodes in, or None.
-    """
-
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        seed: int,
-        data: list[Trajectory],
-        on_step: Callable[[int], None] | None,
-        checkpoint: PathLike | None,
-    ) -> None:
-        self.data, self._env, self._on_step = data, env, on_step
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
-        self._seeds = np.random.SeedSequence([seed_number("seed", seed), 17])
-        self._number = 0
-        self._repeated = int(self._seeds.generate_state(1)[0])
-
-    def stretch(
-        self, policy: Signal | Controller, n_steps: int, again: bool = False
-    ) -> list[Trajectory]:
-        """Collect steps under a policy, in a new episode or, where these are short, several.
-
-        Args:
-            policy: What acts.
-            n_steps: Steps, after which the last episode is broken off.
-            again: Whether to begin from the resets that all such stretches begin from.
-        """
-        done, number = total_steps(self.data), self._number
-        on_step, seed = self._on_step, int(self._seeds.spawn(1)[0].generate_state(1)[0])
-        new = collect(
-            self._env,
-            policy,
-            n_steps=n_steps,
-            seed=self._repeated if again else seed,
-            on_step=None if on_step is None else lambda steps: on_step(done + steps),
-            checkpoint=None if self._checkpoint is None else self._checkpoint / f"part-{number}",
-        )
-        self._number += 1
-        self.data.extend(new)
-        return new
-
-
-class Learning:
-    """One run of the autopilot.
-
-    Args:
-        settings: Budget, seed and what the user knows better.
-        logbook: Collects.
-        box: Lowest and highest inputs, shape (2, m).
-    """
-
-    def __init__(self, settings: Autopilot, logbook: Logbook, box: Array) -> None:
-        self._settings, self._logbook, self._box = settings, logbook, box
-        self._levers = settings.levers or Levers()
-        self._rounds: list[Round] = []
-        self._hold = self._step = 1
-        self._structure = Structure((), ())
-        self._best: EDMDc | None = None
-
-    def learned(self, start: float) -> Piloted:
-        """Collect, fit, control, in rounds, until the budget is used.
-
-        Every round begins with a test of its controller, from the same reset. The rest of it is
-        curious and greedy in turns. In the end, the controller that did best in its test acts.
-        """
-        budget, data, book = self._settings.budget, self._logbook.data, self._logbook
-        first = min(max(int(FIRST * budget), 1), MOST_FIRST)
-        while total_steps(data) < first:
-            book.stretch(Exploration(), min(STRETCH, first - total_steps(data)))
-        self._look()
-        edges = np.geomspace(first, budget, ROUNDS + 1).astype(int).tolist()
-        edges[-1] = budget
-        new, tested = list(data), list[tuple[Fit, list[Trajectory]]]()
-        for number, edge in enumerate(edges[1:]):
-            fit, new, turn = self._fit(number, new), [], 0
-            while (left := edge - total_steps(data)) > 0:
-                curious = turn % 2 == 1 and number < ROUNDS - 1
-                pilot = self._controller(fit, CURIOUS if curious else CAREFUL, number)
-                length = min(left, self._stretch * (1 if curious else 2), (left + 1) // 2 + 50)
-                part = book.stretch(pilot, length, again=turn == 0)
-                if turn == 0:
-                    tested.append((fit, part))
-                new, turn = new + part, turn + 1
-        return self._piloted(best_of(tested), start)
-
-    def _piloted(self, fit: Fit, start: float) -> Piloted:
-        """Put together what was learned."""
-        data = self._logbook.data
-        return Piloted(
-            fit.estimator,
-            self._controller(fit, CAREFUL, 0),
-            data,
-            self._rounds,
-            time.perf_counter() - start,
-            findings=find(data),
-            structure=self._structure,
-            reward=fit.reward,
-            end=fit.end,
-            hold=self._hold,
-            notes=self._notes(fit),
-        )
-
-    @property
-    def _stretch(self) -> int:
-        return max(STRETCH, PER_HOLD * self._hold)
-
-    def _look(self) -> None:
-        """Read the structure and the pace from the first data."""
-        data, given = self._logbook.data, self._settings
-        found = self._levers.structure
-        structure = structure_of(find(data)) if found else Structure((), ())
-        if given.angles is not None:
-            structure = replace(structure, angles=tuple(given.angles))
-        if given.context is not None:
-            structure = replace(structure, context=tuple(given.context))
-        if given.ignored is not None:
-            structure = replace(structure, ignored=tuple(given.ignored))
-        self._structure, self._hold = structure, pace_of(data)
-        self._step = min(pace_of(data, STEPS, FINE), self._hold)
-
-    def _fit(self, number: int, new: Sequence[Trajectory]) -> Fit:
-        """Fit model, reward, end and value to all data."""
-        began, seed = time.perf_counter(), self._settings.seed + 1000 * number
-        data = at_pace(self._logbook.data, self._step)
-        look = self._levers.structure
-        trim: Trim = None
-        if self._levers.trim:  # the share is chosen anew in every other round
-            trim = "auto" if self._best is None or number % 2 == 0 else share_of(self._best)
-        estimator = fitted(data, self._structure, seed, trim)
-        if look and self._settings.ignored is None and number < 3:
-            pieces = data if estimator.trimmed_ is None else estimator.trimmed_.pieces
-            found = self._structure
-            if number == 0 and self._settings.angles is None:
-                found = turning(pieces, found, seed)
-            found = replace(found, ignored=ignorable(pieces, found, seed))
-            if found != self._structure:
-                self._structure = found
-                again = None if trim is None else share_of(estimator)
-                estimator = fitted(data, self._structure, seed, again)
-        kept = True
-        if self._best is not None:
-            errors = [typical_error(e.model_, data) for e in (self._best, estimator)]
-            kept = errors[1] <= TOLERATED * errors[0]
-        if not kept and self._best is not None:
-            estimator = self._best
-        self._best = estimator
-        model = estimator.model_
-        samples = Samples.of(data, model)
-        reward, end = RewardModel.fit(samples, model, seed), EndModel.fit(samples, model, seed)
-        discount, value = DISCOUNT**self._step, None
-        if self._levers.value:
-            value = fitted_value(model, reward, end, samples.x, self._box, discount, seed)
-        objective = Objective(
-            reward=reward.surface,
-            after=reward.after,
-            of_state=end.surface.beside(unknown_places(samples, model, seed)),
-            box=end.box,
-            value=value,
-            discount=discount if self._levers.value else 1.0,
-            unknown=float(np.ptp(samples.r)) or 1.0,
-            hold=self._hold // self._step,
-        )
-        seconds = time.perf_counter() - began
-        score = estimator.choices_[0].score
-        returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
-        self._rounds.append(Round(total_steps(self._logbook.data), returns, score, kept, seconds))
-        return Fit(estimator, objective, reward, end)
-
-    def _controller(self, fit: Fit, curiosity: float, number: int) -> PilotController:
-        model, objective = fit.estimator.model_, fit.objective
-        effort = Effort(HORIZON)
-        if not self._levers.search:
-            n = effort.n_plans * effort.iterations
-            effort = replace(effort, n_plans=n, iterations=1, first_iterations=1)
-        goal = replace(objective, unknown=curiosity * objective.unknown)
-        search = PlanSearch([model], goal, self._box, effort, self._settings.seed + number)
-        refinement = None
-        if self._levers.refine:
-            refinement = Refinement(model, goal, search, self._box)
-        return PilotController(model, search, self._box, self._hold, refinement)
-
-    def _notes(self, fit: Fit) -> tuple[str, ...]:
-        """Say what was found out."""
-        found, trimmed = self._structure, fit.estimator.trimmed_
-        reward, end = fit.reward, fit.end
-        notes = [
-            f"angles: {list(found.angles) or 'none'}; constants of an episode: "
-            f"{list(found.context) or 'none'}; columns that make no difference: "
-            f"{list(found.ignored or ()) or 'none'}",
-            f"a decision lasts {self._hold} of at most {HOLDS[-1]} steps",
-            f"the reward depends on {reward.form}; left-out R2 {reward.r2:.4f}",
-            f"{end.n_ends} episodes ended; limits of single states explain {end.explained:.0%}",
-        ]
-        if trimmed is not None:
-            notes.append(
-                f"{trimmed.n_trimmed} of {sum(map(len, trimmed.kept))} decisions are such as no "
-                "smooth model follows (contacts, stops)"
-            )
-        return tuple(notes)

@@ -17,6 +17,7 @@ from koopman_control.trajectories import Trajectory, total_steps
 Trim = float | Literal["auto"] | None
 
 NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
+FEWEST_NEURONS = 10  # where data are enough for no more
 HORIZON, FOLDS = 20, 4
 WORSE = 1.1  # factor on the error that leaving one input out may cost, to be tried with others
 BETTER = 0.8  # factor on the error that reading a column as an angle has to bring
@@ -91,7 +92,7 @@ def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: Tr
     if len(unseen) == n_inputs:
         unseen = unseen[1:]
     steps = total_steps(data)
-    few = [n for n in NEURONS if 2 * (1 + m) * (1 + n_inputs + n) <= steps] or [10]
+    few = [n for n in NEURONS if 2 * (1 + m) * (1 + n_inputs + n) <= steps] or [FEWEST_NEURONS]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is unsettled is judged by left-out errors
         return estimator(structure, unseen, seed, few, STEEPNESS, trim).fit(data)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
 from koopman_control.autopilot.value import fitted_value
@@ -47,8 +48,8 @@ def test_rewards_of_pendulum_are_learned() -> None:
     assert RewardModel.fit(SEEN, MODEL).r2 > 0.99
 
 
-def ending(ended: Array) -> Samples:
-    return replace(SEEN, ended=ended.astype(bool), r=np.where(ended, -7.0, 1.0))
+def ending(ended: NDArray[np.bool_]) -> Samples:
+    return replace(SEEN, ended=ended, r=np.where(ended, -7.0, 1.0))
 
 
 def test_limits_that_end_episodes_are_found_between_what_ended_and_what_did_not() -> None:
