@@ -70,7 +70,8 @@ class Autopilot(CheckedFields):
         positive_int("budget", self.budget)
         seed_number("seed", self.seed)
         if self.reference is not None:
-            real_array("reference", self.reference, ndim=1)
+            if not real_array("reference", self.reference, ndim=1).size:
+                raise ValueError("reference is empty; expected one number per observation")
             if self.reward is not None:
                 raise ValueError("reference and reward are both given; expected one of them")
 

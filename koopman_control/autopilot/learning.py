@@ -30,7 +30,7 @@ from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unk
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
 from koopman_control.autopilot.value import fitted_value
 from koopman_control.common import Array
-from koopman_control.common.arrays import finite_array
+from koopman_control.common.arrays import finite_array, real_array
 from koopman_control.common.border import CheckedFields
 from koopman_control.evaluation import Learned, Round
 from koopman_control.evaluation.learn import TOLERATED
@@ -245,7 +245,8 @@ class Learning:
             )
         reward = given.reward
         if given.reference is not None:
-            target = np.asarray(given.reference, dtype=np.float64)
+            p = self._logbook.n_observations
+            target = real_array("reference", given.reference, shape=(p,))
             spread = np.concatenate([t.observations for t in data[: self._n_first]]).std(axis=0)
             weight = np.where(np.isnan(target) | (spread == 0.0), 0.0, 1.0 / (spread + 1e-300))
             held = np.nan_to_num(target)
