@@ -42,7 +42,7 @@ from koopman_control.trajectories import Trajectory, total_steps
 RewardFunction = Callable[[Array, Array, Array], ArrayLike]
 EndFunction = Callable[[Array], ArrayLike]
 
-FIRST, ROUNDS = 0.25, 6  # share of the budget before there is a controller; rounds for the rest
+FIRST, ROUNDS = 0.25, 5  # share of the budget before there is a controller; rounds for the rest
 MOST_FIRST = 1000  # steps
 MOST_SHARE = 0.75  # of the budget that may go into them if the model needs that many
 SHORTEST = 3  # steps of the longest episode that there is something to learn from
@@ -50,6 +50,7 @@ STRETCH = 250  # steps of an episode of data, after which it is broken off
 PER_HOLD = 100  # the same in decisions
 DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
+FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes looking
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
 HORIZON = 50  # decisions
 
@@ -191,7 +192,7 @@ class Learning:
         """Collect, fit, control, in rounds, until the budget is used.
 
         Every round begins with a test of its controller, from the same reset. The rest of it is
-        curious and greedy in turns. In the end, the controller that did best in its test acts.
+        greedy, in turns with curious where that was paid evenly. In the end, the controller that did best in its test acts.
         """
         budget, data, book = self._budget, self._logbook.data, self._logbook
         first = self._first_steps()
@@ -205,7 +206,7 @@ class Learning:
         for number, edge in enumerate(edges[1:]):
             fit, new, turn = self._fit(number, new), [], 0
             while (left := edge - total_steps(data)) > 0:
-                curious = turn % 2 == 1 and number < ROUNDS - 1
+                curious = turn % 2 == 1 and number < ROUNDS - 1 and self._flat(new)
                 pilot = self._controller(fit, CURIOUS if curious else CAREFUL, number)
                 length = min(left, self._stretch * (1 if curious else 2), (left + 1) // 2 + 50)
                 part = book.stretch(pilot, length, again=turn == 0)
@@ -213,6 +214,17 @@ class Learning:
                     tested.append((fit, part))
                 new, turn = new + part, turn + 1
         return self._piloted(best_of(tested), start)
+
+    def _flat(self, tested: Sequence[Trajectory]) -> bool:
+        """Whether a controller was paid about the same at every step: there may be more elsewhere.
+
+        So it is where it has found nothing yet that pays, or the best place there is.
+        """
+        own, everything = (
+            np.concatenate([t.rewards for t in data if t.rewards is not None])
+            for data in (tested, self._logbook.data)
+        )
+        return bool(own.std() <= FLAT * everything.std())
 
     def _first_steps(self) -> int:
         """How many steps to explore for: enough for the smallest model.
