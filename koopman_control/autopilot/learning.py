@@ -192,7 +192,8 @@ class Learning:
         """Collect, fit, control, in rounds, until the budget is used.
 
         Every round begins with a test of its controller, from the same reset. The rest of it is
-        greedy, in turns with curious where that was paid evenly. In the end, the controller that did best in its test acts.
+        greedy, in turns with curious where that was paid evenly. In the end, the controller that
+        did best in its test acts.
         """
         budget, data, book = self._budget, self._logbook.data, self._logbook
         first = self._first_steps()
