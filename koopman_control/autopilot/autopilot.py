@@ -71,6 +71,7 @@ class Piloted(Learned):
         reward: The learned reward.
         end: When episodes end.
         hold: Steps of the environment that a decision lasts.
+        step: Steps of the environment that a step of the model lasts.
         notes: What was found out and what was uncertain, one sentence each.
     """
 
@@ -78,6 +79,7 @@ class Piloted(Learned):
     reward: RewardModel = field(kw_only=True)
     end: EndModel = field(kw_only=True)
     hold: int = 1
+    step: int = 1
     notes: tuple[str, ...] = ()
 
 
@@ -237,6 +239,7 @@ class Learning:
             reward=reward,
             end=end,
             hold=self._hold,
+            step=self._step,
             notes=self._notes(estimator, reward, end),
         )
 
