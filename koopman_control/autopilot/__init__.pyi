@@ -1,7 +1,8 @@
-from .autopilot import Autopilot, Levers, Piloted
+from .autopilot import Autopilot
 from .controller import PilotController, PilotStep
 from .discovery import find
 from .findings import Finding, Findings, InputShape, Rate, RewardLaw, Threshold
+from .learning import Levers, Piloted
 from .reward import EndModel, RewardModel
 
 __all__ = [

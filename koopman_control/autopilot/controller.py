@@ -80,11 +80,7 @@ class PilotController:
     def _planned(self, observation: Array) -> PilotStep:
         start, trouble = perf_counter(), ""
         try:
-            x = self.model.state(observation)
-            plan, worth = self._search.plan(x)
-            if self._refinement is not None:
-                plan, worth = self._refinement.improved(x, plan, worth)
-                self._search.follow(plan)
+            plan, worth = self._found(self.model.state(observation))
             if not np.isfinite(plan).all() or worth <= NOTHING:
                 trouble = "every plan drives the model out of its range"
         except Exception as error:  # whatever it is, the loop must go on
@@ -95,3 +91,14 @@ class PilotController:
                 plan = np.concatenate([self.last.plan[1:], self.last.plan[-1:]])
             self._search.restart()
         return PilotStep(plan, worth, perf_counter() - start, bool(trouble), trouble)
+
+    def _found(self, x: Array) -> tuple[Array, float]:
+        plan, worth = self._search.plan(x)
+        if self._refinement is not None:
+            plan, worth = self._refinement.improved(x, plan, worth)
+            self._search.follow(plan)
+        return plan, worth
+
+    def planned(self, x: Array) -> Array:
+        """Return the plan (N, m) from a state (d,), in the order that states are met."""
+        return self._found(x)[0]

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
+from koopman_control.autopilot.findings import Findings
 from koopman_control.features import Angle, Coordinates, SampledFeatures
 from koopman_control.identification import Corrections, EDMDc
 from koopman_control.trajectories import Trajectory, total_steps
 
+Trim = float | Literal["auto"] | None
+
 NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
+FEWEST_NEURONS = 10  # where data are enough for no more
 HORIZON, FOLDS = 20, 4
 WORSE = 1.1  # factor on the error that leaving one input out may cost, to be tried with others
+BETTER = 0.8  # factor on the error that reading a column as an angle has to bring
 NO_WORSE = 1.02  # and that it may cost in the end
 
 
@@ -42,21 +48,15 @@ class Structure:
         ]
         return tuple(places)
 
+    def plain(self, n_observations: int) -> tuple[int, ...]:
+        """Columns that are neither part of an angle nor context."""
+        used = {c for angle in self.angles for c in np.atleast_1d(angle).tolist()}
+        return tuple(c for c in range(n_observations) if c not in used and c not in self.context)
 
-def structure_of(data: Sequence[Trajectory]) -> Structure:
-    """Find angles and context in data."""
-    seen = np.concatenate([t.observations for t in data])
-    pairs: list[tuple[int, int]] = []
-    for i in range(seen.shape[1]):
-        for j in range(i + 1, seen.shape[1]):
-            taken = {c for pair in pairs for c in pair}
-            on_circle = np.abs(seen[:, i] ** 2 + seen[:, j] ** 2 - 1.0).max() < 1e-3
-            if on_circle and not {i, j} & taken and np.ptp(seen[:, i]) > 1e-3:
-                pairs.append((i, j))
-    still = [
-        c for c in range(seen.shape[1]) if all(np.ptp(t.observations[:, c]) == 0.0 for t in data)
-    ]
-    return Structure(tuple(pairs), tuple(still))
+
+def structure_of(findings: Findings) -> Structure:
+    """Take what a model needs from what was found."""
+    return Structure(findings.angles.value, findings.context.value)
 
 
 def estimator(
@@ -64,13 +64,14 @@ def estimator(
     unseen: Sequence[int],
     seed: int,
     neurons: Sequence[int],
-    trim: bool = True,
+    steepness: Sequence[float],
+    trim: Trim,
 ) -> EDMDc:
     """Return the unfitted estimator."""
     features = [
         SampledFeatures(n, steepness=s, ignored=tuple(unseen), random_state=seed)
         for n in neurons
-        for s in STEEPNESS
+        for s in steepness
     ]
     return EDMDc(
         features,
@@ -78,11 +79,11 @@ def estimator(
         angles=structure.angles,
         horizon=HORIZON,
         n_folds=FOLDS,
-        corrections=Corrections(trim="auto") if trim else None,
+        corrections=Corrections(trim=trim),
     )
 
 
-def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: bool = True) -> EDMDc:
+def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: Trim) -> EDMDc:
     """Fit a model, with as many neurons as the data are enough for."""
     p, m = data[0].observations.shape[1], data[0].actions.shape[1]
     columns = (*structure.context, *(structure.ignored or ()))
@@ -91,10 +92,31 @@ def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: bo
     if len(unseen) == n_inputs:
         unseen = unseen[1:]
     steps = total_steps(data)
-    few = [n for n in NEURONS if 2 * (1 + m) * (1 + n_inputs + n) <= steps] or [10]
+    few = [n for n in NEURONS if 2 * (1 + m) * (1 + n_inputs + n) <= steps] or [FEWEST_NEURONS]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is unsettled is judged by left-out errors
-        return estimator(structure, unseen, seed, few, trim).fit(data)
+        return estimator(structure, unseen, seed, few, STEEPNESS, trim).fit(data)
+
+
+def turning(data: Sequence[Trajectory], structure: Structure, seed: int) -> Structure:
+    """Read columns in radians as angles where that makes the left-out error smaller.
+
+    Only columns that cover a quarter turn or more are tried.
+
+    Args:
+        data: Pieces that a smooth model can follow.
+        structure: What is known so far.
+        seed: Of the features.
+    """
+    wide = np.ptp(np.concatenate([t.observations for t in data]), axis=0) > 0.5 * np.pi
+    best = _error(data, structure, (), seed)
+    for c in structure.plain(len(wide)):
+        if wide[c] and np.isfinite(best):
+            with_angle = replace(structure, angles=(*structure.angles, c))
+            error = _error(data, with_angle, (), seed)
+            if error < BETTER * best:
+                structure, best = with_angle, error
+    return structure
 
 
 def ignorable(data: Sequence[Trajectory], structure: Structure, seed: int) -> tuple[int, ...]:
@@ -105,37 +127,33 @@ def ignorable(data: Sequence[Trajectory], structure: Structure, seed: int) -> tu
         structure: What is known so far.
         seed: Of the features.
     """
-    p = data[0].observations.shape[1]
-    n_inputs = len(Coordinates.of(p, None, structure.angles).embedded)
-    in_pairs = {c for angle in structure.angles for c in np.atleast_1d(angle).tolist()}
-    plain = [c for c in range(p) if c not in in_pairs and c not in structure.context]
-
-    def error(columns: tuple[int, ...]) -> float:
-        unseen = structure.unseen(p, (*structure.context, *columns))
-        if len(unseen) >= n_inputs:
-            return np.inf
-        features = SampledFeatures(
-            NEURONS[1], steepness=STEEPNESS[1], ignored=unseen, random_state=seed
-        )
-        settings = EDMDc(
-            features, coupling="bilinear", angles=structure.angles, horizon=HORIZON, n_folds=FOLDS
-        )
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return settings.fit(data).choices_[0].score
-        except ValueError:  # too few samples to tell
-            return np.inf
-
+    plain = structure.plain(data[0].observations.shape[1])
     kept: tuple[int, ...] = ()
-    best = error(kept)
+    best = _error(data, structure, kept, seed)
     if not np.isfinite(best):
         return kept
-    single = {c: error((c,)) for c in plain}
+    single = {c: _error(data, structure, (c,), seed) for c in plain}
     for c in sorted(plain, key=single.__getitem__):
         if single[c] > WORSE * best:
             break
-        together = single[c] if not kept else error((*kept, c))
+        together = single[c] if not kept else _error(data, structure, (*kept, c), seed)
         if together <= NO_WORSE * best:
             kept, best = (*kept, c), min(best, together)
     return kept
+
+
+def _error(
+    data: Sequence[Trajectory], structure: Structure, ignored: Sequence[int], seed: int
+) -> float:
+    """Left-out error of a model whose neurons see neither context nor these columns."""
+    p = data[0].observations.shape[1]
+    unseen = structure.unseen(p, (*structure.context, *ignored))
+    if len(unseen) >= len(Coordinates.of(p, None, structure.angles).embedded):
+        return np.inf
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            settings = estimator(structure, unseen, seed, NEURONS[1:2], STEEPNESS[1:2], None)
+            return settings.fit(data).choices_[0].score
+    except ValueError:  # too few samples to tell
+        return np.inf

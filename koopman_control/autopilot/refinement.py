@@ -23,7 +23,7 @@ from koopman_control.mpc.solvers import DenseQP, make_solver
 
 STEP_LENGTHS = np.array([1.0, 0.5, 0.2, 0.05])
 TRUST = 0.5  # largest change of an input, in widths of its box
-DAMPING = 1e-3  # least curvature, relative to the largest
+DAMPING = 1e-6  # of each input's own curvature, and a thousandth of that of the largest
 MOST_VARIABLES = 200  # of a program that is solved in a step
 
 
@@ -105,7 +105,8 @@ class Refinement:
             slope = slope + share * last.gradient[0, :d] @ end
             H = H + share * end.T @ last.curvature[0, :d, :d] @ end
         H = 0.5 * (H + H.T)
-        H += max(DAMPING * float(np.diagonal(H).max()), 1e-12) * np.eye(n * m)
+        own = np.diagonal(H)
+        H += np.diag(DAMPING * (own + 1e-3 * own.max()) + 1e-12)
         width = np.tile(self._box[1] - self._box[0], n) * TRUST
         low = np.maximum(np.tile(self._box[0], n) - plan.ravel(), -width)
         high = np.minimum(np.tile(self._box[1], n) - plan.ravel(), width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,7 +190,7 @@ def _classified(going: Array, ended: Array, seed: int) -> Surface:
 
 
 def unknown_places(samples: Samples, model: LiftedModel, seed: int = 0) -> Surface:
-    """Learn how little is known of a place: 0 among the data, 1 where there are none.
+    """Learn how little is known of a place: 0 among the data, 1 far from them.
 
     Data are told from points spread evenly over a box about them (a density ratio by least
     squares).
@@ -207,4 +207,6 @@ def unknown_places(samples: Samples, model: LiftedModel, seed: int = 0) -> Surfa
     order = rng.permutation(2 * len(X))
     Z = embed(np.concatenate([X, free]))[order]
     y = np.concatenate([np.zeros(len(X)), np.ones(len(X))])[order, None]
-    return fitted_surface(Z, y, [SampledFeatures(100, steepness=0.5, random_state=seed)])
+    score = fitted_surface(Z, y, [SampledFeatures(100, steepness=0.5, random_state=seed)])
+    doubled = score.times(2.0)  # below a half, a place is among the data
+    return replace(doubled, constant=doubled.constant - 1.0, low=np.zeros(1), high=np.ones(1))

@@ -21,7 +21,8 @@ from koopman_control.identification.compiled_rollouts import covered_features
 COLOUR = 1.0  # amplitudes fall with frequency to this power
 ELITES = 0.1  # share of the plans that the next ones are drawn about
 KEPT = 5  # best plans that are looked at again
-NARROWEST = 0.05  # standard deviation of the noise, in half widths of the box
+NARROWEST, WIDEST = 0.005, 0.6  # standard deviation of the noise, in half widths of the box
+WIDER = 2.0  # than after a search, it is in the next step
 PERIODS = (4.0, 80.0)  # of switching plans, in steps
 NOTHING = -1e29  # below this are plans that drive the model out of its range
 
@@ -99,6 +100,7 @@ class PlanSearch:
         """Begin an episode, with the same random plans each time."""
         self._rng = np.random.default_rng(self._seed)
         self._elite: Array | None = None
+        self._std = np.empty(0)
 
     def worth(self, x: Array, plans: Array) -> Array:
         """Price plans (S, N, m) from a state (d,); returns shape (S,)."""
@@ -116,27 +118,27 @@ class PlanSearch:
         """Return the best plan (N, m) found from a state (d,), and what it is worth."""
         e, first = self._effort, self._elite is None
         m = self._box.shape[1]
+        wide = np.full((e.horizon, m), WIDEST)
         if self._elite is None:
-            mean, kept = np.zeros((e.horizon, m)), np.zeros((1, e.horizon, m))
+            kept, std = np.zeros((1, e.horizon, m)), wide
         else:
             kept = np.concatenate([self._elite[:, 1:], self._elite[:, -1:]], axis=1)
-            mean = kept[0]
-        std = np.full((e.horizon, m), 0.6)
-        best, worth = kept[0], -np.inf
+            std = np.concatenate([self._std[1:], wide[:1]])
+        mean, n = kept[0], e.n_plans // 2
         for i in range(e.first_iterations if first else e.iterations):
             plans = mean + std * self._coloured(e.n_plans)
-            if i == 0 or (first and i < 3):
-                n = e.n_plans // 2
-                plans[:n] = self._switching(n)
+            if i == 0:  # far from the plan before, too
+                plans[:n] = mean + wide * self._coloured(n)
+            if (first and i < 3) or i == 0:
+                plans[: n // 2] = self._switching(n // 2)
             plans = np.concatenate([np.clip(plans, -1.0, 1.0), kept, np.clip(mean[None], -1, 1)])
             J = self.worth(x, self._middle + self._half * plans)
             order = np.argsort(-J, kind="stable")
             elite = plans[order[: max(2, int(ELITES * e.n_plans))]]
             mean, std = elite.mean(axis=0), np.maximum(elite.std(axis=0), NARROWEST)
             kept = elite[:KEPT]
-            best, worth = plans[order[0]], float(J[order[0]])
-        self._elite = kept
-        return self._middle + self._half * best, worth
+        self._elite, self._std = kept, np.minimum(WIDER * std, WIDEST)
+        return self._middle + self._half * kept[0], float(J[order[0]])
 
     def follow(self, plan: Array) -> None:
         """Take a plan (N, m) as the best one, which the next step begins from."""

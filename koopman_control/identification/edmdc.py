@@ -174,7 +174,9 @@ class FitSettings:
     def quick_fit(self, data: Sequence[Trajectory]) -> LiftedModel:
         """Fit the middle one of the candidate features, roughly, without a word about it."""
         middle, some = self.features[len(self.features) // 2], self.strengths[::3]
-        rough = replace(self, features=[middle], strengths=some, per_state=False, horizon=JUDGED)
+        rough = replace(
+            self, features=[middle], strengths=some, per_state=False, horizon=JUDGED, n_folds=2
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return Fit(rough, data, None).model

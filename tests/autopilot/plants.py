@@ -9,7 +9,7 @@ from koopman_control.autopilot.surface import Surface, fitted_surface
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.trajectories import Trajectory, collect
+from koopman_control.trajectories import HeldUniform, Trajectory, collect
 
 BOX = np.array([[-2.0], [2.0]])
 ANYWHERE = np.tile([[-np.inf], [np.inf]], 2)
@@ -17,7 +17,7 @@ ANYWHERE = np.tile([[-np.inf], [np.inf]], 2)
 
 @cache
 def pendulum_data() -> list[Trajectory]:
-    return collect("Pendulum-v1", n_steps=400, seed=3)
+    return collect("Pendulum-v1", HeldUniform(hold=(4, 16)), n_steps=600, seed=3)
 
 
 @cache

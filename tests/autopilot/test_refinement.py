@@ -1,6 +1,7 @@
 """The convex program about a plan."""
 
 from dataclasses import replace
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -9,6 +10,7 @@ from koopman_control.autopilot.refinement import Refinement, expanded
 from koopman_control.autopilot.search import Effort, PlanSearch
 from koopman_control.autopilot.surface import fitted_surface
 from koopman_control.common.arrays import Array
+from koopman_control.mpc.solvers import make_solver
 from tests.autopilot.plants import BOX, pendulum, some_surface, swing_up
 
 MODEL, X0 = pendulum(), np.array([0.6, -0.5])
@@ -39,11 +41,11 @@ def test_its_slope_is_that_of_what_the_plan_is_worth() -> None:
 def test_it_is_convex_and_its_solution_that_of_cvxpy() -> None:
     program = refinement().program(X0, PLAN)
     assert np.linalg.eigvalsh(program.H).min() > 0.0
-    v = cp.Variable(15)
-    cost = 0.5 * cp.quad_form(v, cp.psd_wrap(program.H)) + program.f @ v
-    cp.Problem(cp.Minimize(cost), [program.lower <= v, v <= program.upper]).solve(solver="CLARABEL")
-    from koopman_control.mpc.solvers import make_solver
-
+    v: Any = cp.Variable(15)
+    through: Any = cp
+    cost = 0.5 * through.quad_form(v, through.psd_wrap(program.H)) + program.f @ v
+    bounds = [program.lower <= v, v <= program.upper]
+    through.Problem(cp.Minimize(cost), bounds).solve(solver="CLARABEL")
     found = make_solver("auto").solve(program, True).v
     assert found is not None and v.value is not None
     np.testing.assert_allclose(program.cost(found), program.cost(v.value), rtol=1e-5)

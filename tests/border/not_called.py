@@ -4,6 +4,7 @@
 MADE_BY_THE_PACKAGE = """
 Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport LogReport.of
 ModelReport Monomials Neurons PairedDifference ParametricQP QPSolution Reduction Round
+EndModel PilotController PilotStep Piloted RewardModel
 Spectrum Step BatchMPC Finding Findings Findings.named InputShape Piloted Rate RewardLaw Threshold
  Parameters.with_more Tube
 """
@@ -23,11 +24,16 @@ Signals.lifted_inputs Signals.of Signals.runs
 compiled_roll_out lifted linear_response triangular
 constant_columns describe_features rebuild_features redrawn seed_names spread
 ODEEnv.checked_reset ODEEnv.place
+EndModel.fit PilotController.act PilotController.planned RewardModel.__call__ RewardModel.fit
 """
 # Methods by their names: a subclass has them, and what calls them has checked.
 CALLED_BACK = """
 advance cost draw leaves limit next_reference outputs rates sample_reference sample_state violations
 attached compiled_form derivatives fit_to_states values
+"""
+# It takes seconds; tests/autopilot give it what is wrong.
+SLOW = """
+Autopilot.learn
 """
 # Protocols and bases, which a user's class follows.
 BASES = """
@@ -38,5 +44,6 @@ NOT_CALLED = {
     *CHECKS.split(),
     *KERNELS.split(),
     *BASES.split(),
+    *SLOW.split(),
 }
 NOT_CALLED_METHODS = set(CALLED_BACK.split())

@@ -7,6 +7,7 @@ EDMDc input_features: none
 EDMDc regularization: zero fraction
 Corrections refine_horizon: true
 Corrections stability: none fraction
+Corrections trim: none fraction
 EDMDc least_squares: none
 EDMDc corrections: none
 EDMDc input_delay: zero

@@ -20,6 +20,26 @@ def findings() -> Findings:
 
 ROWS = [
     Row(
+        "Autopilot",
+        autopilot.Autopilot,
+        lambda: dict(
+            budget=300,
+            seed=0,
+            angles=[(0, 1)],
+            context=[3],
+            ignored=[2],
+            reward=None,
+            done=lambda y: y[:, 0] > 1.0,
+            reference=[0.0, np.nan],
+            levers=autopilot.Levers(),
+        ),
+    ),
+    Row(
+        "Levers",
+        autopilot.Levers,
+        lambda: dict(trim=True, structure=True, value=True, search=True, refine=True),
+    ),
+    Row(
         "find",
         autopilot.find,
         lambda: dict(data=[Trajectory(np.arange(121.0)[:, None] % 5.0, np.ones((120, 1)))]),

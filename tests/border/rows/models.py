@@ -154,7 +154,7 @@ ROWS = [
     Row(
         "Corrections",
         identification.Corrections,
-        lambda: dict(noise="ignore", refine_horizon=False, stability=0.9),
+        lambda: dict(noise="ignore", refine_horizon=False, stability=0.9, trim=0.9),
     ),
     Row(
         "OnlineModel",
