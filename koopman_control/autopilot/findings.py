@@ -45,9 +45,13 @@ class Finding(Generic[T]):
 
     def __str__(self) -> str:
         """Say it, with the evidence."""
-        numbers = ", ".join(f"{what} {number:.3g}" for what, number in self.evidence.items())
+        numbers = self.numbers()
         doubt = "" if self.certain else "perhaps: "
         return f"{doubt}{self.words}" + (f" [{numbers}]" if numbers else "")
+
+    def numbers(self) -> str:
+        """Return the evidence on one line."""
+        return ", ".join(f"{what} {number:.3g}" for what, number in self.evidence.items())
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ class Piloted(Learned):
         reward: The learned reward.
         end: When episodes end.
         hold: Steps of the environment that a decision lasts.
+        step: Steps of the environment that a step of the model lasts.
         notes: What was found out and what was uncertain, one sentence each.
     """
 
@@ -113,6 +114,7 @@ class Piloted(Learned):
     reward: RewardModel = field(kw_only=True)
     end: EndModel = field(kw_only=True)
     hold: int = 1
+    step: int = 1
     notes: tuple[str, ...] = ()
 
 
@@ -300,6 +302,7 @@ class Learning:
             reward=fit.reward,
             end=fit.end,
             hold=self._hold,
+            step=self._step,
             notes=self._notes(fit),
         )
 

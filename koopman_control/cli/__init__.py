@@ -5,7 +5,7 @@ A command imports what it needs when it is called, so that asking for help costs
 
 import typer
 
-from koopman_control.cli import benchmark, forecast, render, run, tasks
+from koopman_control.cli import benchmark, describe, forecast, render, run, tasks
 
 __all__ = ["app"]
 
@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(run.run)
+app.command()(describe.describe)
 app.command()(tasks.tasks)
 app.command()(render.render)
 app.command()(benchmark.benchmark)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
@@ -55,6 +57,25 @@ def open_environment(
         return gym.make(env, disable_env_checker=True, **arguments)
     except gym.error.UnregisteredEnv as error:
         raise ValueError(f"env is {env!r}, which Gymnasium does not know: {error}") from error
+    except Exception as error:
+        if env.startswith("dm_control/"):
+            raise _suite_is_broken(error) from error
+        raise
+
+
+@checked
+def imported(module: str) -> None:
+    """Import a module that registers environments, shimmy for instance.
+
+    Raises:
+        ImportError: It cannot be imported; the message says why, and what to do.
+    """
+    try:
+        import_module(module)
+    except ImportError as error:
+        ours = module.partition(".")[0] in ("shimmy", "dm_control")
+        remedy = "pip install 'koopman-control[suites]'" if ours else "install what it needs"
+        raise ImportError(f"module {module!r} cannot be imported: {error}; {remedy}") from error
 
 
 @checked
@@ -81,6 +102,23 @@ def require_continuous(env: Environment | VectorEnvironment) -> tuple[Array, Arr
             "gymnasium.wrappers.TransformAction"
         )
     return observations, actions
+
+
+def _suite_is_broken(error: Exception) -> ImportError:
+    """Say which version of MuJoCo the DeepMind Control Suite needs."""
+    found = ", ".join(f"{name} {_version(name)}" for name in ("dm-control", "mujoco"))
+    return ImportError(
+        f"the DeepMind Control Suite cannot be used here ({found}): {type(error).__name__}: {error}"
+        "; dm-control 1.0.50 needs mujoco 3.17 and does not work with mujoco 4.0: pip install "
+        "'koopman-control[suites]' in an environment of its own"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
 
 
 def begun(env: Environment | VectorEnvironment, seed: Any, shape: tuple[int, ...]) -> Array:
