@@ -16,6 +16,7 @@ from koopman_control.trajectories import Trajectory
 
 SIMPLER = 0.05  # share of the unexplained variance that a more complex reward has to save
 NEURONS, STEEPNESS = (100, 200), (0.25, 0.5, 1.0)
+RAREST = 500  # a reward that is earned once in so many steps counts as much as rarer ones
 EXPLAINED = 0.95  # share of the ends that limits have to explain
 MOST = 6000  # rows that surfaces are fitted to
 BEYOND = 0.25  # how far unknown places reach beyond the data, in widths of them
@@ -70,7 +71,7 @@ class RewardModel:
 
     @property
     def r2(self) -> float:
-        """Left-out share of the variance explained."""
+        """Left-out share of the variance explained, where rare rewards count more."""
         return float(self.surface.r2[0])
 
     @property
@@ -106,8 +107,12 @@ class RewardModel:
             after: np.hstack([embed((samples.x_next if after else samples.x)[going]), u])
             for after in (False, True)
         }
+        weight = rarity(r[:, 0])
         first = [SampledFeatures(NEURONS[0], steepness=0.5, random_state=seed)]
-        fits = {after: fitted_surface(Z, r, [None, *first]) for after, Z in inputs.items()}
+        fits = {
+            after: fitted_surface(Z, r, [None, *first], weight=weight)
+            for after, Z in inputs.items()
+        }
         lost = {after: 1.0 - float(f.r2[0]) for after, f in fits.items()}
         after = lost[True] < (1.0 - SIMPLER) * lost[False]
         if lost[after] < 1e-9 or not len(fits[after].b):
@@ -115,7 +120,18 @@ class RewardModel:
         several = [
             SampledFeatures(n, steepness=s, random_state=seed) for n in NEURONS for s in STEEPNESS
         ]
-        return cls(fitted_surface(inputs[after], r, several), after)
+        return cls(fitted_surface(inputs[after], r, several, weight=weight), after)
+
+
+def rarity(r: Array) -> Array:
+    """Weigh rewards (T,) by one over the share of the data that earn as much or more.
+
+    So every tenfold rarer reward counts about alike: plans lead to what is rare among the data,
+    such as a goal that random inputs hardly reach, and the mean square of all says little about it.
+    """
+    ordered = np.sort(r)
+    as_good = len(r) - np.searchsorted(ordered, r, side="left")
+    return np.asarray(len(r) / np.maximum(as_good, len(r) / RAREST))
 
 
 @dataclass(frozen=True, eq=False)
