@@ -15,7 +15,7 @@ from koopman_control.identification import LiftedModel
 from koopman_control.trajectories import Trajectory
 
 SIMPLER = 0.05  # share of the unexplained variance that a more complex reward has to save
-NEURONS, STEEPNESS = (100, 200), (0.25, 0.5, 1.0)
+NEURONS, STEEPNESS = (100, 200), (0.5, 1.0, 2.0)
 RAREST = 500  # a reward that is earned once in so many steps counts as much as rarer ones
 EXPLAINED = 0.95  # share of the ends that limits have to explain
 MOST = 6000  # rows that surfaces are fitted to
