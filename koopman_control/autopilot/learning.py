@@ -28,6 +28,7 @@ from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.rehearsal import Planner, best_rehearsed
 from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
+from koopman_control.autopilot.surface import Surface
 from koopman_control.autopilot.value import fitted_value
 from koopman_control.common import Array
 from koopman_control.common.arrays import finite_array, real_array
@@ -36,7 +37,7 @@ from koopman_control.evaluation import Learned, Round
 from koopman_control.evaluation.learn import TOLERATED
 from koopman_control.features import Angle
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.trimming import typical_error
+from koopman_control.identification.trimming import one_step_residuals, typical_error
 from koopman_control.trajectories import Trajectory, total_steps
 
 RewardFunction = Callable[[Array, Array, Array], ArrayLike]
@@ -357,7 +358,10 @@ class Learning:
             told = as_told("done", self._told.done, after)
             samples = replace(samples, ended=samples.ended | (told > 0.5))
         reward, end = RewardModel.fit(samples, model, seed), EndModel.fit(samples, model, seed)
-        objective = self._objective(model, reward, end, samples, seed)
+        residuals = np.concatenate(one_step_residuals(model, data))
+        followed = residuals <= np.quantile(residuals, share_of(estimator))
+        unknown = unknown_places(samples, model, followed, seed)
+        objective = self._objective(model, reward, end, unknown, samples, seed)
         seconds = time.perf_counter() - began
         score = estimator.choices_[0].score
         returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
@@ -365,21 +369,30 @@ class Learning:
         return Fit(estimator, objective, reward, end)
 
     def _objective(
-        self, model: LiftedModel, reward: RewardModel, end: EndModel, samples: Samples, seed: int
+        self,
+        model: LiftedModel,
+        reward: RewardModel,
+        end: EndModel,
+        unknown: Surface,
+        samples: Samples,
+        seed: int,
     ) -> Objective:
         """State what plans are worth, with or without a value beyond them, as rehearsals say."""
+        size = float(np.ptp(samples.r)) or 1.0
         plain = Objective(
             reward=reward.surface,
             after=reward.after,
-            of_state=end.surface.beside(unknown_places(samples, model, seed)),
+            of_state=end.surface.beside(unknown),
             box=end.box,
-            unknown=float(np.ptp(samples.r)) or 1.0,
+            unknown=size,
             hold=self._hold // self._step,
         )
         if not self._levers.value:
             return plain
         discount = DISCOUNT**self._step
-        value = fitted_value(model, reward, end, samples.x, self._box, discount, seed)
+        avoided = unknown.times(-CAREFUL * size)
+        common = model, reward, end, samples.x, self._box, discount, avoided, seed
+        value = fitted_value(*common)
         candidates = [plain, replace(plain, value=value, discount=discount)]
         first = [t.observations[0] for t in self._logbook.data]
         length = max(len(t) for t in self._logbook.data) // self._hold

@@ -19,6 +19,8 @@ NEURONS, STEEPNESS = (100, 200), (0.5, 1.0, 2.0)
 RAREST = 500  # a reward that is earned once in so many steps counts as much as rarer ones
 EXPLAINED = 0.95  # share of the ends that limits have to explain
 MOST = 6000  # rows that surfaces are fitted to
+MOST_PLACES = 3000  # that are told from others
+FEWEST_LOST = 5  # samples the model cannot follow that say where this is so
 BEYOND = 0.25  # how far unknown places reach beyond the data, in widths of them
 
 
@@ -205,21 +207,36 @@ def _classified(going: Array, ended: Array, seed: int) -> Surface:
     return fitted_surface(Z, y, [SampledFeatures(100, steepness=0.5, random_state=seed)])
 
 
-def unknown_places(samples: Samples, model: LiftedModel, seed: int = 0) -> Surface:
+def unknown_places(
+    samples: Samples, model: LiftedModel, kept: NDArray[np.bool_] | None = None, seed: int = 0
+) -> Surface:
     """Learn how little is known of a place: 0 among the data, 1 far from them.
 
     Data are told from points spread evenly over a box about them (a density ratio by least
-    squares).
+    squares), and from those that the model could not follow.
+
+    Args:
+        samples: All steps.
+        model: The model.
+        kept: Which steps it follows, shape (T,); None: all.
+        seed: Of points and features.
     """
     rng, embed = np.random.default_rng(seed), model.signals.embedding
-    X = np.concatenate([samples.x, samples.x_next[samples.ended]])
-    if len(X) > 3000:
-        X = X[rng.choice(len(X), 3000, replace=False)]
+    good = np.ones(len(samples.x), dtype=bool) if kept is None else kept
+    X = np.concatenate([samples.x[good], samples.x_next[samples.ended & good]])
+    if len(X) > MOST_PLACES:
+        X = X[rng.choice(len(X), MOST_PLACES, replace=False)]
     low, high = np.quantile(X, [0.0, 1.0], axis=0)
     width = BEYOND * (high - low)
     free = rng.uniform(low - width, high + width, X.shape)
     angles = model.coordinates.is_angle
     free[:, angles] = rng.uniform(-np.pi, np.pi, (len(X), int(angles.sum())))
+    lost = np.flatnonzero(~good)
+    if len(lost) >= FEWEST_LOST:
+        chosen = rng.choice(lost, len(X) // 2)
+        free[: len(chosen)] = np.where(
+            rng.random((len(chosen), 1)) < 0.5, samples.x[chosen], samples.x_next[chosen]
+        )
     order = rng.permutation(2 * len(X))
     Z = embed(np.concatenate([X, free]))[order]
     y = np.concatenate([np.zeros(len(X)), np.ones(len(X))])[order, None]
