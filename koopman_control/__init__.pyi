@@ -20,6 +20,7 @@ from .mpc import Bounds, Cost, Inputs, KalmanObserver, KoopmanMPC, OffsetFree, S
 from .trajectories import (
     HeldUniform,
     Trajectory,
+    adapted,
     collect,
     coverage,
     from_table,
@@ -49,6 +50,7 @@ __all__ = [
     "SampledRNN",
     "Search",
     "Trajectory",
+    "adapted",
     "collect",
     "compile_qp",
     "coverage",

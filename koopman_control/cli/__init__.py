@@ -8,6 +8,7 @@ import typer
 from koopman_control.cli import (
     benchmark,
     control,
+    describe,
     export,
     forecast,
     identify,
@@ -26,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(run.run)
+app.command()(describe.describe)
 app.command()(tasks.tasks)
 app.command()(render.render)
 app.command()(benchmark.benchmark)

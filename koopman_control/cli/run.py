@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,12 +25,42 @@ if TYPE_CHECKING:
     from koopman_control.evaluation import Learned
     from koopman_control.tasks import Task
     from koopman_control.tasks.run import Run
+    from koopman_control.tasks.untold import Untold
+
+
+class Knowledge(StrEnum):
+    """How much of a ready task is used."""
+
+    none = "none"
+    task = "task"
 
 
 def run(
     task: Annotated[
-        str, typer.Argument(help="A task, such as Pendulum, or its Gymnasium id; see `tasks`.")
+        str,
+        typer.Argument(
+            help="A task, such as Pendulum, or any Gymnasium id, such as HalfCheetah-v5 or "
+            "module:Env-v0, or a Python file that holds a Task; `tasks` lists the ready ones."
+        ),
     ],
+    knowledge: Annotated[
+        Knowledge,
+        typer.Option(help="none: tell nothing, even if there is a ready task."),
+    ] = Knowledge.task,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=100, help="Environment steps to learn from, if nothing is told; 5000."),
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option("--import", help="Module that registers the id, such as shimmy.")
+    ] = None,
+    max_episode_steps: Annotated[
+        int | None, typer.Option(min=1, help="Where to cut episodes that nothing ends; 1000.")
+    ] = None,
+    write_task: Annotated[
+        Path | None,
+        typer.Option(help="Write what was found as a task: a Python file to read and correct."),
+    ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Evaluation episodes.")] = 100,
     seed: Annotated[int, typer.Option(help="First evaluation seed; others follow.")] = 1000,
     learning_seed: Annotated[int, typer.Option(help="Seed of everything random in learning.")] = 0,
@@ -49,22 +80,35 @@ def run(
     """Learn a convex model-predictive controller for an environment, and judge it.
 
     Collects data (every environment step is counted), samples features, fits a lifted model with
-    inputs, refines it in rounds of control and refit until the task's budget is used, and evaluates
-    the controller on seeds it has never seen, next to a random, a zero and a true-model reference
+    inputs, refines it in rounds of control and refit until the budget is used, and evaluates the
+    controller on seeds it has never seen, next to a random, a zero and a true-model reference
     controller. Writes report.html, metrics.json, model.npz, controller.npz (where no part of it is
     a function), trajectories.npz and figures to OUTPUT/<task>-<time>/. Finished episodes of data
     are kept there from the first on: a run that was interrupted or killed goes on with --resume,
     and ends with the same model to the last bit.
+
+    Where there is no ready task for the environment, or with --knowledge none, nothing is told but
+    its id: the autopilot finds out from its steps what the columns are, what is rewarded and where
+    episodes end, and plans with what it has learned. The report then says what it found and what
+    was uncertain; `koopman-control describe` shows that alone, from a few steps.
     """
     with one_sentence(debug):
         from koopman_control.common.arrays import seed_number
         from koopman_control.evaluation import metrics_json
         from koopman_control.tasks.run import run_task
         from koopman_control.tasks.saved import save_learned
+        from koopman_control.tasks.untold import Untold
+        from koopman_control.tasks.writing import write_task as write
 
         seed_number("--seed", seed)
         seed_number("--learning-seed", learning_seed)
-        chosen = _found(task)
+        options = {
+            "--budget": budget,
+            "--import": module,
+            "--max-episode-steps": max_episode_steps,
+            "--write-task": write_task,
+        }
+        chosen = _found(task, knowledge, options)
         if chosen.rollout == "relifted" and find_spec("numba") is None:
             typer.echo(SLOW, err=True)
         folder = run_folder(output, chosen.name, resume)
@@ -86,6 +130,8 @@ def run(
                     checkpoint=folder / CHECKPOINT,
                 )
             report = result.write(folder)
+        if write_task is not None and result.findings is not None and isinstance(chosen, Untold):
+            write(write_task, chosen, result.findings, result.learned.data)
         if json:
             typer.echo(metrics_json(result.metrics()), nl=False)
         else:
@@ -95,36 +141,35 @@ def run(
             typer.echo(f"Report: {report}")
 
 
-def _found(name: str) -> Task:
-    """Find the task; say what is wrong with an environment that has none."""
-    import gymnasium as gym
+def _found(name: str, knowledge: Knowledge, options: Mapping[str, Any]) -> Task | Untold:
+    """Find the task, or the environment that there is none for.
 
-    from koopman_control.common.border import did_you_mean
+    Args:
+        name: Of the task, or the id of the environment, or a file that holds a task.
+        knowledge: Whether to leave a ready task aside.
+        options: What is only for environments without one, by the names of the options.
+    """
+    from koopman_control.cli.untold import task_in_file, untold
     from koopman_control.tasks import TASKS, UnknownTaskError
-    from koopman_control.trajectories import open_environment, require_continuous
 
-    env_ids = [entry.env_id for entry in TASKS.listed() if entry.env_id is not None]
+    if name.endswith(".py"):
+        return task_in_file(Path(name))
+    budget, module, longest, _ = options.values()
+    entries = TASKS.listed()
     try:
-        return TASKS[name]
+        task = TASKS[name]
     except UnknownTaskError:
-        if name in env_ids:  # which has several
-            raise
-    hint = did_you_mean(name, [*gym.registry, *TASKS, *env_ids])
-    try:
-        env = open_environment(name)
-    except ValueError as error:
+        if knowledge is Knowledge.task and any(entry.env_id == name for entry in entries):
+            raise  # it has several
+        return untold(name, budget, module, longest)
+    if knowledge is Knowledge.none:
+        return untold(task.env_id, budget, module, longest)
+    if given := [option for option, value in options.items() if value is not None]:
         raise ValueError(
-            f"there is no task {name!r}, and Gymnasium cannot make {name!r}: there is no such "
-            f"environment.{hint}"
-        ) from error
-    except (gym.error.Error, ImportError) as error:
-        raise ValueError(f"Gymnasium cannot make {name!r}: {error}") from error
-    require_continuous(env)
-    env.close()
-    raise ValueError(
-        f"there is no ready task for {name}; there are tasks for {', '.join(env_ids)}. "
-        "To write one, see docs/extending/task.md: a koopman_control.tasks.Task of some ten lines"
-    )
+            f"{given[0]} is for environments of which nothing is told; {name} has a ready task: "
+            "add --knowledge none to leave it aside"
+        )
+    return task
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from koopman_control.common import Array, PathLike, positive_int
+from koopman_control.common import Array, Controller, PathLike, positive_int
 from koopman_control.common.arrays import seed_number
 from koopman_control.common.border import checked
 from koopman_control.identification import EDMDc, LiftedModel
@@ -71,7 +71,7 @@ class Learned:
     """
 
     estimator: EDMDc
-    controller: KoopmanMPC
+    controller: Controller
     data: list[Trajectory]
     rounds: list[Round]
     seconds: float

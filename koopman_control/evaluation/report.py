@@ -220,6 +220,7 @@ def _page(
         rows=controller_rows(metrics, references),
         facts=facts(metrics),
         errors=error_table(metrics.get("prediction_error")),
+        findings=metrics.get("findings") or {},
         pictures=pictures,
         settings=flatten(metrics.get("settings") or {}),
         versions=metrics.get("versions") or {},

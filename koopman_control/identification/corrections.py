@@ -16,6 +16,7 @@ from koopman_control.identification.penalties import Penalty
 from koopman_control.identification.regression import Targets
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.stability import stabilized, stabilized_if_needed
+from koopman_control.identification.trimming import check_share
 from koopman_control.trajectories import Trajectory
 
 
@@ -57,16 +58,21 @@ class Corrections(CheckedFields):
         refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
         stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
             the linear roll-out is used and diverges on the data; None never does.
+        trim: Share of the samples to keep, above 0 and up to 1, the rest being those that a smooth
+            model cannot follow (contacts, stops); "auto" finds it by the left-out error; None keeps
+            all. See `trimmed`. What is left is smoothed, if anything is; nothing may be missing.
     """
 
     noise: Literal["ignore", "smooth", "auto"] = "ignore"
     noise_std: ArrayLike | None = None
     refine_horizon: bool = False
     stability: float | Literal["auto"] | None = "auto"
+    trim: float | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         """Check kinds and range."""
         super().__post_init__()
+        check_share(self.trim)
         if self.stability not in (None, "auto"):
             positive_float("stability", self.stability)
         if self.noise_std is not None and not self.smooths:
@@ -112,11 +118,12 @@ class Corrections(CheckedFields):
 
     def require_plain(self, what: str) -> None:
         """Raise a ValueError if there are corrections that need all data at once."""
-        for name, plain in (("noise", ("ignore", "auto")), ("refine_horizon", (False,))):
-            if getattr(self, name) not in plain:
+        plain = {"noise": ("ignore", "auto"), "refine_horizon": (False,), "trim": (None,)}
+        for name, values in plain.items():
+            if getattr(self, name) not in values:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}, which {what}; use corrections with "
-                    'noise="ignore" and refine_horizon=False'
+                    'noise="ignore", refine_horizon=False and trim=None'
                 )
 
 

@@ -6,6 +6,7 @@ In the order of a fit: its settings, one `Fit`, and `EDMDc`, the estimator that 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -54,6 +55,7 @@ from koopman_control.identification.smoothing import (
     smoothed_fit,
 )
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
+from koopman_control.identification.trimming import JUDGED, Trimmed, trimmed
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 DEFAULT_FEATURES = SampledFeatures(random_state=0)
@@ -97,6 +99,16 @@ class FitSettings:
         """Say what a state of the data is."""
         p, m = data[0].observations.shape[1], data[0].actions.shape[1] if self.memory else 0
         return Coordinates.of(p, self.states, self.angles, memory=self.memory, n_inputs=m)
+
+    def quick_fit(self, data: Sequence[Trajectory]) -> LiftedModel:
+        """Fit the middle one of the candidate features, roughly, without a word about it."""
+        middle, some = self.features[len(self.features) // 2], self.strengths[::3]
+        rough = replace(
+            self, features=[middle], strengths=some, per_state=False, horizon=JUDGED, n_folds=2
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Fit(rough, data, None).model
 
 
 class Fit:
@@ -262,6 +274,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         noise_: What was found about the noise of the data (`NoiseEstimate`), with corrections that
             smooth.
         smoothed_: The data, their noise taken out and their gaps filled, likewise.
+        trimmed_: Which samples `Corrections(trim=...)` kept, or None.
 
     Example:
         >>> from koopman_control.trajectories import collect
@@ -275,6 +288,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     cv_error_: dict[str, Array]
     noise_: NoiseEstimate
     smoothed_: list[Trajectory]
+    trimmed_: Trimmed | None
     _fit: Fit
 
     def __init__(
@@ -334,18 +348,23 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
                 the state, repeated data), or features are saturated.
         """
         settings, corrections = self._checked_settings()
-        checked = check_trajectories(data, missing=corrections.smooths)
+        missing = corrections.smooths and corrections.trim is None
+        checked = check_trajectories(data, missing=missing)
         if sample_weight is not None:
             corrections.require_plain("knows no sample_weight")
         shifted, weights = self._without_delay(checked, sample_weight)
         with single_threaded_blas():
-            noise = None
+            self.trimmed_, noise = None, None
+            if corrections.trim is not None:
+                self.trimmed_ = trimmed(settings.quick_fit, shifted, corrections.trim)
+                shifted = self.trimmed_.pieces
             if corrections.smooths and weights is None:
                 doubting = corrections.noise == "smooth"
                 whole = Measured.of(shifted, settings.coordinates(shifted), doubting=doubting).data
                 self._fit = Fit(settings, whole, None)
-                shifted = self._smoothed(settings, corrections, shifted)
-                checked = self.smoothed_ = as_logged(checked, shifted, self.input_delay)
+                self.smoothed_ = shifted = self._smoothed(settings, corrections, shifted)
+                if self.trimmed_ is None:
+                    checked = self.smoothed_ = as_logged(checked, shifted, self.input_delay)
                 noise = self.noise_.acting
             else:
                 self._fit = Fit(settings, shifted, weights)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from koopman_control.autopilot import Findings, Piloted, find
+from koopman_control.autopilot.pace import at_pace
 from koopman_control.common import Array, PathLike
 from koopman_control.common.arrays import seed_number
 from koopman_control.evaluation import (
@@ -24,10 +26,27 @@ from koopman_control.evaluation import (
 from koopman_control.identification import LiftedModel, pseudospectrum, spectrum
 from koopman_control.tasks.references import normalised_score, reference_returns
 from koopman_control.tasks.task import Task
+from koopman_control.tasks.untold import Untold
 from koopman_control.trajectories import Trajectory, total_steps
 
 LARGEST = 300  # lifted states whose spectrum is analysed within about a second
 GRID, DIRECTIONS = 25, 30  # points along a side, and combined lifted directions
+FINDINGS = "findings.json"
+HELP = {  # what a user can tell the autopilot where it is not certain
+    "angles": "say which columns are angles: angles=((cosine, sine), ...)",
+    "context": "say which columns are goals or parameters: context=(...), or give more episodes",
+    "switches": "collect more, or leave them out of the observation",
+    "rates": "the model does not need it; more data, or less noise, would make it sure",
+    "ignored": "say which columns make no difference: ignored=(...), or give more budget",
+    "limits": "give the observation space its true bounds",
+    "inputs": "give inputs in which the plant acts in a straight line, in a wrapper",
+    "delays": "excite the inputs more, or take a known delay out in a wrapper",
+    "noise": "filter the measurements in a wrapper, or give more budget",
+    "memory": "observe the missing speeds, or stack past observations in a wrapper",
+    "contacts": "give more budget, or a task that breaks episodes off before an impact",
+    "reward": "write a ready task (`describe --write-task`) with the cost that is meant",
+    "ends": "give more budget, or more that is observed of what ends an episode",
+}
 MARGIN = 0.1  # shown around the eigenvalues that the data confirm
 
 
@@ -68,26 +87,28 @@ class Run:
     """Everything a run found.
 
     Args:
-        task: What was learned.
+        task: What was learned; `Untold` if the autopilot found it out.
         learned: Controller, model, data and rounds.
         evaluation: The controller on the evaluation seeds.
         random: The random policy on the same seeds.
         zero: The zero policy on the same seeds.
         reference: Name and returns of the true-model reference, if stored for these seeds.
         prediction_error: Left-out error 1 ... H steps ahead per roll-out, in standard deviations.
-        linear: The best linear model on the same data, for comparison of roll-outs.
+        linear: The best linear model on the same data, for comparison of roll-outs; None: none.
         learning_seed: Seed of everything random in learning.
+        findings: What was found out about an environment of which nothing was told.
     """
 
-    task: Task
+    task: Task | Untold
     learned: Learned
     evaluation: Evaluation
     random: Evaluation
     zero: Evaluation
     reference: tuple[str, Array] | None
     prediction_error: dict[str, Array]
-    linear: LiftedModel
+    linear: LiftedModel | None
     learning_seed: int
+    findings: Findings | None = None
 
     @property
     def references(self) -> dict[str, Evaluation | Array]:
@@ -113,11 +134,13 @@ class Run:
         return metrics
 
     def write(self, folder: Path) -> Path:
-        """Write report.html, metrics.json and the figures into a folder.
+        """Write report.html, metrics.json, findings.json if there are any, and the figures.
 
         Returns:
             Path of report.html.
         """
+        if self.findings is not None:
+            self.findings.write(folder / FINDINGS)
         return self.evaluation.report(
             folder,
             references=self.references,
@@ -126,6 +149,18 @@ class Run:
             title=f"{self.task.env_id}: {self.task.summary}",
         )
 
+    def _told(self) -> dict[str, dict[str, str]]:
+        """Say of each finding what it is, its evidence, and what a user could do about it."""
+        found = {} if self.findings is None else self.findings.items()
+        return {
+            name: {
+                "words": item.words,
+                "evidence": item.numbers(),
+                "advice": "" if item.certain else HELP[name],
+            }
+            for name, item in found.items()
+        }
+
     def _run_metrics(self) -> dict[str, Any]:
         return {
             "data_steps": total_steps(self.learned.data),
@@ -133,6 +168,7 @@ class Run:
             "learn_seconds": self.learned.seconds,
             "prediction_error": {k: v.tolist() for k, v in self.prediction_error.items()},
             "normalised_score": self.normalised_score,
+            **({"findings": self._told()} if self.findings is not None else {}),
         }
 
     def _settings(self) -> dict[str, Any]:
@@ -140,6 +176,7 @@ class Run:
         settings = {k: v for k, v in self.task.settings().items() if k != "env_id"}
         model = self.learned.model
         eigenvalue = float(np.abs(model.eigenvalues[0]))
+        notes = list(self.learned.notes) if isinstance(self.learned, Piloted) else None
         facts = dict(model.summary) | {"n_lifted": model.n_lifted, "spectral_radius": eigenvalue}
         rounds = [asdict(r) | {"returns": list(r.returns)} for r in self.learned.rounds]
         return {
@@ -147,6 +184,7 @@ class Run:
             "task": settings,
             "model": facts,
             "rounds": rounds,
+            **({"notes": notes} if notes is not None else {}),
         }
 
     def _figures(self) -> dict[str, Any]:
@@ -170,14 +208,17 @@ class Run:
                 self.task.state_names or model.state_names[: model.coordinates.n_outputs],
             ),
             "eigenvalues": plots.eigenvalues(model.eigenvalues),
-            **spectral_figures(
-                model, [Trajectory(e.observations, e.actions) for e in self.evaluation.episodes]
-            ),
+            **spectral_figures(model, self._paced_episodes()),
         }
+
+    def _paced_episodes(self) -> list[Trajectory]:
+        """Return the kept evaluation episodes at the pace of the model."""
+        runs = [Trajectory(e.observations, e.actions) for e in self.evaluation.episodes]
+        return at_pace(runs, self.learned.step) if isinstance(self.learned, Piloted) else runs
 
     def _prediction_windows(self) -> tuple[Array, dict[str, Array]]:
         """Predict the start of each kept evaluation episode; no fit has seen these."""
-        model, episodes = self.learned.model, self.evaluation.episodes
+        model, episodes = self.learned.model, self._paced_episodes()
         k, p = model.coordinates.memory, model.coordinates.n_outputs
         H = min(self.task.horizon, *(len(e.actions) - k for e in episodes))
         truth = np.stack(
@@ -186,8 +227,10 @@ class Run:
         inputs = np.stack([e.actions[k : k + H] for e in episodes])
         increments = model.coordinates.wrapped_difference(truth[:, 1:], truth[:, :-1])
         truth[:, 1:] = truth[:, :1] + np.cumsum(increments, axis=1)  # angles without jumps
-        kinds: dict[str, tuple[LiftedModel, str]] = {"linear": (self.linear, "linear")}
-        if self.task.coupling == "bilinear":
+        kinds: dict[str, tuple[LiftedModel, str]] = {}
+        if self.linear is not None:
+            kinds["linear"] = (self.linear, "linear")
+        if self.linear is not None and self.task.coupling == "bilinear":
             kinds["bilinear"] = (model, "bilinear")
         kinds["relifted"] = (model, "relifted")
         predictions = {}
@@ -200,7 +243,7 @@ class Run:
 
 
 def run_task(
-    task: Task,
+    task: Task | Untold,
     *,
     episodes: int = 100,
     first_seed: int = 1000,
@@ -213,7 +256,7 @@ def run_task(
     """Learn a controller for a task and evaluate it on seeds that learning never saw.
 
     Args:
-        task: The task.
+        task: The task, or an environment of which nothing is told.
         episodes: Number of evaluation episodes.
         first_seed: Reset seed of the first of them; the others follow.
         learning_seed: Seed of everything random in learning.
@@ -232,6 +275,7 @@ def run_task(
     seed_number("the last evaluation seed", seeds[-1])  # rather now than after learning
     learned = task.learn(learning_seed, lambda steps: progress("collect", steps), checkpoint)
     on_learned(learned)
+    findings = find(learned.data) if isinstance(task, Untold) else None
     errors, linear = _errors_per_rollout(task, learned)
     finished = iter(range(1, episodes + 1))
     with closing(task.environment()) as env:
@@ -247,12 +291,18 @@ def run_task(
         zero = evaluate(ZeroPolicy(box), env, seeds)
     stock = not task.env_arguments and task.wrap is None
     reference = reference_returns(task.env_id, seeds) if stock else None
-    return Run(task, learned, result, random, zero, reference, errors, linear, learning_seed)
+    return Run(
+        task, learned, result, random, zero, reference, errors, linear, learning_seed, findings
+    )
 
 
-def _errors_per_rollout(task: Task, learned: Learned) -> tuple[dict[str, Array], LiftedModel]:
+def _errors_per_rollout(
+    task: Task | Untold, learned: Learned
+) -> tuple[dict[str, Array], LiftedModel | None]:
     """Collect left-out errors of all roll-outs; the linear one needs a linear model of its own."""
     estimator = learned.estimator
+    if isinstance(task, Untold):
+        return dict(estimator.cv_error_), None
     if task.coupling == "linear":
         return dict(estimator.cv_error_), learned.model
     features = clone(estimator.choices_[0].features)

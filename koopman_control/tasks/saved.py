@@ -11,6 +11,7 @@ from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.tasks.registry import TASKS
 from koopman_control.tasks.task import Task
+from koopman_control.tasks.untold import Untold
 from koopman_control.trajectories import save_trajectories
 from koopman_control.trajectories.store import load_with_settings
 
@@ -18,7 +19,9 @@ MODEL, DATA, CONTROLLER = "model.npz", "trajectories.npz", "controller.npz"
 
 
 @checked
-def save_learned(task: Task, learned: Learned, learning_seed: int, folder: PathLike) -> str:
+def save_learned(
+    task: Task | Untold, learned: Learned, learning_seed: int, folder: PathLike
+) -> str:
     """Write model.npz, trajectories.npz and, if files can hold it, controller.npz into a folder.
 
     Returns:
@@ -26,7 +29,11 @@ def save_learned(task: Task, learned: Learned, learning_seed: int, folder: PathL
     """
     learned.model.save(Path(folder) / MODEL)
     made_by = {"task": task.name, "learning_seed": learning_seed}
+    if isinstance(task, Untold):
+        made_by |= {"knowledge": "none", "env_id": task.env_id}
     save_trajectories(Path(folder) / DATA, learned.data, made_by)
+    if not isinstance(learned.controller, KoopmanMPC):
+        return f"there is no {CONTROLLER}: files hold a KoopmanMPC only"
     try:
         learned.controller.save(Path(folder) / CONTROLLER)
     except TypeError as error:  # a part of it is code
@@ -48,6 +55,7 @@ def load_learned(folder: PathLike, task: Task | None = None) -> tuple[Task, Koop
     Raises:
         FileNotFoundError: There is no saved run in the folder.
         FileFormatError: A file is damaged, or does not say what it was made by.
+        ValueError: Nothing was told in that run, so no task makes its controller.
         UnknownTaskError: No task goes by the name that the folder holds.
     """
     where = Path(folder)
@@ -62,6 +70,11 @@ def load_learned(folder: PathLike, task: Task | None = None) -> tuple[Task, Koop
         raise FileFormatError(
             f"{where / DATA} does not say of which task it is; give a folder of a run that has "
             "ended learning"
+        )
+    if task is None and made_by.get("knowledge") == "none":
+        raise ValueError(
+            f"the run in {where} was told nothing, and its controller is made of more than the "
+            "model that is saved there; run it again, or give the task to use"
         )
     chosen = TASKS[made_by["task"]] if task is None else task
     model = LiftedModel.load(where / MODEL)

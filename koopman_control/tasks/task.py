@@ -109,9 +109,7 @@ class Task(CheckedFields):
         """Check the ranges of numbers, too, and find a name."""
         super().__post_init__()
         if not self.name:
-            short = self.env_id.rpartition(":")[2].rpartition("/")[2]
-            stem, _, version = short.rpartition("-v")
-            object.__setattr__(self, "name", stem if stem and version.isdigit() else short)
+            object.__setattr__(self, "name", short_name(self.env_id))
         for name in ("horizon", "n_steps", "first_steps", "n_draws"):
             positive_int(name, getattr(self, name))
         positive_int("n_rounds", self.n_rounds, minimum=0)
@@ -226,6 +224,19 @@ class Task(CheckedFields):
                 on_step=on_step,
                 checkpoint=checkpoint,
             )
+
+
+@checked
+def short_name(env_id: str) -> str:
+    """Return an environment's id without namespace and version.
+
+    Example:
+        >>> short_name("koopman_envs/Duffing-v0")
+        'Duffing'
+    """
+    short = env_id.rpartition(":")[2].rpartition("/")[2]
+    stem, _, version = short.rpartition("-v")
+    return stem if stem and version.isdigit() else short
 
 
 def _as_given(setting: Any) -> Any:

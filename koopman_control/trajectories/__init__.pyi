@@ -1,3 +1,4 @@
+from .adapting import adapted
 from .collect import CollectionFailed, CollectionInterrupted, collect
 from .coverage import Coverage, coverage
 from .environments import Environment, open_environment, require_continuous
@@ -20,6 +21,7 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "Signal",
     "Trajectory",
+    "adapted",
     "check_trajectories",
     "collect",
     "coverage",

@@ -17,6 +17,7 @@ from koopman_control.common import (
 )
 from koopman_control.common.border import checked
 from koopman_control.common.protocols import takes
+from koopman_control.trajectories.adapting import observation_names
 from koopman_control.trajectories.environments import (
     Environment,
     EnvironmentFault,
@@ -124,6 +125,7 @@ class Recording:
             seed=self._seed,
             env_id=self._env.spec.id if self._env.spec is not None else None,
             missing=bool(np.isnan(seen).any()),
+            observation_names=observation_names(self._env, len(self._first)),
         )
 
     def _begin(

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +21,7 @@ Environment = gym.Env[Any, Any]
 VectorEnvironment = gym.vector.VectorEnv[Any, Any, Any]
 
 # Some environments write the largest float32 where they mean "no bound".
-_UNBOUNDED = 1e37
+UNBOUNDED = 1e37
 
 
 class EnvironmentFault(Exception):  # it is no mistake of ours
@@ -55,6 +57,25 @@ def open_environment(
         return gym.make(env, disable_env_checker=True, **arguments)
     except gym.error.UnregisteredEnv as error:
         raise ValueError(f"env is {env!r}, which Gymnasium does not know: {error}") from error
+    except Exception as error:
+        if env.startswith("dm_control/"):
+            raise _suite_is_broken(error) from error
+        raise
+
+
+@checked
+def imported(module: str) -> None:
+    """Import a module that registers environments, shimmy for instance.
+
+    Raises:
+        ImportError: It cannot be imported; the message says why, and what to do.
+    """
+    try:
+        import_module(module)
+    except ImportError as error:
+        ours = module.partition(".")[0] in ("shimmy", "dm_control")
+        remedy = "pip install 'koopman-control[suites]'" if ours else "install what it needs"
+        raise ImportError(f"module {module!r} cannot be imported: {error}; {remedy}") from error
 
 
 @checked
@@ -81,6 +102,23 @@ def require_continuous(env: Environment | VectorEnvironment) -> tuple[Array, Arr
             "gymnasium.wrappers.TransformAction"
         )
     return observations, actions
+
+
+def _suite_is_broken(error: Exception) -> ImportError:
+    """Say which version of MuJoCo the DeepMind Control Suite needs."""
+    found = ", ".join(f"{name} {_version(name)}" for name in ("dm-control", "mujoco"))
+    return ImportError(
+        f"the DeepMind Control Suite cannot be used here ({found}): {type(error).__name__}: {error}"
+        "; dm-control 1.0.50 needs mujoco 3.17 and does not work with mujoco 4.0: pip install "
+        "'koopman-control[suites]' in an environment of its own"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
 
 
 def begun(env: Environment | VectorEnvironment, seed: Any, shape: tuple[int, ...]) -> Array:
@@ -240,5 +278,5 @@ def _flat_box(role: str, space: gym.Space[Any]) -> Array:
             f"with gymnasium.wrappers.Transform{role.capitalize()}"
         )
     bounds = np.array([space.low, space.high], dtype=np.float64)
-    bounds[np.abs(bounds) > _UNBOUNDED] *= np.inf
+    bounds[np.abs(bounds) > UNBOUNDED] *= np.inf
     return bounds

@@ -5,6 +5,7 @@ message may name one as well: what it disagrees with, or what it is part of.
 """
 
 from tests.border.accepted import (
+    autopilot,
     benchmark,
     common,
     control,
@@ -22,7 +23,7 @@ from tests.border.accepted import (
 Entries = dict[tuple[str, str], set[str]]
 
 _SUBJECTS = [
-    *(benchmark, common, control, data, deploy, deploying, environments),
+    *(autopilot, benchmark, common, control, data, deploy, deploying, environments),
     *(features, forecasting, judging, models, tasks),
 ]
 

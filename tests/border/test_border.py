@@ -12,6 +12,7 @@ from tests.border.bad_values import bad_values
 from tests.border.not_called import NOT_CALLED, NOT_CALLED_METHODS
 from tests.border.public import OURS, arguments, itself, public_callables, public_names
 from tests.border.rows import (
+    autopilot,
     benchmark,
     common,
     control,
@@ -30,7 +31,7 @@ from tests.border.rows.row import Row
 TABLE = [
     *(*data.ROWS, *features.ROWS, *models.ROWS, *control.ROWS, *judging.ROWS),
     *(*deploy.ROWS, *deploying.ROWS, *forecasting.ROWS, *tasks.ROWS, *benchmark.ROWS),
-    *(*environments.ROWS, *common.ROWS),
+    *(*autopilot.ROWS, *environments.ROWS, *common.ROWS),
 ]
 LONGEST = 800  # characters; scikit-learn's own message about NaN takes 600
 

@@ -7,6 +7,7 @@ read_columns names: empty
 OrnsteinUhlenbeck correlation_steps: fraction
 OrnsteinUhlenbeck scale: fraction
 PRBS.sample n_steps: zero
+adapted max_episode_steps: none
 HeldUniform.sample n_steps: zero
 Multisine.sample n_steps: zero
 OrnsteinUhlenbeck.sample n_steps: zero

@@ -8,6 +8,7 @@ EDMDc regularization: zero fraction
 Corrections noise_std: none fraction zero true
 Corrections refine_horizon: true
 Corrections stability: none fraction
+Corrections trim: none fraction
 EDMDc least_squares: none
 EDMDc corrections: none
 EDMDc input_delay: zero minus

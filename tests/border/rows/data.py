@@ -30,6 +30,7 @@ def log_file() -> str:
 
 
 ROWS = [
+    Row("adapted", kc.adapted, lambda: dict(env="Pendulum-v1", max_episode_steps=5)),
     Row("PRBS", PRBS, fields(hold=2)),
     Row("HeldUniform", kc.HeldUniform, fields(hold=(1, 2))),
     Row("Multisine", Multisine, fields(n_harmonics=2, period=20)),

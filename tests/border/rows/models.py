@@ -177,7 +177,7 @@ ROWS = [
     Row(
         "Corrections",
         identification.Corrections,
-        lambda: dict(noise="smooth", noise_std=0.1, refine_horizon=False, stability=0.9),
+        lambda: dict(noise="smooth", noise_std=0.1, refine_horizon=False, stability=0.9, trim=0.9),
     ),
     Row(
         "OnlineModel",

@@ -1,0 +1,156 @@
+"""The autopilot on environments it is told nothing of, and without each of its levers.
+
+    python -m examples.benchmarks.autopilot --seeds 1 --episodes 20 --out runs/autopilot
+    python -m examples.benchmarks.autopilot --levers --out runs/autopilot
+
+One set of settings for all. Every learning seed's row is written once it is there, so that a run
+that was stopped goes on; the tables are printed of whatever rows there are. dm_control's
+environments need `dm-control==1.0.50`, `shimmy` and `mujoco==3.17` (4.0 breaks it), in an
+environment of their own; without them they are left out, and the table says so.
+
+Scores of the ready tasks: 0 is the mean return of random inputs, 1 that of the hand-made task on
+the same seeds, as `koopman-control benchmark` measured it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from koopman_control.autopilot import Autopilot, Levers
+from koopman_control.common.files import write_text_atomically
+from koopman_control.evaluation import RandomPolicy, action_bounds, evaluate, package_versions
+from koopman_control.trajectories.adapting import adapted
+from koopman_control.trajectories.environments import Environment
+
+# Budget in environment steps: twice the ready task's own, at most 10,000; dm_control as the goal.
+BUDGETS = {
+    "Pendulum-v1": 1200,
+    "InvertedPendulum-v5": 168,
+    "koopman_envs/CartPoleSwingUp-v0": 2000,
+    "MountainCarContinuous-v0": 10_000,
+    "Reacher-v5": 4000,
+    "koopman_envs/VanDerPol-v0": 2000,
+    "koopman_envs/TwoLinkArm-v0": 4000,
+    "LunarLanderContinuous-v3": 10_000,
+    "dm_control/cartpole-swingup-v0": 5000,
+    "dm_control/cartpole-balance-v0": 5000,
+    "dm_control/pendulum-swingup-v0": 5000,
+    "dm_control/point_mass-easy-v0": 5000,
+    "dm_control/reacher-hard-v0": 5000,
+    "dm_control/ball_in_cup-catch-v0": 5000,
+    "dm_control/acrobot-swingup-v0": 5000,
+    "dm_control/cartpole-swingup_sparse-v0": 10_000,
+    "dm_control/cheetah-run-v0": 20_000,
+}
+# Returns of BRO after 100,000 steps (from its authors' result files), beside which ours stand.
+BRO = {"cartpole-swingup": 872, "cartpole-balance": 995, "pendulum-swingup": 819}
+BRO |= {"reacher-hard": 889, "ball_in_cup-catch": 977, "acrobot-swingup": 107}
+BRO |= {"cartpole-swingup_sparse": 797}
+ABLATED = (
+    "Pendulum-v1",
+    "MountainCarContinuous-v0",
+    "koopman_envs/CartPoleSwingUp-v0",
+    "dm_control/cartpole-swingup-v0",
+)
+LEVERS = ("trim", "value", "search", "structure", "refine")
+LONGEST = 1000  # steps of an episode of an environment that has no time limit
+
+
+def environment(env_id: str) -> Environment:
+    """Make an environment; those of dm_control have no time limit of their own."""
+    if not env_id.startswith("dm_control/"):
+        return adapted(env_id)
+    return adapted(f"shimmy:{env_id}", max_episode_steps=LONGEST)
+
+
+def measured(env_id: str, budget: int, seed: int, episodes: int, without: str) -> dict[str, Any]:
+    """Learn from one seed and evaluate; returns a row."""
+    env = environment(env_id)
+    levers = Levers(**{without: False}) if without else None
+    started, load = time.perf_counter(), os.getloadavg()[0]
+    learned = Autopilot(budget, seed, levers=levers).learn(env)
+    seconds = time.perf_counter() - started
+    first = 20_000 if seed >= 20 else 1000  # tuning and reporting use different seeds
+    seeds = range(first, first + episodes)
+    result = evaluate(learned.controller, env, seeds)
+    random = evaluate(RandomPolicy(action_bounds(env)), env, seeds)
+    step_times = np.concatenate([e.act_seconds for e in result.episodes])
+    return {
+        "env_id": env_id,
+        "without": without,
+        "budget": budget,
+        "steps": sum(len(t) for t in learned.data),
+        "seed": seed,
+        "first_evaluation_seed": first,
+        "returns": result.returns.tolist(),
+        "random": float(np.mean(random.returns)),
+        "learn_seconds": seconds,
+        "fit_seconds": learned.fit_seconds,
+        "step_ms": [1e3 * float(np.quantile(step_times, q)) for q in (0.5, 0.99)],
+        "hold": learned.hold,
+        "notes": list(learned.notes),
+        "load": [load, os.getloadavg()[0]],
+        "versions": {**package_versions(), "python": platform.python_version()},
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Lay rows out, one line per environment and lever left out."""
+    lines = [
+        "| environment | without | steps | seeds | mean return | worst episode | random "
+        "| BRO, 100k | learn s | step ms, median / p99 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for env_id, without in dict.fromkeys((r["env_id"], r["without"]) for r in rows):
+        own = [r for r in rows if (r["env_id"], r["without"]) == (env_id, without)]
+        returns = np.concatenate([r["returns"] for r in own])
+        short = env_id.rpartition("/")[2].removesuffix("-v0")
+        peer = str(BRO.get(short, "")) if env_id.startswith("dm_control/") else ""
+        ms = np.mean([r["step_ms"] for r in own], axis=0)
+        lines.append(
+            f"| {env_id} | {without or '-'} | {own[0]['steps']:,} | "
+            f"{', '.join(str(r['seed']) for r in own)} | {returns.mean():.4g} | "
+            f"{returns.min():.4g} | {np.mean([r['random'] for r in own]):.4g} | {peer} | "
+            f"{np.mean([r['learn_seconds'] for r in own]):.0f} | {ms[0]:.1f} / {ms[1]:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the rows")] = Path("runs/autopilot"),
+    seeds: Annotated[int, typer.Option(help="Learning seeds")] = 1,
+    first_seed: Annotated[int, typer.Option(help="The first of them; tune on 20 or more")] = 0,
+    episodes: Annotated[int, typer.Option(help="Evaluation episodes per learning seed")] = 20,
+    only: Annotated[str, typer.Option(help="Part of an id; other environments are left out")] = "",
+    levers: Annotated[bool, typer.Option(help="Leave out one lever after the other")] = False,
+) -> None:
+    """Run what has no row yet, and print the table of all rows."""
+    out.mkdir(parents=True, exist_ok=True)
+    ids = [env_id for env_id in (ABLATED if levers else BUDGETS) if only in env_id]
+    if find_spec("shimmy") is None or find_spec("dm_control") is None:
+        left_out = [env_id for env_id in ids if env_id.startswith("dm_control/")]
+        ids = [env_id for env_id in ids if env_id not in left_out]
+        print(f"left out, as dm_control or shimmy is not installed: {left_out}", flush=True)
+    for seed in range(first_seed, first_seed + seeds):
+        for env_id in ids:
+            for without in LEVERS if levers else ("",):
+                name = f"{env_id.replace('/', '_')}-{without or 'all'}-{seed}.json"
+                if not (out / name).exists():
+                    row = measured(env_id, BUDGETS[env_id], seed, episodes, without)
+                    write_text_atomically(out / name, json.dumps(row, indent=1) + "\n")
+                    print(f"{name}: {np.mean(row['returns']):.4g}", flush=True)
+    rows = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,6 @@
+"""Any environment, nothing told: what is to be done, and how, is learned from its steps."""
+
+import lazy_loader
+
+# Names and where they live: `__init__.pyi`. Nothing is imported before it is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

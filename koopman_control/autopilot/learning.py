@@ -1,0 +1,441 @@
+"""Learning in rounds: collect, fit, control, test; the best controller acts in the end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from koopman_control.autopilot.controller import PilotController
+from koopman_control.autopilot.discovery import FEWEST, find
+from koopman_control.autopilot.findings import Findings
+from koopman_control.autopilot.logbook import Logbook
+from koopman_control.autopilot.modelling import (
+    FEWEST_NEURONS,
+    Structure,
+    Trim,
+    fitted,
+    ignorable,
+    structure_of,
+    turning,
+)
+from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, Exploration, at_pace, pace_of
+from koopman_control.autopilot.refinement import Refinement
+from koopman_control.autopilot.rehearsal import Planner, best_rehearsed
+from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
+from koopman_control.autopilot.search import Effort, Objective, PlanSearch
+from koopman_control.autopilot.surface import Surface
+from koopman_control.autopilot.value import fitted_value
+from koopman_control.common import Array
+from koopman_control.common.arrays import finite_array, real_array
+from koopman_control.common.border import CheckedFields
+from koopman_control.evaluation import Learned, Round
+from koopman_control.evaluation.learn import TOLERATED
+from koopman_control.features import Angle
+from koopman_control.identification import EDMDc, LiftedModel
+from koopman_control.identification.trimming import one_step_residuals, typical_error
+from koopman_control.trajectories import Trajectory, total_steps
+
+RewardFunction = Callable[[Array, Array, Array], ArrayLike]
+EndFunction = Callable[[Array], ArrayLike]
+
+FIRST, ROUNDS = 0.25, 5  # share of the budget before there is a controller; rounds for the rest
+MOST_FIRST = 1000  # steps
+MOST_SHARE = 0.75  # of the budget that may go into them if the model needs that many
+SHORTEST = 3  # steps of the longest episode that there is something to learn from
+STRETCH = 250  # steps of an episode of data, after which it is broken off
+PER_HOLD = 100  # the same in decisions
+DISCOUNT = 0.99  # per step of the environment
+CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
+FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes looking
+NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
+HORIZON = 50  # decisions
+
+
+@dataclass(frozen=True)
+class Levers(CheckedFields):
+    """Parts of the autopilot that can be left out, to see what they are for.
+
+    Args:
+        trim: Leave out of the fit what a smooth model cannot follow.
+        structure: Look for angles, constants and columns that make no difference.
+        value: Learn what is still to come after a plan.
+        search: Draw plans again about the best ones; otherwise as many are drawn at once.
+        refine: Improve plans by convex programs.
+    """
+
+    trim: bool = True
+    structure: bool = True
+    value: bool = True
+    search: bool = True
+    refine: bool = True
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user knows better than the data.
+
+    Args:
+        angles: As for `Autopilot`, and so the others.
+        context: Columns that stay constant within an episode.
+        ignored: Columns that make no difference to how the others move.
+        reward: What is to be rewarded.
+        done: What ends an episode.
+        reference: Observation to be reached.
+    """
+
+    angles: Sequence[Angle] | None = None
+    context: Sequence[int] | None = None
+    ignored: Sequence[int] | None = None
+    reward: RewardFunction | None = None
+    done: EndFunction | None = None
+    reference: ArrayLike | None = None
+
+
+@dataclass(frozen=True)
+class Piloted(Learned):
+    """What the autopilot learned.
+
+    Args:
+        findings: What was found out about the environment from all data.
+        structure: What the model takes the columns of the observation to be.
+        reward: The learned reward.
+        end: When episodes end.
+        hold: Steps of the environment that a decision lasts.
+        step: Steps of the environment that a step of the model lasts.
+        notes: What was found out and what was uncertain, one sentence each.
+    """
+
+    findings: Findings = field(kw_only=True)
+    structure: Structure = field(kw_only=True)
+    reward: RewardModel = field(kw_only=True)
+    end: EndModel = field(kw_only=True)
+    hold: int = 1
+    step: int = 1
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a controller is made of.
+
+    Args:
+        estimator: The fitted estimator.
+        objective: What plans are worth.
+        reward: The learned reward.
+        end: When episodes end.
+    """
+
+    estimator: EDMDc
+    objective: Objective
+    reward: RewardModel
+    end: EndModel
+
+
+def best_of(tested: Sequence[tuple[Fit, Sequence[Trajectory]]]) -> Fit:
+    """Return the fit whose controller did best, the latest among those that did about as well.
+
+    Args:
+        tested: Fits, each with the episodes that its controller was tested in, from the same
+            resets. What is compared is the mean return of as many steps of an episode as all of
+            them have, or to its end.
+    """
+    cut = [len(t) for _, runs in tested for t in runs[:1] if not t.terminated]
+    length = min(cut, default=max(len(t) for _, runs in tested for t in runs))
+    scores = np.array(
+        [
+            np.mean([t.rewards[:length].sum() for t in runs if t.rewards is not None])
+            for _, runs in tested
+        ]
+    )
+    enough = scores.max() - NEARLY * (scores.max() - scores.min())
+    return tested[int(np.flatnonzero(scores >= enough)[-1])][0]
+
+
+def as_told(name: str, function: Callable[..., ArrayLike], *arguments: Array) -> Array:
+    """Call a function of the user, and check that it returns a number for each row."""
+    given = np.asarray(function(*(a.copy() for a in arguments)), dtype=np.float64)
+    return finite_array(f"what {name} returns", given, shape=(len(arguments[0]),))
+
+
+def share_of(estimator: EDMDc) -> float:
+    """Share of the samples that a fit was to keep."""
+    return 1.0 if estimator.trimmed_ is None else estimator.trimmed_.share
+
+
+class Learning:
+    """One run of the autopilot.
+
+    Args:
+        budget: Environment steps.
+        seed: Of everything random.
+        told: What the user knows better.
+        levers: What is left out.
+        logbook: Collects.
+        box: Lowest and highest inputs, shape (2, m).
+    """
+
+    def __init__(
+        self, budget: int, seed: int, told: Told, levers: Levers, logbook: Logbook, box: Array
+    ) -> None:
+        self._budget, self._seed, self._told, self._levers = budget, seed, told, levers
+        self._logbook, self._box = logbook, box
+        self._rounds: list[Round] = []
+        self._hold = self._step = 1
+        self._n_first = 0
+        self._structure = Structure((), ())
+        self._best: EDMDc | None = None
+        self._earned = np.zeros(0)
+
+    def learned(self, start: float) -> Piloted:
+        """Collect, fit, control, in rounds, until the budget is used.
+
+        Every round begins with a test of its controller, from the same reset. The rest of it is
+        greedy, in turns with curious where that was paid evenly. In the end, the controller that
+        did best in its test acts.
+        """
+        budget, data, book = self._budget, self._logbook.data, self._logbook
+        first = self._first_steps()
+        while total_steps(data) < first:
+            book.stretch(Exploration(), min(STRETCH, first - total_steps(data)))
+        self._n_first = len(data)
+        self._look()
+        edges = np.geomspace(first, budget, ROUNDS + 1).astype(int).tolist()
+        edges[-1] = budget
+        new, tested = list(data), list[tuple[Fit, list[Trajectory]]]()
+        for number, edge in enumerate(edges[1:]):
+            fit, new, turn = self._fit(number, new), [], 0
+            while (left := edge - total_steps(data)) > 0:
+                curious = turn % 2 == 1 and number < ROUNDS - 1 and self._flat(new)
+                pilot = self._controller(fit, CURIOUS if curious else CAREFUL, number)
+                length = min(left, self._stretch * (1 if curious else 2), (left + 1) // 2 + 50)
+                part = book.stretch(pilot, length, again=turn == 0)
+                if turn == 0:
+                    tested.append((fit, part))
+                new, turn = new + part, turn + 1
+        return self._piloted(best_of(tested), start)
+
+    def _flat(self, tested: Sequence[Trajectory]) -> bool:
+        """Whether a controller was paid about the same at every step: there may be more elsewhere.
+
+        So it is where it has found nothing yet that pays, or the best place there is.
+        """
+        own, everything = (
+            np.concatenate([t.rewards for t in data if t.rewards is not None])
+            for data in (tested, self._logbook.data)
+        )
+        return bool(own.std() <= FLAT * everything.std())
+
+    def _first_steps(self) -> int:
+        """How many steps to explore for: enough for the smallest model.
+
+        Raises:
+            ValueError: If the budget leaves none for a controller.
+        """
+        budget, p, m = self._budget, self._logbook.n_observations, self._box.shape[1]
+        need = max(FEWEST, 2 * (1 + m) * (1 + p + FEWEST_NEURONS))
+        if budget < need / MOST_SHARE:
+            raise ValueError(
+                f"budget is {budget}; expected at least {math.ceil(need / MOST_SHARE)} steps for "
+                f"{p} observations and {m} inputs: {need} to explore, and some to try a controller"
+            )
+        return int(max(need, min(int(FIRST * budget), MOST_FIRST)))
+
+    def _seen(self) -> list[Trajectory]:
+        """The data with rewards as the user wants them, checked.
+
+        Raises:
+            ValueError: If there is nothing to learn from.
+        """
+        data, given = self._logbook.data, self._told
+        lengths = [len(t) for t in data if t.terminated]
+        if lengths and max(len(t) for t in data) < SHORTEST:
+            raise ValueError(
+                f"episodes end after {np.mean(lengths):.1f} steps in the mean, {max(lengths)} at "
+                f"most, under random inputs; expected some of {SHORTEST} or more to learn from: "
+                "begin episodes nearer to where they can go on"
+            )
+        reward = given.reward
+        if given.reference is not None:
+            p = self._logbook.n_observations
+            target = real_array("reference", given.reference, shape=(p,))
+            spread = np.concatenate([t.observations for t in data[: self._n_first]]).std(axis=0)
+            weight = np.where(np.isnan(target) | (spread == 0.0), 0.0, 1.0 / (spread + 1e-300))
+            held = np.nan_to_num(target)
+            reward = lambda y, u, y_next: -(((y_next - held) * weight) ** 2).sum(axis=1)  # noqa: E731
+        if reward is None:
+            return data
+        return [
+            replace(
+                t,
+                rewards=as_told(
+                    "reward", reward, t.observations[:-1], t.actions, t.observations[1:]
+                ),
+            )
+            for t in data
+        ]
+
+    def _piloted(self, fit: Fit, start: float) -> Piloted:
+        """Put together what was learned.
+
+        Raises:
+            ValueError: If no reward ever differed from another, and no episode ended.
+        """
+        data = self._logbook.data
+        paid = np.concatenate([t.rewards for t in self._seen() if t.rewards is not None])
+        if np.ptp(paid) == 0.0 and not fit.end.n_ends:
+            raise ValueError(
+                f"nothing to learn from: reward was {paid[0]:g} in all {len(paid):,} steps; give "
+                "reward= or more budget"
+            )
+        return Piloted(
+            fit.estimator,
+            self._controller(fit, CAREFUL, 0),
+            data,
+            self._rounds,
+            time.perf_counter() - start,
+            findings=find(data),
+            structure=self._structure,
+            reward=fit.reward,
+            end=fit.end,
+            hold=self._hold,
+            step=self._step,
+            notes=self._notes(fit),
+        )
+
+    @property
+    def _stretch(self) -> int:
+        return max(STRETCH, PER_HOLD * self._hold)
+
+    def _look(self) -> None:
+        """Read the structure and the pace from the first data."""
+        data, given = self._logbook.data, self._told
+        found = self._levers.structure
+        structure = structure_of(find(data)) if found else Structure((), ())
+        if given.angles is not None:
+            structure = replace(structure, angles=tuple(given.angles))
+        if given.context is not None:
+            structure = replace(structure, context=tuple(given.context))
+        if given.ignored is not None:
+            structure = replace(structure, ignored=tuple(given.ignored))
+        self._structure, self._hold = structure, pace_of(data)
+        self._step = min(pace_of(data, STEPS, FINE), self._hold)
+
+    def _fit(self, number: int, new: Sequence[Trajectory]) -> Fit:
+        """Fit model, reward, end and value to all data."""
+        began, seed = time.perf_counter(), self._seed + 1000 * number
+        data = at_pace(self._seen(), self._step)
+        look = self._levers.structure
+        trim: Trim = None
+        if self._levers.trim:  # the share is chosen anew in every other round
+            trim = "auto" if self._best is None or number % 2 == 0 else share_of(self._best)
+        estimator = fitted(data, self._structure, seed, trim)
+        if look and self._told.ignored is None and number < 3:
+            pieces = data if estimator.trimmed_ is None else estimator.trimmed_.pieces
+            found = self._structure
+            if number == 0 and self._told.angles is None:
+                found = turning(pieces, found, seed)
+            found = replace(found, ignored=ignorable(pieces, found, seed))
+            if found != self._structure:
+                self._structure = found
+                again = None if trim is None else share_of(estimator)
+                estimator = fitted(data, self._structure, seed, again)
+        kept = True
+        if self._best is not None:
+            errors = [typical_error(e.model_, data) for e in (self._best, estimator)]
+            kept = errors[1] <= TOLERATED * errors[0]
+        if not kept and self._best is not None:
+            estimator = self._best
+        self._best = estimator
+        model = estimator.model_
+        samples = Samples.of(data, model)
+        if self._told.done is not None:
+            after = np.concatenate([t.observations[1:] for t in data])
+            told = as_told("done", self._told.done, after)
+            samples = replace(samples, ended=samples.ended | (told > 0.5))
+        reward, end = RewardModel.fit(samples, model, seed), EndModel.fit(samples, model, seed)
+        residuals = np.concatenate(one_step_residuals(model, data))
+        followed = residuals <= np.quantile(residuals, share_of(estimator))
+        unknown = unknown_places(samples, model, followed, seed)
+        objective = self._objective(model, reward, end, unknown, samples, seed)
+        seconds = time.perf_counter() - began
+        score = estimator.choices_[0].score
+        returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
+        self._rounds.append(Round(total_steps(self._logbook.data), returns, score, kept, seconds))
+        return Fit(estimator, objective, reward, end)
+
+    def _objective(
+        self,
+        model: LiftedModel,
+        reward: RewardModel,
+        end: EndModel,
+        unknown: Surface,
+        samples: Samples,
+        seed: int,
+    ) -> Objective:
+        """State what plans are worth, with or without a value beyond them, as rehearsals say."""
+        size = float(np.ptp(samples.r)) or 1.0
+        plain = Objective(
+            reward=reward.surface,
+            after=reward.after,
+            of_state=end.surface.beside(unknown),
+            box=end.box,
+            unknown=size,
+            hold=self._hold // self._step,
+        )
+        if not self._levers.value:
+            return plain
+        discount = DISCOUNT**self._step
+        avoided = unknown.times(-CAREFUL * size)
+        common = model, reward, end, samples.x, self._box, discount, avoided, seed
+        value = fitted_value(*common)
+        candidates = [plain, replace(plain, value=value, discount=discount)]
+        first = [t.observations[0] for t in self._logbook.data]
+        length = max(len(t) for t in self._logbook.data) // self._hold
+
+        def planner(candidate: Objective) -> Planner:
+            return self._pilot(model, replace(candidate, unknown=0.0), 0).planned
+
+        chosen, self._earned = best_rehearsed(
+            candidates, planner, model, reward, end, model.state(np.stack(first)), length
+        )
+        return candidates[chosen]
+
+    def _controller(self, fit: Fit, curiosity: float, number: int) -> PilotController:
+        worth = curiosity * fit.objective.unknown
+        goal = replace(fit.objective, unknown=worth)
+        return self._pilot(fit.estimator.model_, goal, number)
+
+    def _pilot(self, model: LiftedModel, goal: Objective, number: int) -> PilotController:
+        effort = Effort(HORIZON)
+        if not self._levers.search:
+            n = effort.n_plans * effort.iterations
+            effort = replace(effort, n_plans=n, iterations=1, first_iterations=1)
+        search = PlanSearch([model], goal, self._box, effort, self._seed + number)
+        refinement = None
+        if self._levers.refine:
+            refinement = Refinement(model, goal, search, self._box)
+        return PilotController(model, search, self._box, self._hold, refinement)
+
+    def _notes(self, fit: Fit) -> tuple[str, ...]:
+        """Say what was found out."""
+        found, trimmed = self._structure, fit.estimator.trimmed_
+        reward, end = fit.reward, fit.end
+        notes = [
+            f"angles: {list(found.angles) or 'none'}; constants of an episode: "
+            f"{list(found.context) or 'none'}; columns that make no difference: "
+            f"{list(found.ignored or ()) or 'none'}",
+            f"a decision lasts {self._hold} of at most {HOLDS[-1]} steps",
+            f"the reward depends on {reward.form}; left-out R2 {reward.r2:.4f}",
+            f"{end.n_ends} episodes ended; limits of single states explain {end.explained:.0%}",
+        ]
+        if trimmed is not None:
+            notes.append(
+                f"{trimmed.n_trimmed} of {sum(map(len, trimmed.kept))} decisions are such as no "
+                "smooth model follows (contacts, stops)"
+            )
+        return tuple(notes)

@@ -1,0 +1,159 @@
+"""One model of what happens, chosen by left-out errors: smooth core, features, what they see."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from koopman_control.autopilot.findings import Findings
+from koopman_control.features import Angle, Coordinates, SampledFeatures
+from koopman_control.identification import Corrections, EDMDc
+from koopman_control.trajectories import Trajectory, total_steps
+
+Trim = float | Literal["auto"] | None
+
+NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
+FEWEST_NEURONS = 10  # where data are enough for no more
+HORIZON, FOLDS = 20, 4
+WORSE = 1.1  # factor on the error that leaving one input out may cost, to be tried with others
+BETTER = 0.8  # factor on the error that reading a column as an angle has to bring
+NO_WORSE = 1.02  # and that it may cost in the end
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What is known of the columns of the observation.
+
+    Args:
+        angles: (cosine column, sine column) pairs or columns in radians.
+        context: Columns that stay constant within an episode.
+        ignored: Columns that make no difference to how the others move; None: not known yet.
+    """
+
+    angles: tuple[Angle, ...]
+    context: tuple[int, ...]
+    ignored: tuple[int, ...] | None = None
+
+    def unseen(self, n_observations: int, columns: Sequence[int]) -> tuple[int, ...]:
+        """Feature inputs that belong to plain columns."""
+        coordinates = Coordinates.of(n_observations, None, self.angles)
+        places = [
+            k
+            for k, (state, kind) in enumerate(coordinates.embedded)
+            if kind == "id" and coordinates.columns[state] in columns
+        ]
+        return tuple(places)
+
+    def plain(self, n_observations: int) -> tuple[int, ...]:
+        """Columns that are neither part of an angle nor context."""
+        used = {c for angle in self.angles for c in np.atleast_1d(angle).tolist()}
+        return tuple(c for c in range(n_observations) if c not in used and c not in self.context)
+
+
+def structure_of(findings: Findings) -> Structure:
+    """Take what a model needs from what was found."""
+    return Structure(findings.angles.value, findings.context.value)
+
+
+def estimator(
+    structure: Structure,
+    unseen: Sequence[int],
+    seed: int,
+    neurons: Sequence[int],
+    steepness: Sequence[float],
+    trim: Trim,
+) -> EDMDc:
+    """Return the unfitted estimator."""
+    features = [
+        SampledFeatures(n, steepness=s, ignored=tuple(unseen), random_state=seed)
+        for n in neurons
+        for s in steepness
+    ]
+    return EDMDc(
+        features,
+        coupling="bilinear",
+        angles=structure.angles,
+        horizon=HORIZON,
+        n_folds=FOLDS,
+        corrections=Corrections(trim=trim),
+    )
+
+
+def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: Trim) -> EDMDc:
+    """Fit a model, with as many neurons as the data are enough for."""
+    p, m = data[0].observations.shape[1], data[0].actions.shape[1]
+    columns = (*structure.context, *(structure.ignored or ()))
+    unseen = structure.unseen(p, columns)
+    n_inputs = len(Coordinates.of(p, None, structure.angles).embedded)
+    if len(unseen) == n_inputs:
+        unseen = unseen[1:]
+    steps = total_steps(data)
+    few = [n for n in NEURONS if 2 * (1 + m) * (1 + n_inputs + n) <= steps] or [FEWEST_NEURONS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is unsettled is judged by left-out errors
+        return estimator(structure, unseen, seed, few, STEEPNESS, trim).fit(data)
+
+
+def turning(data: Sequence[Trajectory], structure: Structure, seed: int) -> Structure:
+    """Read columns in radians as angles where that makes the left-out error smaller.
+
+    Only columns that cover a quarter turn or more are tried.
+
+    Args:
+        data: Pieces that a smooth model can follow.
+        structure: What is known so far.
+        seed: Of the features.
+    """
+    wide = np.ptp(np.concatenate([t.observations for t in data]), axis=0) > 0.5 * np.pi
+    best = _error(data, structure, (), seed)
+    for c in structure.plain(len(wide)):
+        if wide[c] and np.isfinite(best):
+            with_angle = replace(structure, angles=(*structure.angles, c))
+            error = _error(data, with_angle, (), seed)
+            if error < BETTER * best:
+                structure, best = with_angle, error
+    return structure
+
+
+def ignorable(data: Sequence[Trajectory], structure: Structure, seed: int) -> tuple[int, ...]:
+    """Find columns that neurons do not need to see: leaving them out makes no error larger.
+
+    Args:
+        data: Pieces that a smooth model can follow.
+        structure: What is known so far.
+        seed: Of the features.
+    """
+    plain = structure.plain(data[0].observations.shape[1])
+    kept: tuple[int, ...] = ()
+    best = _error(data, structure, kept, seed)
+    if not np.isfinite(best):
+        return kept
+    single = {c: _error(data, structure, (c,), seed) for c in plain}
+    for c in sorted(plain, key=single.__getitem__):
+        if single[c] > WORSE * best:
+            break
+        together = single[c] if not kept else _error(data, structure, (*kept, c), seed)
+        if together <= NO_WORSE * best:
+            kept, best = (*kept, c), min(best, together)
+    return kept
+
+
+def _error(
+    data: Sequence[Trajectory], structure: Structure, ignored: Sequence[int], seed: int
+) -> float:
+    """Left-out error of a model whose neurons see neither context nor these columns."""
+    p = data[0].observations.shape[1]
+    unseen = structure.unseen(p, (*structure.context, *ignored))
+    if len(unseen) >= len(Coordinates.of(p, None, structure.angles).embedded):
+        return np.inf
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            settings = estimator(structure, unseen, seed, NEURONS[1:2], STEEPNESS[1:2], None)
+            return settings.fit(data).choices_[0].score
+    except ValueError:  # too few samples to tell
+        return np.inf

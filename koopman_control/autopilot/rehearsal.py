@@ -1,0 +1,80 @@
+"""Rehearsals: what is open about a controller is chosen by its closed loop on the learned model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from koopman_control.autopilot.reward import EndModel, RewardModel
+from koopman_control.autopilot.search import Objective
+from koopman_control.common.arrays import Array
+from koopman_control.identification import LiftedModel
+
+Planner = Callable[[Array], Array]  # from a state (d,) to a plan (N, m)
+STARTS, DECISIONS = 2, 50
+CLEARLY = 0.02  # share of the range of returns by which a later candidate has to be better
+
+
+def rehearsed(
+    model: LiftedModel,
+    reward: RewardModel,
+    end: EndModel,
+    plan: Planner,
+    start: Array,
+    n_decisions: int,
+    hold: int,
+) -> float:
+    """Return what a closed loop on the model earns from a start (d,)."""
+    embed, x, total = model.signals.embedding, start[None], 0.0
+    for _ in range(n_decisions):
+        u = plan(x[0])[:1]
+        for _ in range(hold):
+            with np.errstate(all="ignore"):
+                x_next = model.one_step.step(x, u)
+            if not np.isfinite(x_next).all():
+                return -np.inf
+            e_next = embed(x_next)
+            told = end.surface(e_next)[0]
+            if (x_next < end.box[0]).any() or (x_next > end.box[1]).any() or told[0] > 0.5:
+                return total + float(told[1])
+            total += float(reward(embed(x), u, e_next)[0])
+            x = x_next
+    return total
+
+
+def best_rehearsed(
+    candidates: Sequence[Objective],
+    planner: Callable[[Objective], Planner],
+    model: LiftedModel,
+    reward: RewardModel,
+    end: EndModel,
+    starts: Array,
+    n_decisions: int,
+) -> tuple[int, Array]:
+    """Choose among objectives by what their closed loops earn on the learned model.
+
+    Args:
+        candidates: The objectives, the simplest first.
+        planner: Makes what plans for an objective; it is asked for a new one for each start.
+        model: The learned model.
+        reward: What is earned.
+        end: When it ends.
+        starts: States that episodes begin in, shape (k, d).
+        n_decisions: Length of an episode.
+
+    Returns:
+        The number of the best candidate, and what each earned in the mean.
+    """
+    some = starts[np.linspace(0, len(starts) - 1, min(STARTS, len(starts))).astype(int)]
+    n = min(DECISIONS, n_decisions)
+    earned = np.array(
+        [
+            [rehearsed(model, reward, end, planner(c), x, n, c.hold) for x in some]
+            for c in candidates
+        ]
+    )
+    mean = earned.mean(axis=1)
+    finite = mean[np.isfinite(mean)]
+    margin = CLEARLY * float(np.ptp(finite)) if len(finite) else 0.0
+    return int(np.flatnonzero(mean >= mean.max() - margin)[0]), mean

@@ -1,0 +1,93 @@
+"""Environments without a ready task: opened by their id, looked at, or told by a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from koopman_control.tasks import Task
+    from koopman_control.tasks.untold import Untold
+    from koopman_control.trajectories import Trajectory
+
+
+def untold(name: str, budget: int | None, module: str | None, longest: int | None) -> Untold:
+    """Return the environment of an id, opened once; what is wrong with it is one sentence."""
+    import gymnasium as gym
+
+    from koopman_control.common.border import did_you_mean
+    from koopman_control.tasks import TASKS
+    from koopman_control.tasks.untold import BUDGET, Untold
+
+    task = Untold(name, BUDGET if budget is None else budget, longest, module)
+    try:
+        task.environment().close()
+    except ValueError as error:
+        if not isinstance(error.__cause__, gym.error.UnregisteredEnv):
+            raise
+        env_ids = [entry.env_id for entry in TASKS.listed() if entry.env_id is not None]
+        hint = did_you_mean(name, [*gym.registry, *TASKS, *env_ids])
+        raise ValueError(
+            f"there is no task {name!r}, and Gymnasium cannot make {name!r}: there is no such "
+            "environment, or its package was not imported (--import shimmy for "
+            f"dm_control/...).{hint}"
+        ) from error
+    except gym.error.Error as error:
+        raise ValueError(f"Gymnasium cannot make {name!r}: {error}") from error
+    return task
+
+
+def collecting(task: Untold, steps: int, seed: int) -> list[Trajectory]:
+    """Collect steps under random inputs, with a bar on standard error."""
+    from contextlib import closing
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from koopman_control.trajectories import HeldUniform, collect
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with (
+        closing(task.environment()) as env,
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+    ):
+        bar = progress.add_task("Collecting", total=steps)
+        return collect(
+            env,
+            HeldUniform(hold=(1, 10)),
+            n_steps=steps,
+            seed=seed,
+            on_step=lambda done: progress.update(bar, completed=done),
+        )
+
+
+def task_in_file(path: Path) -> Task:
+    """Import a Python file and return the task that it holds.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be imported, or holds no task, or several.
+    """
+    import sys
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    import cloudpickle
+
+    from koopman_control.tasks import Task
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file")
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    cloudpickle.register_pickle_by_value(module)  # other processes cannot import it by its name
+    found = [value for value in vars(module).values() if isinstance(value, Task)]
+    if len(found) != 1:
+        raise ValueError(f"{path} holds {len(found)} tasks; expected one Task in it")
+    return found[0]
