@@ -16,7 +16,7 @@ from koopman_control.benchmark.conditions import (
     with_kalman_filter,
 )
 from koopman_control.benchmark.variants import without_estimator
-from koopman_control.mpc import KalmanObserver, Search
+from koopman_control.mpc import KalmanObserver, KoopmanMPC, Search
 from koopman_control.tasks import TASKS
 from tests.benchmark.tiny import tiny_task
 
@@ -51,10 +51,12 @@ def test_a_filtered_task_is_learned_and_searches_among_more_plans() -> None:
     task = with_kalman_filter(noisy(tiny_task(**settings)))
     assert task.mpc["search"].guesses == 16
     learned = task.learn(0)
-    action = learned.controller.act(learned.data[0].observations[0])
+    controller = learned.controller
+    assert isinstance(controller, KoopmanMPC)
+    action = controller.act(learned.data[0].observations[0])
     assert np.isfinite(action).all()
-    assert learned.controller.last is not None
-    assert learned.controller.last.rung == "solved"
+    assert controller.last is not None
+    assert controller.last.rung == "solved"
 
 
 def test_other_roll_outs_do_without_a_filter_chosen_for_the_task_s_own() -> None:

@@ -197,7 +197,7 @@ def test_settings_survive_cloning() -> None:
         ({"regularization": -1.0}, ValueError, 'expected "cv" or a number of at least 0'),
         ({"regularization": float("nan")}, ValueError, "expected a number or one of cv"),
         ({"regularization": "auto"}, ValueError, "expected a number or one of cv"),
-        ({"input_delay": -1}, ValueError, "input_delay is -1"),
+        ({"input_delay": -2}, ValueError, "input_delay is -2"),
         ({"least_squares": "lasso"}, TypeError, "least_squares is 'lasso'; expected"),
         ({"corrections": 0.9}, TypeError, "corrections is 0.9; expected"),
         ({"horizon": 0}, ValueError, "horizon is 0"),

@@ -89,7 +89,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "truncation": {"least_squares": LeastSquares(penalty="truncation")},
     "lasso": {"least_squares": LeastSquares(penalty="lasso")},
     "elastic net": {"least_squares": LeastSquares(penalty="elasticnet")},
-    "instruments": {"corrections": Corrections(noise="instruments")},
+    "smoothed": {"corrections": Corrections(noise="smooth")},
     "refined": {"rollout": "linear", "corrections": Corrections(refine_horizon=True)},
     "stabilised": {"rollout": "linear", "corrections": Corrections(stability=0.95)},
 }
