@@ -18,12 +18,12 @@ from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.features import Coordinates, spread
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.smoothing_loops import smooth_run
+from koopman_control.identification.smoothing_loops import Linearized, filter_run, smooth_back
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
 from koopman_control.trajectories import Trajectory
 
@@ -346,7 +346,7 @@ class Smoother:
             out[rows] = model.one_step.step(X[rows], U[rows])
         return out
 
-    def linearized(self) -> list[tuple[Array, Array, Array]]:
+    def linearized(self) -> list[Linearized]:
         """Return states, what follows them, and the Jacobians there, of each run."""
         a, U = (np.concatenate(p) for p in zip(*((r.X[:-1], r.U) for r in self.runs), strict=True))
         f, F = np.empty_like(a), np.empty((*a.shape, a.shape[1]))
@@ -405,7 +405,7 @@ class Smoother:
         self.runs = [Run(self._at_limits(run.X, V), run.U) for run, V in pairs]
 
     def smoothed(
-        self, i: int, lines: tuple[Array, Array, Array], start: Array, R: Array, Q: Array
+        self, i: int, lines: Linearized, start: Array, R: Array, Q: Array
     ) -> tuple[Array, Array, Array]:
         """Smooth run i.
 
@@ -420,10 +420,8 @@ class Smoother:
             States (T + 1, d), their variances (T + 1, d), and innovations (T + 1, p).
         """
         X, Y = self.runs[i].X, np.ascontiguousarray(self.Y[i][self.memory :])
-        out = np.empty_like(X), np.empty_like(X), np.empty_like(Y)
-        noise, turning = (step_noise(self.model, Q), R), self.model.coordinates.is_angle
-        _loop()(Y, lines, (X[0].copy(), start), noise, turning, out)
-        return out
+        noise = step_noise(self.model, Q), R
+        return smooth_run(Y, lines, (X[0], start), noise, self.model.coordinates.is_angle)
 
     def trajectories(self) -> list[Trajectory]:
         """Return the data with the states found in the observations."""
@@ -502,10 +500,25 @@ def _usual(residuals: Array) -> Array:
     return np.asarray(GAUSSIAN * np.nanmedian(np.abs(residuals - middle), axis=0))
 
 
-def _loop() -> Callable[..., None]:
-    """The smoother's loop, compiled where numba is there."""
-    if find_spec("numba") is None:
-        return smooth_run
-    from koopman_control.identification.kernels import compiled_smooth_run
+def smooth_run(
+    Y: Array,
+    linearized: Linearized,
+    start: tuple[Array, Array],
+    noise: tuple[Array, Array],
+    turning: NDArray[np.bool_],
+) -> tuple[Array, Array, Array]:
+    """Smooth one run, compiled where numba is there; see `filter_run`.
 
-    return compiled_smooth_run
+    Returns:
+        States (T + 1, d), their variances (T + 1, d), and innovations, NaN where there was no
+        measurement, (T + 1, p).
+    """
+    forwards, back = filter_run, smooth_back
+    if find_spec("numba") is not None:
+        from koopman_control.identification import kernels
+
+        forwards, back = kernels.compiled_filter_run, kernels.compiled_smooth_back
+    filtered = forwards(Y, linearized, start, noise, turning)
+    X, V = (np.empty((len(Y), len(turning))) for _ in range(2))
+    back(linearized[2], filtered, X, V)
+    return X, V, np.where(filtered[3] > 0.0, filtered[4], np.nan)
