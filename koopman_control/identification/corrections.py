@@ -50,7 +50,7 @@ class Corrections(CheckedFields):
 
     Args:
         noise: "ignore" measurement noise; "smooth" the data with the model itself and fit again,
-            four times, see `identification.smoothing` (gaps in the data, NaN, are filled on the
+            six times, see `identification.smoothing` (gaps in the data, NaN, are filled on the
             way); "auto" does so where the residuals of the plain fit show noise, which is kept bit
             for bit otherwise, as it is where data are weighted or come in pieces (`partial_fit`).
         noise_std: Standard deviation of the noise of the present states, in their units (radians

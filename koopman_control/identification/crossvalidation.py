@@ -131,11 +131,10 @@ class CrossValidation:
             ]
         )
 
-    def left_out(self, regularization: float | Array) -> list[tuple[LiftedModel, list[Run]]]:
-        """Return every fold with a model that has not seen it; a single one with its own."""
-        solvers = self._solvers if len(self._folds) + self._fixed > 1 else [self.factor.solver()]
-        models = [self.regression.model(solver.solve(regularization)) for solver in solvers]
-        return list(zip(models, map(list, self._folds), strict=True))
+    def left_out(self, regularization: float | Array) -> list[LiftedModel]:
+        """Return for every fold a model that has not seen it; for a single one, one that has."""
+        solvers = self._solvers if len(self._folds) > 1 else [self.factor.solver()]
+        return [self.regression.model(solver.solve(regularization)) for solver in solvers]
 
     def _coefficients(
         self, solver: Solver, regularization: float | Array, rollout: Rollout

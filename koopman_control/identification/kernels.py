@@ -11,7 +11,7 @@ from numba import njit
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification.kernel_arrays import Constants, Features, Point, Regulator
-from koopman_control.identification.smoothing_loops import smooth_run
+from koopman_control.identification.smoothing_loops import filter_run, smooth_back
 
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
 
@@ -352,4 +352,4 @@ def chain(F: Array, G: Array, k: int, Gamma: Array) -> None:
             Gamma[k, i, k * m + q] = G[i, q]
 
 
-compiled_smooth_run = compiled(smooth_run)
+compiled_filter_run, compiled_smooth_back = compiled(filter_run), compiled(smooth_back)

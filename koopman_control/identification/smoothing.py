@@ -14,15 +14,16 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from koopman_control.common.arrays import Array, finite_array
 from koopman_control.features import Coordinates, spread
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.smoothing_loops import smooth_run
+from koopman_control.identification.smoothing_loops import Linearized, filter_run, smooth_back
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
 from koopman_control.trajectories import Trajectory
 
@@ -227,7 +228,7 @@ def smoothed_fit(
             used, found = smoother.trajectories(), smoother.estimate(R, Q, number + 1)
             last = {} if number == PASSES - 1 else {"rollout": "relifted"}
             fitted = fit(used, features=features, **last)
-            smoother = smoother.with_model(fitted.model)
+            smoother.model_is(fitted.model)
             if given is None:
                 R = np.maximum(np.minimum(smoother.variance(), 4.0 * R), smoother.least)
             Q = np.maximum(FALL**2 * Q, LAST_SHARE**2 * R)
@@ -248,28 +249,25 @@ def best_filter(fitted: Fitted, smoother: Smoother, R: Array, known: Array) -> A
         Standard deviations of measurements and of steps, (2, p), or None if no filter foretells
         measurements better than the last measurement alone.
     """
-    trial, p = fitted.selection.trial, smoother.p
-    pairs = zip(smoother.Y, smoother.runs, strict=True)
-    pieces = [Run(Y[smoother.memory :], run.U) for Y, run in pairs]
-    left_out = trial.left_out(fitted.selection.strength)
-    folds = split_into_folds(pieces, len(left_out)) if len(left_out) > 1 else [pieces]
-    raw, filtered = [], {share: [] for share in SHARES}
-    for (model, fold), measured in zip(left_out, folds, strict=True):
-        for run, seen in zip(fold, measured, strict=True):
-            now = run.X[:-1].copy()
-            there = ~np.isnan(seen.X[:-1])
-            now[:, :p][there] = seen.X[:-1][there]
-            raw.append(seen.X[1:] - model.one_step.step(now, run.U)[:, :p])
-            for share, found in filtered.items():
-                noise = R, known * share**2 * R
-                E = smoothed_run(model, run, seen.X, step_noise(model, R), noise)[2]
-                found.append(E[1:])
-    wrap = smoother.measured.present.wrap
-    worth = {share: _surprise(wrap(np.concatenate(E))) for share, E in filtered.items()}
-    share = min(SHARES, key=lambda each: worth[each])
-    if worth[share] >= _surprise(wrap(np.concatenate(raw))):
-        return None
-    return np.sqrt(np.stack([R, known * share**2 * R]))
+    selection, wrap, runs = fitted.selection, smoother.measured.present.wrap, smoother.runs
+    smoother.models_are(selection.trial.left_out(selection.strength))
+    raw = []
+    for run, Y in zip(runs, smoother.Y, strict=True):
+        X = run.X.copy()
+        there = ~np.isnan(Y[smoother.memory :])
+        X[:, : smoother.p][there] = Y[smoother.memory :][there]
+        raw.append(Run(X, run.U))
+    seen = [Y[smoother.memory + 1 :] for Y in smoother.Y]
+    least = _surprise(wrap(np.concatenate(seen) - smoother.advanced(raw)[:, : smoother.p]))
+    best, start = None, step_noise(fitted.model, R)
+    lines = smoother.linearized()
+    for share in SHARES:
+        Q = known * share**2 * R
+        found = [smoother.smoothed(i, lines[i], start, R, Q)[2][1:] for i in range(len(runs))]
+        surprise = _surprise(np.concatenate(found))
+        if surprise < least:
+            least, best = surprise, np.sqrt(np.stack([R, Q]))
+    return best
 
 
 def _surprise(E: Array) -> float:
@@ -314,29 +312,58 @@ class Smoother:
     """
 
     def __init__(self, model: LiftedModel, measured: Measured) -> None:
-        self.model, self.measured = model, measured
+        self.measured = measured
         self.memory, self.p = model.coordinates.memory, model.coordinates.n_outputs
         self.runs = runs_of(measured.data, model.coordinates)
         self.Y = [y for t, y in zip(measured.data, measured.Y, strict=True) if len(t) > self.memory]
+        self.edges = np.cumsum([0, *(len(run.U) for run in self.runs)])
+        self.model_is(model)
         now = np.concatenate([run.X[:, : self.p] for run in self.runs])
         self.spread = np.where(measured.present.is_angle, 1.0, spread(now))
         self.least = (EXACT * self.spread) ** 2
         self.variances = [np.zeros_like(run.X) for run in self.runs]
         self.innovations: list[Array] = []
 
-    def with_model(self, model: LiftedModel) -> Smoother:
-        """Go on from the states found so far with another model."""
-        other = Smoother(model, self.measured)
-        other.runs, other.variances, other.innovations = self.runs, self.variances, self.innovations
-        return other
+    def model_is(self, model: LiftedModel) -> None:
+        """Go on with another model."""
+        self.model, self.parts = model, [(model, np.arange(self.edges[-1]))]
+
+    def models_are(self, left_out: Sequence[LiftedModel]) -> None:
+        """Go on with several models, each on the fold that it has not seen."""
+        rows = np.split(np.arange(self.edges[-1]), self.edges[1:-1])
+        runs = [Run(np.append(own, own[-1] + 1)[:, None], own[:, None]) for own in rows]
+        folds = split_into_folds(runs, len(left_out)) if len(left_out) > 1 else [runs]
+        self.parts = [
+            (model, np.concatenate([run.U[:, 0] for run in fold]))
+            for model, fold in zip(left_out, folds, strict=True)
+        ]
+
+    def advanced(self, runs: Sequence[Run]) -> Array:
+        """Advance all states of runs but the last ones by one step, (N, d)."""
+        X, U = np.concatenate([run.X[:-1] for run in runs]), np.concatenate([r.U for r in runs])
+        out = np.empty_like(X)
+        for model, rows in self.parts:
+            out[rows] = model.one_step.step(X[rows], U[rows])
+        return out
+
+    def linearized(self) -> list[Linearized]:
+        """Return states, what follows them, and the Jacobians there, of each run."""
+        a, U = (np.concatenate(p) for p in zip(*((r.X[:-1], r.U) for r in self.runs), strict=True))
+        f, F = np.empty_like(a), np.empty((*a.shape, a.shape[1]))
+        for model, rows in self.parts:
+            for begin in range(0, len(rows), CHUNK):
+                piece = rows[begin : begin + CHUNK]
+                f[piece] = model.one_step.step(a[piece], U[piece])
+                F[piece] = model.one_step.jacobians(a[piece], U[piece])[0]
+        return [(a[i:j], f[i:j], F[i:j]) for i, j in pairwise(self.edges.tolist())]
 
     def residuals(self) -> list[Array]:
         """One-step residuals of the present states of each run, NaN beside gaps, (T, p)."""
-        out = []
-        for run, Y in zip(self.runs, self.Y, strict=True):
-            miss = run.X[1:] - self.model.one_step.step(run.X[:-1], run.U)
+        follow, out = np.split(self.advanced(self.runs), self.edges[1:-1]), []
+        for run, Y, X_next in zip(self.runs, self.Y, follow, strict=True):
+            miss = self.model.coordinates.wrap(run.X[1:] - X_next)[:, : self.p]
             there = ~np.isnan(Y[self.memory + 1 :] + Y[self.memory : -1])
-            out.append(np.where(there, self.model.coordinates.wrap(miss)[:, : self.p], np.nan))
+            out.append(np.where(there, miss, np.nan))
         return out
 
     def noisy(self) -> bool:
@@ -368,16 +395,33 @@ class Smoother:
     def smooth(self, R: Array, Q: Array, rounds: int) -> None:
         """Replace the states of all runs by the likeliest; variances are of present states."""
         for _ in range(rounds):
-            runs, self.variances, self.innovations = [], [], []
-            for run, Y in zip(self.runs, self.Y, strict=True):
-                start = self._start(run, Y, R)
-                X, V, E = smoothed_run(self.model, run, Y[self.memory :], start, (R, Q))
-                runs.append(Run(X, run.U))
-                self.variances.append(V)
-                self.innovations.append(E)
-            self.runs = runs
+            found = [
+                self.smoothed(i, lines, self._start(self.runs[i], self.Y[i], R), R, Q)
+                for i, lines in enumerate(self.linearized())
+            ]
+            self.runs = [Run(X, run.U) for (X, _, _), run in zip(found, self.runs, strict=True)]
+        self.variances, self.innovations = [V for _, V, _ in found], [E for _, _, E in found]
         pairs = zip(self.runs, self.variances, strict=True)
         self.runs = [Run(self._at_limits(run.X, V), run.U) for run, V in pairs]
+
+    def smoothed(
+        self, i: int, lines: Linearized, start: Array, R: Array, Q: Array
+    ) -> tuple[Array, Array, Array]:
+        """Smooth run i.
+
+        Args:
+            i: The run.
+            lines: What `linearized` says of it.
+            start: Covariance of its first state before the first measurement, (d, d).
+            R: Variances of the measurements, (p,).
+            Q: Variances of steps, (p,).
+
+        Returns:
+            States (T + 1, d), their variances (T + 1, d), and innovations (T + 1, p).
+        """
+        X, Y = self.runs[i].X, np.ascontiguousarray(self.Y[i][self.memory :])
+        noise = step_noise(self.model, Q), R
+        return smooth_run(Y, lines, (X[0], start), noise, self.model.coordinates.is_angle)
 
     def trajectories(self) -> list[Trajectory]:
         """Return the data with the states found in the observations."""
@@ -456,44 +500,25 @@ def _usual(residuals: Array) -> Array:
     return np.asarray(GAUSSIAN * np.nanmedian(np.abs(residuals - middle), axis=0))
 
 
-def smoothed_run(
-    model: LiftedModel, run: Run, Y: Array, start: Array, noise: tuple[Array, Array]
+def smooth_run(
+    Y: Array,
+    linearized: Linearized,
+    start: tuple[Array, Array],
+    noise: tuple[Array, Array],
+    turning: NDArray[np.bool_],
 ) -> tuple[Array, Array, Array]:
-    """Smooth one run, the model linearised about the states that it holds.
-
-    Args:
-        model: The model.
-        run: A first idea of the states, and the inputs.
-        Y: Measured present states, NaN where there is none, shape (T + 1, p).
-        start: Covariance of the first state before its measurement, (d, d).
-        noise: Variances of the measurements and of steps, (p,) each.
+    """Smooth one run, compiled where numba is there; see `filter_run`.
 
     Returns:
-        States (T + 1, d), their variances (T + 1, d), and innovations (T + 1, p).
+        States (T + 1, d), their variances (T + 1, d), and innovations, NaN where there was no
+        measurement, (T + 1, p).
     """
-    a = np.ascontiguousarray(run.X[:-1])
-    f, F = np.empty_like(a), np.empty((*a.shape, a.shape[1]))
-    for begin in range(0, len(a), CHUNK):
-        piece = slice(begin, begin + CHUNK)
-        f[piece] = model.one_step.step(a[piece], run.U[piece])
-        F[piece] = model.one_step.jacobians(a[piece], run.U[piece])[0]
-    X, V, E = np.empty_like(run.X), np.empty_like(run.X), np.empty(Y.shape)
-    R, Q = noise
-    _loop()(
-        np.ascontiguousarray(Y),
-        (a, f, F),
-        (run.X[0].copy(), start),
-        (step_noise(model, Q), R),
-        model.coordinates.is_angle,
-        (X, V, E),
-    )
-    return X, V, E
+    forwards, back = filter_run, smooth_back
+    if find_spec("numba") is not None:
+        from koopman_control.identification import kernels
 
-
-def _loop() -> Callable[..., None]:
-    """The smoother's loop, compiled where numba is there."""
-    if find_spec("numba") is None:
-        return smooth_run
-    from koopman_control.identification.kernels import compiled_smooth_run
-
-    return compiled_smooth_run
+        forwards, back = kernels.compiled_filter_run, kernels.compiled_smooth_back
+    filtered = forwards(Y, linearized, start, noise, turning)
+    X, V = (np.empty((len(Y), len(turning))) for _ in range(2))
+    back(linearized[2], filtered, X, V)
+    return X, V, np.where(filtered[3] > 0.0, filtered[4], np.nan)

@@ -15,33 +15,30 @@ from koopman_control.common.arrays import Array
 
 TURN = 2.0 * math.pi
 JUMP = 25.0  # mean square of normalised innovations beyond which the plant did what no model says
+Linearized = tuple[Array, Array, Array]  # a (T, d), f (T, d), F (T, d, d): x+ = f + F (x - a)
+# States before a measurement (T + 1, d), their covariances (T + 1, d, d), gains (T + 1, p, d),
+# variances of the innovations, zero where there was no measurement (T + 1, p), innovations.
+Filtered = tuple[Array, Array, Array, Array, Array]
 
 
-def smooth_run(
+def filter_run(
     Y: Array,
-    linearized: tuple[Array, Array, Array],
+    linearized: Linearized,
     start: tuple[Array, Array],
     noise: tuple[Array, Array],
     turning: NDArray[np.bool_],
-    out: tuple[Array, Array, Array],
-) -> None:
-    """Smooth one run by a linearised model x_t+1 = f_t + F_t (x_t - a_t).
-
-    The filter takes one measured entry after the other; backwards run the adjoint variables of
-    Bierman's form of the smoother, which inverts no covariance (Bierman, Automatica 9, 1973).
+) -> Filtered:
+    """Filter one run by a linearised model, one measured entry after the other.
 
     Args:
         Y: Measured states, NaN where there is none, shape (T + 1, p); they are the first of d.
-        linearized: a of shape (T, d), f of shape (T, d), F of shape (T, d, d).
+        linearized: The model along the run.
         start: First state before its measurement, shape (d,), and its covariance, (d, d).
         noise: Covariance of a step (d, d), variances of the measurements (p,).
         turning: Which states are angles, shape (d,).
-        out: What is filled: states (T + 1, d), their variances (T + 1, d), and innovations, NaN
-            where nothing was measured (T + 1, p).
     """
     a, f, F = linearized
     Q, r = noise
-    X, V, E = out
     n, p = Y.shape
     d = len(Q)
     x_before, P_before = np.empty((n, d)), np.empty((n, d, d))
@@ -79,7 +76,7 @@ def smooth_run(
                 for j in range(d):
                     P[i, j] = P_before[t, i, j]
             for i in range(p):
-                sizes[t, i], E[t, i] = 0.0, np.nan
+                sizes[t, i] = 0.0
                 if math.isnan(Y[t, i]):
                     continue
                 miss = Y[t, i] - x[i]
@@ -97,13 +94,25 @@ def smooth_run(
                 for j in range(d):  # what is left of P[i], without a difference
                     P[i, j] *= r[i] / size
                     P[j, i] = P[i, j]
-                sizes[t, i], misses[t, i], E[t, i] = size, miss, miss
+                sizes[t, i], misses[t, i] = size, miss
                 total, count = total + miss * miss / size, count + 1
             if attempt == 1 or total <= JUMP * count:
                 break
             for i in range(d):
                 for j in range(d):
                     P_before[t, i, j] *= 0.25 * total / count
+    return x_before, P_before, gains, sizes, misses
+
+
+def smooth_back(F: Array, filtered: Filtered, X: Array, V: Array) -> None:
+    """Go back along a filtered run, and fill states X and their variances V, (T + 1, d) each.
+
+    With the adjoint variables of Bierman's form of the smoother, which inverts no covariance
+    (Bierman, Automatica 9, 1973).
+    """
+    x_before, P_before, gains, sizes, misses = filtered
+    n, p, d = gains.shape
+    away, W = np.empty(d), np.empty((d, d))
     adjoint, information = np.zeros(d), np.zeros((d, d))
     for t in range(n - 1, -1, -1):
         for i in range(p - 1, -1, -1):

@@ -166,7 +166,7 @@ SENSORS = ("8-bit", "10-bit", "12-bit", "glitches", "dropped", "coloured", "bias
 def shown(sensors: Imperfect, n: int = 199, seed: int = 5) -> np.ndarray[Any, Any]:
     """What sensors add to the observations of a pendulum at rest torque."""
     plain = observed(gym.make("Pendulum-v1"), np.zeros(n), seed=seed)
-    return observed(sensors(gym.make("Pendulum-v1")), np.zeros(n), seed=seed) - plain
+    return np.asarray(observed(sensors(gym.make("Pendulum-v1")), np.zeros(n), seed=seed) - plain)
 
 
 def test_sensors_resolve_so_many_bits() -> None:

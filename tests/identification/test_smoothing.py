@@ -12,9 +12,8 @@ import scipy.linalg
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import Coordinates, PolynomialFeatures, SampledFeatures
-from koopman_control.identification import Corrections, EDMDc, prediction_error
-from koopman_control.identification.smoothing import PASSES, Measured
-from koopman_control.identification.smoothing_loops import smooth_run
+from koopman_control.identification import Corrections, EDMDc, prediction_error, smoothing
+from koopman_control.identification.smoothing import PASSES, Measured, smooth_run
 from koopman_control.trajectories import Trajectory
 
 FEW = SampledFeatures(20, steepness=0.5, random_state=0)
@@ -69,8 +68,7 @@ def test_the_smoother_of_a_linear_plant_is_the_least_squares_course() -> None:
     r, start, a = rng.uniform(0.5, 2.0, 2), rng.normal(size=d), rng.normal(size=(T, d))
     Y = rng.normal(size=(T + 1, 2))
     Y[3], Y[7, 1] = np.nan, np.nan
-    X, V, E = np.empty((T + 1, d)), np.empty((T + 1, d)), np.empty((T + 1, 2))
-    smooth_run(Y, (a, f, F), (start, P0), (Q, r), np.zeros(d, dtype=bool), (X, V, E))
+    X, V, _ = smooth_run(Y, (a, f, F), (start, P0), (Q, r), np.zeros(d, dtype=bool))
     n = (T + 1) * d
     G, g = [np.eye(d, n) / np.sqrt(np.diag(P0))[:, None]], [start / np.sqrt(np.diag(P0))]
     for t in range(T):
@@ -93,27 +91,24 @@ def test_the_smoother_of_a_linear_plant_is_the_least_squares_course() -> None:
 def test_rounding_does_not_grow_along_a_long_unstable_run() -> None:
     T, r = 20_000, np.array([1e-4, 1e-4])
     F = np.tile([[1.01, 0.1], [0.0, 1.02]], (T, 1, 1))
-    X, V, E = (np.empty((T + 1, 2)) for _ in range(3))
     lines, start = (np.zeros((T, 2)), np.zeros((T, 2)), F), (np.zeros(2), np.eye(2))
     noise = np.diag([1e-6, 1e-6]), r
-    smooth_run(np.zeros((T + 1, 2)), lines, start, noise, np.zeros(2, dtype=bool), (X, V, E))
+    _, V, _ = smooth_run(np.zeros((T + 1, 2)), lines, start, noise, np.zeros(2, dtype=bool))
     assert (V <= r).all()
     np.testing.assert_allclose(V[500 : T // 2], np.tile(V[T // 2], (T // 2 - 500, 1)), rtol=1e-9)
 
 
-def test_the_compiled_loop_is_the_plain_one() -> None:
-    kernels = pytest.importorskip("koopman_control.identification.kernels")
+def test_compiled_loops_are_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
     rng, T, d = np.random.default_rng(1), 30, 2
     lines = rng.normal(size=(T, d)), rng.normal(size=(T, d)), 0.5 * rng.normal(size=(T, d, d))
     Y = rng.normal(size=(T + 1, d))
     Y[5], Y[9] = np.nan, 40.0
-    found = []
-    for loop in (smooth_run, kernels.compiled_smooth_run):
-        out = np.empty((T + 1, d)), np.empty((T + 1, d)), np.empty((T + 1, d))
-        loop(Y, lines, (Y[0], np.eye(d)), (np.eye(d), np.ones(d)), np.array([True, False]), out)
-        found.append(out)
-    for plain, fast in zip(*found, strict=True):
-        np.testing.assert_allclose(fast, plain, rtol=1e-9, atol=1e-12)
+    arguments: Any = (Y, lines, (Y[0], np.eye(d)), (np.eye(d), np.ones(d)), np.array([True, False]))
+    fast = smooth_run(*arguments)
+    monkeypatch.setattr(smoothing, "find_spec", lambda name: None)
+    for a, b in zip(fast, smooth_run(*arguments), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 def test_noise_is_taken_out_of_data_and_model(smoothed: EDMDc) -> None:
