@@ -555,7 +555,7 @@ def imagined(
     p = coordinates.n_outputs
     found: list[Run] = []
     while sum(len(run.U) for run in found) < rows:
-        source = subject.data[rng.integers(len(subject.data))]
+        source = subject.data[int(rng.integers(len(subject.data)))]
         length = min(len(source) - memory, 1_000)
         block = max(8, min(64, length // 4))
         firsts = rng.integers(0, max(1, len(source) - block), -(-length // block))

@@ -368,7 +368,7 @@ class OutputErrorFit:
         memory = self._weights.constants.memory
         past = np.tril(np.ones((1 + memory, 1 + memory)))
         past[:, 1:] *= -1.0  # y[t - j] is y[t] less the last j steps
-        return np.kron(past, np.diag(1.0 / self._noise))
+        return np.asarray(np.kron(past, np.diag(1.0 / self._noise)), dtype=np.float64)
 
     def _cost(
         self, theta: Array, batches: Sequence[Windows], starts: Sequence[Array], prior: Prior
