@@ -11,6 +11,7 @@ from koopman_control.common.border import CheckedFields
 from koopman_control.identification.horizon import refine_over_horizon
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.noise import correct_for_noise
+from koopman_control.identification.output_error import refine_free_runs
 from koopman_control.identification.penalties import Penalty
 from koopman_control.identification.regression import Targets
 from koopman_control.identification.rollouts import Rollout
@@ -45,7 +46,8 @@ class Corrections(CheckedFields):
     Args:
         noise: "ignore" measurement noise, or correct for it by "instruments"; see
             `correct_for_noise`.
-        refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
+        refine_horizon: Refine the model over the horizon, for the roll-out that is used: see
+            `refine_over_horizon` for the linear one, `refine_free_runs` for the re-lifted one.
         stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
             the linear roll-out is used and diverges on the data; None never does.
     """
@@ -72,7 +74,8 @@ class Corrections(CheckedFields):
         if self.noise == "instruments":
             model = correct_for_noise(model, data, rollout=rollout, horizon=horizon)
         if self.refine_horizon:
-            model = refine_over_horizon(model, data, horizon)
+            refine = refine_over_horizon if rollout == "linear" else refine_free_runs
+            model = refine(model, data, horizon)
         return self.stable(replace(model, error_quantiles=bounds), data, rollout, horizon)
 
     def stable(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import koopman_control as kc
-from koopman_control.identification import RFactor, Structure
+from koopman_control.identification import Corrections, RFactor, Structure, refine_free_runs
 from koopman_control.identification.automatic import Subject
 from koopman_control.identification.output_error import (
     OuterWeights,
@@ -167,3 +167,28 @@ def test_the_gram_matrix_gives_the_step_of_an_orthogonal_solve() -> None:
         errors.append((batch.Y - Y).ravel())
     exact = RFactor.of(np.concatenate(rows), np.concatenate(errors)[:, None]).solver().solve(0.0)
     np.testing.assert_allclose(np.linalg.solve(G, g), exact[:, 0], rtol=1e-6)
+
+
+def test_refining_the_relifted_roll_out_undoes_the_bias_of_noise() -> None:
+    data = motor(3_000, noise=0.2)
+    settings: dict[str, Any] = {"memory": 1, "regularization": 0.0, "n_folds": 0, "horizon": 200}
+    corrections = Corrections(refine_horizon=True)
+    fit = kc.EDMDc(kc.PolynomialFeatures(1), corrections=corrections, **settings).fit(data)
+    assert np.abs(poles(fit.model_) - TRUE).max() < 0.02
+    facts = fit.model_.summary
+    assert facts["horizon_error"] < 0.7 * facts["horizon_error_start"]
+
+
+def test_an_exact_model_is_left_as_it_is() -> None:
+    data = motor(300)
+    fit = kc.EDMDc(kc.PolynomialFeatures(1), memory=1, regularization=0.0, n_folds=0)
+    model = fit.fit(data).model_
+    refined = refine_free_runs(model, data, 100)
+    np.testing.assert_allclose(refined.A, model.A, atol=1e-6)
+
+
+def test_the_bilinear_roll_out_is_not_refined() -> None:
+    corrections = Corrections(refine_horizon=True)
+    fit = kc.EDMDc(coupling="bilinear", rollout="bilinear", corrections=corrections)
+    with pytest.raises(ValueError, match="refine_horizon is True with rollout='bilinear'"):
+        fit.fit(wavy())
