@@ -3,12 +3,12 @@
     pip install "koopman-control[logs]" sysidentpy pykoop    # peers are optional
     python -m examples.benchmarks.logs --data FOLDER
 
-FOLDER holds `silverbox.csv.gz`, `cascaded_tanks.csv.gz`, `emps_train.csv.gz`, `emps_test.csv.gz`
-and `soft_robot.npz`, the public data sets of nonlinearbenchmark.org and of D. Bruder's soft arm as
-tables: columns u, y; u_train, y_train, u_test, y_test; t, force, position, reference; arrays
-train0_u, train0_y, ..., val3_y. Everything is chosen on training data alone; `identify` gets no
-options. Of several feature seeds the worst is the figure. Prints a Markdown table and writes all
-numbers as JSON.
+FOLDER holds `silverbox.csv.gz`, `cascaded_tanks.csv.gz`, `emps_train.csv.gz`,
+`emps_test.csv.gz` and `soft_robot.npz`, the public data sets of nonlinearbenchmark.org and of
+D. Bruder's soft robot as tables: columns u, y; u_train, y_train, u_test, y_test; t, force,
+position, reference; arrays train0_u, train0_y, ..., val3_y. Everything is chosen on training
+data alone; `identify` gets no options. Of several feature seeds the worst is the figure. Prints a
+Markdown table and writes all numbers as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 import typer
 
 from examples.benchmarks.logs_peers import PEERS
-from koopman_control import EDMDc, Trajectory, identify
+from koopman_control import EDMDc, LiftedModel, Trajectory, identify
 from koopman_control.common import Array, optional_package, write_text_atomically
 from koopman_control.evaluation import metrics_json, package_versions, simulate_log
 
@@ -125,22 +125,24 @@ def errors(data: LogData, simulate: Simulate, first: int) -> dict[str, float]:
     return found
 
 
+def simulator(model: LiftedModel, thinning: int = 1) -> Simulate:
+    return lambda test: simulate_log(model, test, thinning)[0]
+
+
 def own(data: LogData, seed: int) -> tuple[dict[str, dict[str, float]], str]:
     """`identify` without options, and the linear model it starts from."""
     found = identify(data.train, random_state=seed)
     thinning, memory = found.structure.thinning, found.structure.memory
     first = (memory + 1) * thinning
-    scores = {
-        name: errors(data, lambda test, m=model: simulate_log(m, test, thinning)[0], first)
-        for name, model in (("identify", found.model), ("linear, output error", found.linear))
-    }
+    models = {"identify": found.model, "linear, output error": found.linear}
+    scores = {name: errors(data, simulator(m, thinning), first) for name, m in models.items()}
     return scores, str(found.structure)
 
 
 def defaults(data: LogData, memory: int) -> dict[str, float]:
     """`EDMDc` with a memory and nothing else."""
     model = EDMDc(memory=memory).fit(data.train).model_
-    return errors(data, lambda test: simulate_log(model, test)[0], memory + 1)
+    return errors(data, simulator(model), memory + 1)
 
 
 def main(

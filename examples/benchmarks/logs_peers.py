@@ -64,7 +64,8 @@ def arx_fit(data: Sequence[Trajectory], order: int) -> Array:
         past += [u[order - k : T - k] for k in range(order + 1)]
         Phi.append(np.hstack([np.ones((T - order, 1)), *past]))
         Y.append(y[order:])
-    return np.linalg.lstsq(np.concatenate(Phi), np.concatenate(Y), rcond=1e-12)[0]
+    K = np.linalg.lstsq(np.concatenate(Phi), np.concatenate(Y), rcond=1e-12)[0]
+    return np.asarray(K, dtype=np.float64)
 
 
 def arx_run(K: Array, run: Trajectory, order: int) -> Array:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -23,7 +22,7 @@ SEVERAL = ("--inputs", "--outputs", "--test")  # options that take all values up
 class SeveralValues(TyperCommand):
     """A command whose options may be followed by several values: `--inputs u1 u2`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before every further value."""
         expanded: list[str] = []
         option, taken = None, 0
@@ -174,7 +173,7 @@ def read_logs(
     return data, notes
 
 
-def _dates(columns: dict[str, object], name: str) -> object:
+def _dates(columns: dict[str, Any], name: str) -> Any:
     """Read a column of dates as seconds since the first."""
     import numpy as np
 
@@ -231,7 +230,7 @@ def _cut(run: Trajectory, steps: int) -> tuple[Trajectory, Trajectory]:
     return first, second
 
 
-def _progress(path: Path):  # type: ignore[no-untyped-def]  # returns None for small files
+def _progress(path: Path) -> Callable[[int], None] | None:
     """Report rows read of large files on standard error."""
     if not path.is_file() or path.stat().st_size < 200_000_000:
         return None

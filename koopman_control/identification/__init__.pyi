@@ -10,6 +10,7 @@ from .interop import to_control, to_dlti, to_onnx
 from .least_squares import Accumulator, RFactor, RidgeSolver, triangular
 from .model import LiftedModel
 from .online import OnlineModel, adapt
+from .output_error import refine_free_runs
 from .reduction import Reduction, reduced
 from .regression import Coupling
 from .report import ModelReport
@@ -56,6 +57,7 @@ __all__ = [
     "prediction_error",
     "pseudospectrum",
     "reduced",
+    "refine_free_runs",
     "refine_over_horizon",
     "spectrum",
     "stabilized",

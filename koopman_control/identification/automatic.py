@@ -53,6 +53,11 @@ MOST_CUBED = 7  # states whose monomials of degree 3 are tried
 CLEARLY = 0.9  # of the error: a larger structure has to be worth it
 FEWEST = 4  # features worth drawing
 HOPELESS = 10.0  # standard deviations; larger errors are all alike
+FEWEST_TEACHERS, KEPT = 3, 3  # draws a model learns from at least; else every third, the best
+GRACE = 30.0  # seconds to finish what was begun
+MOST_DRAWS = 18
+PLENTY = 40_000  # steps of data from which on two draws will do
+RIVALS = 5  # structures that draw features of full size
 PATIENCE = 2  # weaker pulls tried that are no better
 WEAK = 1e-6  # pull of the linear part to the linear model
 ONE_STEP = 1e-6  # ridge of one-step fits
@@ -203,6 +208,7 @@ class Member:
         error: Of free runs left out, in standard deviations of the outputs.
         strength: Pull on the features that did best.
         gain: Error in units of that of the linear model on the same data.
+        fold: Part left out and judged on.
     """
 
     weights: OuterWeights
@@ -210,6 +216,7 @@ class Member:
     error: float
     strength: float
     gain: float = 1.0
+    fold: int | None = None
 
 
 def member(
@@ -245,7 +252,7 @@ def member(
     judged = [] if fold is None else subject.folds[fold]
     best = Member(weights, theta, np.inf, np.inf)
     plain = free_run_error(weights, theta, judged, subject.spread) if judged else np.inf
-    best = replace(best, error=plain)
+    best = replace(best, error=plain, fold=fold)
     lengths, worse = fit.lengths(subject.longest), 0
     for strength in strengths:
         pull = np.where(weights.is_feature, strength, WEAK)
@@ -257,7 +264,7 @@ def member(
         left_out = free_run_error(weights, theta, judged, subject.spread) if judged else reached
         if left_out < best.error or not judged:
             gain = left_out / plain if plain > 0.0 else 1.0
-            best, worse = Member(weights, theta, left_out, strength, gain), 0
+            best, worse = Member(weights, theta, left_out, strength, gain, fold), 0
         else:
             worse += 1
         if worse >= PATIENCE or time.monotonic() > deadline:
@@ -302,7 +309,7 @@ def identify(
     structure: Structure | None = None,
     angles: Sequence[int] = (),
     n_features: int = 40,
-    n_draws: int = 8,
+    n_draws: int | None = None,
     seconds: float = 60.0,
     random_state: int = 0,
 ) -> Identified:
@@ -313,7 +320,7 @@ def identify(
         structure: Memory, feed-through, coupling and thinning; None chooses them.
         angles: Observation columns that are angles in radians.
         n_features: Features of a draw; the model has twice as many.
-        n_draws: Draws of features.
+        n_draws: Draws of features; None takes 18 where data are few, 2 where there are plenty.
         seconds: Time after which nothing new is tried; what was begun is finished.
         random_state: Seed of all draws.
 
@@ -333,7 +340,8 @@ def identify(
     begun = time.monotonic()
     positive_int("n_features", n_features, minimum=FEWEST)
     seed_number("random_state", random_state)
-    positive_int("n_draws", n_draws)
+    if n_draws is not None:
+        positive_int("n_draws", n_draws)
     deadline = begun + positive_float("seconds", seconds)
     runs, findings = with_found_limits(check_trajectories(data))
     runs, more = with_input_range(runs)
@@ -343,7 +351,9 @@ def identify(
         # Draws that are no good are found out by their simulations.
         warnings.filterwarnings("ignore", message=".*is saturated", category=UserWarning)
         chosen = search.structure() if structure is None else structure
-        members = search.members(search.subject(chosen, DRAW_ROWS), n_draws)
+        if n_draws is None:
+            n_draws = int(np.clip(PLENTY // total_steps(runs), 2, MOST_DRAWS))
+        members = search.teachers(search.subject(chosen, DRAW_ROWS), n_draws)
         subject = search.subject(chosen, MODEL_ROWS)
         model, strength = search.student(subject, members)
         linear, _, _ = subject.linear(None)
@@ -375,6 +385,7 @@ class _Search:
         self._data, self._angles, self._seed = data, angles, seed
         self._n_features, self._begun, self._deadline = n_features, begun, deadline
         self.trials: list[Trial] = []
+        self._members: dict[Structure, list[Member]] = {}
         self.findings: list[str] = []
 
     def subject(self, structure: Structure, most_rows: int) -> Subject:
@@ -409,8 +420,49 @@ class _Search:
                                  replace(best, memory=2, feedthrough=True)])  # fmt: skip
         self._say_of_timing(timing, best.feedthrough)
         best = self._better([replace(best, memory=n) for n in self._memories(best)], patience=2)
-        best = self._better([best, replace(best, coupling="bilinear")])
-        return self._better([best, *self._with_monomials(best)])
+        more = [m for m in self._memories(best) if m > best.memory][:1]
+        near = [replace(best, memory=n) for n in (best.memory, *more)]
+        near += [replace(structure, coupling="bilinear") for structure in near]
+        self._better([*near, *self._with_monomials(best)])
+        return self._contest(best)
+
+    def _contest(self, structure: Structure) -> Structure:
+        """Let the most promising structures draw features of full size, each without every part.
+
+        Small models are judged by luck where data are few: that of the draw and that of the part.
+        """
+        tried = {t.structure: t for t in self.trials}
+        rivals = sorted(tried.values(), key=lambda t: t.error)[:RIVALS]
+        rivals = [tried[structure], *(t for t in rivals if t.structure != structure)]
+        if self._plenty or time.monotonic() > self._deadline:
+            best = rivals[0]
+            for rival in rivals[1:]:
+                best = rival if rival.beats(best) else best
+            return best.structure
+        best = None
+        for rival in rivals[:RIVALS]:
+            members = self.members(self.subject(rival.structure, DRAW_ROWS), 2 * N_FOLDS)
+            least = [
+                min((m.error for m in members if m.fold == fold), default=np.inf)
+                for fold in range(N_FOLDS)
+            ]
+            judged = replace(rival, n_features=self._n_features, errors=tuple(least))
+            self.trials.append(judged)
+            if best is None or judged.beats(best):
+                best = judged
+        assert best is not None
+        return best.structure
+
+    @property
+    def _plenty(self) -> bool:
+        """Whether there are so many data that one draw is as good as another."""
+        return total_steps(self._data) > PLENTY
+
+    def _with_monomials(self, structure: Structure) -> list[Structure]:
+        """Try cubic plants with fewer past samples, so that the monomials stay few."""
+        p, m = self._data[0].observations.shape[1], self._data[0].actions.shape[1]
+        fits = [n for n in (1, 2, 3) if n <= structure.memory and p + n * (p + m) <= MOST_CUBED]
+        return [replace(structure, memory=n, degree=3, coupling="linear") for n in fits]
 
     def _say_of_timing(self, timing: RowTiming, chosen: bool) -> None:
         if chosen:
@@ -430,12 +482,6 @@ class _Search:
                 "the next inputs. A model can mistake the controller's reaction for the plant's; "
                 "feed-through above all is then to be doubted. Add an excitation of your own."
             )
-
-    def _with_monomials(self, structure: Structure) -> list[Structure]:
-        """Try cubic plants with fewer past samples, so that the monomials stay few."""
-        p, m = self._data[0].observations.shape[1], self._data[0].actions.shape[1]
-        fits = [n for n in (1, 2, 3) if n <= structure.memory and p + n * (p + m) <= MOST_CUBED]
-        return [replace(structure, memory=n, degree=3, coupling="linear") for n in fits]
 
     def _memories(self, structure: Structure) -> list[int]:
         """Memories that the data can tell apart."""
@@ -499,16 +545,21 @@ class _Search:
         return max(good)
 
     def members(self, subject: Subject, n_draws: int) -> list[Member]:
-        """Fit draws, each without another part of the data; keep the better half."""
-        found: list[Member] = []
-        for draw in range(n_draws):
-            if found and time.monotonic() > self._deadline:
+        """Fit draws, each without another part of the data; known ones are not fitted again."""
+        known = self._members.setdefault(subject.structure, [])
+        while len(known) < n_draws:
+            if known and time.monotonic() > self._deadline:
                 break
+            draw = len(known)
             features = self.features(subject, draw, self._n_features)
             fold = draw % len(subject.folds)
-            found.append(member(subject, features, fold, STRENGTHS, self._deadline + 30.0))
-        found.sort(key=lambda m: m.gain)
-        return found[: max(1, (len(found) + 1) // 2)]
+            known.append(member(subject, features, fold, STRENGTHS, self._deadline + GRACE))
+        return known[:n_draws]
+
+    def teachers(self, subject: Subject, n_draws: int) -> list[Member]:
+        """Return the draws that gain most over the linear model on data they have not seen."""
+        members = sorted(self.members(subject, n_draws), key=lambda m: m.gain)
+        return members[: max(min(FEWEST_TEACHERS, len(members)), len(members) // KEPT)]
 
     def linear_error(self, subject: Subject) -> float:
         """Judge linear models on the parts that they have not seen."""
@@ -555,7 +606,7 @@ def imagined(
     p = coordinates.n_outputs
     found: list[Run] = []
     while sum(len(run.U) for run in found) < rows:
-        source = subject.data[rng.integers(len(subject.data))]
+        source = subject.data[int(rng.integers(len(subject.data)))]
         length = min(len(source) - memory, 1_000)
         block = max(8, min(64, length // 4))
         firsts = rng.integers(0, max(1, len(source) - block), -(-length // block))

@@ -12,6 +12,7 @@ from koopman_control.common.arrays import finite_array, positive_float
 from koopman_control.common.border import CheckedFields
 from koopman_control.identification.horizon import refine_over_horizon
 from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.output_error import refine_free_runs
 from koopman_control.identification.penalties import Penalty
 from koopman_control.identification.regression import Targets
 from koopman_control.identification.rollouts import Rollout
@@ -55,7 +56,8 @@ class Corrections(CheckedFields):
             for bit otherwise, as it is where data are weighted or come in pieces (`partial_fit`).
         noise_std: Standard deviation of the noise of the present states, in their units (radians
             for angles), a number or one for each, for "smooth" and "auto"; None estimates it.
-        refine_horizon: Refine a linear model over the horizon; see `refine_over_horizon`.
+        refine_horizon: Refine the model over the horizon, for the roll-out that is used: see
+            `refine_over_horizon` for the linear one, `refine_free_runs` for the re-lifted one.
         stability: Largest spectral radius allowed, see `stabilized`; "auto" intervenes only where
             the linear roll-out is used and diverges on the data; None never does.
         trim: Share of the samples to keep, above 0 and up to 1, the rest being those that a smooth
@@ -103,7 +105,8 @@ class Corrections(CheckedFields):
         """
         bounds = model.error_quantiles
         if self.refine_horizon:
-            model = refine_over_horizon(model, data, horizon)
+            refine = refine_over_horizon if rollout == "linear" else refine_free_runs
+            model = refine(model, data, horizon)
         return self.stable(replace(model, error_quantiles=bounds), data, rollout, horizon)
 
     def stable(

@@ -380,10 +380,10 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         """Check all settings, and return what a fit and what follows it needs of them."""
         check_fields(self)
         least_squares, corrections = self.least_squares or LEAST_SQUARES, self._corrections
-        if corrections.refine_horizon and self.coupling != "linear":
+        if corrections.refine_horizon and self.rollout == "bilinear":
             raise ValueError(
-                f"refine_horizon is True with coupling={self.coupling!r}; only the linear roll-out "
-                'is refined: use coupling="linear"'
+                "refine_horizon is True with rollout='bilinear'; only the linear and the re-lifted "
+                'roll-out are refined: use rollout="relifted"'
             )
         if self.rollout not in ("relifted", self.coupling):
             raise ValueError(

@@ -7,16 +7,16 @@ import math
 import numpy as np
 
 from koopman_control.common.arrays import Array
-from koopman_control.identification.kernel_arrays import FreeRun
+from koopman_control.identification.kernel_arrays import FreeRun, Point
 from koopman_control.identification.kernels import compiled, evaluate, pull_back, somewhere
 
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
 
 
 @compiled
-def regressors(c: FreeRun, x: Array, v: Array, at: object, psi: Array, row: Array) -> None:
+def regressors(c: FreeRun, x: Array, v: Array, at: Point, psi: Array, row: Array) -> None:
     """Find psi = [1, standardised feature inputs, features] and all regressors at (x, v)."""
-    e = at.inputs  # type: ignore[attr-defined]
+    e = at.inputs
     n, k = len(c.plain), len(c.angles)
     for j in range(n):
         e[j] = x[c.plain[j]]
@@ -28,7 +28,7 @@ def regressors(c: FreeRun, x: Array, v: Array, at: object, psi: Array, row: Arra
         psi[1 + j] = (e[j] - c.center[j]) / c.scale[j]
     first = 1 + len(e)
     for i in range(len(c.places)):
-        psi[first + i] = at.values[c.places[i]]  # type: ignore[attr-defined]
+        psi[first + i] = at.values[c.places[i]]
     n_psi = len(psi)
     row[:n_psi] = psi
     if c.bilinear:
@@ -41,7 +41,7 @@ def regressors(c: FreeRun, x: Array, v: Array, at: object, psi: Array, row: Arra
 
 
 @compiled
-def slopes(c: FreeRun, theta: Array, v: Array, at: object, weights: Array, out: Array) -> None:
+def slopes(c: FreeRun, theta: Array, v: Array, at: Point, weights: Array, out: Array) -> None:
     """Differentiate theta (k,) times the regressors to the state; `out` has shape (d,)."""
     n_psi = len(weights)
     for i in range(n_psi):
@@ -49,7 +49,7 @@ def slopes(c: FreeRun, theta: Array, v: Array, at: object, weights: Array, out: 
         if c.bilinear:
             for b in range(len(v)):
                 weights[i] += v[b] * theta[(1 + b) * n_psi + i]
-    e, adjoint, J = at.inputs, at.adjoint, at.gradient  # type: ignore[attr-defined]
+    e, adjoint, J = at.inputs, at.adjoint, at.gradient
     adjoint[:] = 0.0
     first = 1 + len(e)
     for i in range(len(c.places)):

@@ -268,16 +268,20 @@ def from_table(
     }
     Y = np.column_stack([read_numbers(table, name, missing) for name in seen])
     U = np.column_stack([read_numbers(table, name, missing) for name in actions])
-    dt = positive_float("dt", settings.pop("dt", None) or 1.0) if time is None else None
-    data, report = split_at_gaps(
-        np.arange(len(Y)) * dt if time is None else column_of(table, time),
+    when: Any
+    if time is None:
+        settings["dt"] = positive_float("dt", settings.get("dt") or 1.0)
+        when = np.arange(len(Y)) * settings["dt"]
+    else:
+        when = column_of(table, time)
+    return split_at_gaps(
+        when,
         Y,
         U,
         angles=[seen.index(angle) for angle in angles],
         runs=None if run is None else column_of(table, run),
-        **(names | ({} if dt is None else {"dt": dt}) | settings),
+        **(names | settings),
     )
-    return data, report
 
 
 def _seconds(time: Any) -> Array:

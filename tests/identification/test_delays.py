@@ -121,5 +121,5 @@ def test_arguments_that_do_not_fit_are_named() -> None:
         estimate_input_delay(run)
     with pytest.raises(ValueError, match="delay has 2 entries"):
         with_input_delay(run, [1, 2])
-    with pytest.raises(ValueError, match="delay is -1"):
-        with_input_delay(run, -1)
+    with pytest.raises(ValueError, match="delay is -2"):
+        with_input_delay(run, -2)

@@ -1,10 +1,12 @@
 """Output-error fits: exact sensitivities, exact plants, and no bias from noise."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import koopman_control as kc
-from koopman_control.identification import RFactor, Structure
+from koopman_control.identification import Corrections, RFactor, Structure, refine_free_runs
 from koopman_control.identification.automatic import Subject
 from koopman_control.identification.output_error import (
     OuterWeights,
@@ -14,7 +16,7 @@ from koopman_control.identification.output_error import (
 )
 
 
-def motor(steps=400, noise=0.0, seed=0):
+def motor(steps: int = 400, noise: float = 0.0, seed: int = 0) -> Any:
     """A second-order plant of which only the position is measured."""
     rng = np.random.default_rng(seed)
     u, y = rng.normal(size=steps), np.zeros(steps + 1)
@@ -23,7 +25,7 @@ def motor(steps=400, noise=0.0, seed=0):
     return kc.Trajectory(y + noise * rng.normal(size=steps + 1), u, dt=0.1)
 
 
-def wavy(seed=0, steps=400):
+def wavy(seed: int = 0, steps: int = 400) -> Any:
     rng = np.random.default_rng(seed)
     u, y = rng.normal(size=(steps, 2)), np.zeros((steps + 1, 2))
     for t in range(steps):
@@ -40,7 +42,9 @@ FEATURES = [
 
 @pytest.mark.parametrize("coupling", ["linear", "bilinear"])
 @pytest.mark.parametrize("features", FEATURES)
-def test_the_loops_say_what_the_model_says_and_differentiate_it(coupling, features):
+def test_the_loops_say_what_the_model_says_and_differentiate_it(
+    coupling: Any, features: Any
+) -> None:
     fit = kc.EDMDc(features, memory=2, coupling=coupling, regularization=1e-4, n_folds=0)
     model = fit.fit(wavy()).model_
     weights = OuterWeights(model)
@@ -63,7 +67,7 @@ def test_the_loops_say_what_the_model_says_and_differentiate_it(coupling, featur
         )
 
 
-def test_what_a_memory_holds_is_moved_on_exactly():
+def test_what_a_memory_holds_is_moved_on_exactly() -> None:
     model = kc.EDMDc(FEATURES[0], memory=3, regularization=1e-2, n_folds=0).fit(wavy()).model_
     weights = OuterWeights(model)
     exact = weights.model(weights.theta)
@@ -76,7 +80,7 @@ def test_what_a_memory_holds_is_moved_on_exactly():
     np.testing.assert_allclose(after[10:14], x[8:12], atol=1e-12)
 
 
-def poles(model):
+def poles(model: Any) -> Any:
     """Of y[t+1] = a y[t] + b (y[t] - y[t-1]) + ..., from two responses."""
     x = np.zeros((3, model.n_states))
     x[1, 0], x[2, 1] = 1.0, 1.0
@@ -88,17 +92,17 @@ def poles(model):
 TRUE = np.sort(np.roots([1.0, -1.6, 0.65]).real)
 
 
-def linear_fit(data):
+def linear_fit(data: Any) -> Any:
     return Subject([data], Structure(1), (), 20_000, np.inf).linear(None)
 
 
-def test_a_linear_plant_is_recovered_to_ten_digits():
+def test_a_linear_plant_is_recovered_to_ten_digits() -> None:
     model, _, error = linear_fit(motor())
     np.testing.assert_allclose(poles(model), TRUE, atol=1e-8)
     assert error < 1e-8
 
 
-def test_noise_that_ruins_least_squares_leaves_output_error_unbiased():
+def test_noise_that_ruins_least_squares_leaves_output_error_unbiased() -> None:
     data = motor(4_000, noise=0.2)
     plain = kc.EDMDc(kc.PolynomialFeatures(1), memory=1, regularization=0.0, n_folds=0)
     biased = poles(plain.fit(data).model_)
@@ -107,7 +111,7 @@ def test_noise_that_ruins_least_squares_leaves_output_error_unbiased():
     assert np.abs(fitted - TRUE).max() < 0.02
 
 
-def test_starts_are_estimated_beside_the_weights():
+def test_starts_are_estimated_beside_the_weights() -> None:
     data = motor(600, noise=0.0)
     model, theta, _ = linear_fit(data)
     weights = OuterWeights(model)
@@ -124,7 +128,7 @@ def test_starts_are_estimated_beside_the_weights():
     assert errors[1] < 1e-2 * errors[0]
 
 
-def test_a_divergent_start_is_reported_and_left_as_it_was():
+def test_a_divergent_start_is_reported_and_left_as_it_was() -> None:
     model, theta, _ = linear_fit(motor())
     weights = OuterWeights(model)
     runs = model.signals.runs(motor())
@@ -137,7 +141,7 @@ def test_a_divergent_start_is_reported_and_left_as_it_was():
     np.testing.assert_array_equal(found, wild)
 
 
-def test_reduced_models_are_refused_with_what_is_needed():
+def test_reduced_models_are_refused_with_what_is_needed() -> None:
     from koopman_control.identification import reduced
 
     data = wavy()
@@ -147,7 +151,7 @@ def test_reduced_models_are_refused_with_what_is_needed():
         OuterWeights(small)
 
 
-def test_the_gram_matrix_gives_the_step_of_an_orthogonal_solve():
+def test_the_gram_matrix_gives_the_step_of_an_orthogonal_solve() -> None:
     data = motor(300, noise=0.1)
     model, theta, _ = linear_fit(data)
     weights = OuterWeights(model)
@@ -163,3 +167,28 @@ def test_the_gram_matrix_gives_the_step_of_an_orthogonal_solve():
         errors.append((batch.Y - Y).ravel())
     exact = RFactor.of(np.concatenate(rows), np.concatenate(errors)[:, None]).solver().solve(0.0)
     np.testing.assert_allclose(np.linalg.solve(G, g), exact[:, 0], rtol=1e-6)
+
+
+def test_refining_the_relifted_roll_out_undoes_the_bias_of_noise() -> None:
+    data = motor(3_000, noise=0.2)
+    settings: dict[str, Any] = {"memory": 1, "regularization": 0.0, "n_folds": 0, "horizon": 200}
+    corrections = Corrections(refine_horizon=True)
+    fit = kc.EDMDc(kc.PolynomialFeatures(1), corrections=corrections, **settings).fit(data)
+    assert np.abs(poles(fit.model_) - TRUE).max() < 0.02
+    facts = fit.model_.summary
+    assert facts["horizon_error"] < 0.7 * facts["horizon_error_start"]
+
+
+def test_an_exact_model_is_left_as_it_is() -> None:
+    data = motor(300)
+    fit = kc.EDMDc(kc.PolynomialFeatures(1), memory=1, regularization=0.0, n_folds=0)
+    model = fit.fit(data).model_
+    refined = refine_free_runs(model, data, 100)
+    np.testing.assert_allclose(refined.A, model.A, atol=1e-6)
+
+
+def test_the_bilinear_roll_out_is_not_refined() -> None:
+    corrections = Corrections(refine_horizon=True)
+    fit = kc.EDMDc(coupling="bilinear", rollout="bilinear", corrections=corrections)
+    with pytest.raises(ValueError, match="refine_horizon is True with rollout='bilinear'"):
+        fit.fit(wavy())

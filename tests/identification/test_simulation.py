@@ -1,12 +1,14 @@
 """Free runs: their start, and what is said where they fail."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import koopman_control as kc
 
 
-def oscillator(steps=120, seed=0):
+def oscillator(steps: int = 120, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     u, y = rng.normal(size=steps), np.zeros(steps + 1)
     for t in range(steps):
@@ -15,20 +17,20 @@ def oscillator(steps=120, seed=0):
 
 
 @pytest.fixture
-def model():
+def model() -> Any:
     u, y = oscillator()
     fit = kc.EDMDc(kc.PolynomialFeatures(1), memory=1, regularization=0.0, n_folds=0)
     return fit.fit(kc.Trajectory(y, u, dt=0.1)).model_
 
 
-def test_a_free_run_of_an_exact_model_meets_the_log(model):
+def test_a_free_run_of_an_exact_model_meets_the_log(model: Any) -> None:
     u, y = oscillator(seed=1)
     found = model.simulate(u, y[:2])
     np.testing.assert_allclose(found.outputs[:, 0], y, atol=1e-8)
     assert (found.first, found.diverged) == (2, None)
 
 
-def test_the_start_is_the_least_squares_estimate(model):
+def test_the_start_is_the_least_squares_estimate(model: Any) -> None:
     u, y = oscillator(seed=1)
     noisy = y + 0.05 * np.random.default_rng(2).normal(size=len(y))
     errors = [
@@ -38,7 +40,7 @@ def test_the_start_is_the_least_squares_estimate(model):
     assert errors[1] < 0.3 * errors[0]
 
 
-def test_the_least_squares_start_is_that_of_the_normal_equations(model):
+def test_the_least_squares_start_is_that_of_the_normal_equations(model: Any) -> None:
     u, y = oscillator(40, seed=3)
     noisy = y + 0.05 * np.random.default_rng(4).normal(size=len(y))
     found = model.simulate(u, noisy[:21]).start
@@ -54,7 +56,7 @@ def test_the_least_squares_start_is_that_of_the_normal_equations(model):
     np.testing.assert_allclose(found[:2], x0[:2] + step, atol=1e-7)
 
 
-def test_a_divergence_is_told_in_words_and_nothing_warns():
+def test_a_divergence_is_told_in_words_and_nothing_warns() -> None:
     wild = kc.LiftedModel.from_arrays([[1.5]], [[1.0]], state_names=["speed"])
     found = wild.simulate(np.ones(200), [0.0])
     assert found.diverged == 16
@@ -63,25 +65,25 @@ def test_a_divergence_is_told_in_words_and_nothing_warns():
     assert np.isfinite(found.outputs[: found.diverged]).all()
 
 
-def test_leaving_the_data_is_told(model):
+def test_leaving_the_data_is_told(model: Any) -> None:
     found = model.simulate(50.0 * np.ones(100), [0.0, 0.0])
     assert found.left_data is not None
     assert f"leaves the training data at row {found.left_data}" in found.verdict
 
 
-def test_too_short_a_start_is_refused(model):
+def test_too_short_a_start_is_refused(model: Any) -> None:
     with pytest.raises(ValueError, match="first_outputs has 1 rows; expected at least 2"):
         model.simulate(np.zeros(10), [0.0])
     with pytest.raises(ValueError, match="actions has 1 rows"):
         model.simulate(np.zeros(1), [0.0, 0.0, 0.0])
 
 
-def test_a_model_with_a_memory_reports(model):
+def test_a_model_with_a_memory_reports(model: Any) -> None:
     u, y = oscillator(seed=5)
     text = str(model.report(kc.Trajectory(y, u, dt=0.1)))
     assert "y0" in text
 
 
-def test_a_model_prints_in_a_line(model):
+def test_a_model_prints_in_a_line(model: Any) -> None:
     assert repr(model).count("\n") == 0
     assert "memory 1" in repr(model)

@@ -49,7 +49,7 @@ def test_replacing_a_field_checks_again() -> None:
     ("fields", "message"),
     [
         ({"observations": np.zeros((4, 2))}, "4 rows for 4 actions; expected 5"),
-        ({"observations": np.zeros(5)}, "observations has 1 dimensions"),
+        ({"observations": np.zeros((5, 2, 2))}, "observations has 3 dimensions"),
         ({"observations": np.zeros((5, 0))}, "at least one of each"),
         ({"observations": np.full((5, 2), np.nan)}, "observations holds nan .* row 0"),
         ({"actions": np.zeros((0, 1)), "observations": np.zeros((1, 2))}, "at least one step"),

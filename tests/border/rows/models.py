@@ -15,6 +15,7 @@ from koopman_control.identification import (
     predict_ensemble,
     prediction_error,
     reduced,
+    refine_free_runs,
     refine_over_horizon,
     spectrum,
     stabilized,
@@ -65,6 +66,11 @@ ROWS = [
         "EDMDc.score_left_out",
         lambda **k: parts.estimator(n_folds=2).fit(data()[:2]).score_left_out(**k),
         lambda: dict(seen=data()[:2], judged=data()[2:]),
+    ),
+    Row(
+        "refine_free_runs",
+        refine_free_runs,
+        lambda: dict(model=model(), data=data(), horizon=5, n_folds=2),
     ),
     Row(
         "LiftedModel.simulate",
