@@ -26,7 +26,13 @@ from koopman_control.autopilot.modelling import (
 from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, Exploration, at_pace, pace_of
 from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.rehearsal import Planner, best_rehearsed
-from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
+from koopman_control.autopilot.reward import (
+    EndModel,
+    RewardModel,
+    Samples,
+    less_effort,
+    unknown_places,
+)
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
 from koopman_control.autopilot.surface import Surface
 from koopman_control.autopilot.value import fitted_value
@@ -53,6 +59,7 @@ DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
 FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes looking
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
+EFFORT, EFFORT_ALONE = 1e-4, 1e-2  # price of the largest input, in ranges of the reward seen
 HORIZON = 50  # decisions
 
 
@@ -378,9 +385,10 @@ class Learning:
         seed: int,
     ) -> Objective:
         """State what plans are worth, with or without a value beyond them, as rehearsals say."""
-        size = float(np.ptp(samples.r)) or 1.0
+        spread = float(np.ptp(samples.r))
+        size, price = spread or 1.0, EFFORT * spread or EFFORT_ALONE
         plain = Objective(
-            reward=reward.surface,
+            reward=less_effort(reward.surface, self._box, price),
             after=reward.after,
             of_state=end.surface.beside(unknown),
             box=end.box,
