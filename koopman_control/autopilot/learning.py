@@ -28,6 +28,7 @@ from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.rehearsal import Planner, best_rehearsed
 from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
+from koopman_control.autopilot.surface import Surface
 from koopman_control.autopilot.value import fitted_value
 from koopman_control.common import Array
 from koopman_control.common.arrays import finite_array, real_array
@@ -36,13 +37,13 @@ from koopman_control.evaluation import Learned, Round
 from koopman_control.evaluation.learn import TOLERATED
 from koopman_control.features import Angle
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.trimming import typical_error
+from koopman_control.identification.trimming import one_step_residuals, typical_error
 from koopman_control.trajectories import Trajectory, total_steps
 
 RewardFunction = Callable[[Array, Array, Array], ArrayLike]
 EndFunction = Callable[[Array], ArrayLike]
 
-FIRST, ROUNDS = 0.25, 6  # share of the budget before there is a controller; rounds for the rest
+FIRST, ROUNDS = 0.25, 5  # share of the budget before there is a controller; rounds for the rest
 MOST_FIRST = 1000  # steps
 MOST_SHARE = 0.75  # of the budget that may go into them if the model needs that many
 SHORTEST = 3  # steps of the longest episode that there is something to learn from
@@ -50,6 +51,7 @@ STRETCH = 250  # steps of an episode of data, after which it is broken off
 PER_HOLD = 100  # the same in decisions
 DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
+FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes looking
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
 HORIZON = 50  # decisions
 
@@ -193,7 +195,8 @@ class Learning:
         """Collect, fit, control, in rounds, until the budget is used.
 
         Every round begins with a test of its controller, from the same reset. The rest of it is
-        curious and greedy in turns. In the end, the controller that did best in its test acts.
+        greedy, in turns with curious where that was paid evenly. In the end, the controller that
+        did best in its test acts.
         """
         budget, data, book = self._budget, self._logbook.data, self._logbook
         first = self._first_steps()
@@ -207,7 +210,7 @@ class Learning:
         for number, edge in enumerate(edges[1:]):
             fit, new, turn = self._fit(number, new), [], 0
             while (left := edge - total_steps(data)) > 0:
-                curious = turn % 2 == 1 and number < ROUNDS - 1
+                curious = turn % 2 == 1 and number < ROUNDS - 1 and self._flat(new)
                 pilot = self._controller(fit, CURIOUS if curious else CAREFUL, number)
                 length = min(left, self._stretch * (1 if curious else 2), (left + 1) // 2 + 50)
                 part = book.stretch(pilot, length, again=turn == 0)
@@ -215,6 +218,17 @@ class Learning:
                     tested.append((fit, part))
                 new, turn = new + part, turn + 1
         return self._piloted(best_of(tested), start)
+
+    def _flat(self, tested: Sequence[Trajectory]) -> bool:
+        """Whether a controller was paid about the same at every step: there may be more elsewhere.
+
+        So it is where it has found nothing yet that pays, or the best place there is.
+        """
+        own, everything = (
+            np.concatenate([t.rewards for t in data if t.rewards is not None])
+            for data in (tested, self._logbook.data)
+        )
+        return bool(own.std() <= FLAT * everything.std())
 
     def _first_steps(self) -> int:
         """How many steps to explore for: enough for the smallest model.
@@ -344,7 +358,10 @@ class Learning:
             told = as_told("done", self._told.done, after)
             samples = replace(samples, ended=samples.ended | (told > 0.5))
         reward, end = RewardModel.fit(samples, model, seed), EndModel.fit(samples, model, seed)
-        objective = self._objective(model, reward, end, samples, seed)
+        residuals = np.concatenate(one_step_residuals(model, data))
+        followed = residuals <= np.quantile(residuals, share_of(estimator))
+        unknown = unknown_places(samples, model, followed, seed)
+        objective = self._objective(model, reward, end, unknown, samples, seed)
         seconds = time.perf_counter() - began
         score = estimator.choices_[0].score
         returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
@@ -352,21 +369,30 @@ class Learning:
         return Fit(estimator, objective, reward, end)
 
     def _objective(
-        self, model: LiftedModel, reward: RewardModel, end: EndModel, samples: Samples, seed: int
+        self,
+        model: LiftedModel,
+        reward: RewardModel,
+        end: EndModel,
+        unknown: Surface,
+        samples: Samples,
+        seed: int,
     ) -> Objective:
         """State what plans are worth, with or without a value beyond them, as rehearsals say."""
+        size = float(np.ptp(samples.r)) or 1.0
         plain = Objective(
             reward=reward.surface,
             after=reward.after,
-            of_state=end.surface.beside(unknown_places(samples, model, seed)),
+            of_state=end.surface.beside(unknown),
             box=end.box,
-            unknown=float(np.ptp(samples.r)) or 1.0,
+            unknown=size,
             hold=self._hold // self._step,
         )
         if not self._levers.value:
             return plain
         discount = DISCOUNT**self._step
-        value = fitted_value(model, reward, end, samples.x, self._box, discount, seed)
+        avoided = unknown.times(-CAREFUL * size)
+        common = model, reward, end, samples.x, self._box, discount, avoided, seed
+        value = fitted_value(*common)
         candidates = [plain, replace(plain, value=value, discount=discount)]
         first = [t.observations[0] for t in self._logbook.data]
         length = max(len(t) for t in self._logbook.data) // self._hold

@@ -15,9 +15,12 @@ from koopman_control.identification import LiftedModel
 from koopman_control.trajectories import Trajectory
 
 SIMPLER = 0.05  # share of the unexplained variance that a more complex reward has to save
-NEURONS, STEEPNESS = (100, 200), (0.25, 0.5, 1.0)
+NEURONS, STEEPNESS = (100, 200), (0.5, 1.0, 2.0)
+RAREST = 500  # a reward that is earned once in so many steps counts as much as rarer ones
 EXPLAINED = 0.95  # share of the ends that limits have to explain
 MOST = 6000  # rows that surfaces are fitted to
+MOST_PLACES = 3000  # that are told from others
+FEWEST_LOST = 5  # samples the model cannot follow that say where this is so
 BEYOND = 0.25  # how far unknown places reach beyond the data, in widths of them
 
 
@@ -70,7 +73,7 @@ class RewardModel:
 
     @property
     def r2(self) -> float:
-        """Left-out share of the variance explained."""
+        """Left-out share of the variance explained, where rare rewards count more."""
         return float(self.surface.r2[0])
 
     @property
@@ -106,8 +109,12 @@ class RewardModel:
             after: np.hstack([embed((samples.x_next if after else samples.x)[going]), u])
             for after in (False, True)
         }
+        weight = rarity(r[:, 0])
         first = [SampledFeatures(NEURONS[0], steepness=0.5, random_state=seed)]
-        fits = {after: fitted_surface(Z, r, [None, *first]) for after, Z in inputs.items()}
+        fits = {
+            after: fitted_surface(Z, r, [None, *first], weight=weight)
+            for after, Z in inputs.items()
+        }
         lost = {after: 1.0 - float(f.r2[0]) for after, f in fits.items()}
         after = lost[True] < (1.0 - SIMPLER) * lost[False]
         if lost[after] < 1e-9 or not len(fits[after].b):
@@ -115,7 +122,18 @@ class RewardModel:
         several = [
             SampledFeatures(n, steepness=s, random_state=seed) for n in NEURONS for s in STEEPNESS
         ]
-        return cls(fitted_surface(inputs[after], r, several), after)
+        return cls(fitted_surface(inputs[after], r, several, weight=weight), after)
+
+
+def rarity(r: Array) -> Array:
+    """Weigh rewards (T,) by one over the share of the data that earn as much or more.
+
+    So every tenfold rarer reward counts about alike: plans lead to what is rare among the data,
+    such as a goal that random inputs hardly reach, and the mean square of all says little about it.
+    """
+    ordered = np.sort(r)
+    as_good = len(r) - np.searchsorted(ordered, r, side="left")
+    return np.asarray(len(r) / np.maximum(as_good, len(r) / RAREST))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,21 +207,36 @@ def _classified(going: Array, ended: Array, seed: int) -> Surface:
     return fitted_surface(Z, y, [SampledFeatures(100, steepness=0.5, random_state=seed)])
 
 
-def unknown_places(samples: Samples, model: LiftedModel, seed: int = 0) -> Surface:
+def unknown_places(
+    samples: Samples, model: LiftedModel, kept: NDArray[np.bool_] | None = None, seed: int = 0
+) -> Surface:
     """Learn how little is known of a place: 0 among the data, 1 far from them.
 
     Data are told from points spread evenly over a box about them (a density ratio by least
-    squares).
+    squares), and from those that the model could not follow.
+
+    Args:
+        samples: All steps.
+        model: The model.
+        kept: Which steps it follows, shape (T,); None: all.
+        seed: Of points and features.
     """
     rng, embed = np.random.default_rng(seed), model.signals.embedding
-    X = np.concatenate([samples.x, samples.x_next[samples.ended]])
-    if len(X) > 3000:
-        X = X[rng.choice(len(X), 3000, replace=False)]
+    good = np.ones(len(samples.x), dtype=bool) if kept is None else kept
+    X = np.concatenate([samples.x[good], samples.x_next[samples.ended & good]])
+    if len(X) > MOST_PLACES:
+        X = X[rng.choice(len(X), MOST_PLACES, replace=False)]
     low, high = np.quantile(X, [0.0, 1.0], axis=0)
     width = BEYOND * (high - low)
     free = rng.uniform(low - width, high + width, X.shape)
     angles = model.coordinates.is_angle
     free[:, angles] = rng.uniform(-np.pi, np.pi, (len(X), int(angles.sum())))
+    lost = np.flatnonzero(~good)
+    if len(lost) >= FEWEST_LOST:
+        chosen = rng.choice(lost, len(X) // 2)
+        free[: len(chosen)] = np.where(
+            rng.random((len(chosen), 1)) < 0.5, samples.x[chosen], samples.x_next[chosen]
+        )
     order = rng.permutation(2 * len(X))
     Z = embed(np.concatenate([X, free]))[order]
     y = np.concatenate([np.zeros(len(X)), np.ones(len(X))])[order, None]

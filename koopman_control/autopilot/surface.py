@@ -196,16 +196,28 @@ def fitted_surface(
     Y: Array,
     candidates: Sequence[SampledFeatures | None],
     pairs: bool = True,
+    weight: Array | None = None,
 ) -> Surface:
-    """Fit functions to values Y (T, r) at points Z (T, z); the best of the candidates is kept."""
+    """Fit functions to values, by weighted least squares; the best of the candidates is kept.
+
+    Args:
+        Z: Points, shape (T, z).
+        Y: Values, shape (T, r).
+        candidates: Features to choose from by the left-out error; None: only a quadratic.
+        pairs: Whether products of inputs are among the regressors.
+        weight: Of each point, shape (T,); None: all count alike.
+    """
     fold, best = folds_of(len(Z)), None
-    variance = np.maximum(Y.var(axis=0), FLAT * (Y**2).mean(axis=0) + 1e-300)
+    w = np.ones(len(Z)) if weight is None else weight / weight.mean()
+    root, mean = np.sqrt(w)[:, None], (w[:, None] * Y).mean(axis=0)
+    variance = (w[:, None] * (Y - mean) ** 2).mean(axis=0)
+    variance = np.maximum(variance, FLAT * (Y**2).mean(axis=0) + 1e-300)
     for features in candidates:
         basis = Basis(Z, Y, features, pairs)
         Phi = basis(Z)
         if Phi.shape[1] > len(Z) and best is not None:
             continue
-        K, errors = cross_validated(Phi, Y, fold)
+        K, errors = cross_validated(root * Phi, root * Y, fold)
         score = float((errors / variance).mean())
         if best is None or score < best[0]:
             best = score, basis, K, errors

@@ -33,6 +33,7 @@ def fitted_value(
     X: Array,
     box: Array,
     discount: float,
+    avoided: Surface | None = None,
     seed: int = 0,
 ) -> Surface:
     """Learn the value of states by fitted value iteration on simulated steps.
@@ -44,6 +45,7 @@ def fitted_value(
         X: States of the data, shape (T, d).
         box: Lowest and highest inputs, shape (2, m).
         discount: Of each step, below 1.
+        avoided: What places cost beside, of their feature inputs; None: nothing.
         seed: Of states, inputs and features.
 
     Returns:
@@ -67,6 +69,8 @@ def fitted_value(
         x_next = np.where(np.isfinite(x_next), x_next, x)
         r, e = reward(embed(x), u, embed(x_next)), end.surface(embed(x_next))
         over = ((x_next < end.box[0]) | (x_next > end.box[1])).any(axis=1) | (e[:, 0] > 0.5)
+        if avoided is not None:
+            r = r - avoided(embed(x_next))[:, 0]
         paid += factor * alive * np.where(over, e[:, 1], r)
         alive = np.where(over, 0.0, alive)
         factor *= discount

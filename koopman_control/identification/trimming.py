@@ -195,7 +195,9 @@ def _halves(data: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajecto
 
 
 def _without_scraps(kept: Mask) -> Mask:
-    """Drop runs of kept steps that are shorter than SHORTEST."""
+    """Drop runs of kept steps that are shorter than SHORTEST, but for trajectories as short."""
+    if kept.all():
+        return kept
     out = np.zeros_like(kept)
     for a, b in _stretches(kept):
         out[a:b] = True
@@ -205,7 +207,7 @@ def _without_scraps(kept: Mask) -> Mask:
 def _stretches(kept: Mask) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], kept.astype(np.int8), [0]])))
     ends: list[tuple[int, int]] = [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
-    return [(a, b) for a, b in ends if b - a >= SHORTEST]
+    return [(a, b) for a, b in ends if b - a >= SHORTEST or b - a == len(kept)]
 
 
 def _pieces(data: Sequence[Trajectory], kept: Sequence[Mask]) -> list[Trajectory]:
