@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from koopman_control.autopilot import Findings, Piloted, find
+from koopman_control.autopilot import Findings, Piloted
 from koopman_control.autopilot.pace import at_pace
 from koopman_control.common import Array, PathLike
 from koopman_control.common.arrays import seed_number
@@ -275,7 +275,7 @@ def run_task(
     seed_number("the last evaluation seed", seeds[-1])  # rather now than after learning
     learned = task.learn(learning_seed, lambda steps: progress("collect", steps), checkpoint)
     on_learned(learned)
-    findings = find(learned.data) if isinstance(task, Untold) else None
+    findings = learned.findings if isinstance(learned, Piloted) else None
     errors, linear = _errors_per_rollout(task, learned)
     finished = iter(range(1, episodes + 1))
     with closing(task.environment()) as env:
@@ -289,7 +289,8 @@ def run_task(
         box = action_bounds(env)
         random = evaluate(RandomPolicy(box), env, seeds)
         zero = evaluate(ZeroPolicy(box), env, seeds)
-    stock = not task.env_arguments and task.wrap is None
+    cut = isinstance(task, Untold) and task.max_episode_steps is not None
+    stock = not task.env_arguments and task.wrap is None and not cut
     reference = reference_returns(task.env_id, seeds) if stock else None
     return Run(
         task, learned, result, random, zero, reference, errors, linear, learning_seed, findings
