@@ -105,7 +105,8 @@ def _require_numbers(role: str, space: gym.Space[Any]) -> None:
             if role == "action" or not name:
                 raise TypeError(
                     f"the {role} space is {_short(space)}; expected real numbers, and {where} is "
-                    f"discrete: choose the continuous version of the environment if it has one"
+                    f"discrete: discrete {role}s are not supported, choose the continuous version "
+                    "of the environment if it has one"
                 )
         elif not isinstance(part, gym.spaces.Box):
             raise TypeError(

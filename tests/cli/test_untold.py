@@ -109,8 +109,8 @@ def test_a_module_is_imported_that_registers_the_id(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("describe", "CartPole-v1"), "it is discrete: choose the continuous version"),
-        (("run", "CartPole-v1"), "it is discrete: choose the continuous version"),
+        (("describe", "CartPole-v1"), "discrete actions are not supported"),
+        (("run", "CartPole-v1"), "discrete actions are not supported"),
         (("run", "Pendulun-v1"), "Did you mean Pendulum-v1?"),
         (("run", "dm_control/cartpole-swingup-v0"), "--import shimmy"),
         (
