@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
@@ -56,6 +57,8 @@ def open_environment(
     try:
         return gym.make(env, disable_env_checker=True, **arguments)
     except gym.error.UnregisteredEnv as error:
+        if env.startswith("dm_control/") and find_spec("dm_control") is None:
+            raise _suite_is_broken(error) from error
         raise ValueError(f"env is {env!r}, which Gymnasium does not know: {error}") from error
     except Exception as error:
         if env.startswith("dm_control/"):

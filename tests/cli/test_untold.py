@@ -57,8 +57,8 @@ class Nested(gym.Env[Any, Any]):
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    gym.register("Nested-v0", Nested)
-    gym.register("Breaking-v0", Nested, kwargs={"breaks": 150})
+    gym.register("Nested-v0", lambda **arguments: Nested(**arguments))
+    gym.register("Breaking-v0", lambda **arguments: Nested(**arguments), kwargs={"breaks": 150})
     yield
     for name in ("Nested-v0", "Breaking-v0"):
         del gym.registry[name]
