@@ -19,7 +19,7 @@ class Arrays:
     """
 
     def __init__(self, precision: Precision) -> None:
-        self._precision = precision
+        self.precision = precision
         self._named: dict[tuple[str, bytes], str] = {}
         self._texts: list[str] = []
         self.size = 0  # in bytes
@@ -39,7 +39,7 @@ class Arrays:
             self._texts.append(f"#define {name} {known}")
             return name
         self._texts.append(self._text(kind, name, flat))
-        self.size += flat.size * (8 if kind == "real" and self._precision == "double" else 4)
+        self.size += flat.size * (8 if kind == "real" and self.precision == "double" else 4)
         return name
 
     def _text(self, kind: str, name: str, flat: np.ndarray) -> str:
@@ -55,7 +55,7 @@ class Arrays:
         """Write a real number in C."""
         if not math.isfinite(value):
             return "NAN" if math.isnan(value) else "-INFINITY" if value < 0.0 else "INFINITY"
-        if self._precision == "double":
+        if self.precision == "double":
             return repr(float(value))
         text = f"{float(np.float32(value)):.9g}"
         return text + ("f" if set(text) & set(".e") else ".0f")

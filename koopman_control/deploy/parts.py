@@ -16,6 +16,7 @@ from koopman_control.deploy.programs import (
     Program,
     programs_of,
 )
+from koopman_control.deploy.sequential import relifted_context
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.mpc.estimation import History
@@ -58,15 +59,15 @@ class TargetPart(NamedTuple):
 def check_exportable(mpc: KoopmanMPC) -> None:
     """Raise a NotExportableError that names what of a controller has no C code."""
     estimator = mpc._estimators[0]
-    covered = "linear roll-outs of one model, solved as quadratic programs"
+    covered = "linear and re-lifted roll-outs of one model, solved as quadratic programs"
     if mpc._through_cvxpy:
         raise NotExportableError(
             "the controller has terms that are no quadratic program, or solver='cvxpy'; C code "
             f"covers {covered}: state conic terms by bounds or squares, and use solver='auto'"
         )
-    if mpc.rollout != "linear":
+    if mpc.rollout == "bilinear":
         raise NotExportableError(
-            f"rollout is {mpc.rollout!r}; C code covers {covered}: use rollout='linear'"
+            f"rollout is 'bilinear'; C code covers {covered}: use 'relifted', or 'linear'"
         )
     if len(mpc._scenarios.models) > 1:
         raise NotExportableError(
@@ -145,7 +146,6 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     model, layout, estimator = mpc.model, mpc._layout, mpc._estimators[0]
     targets = target_parts(mpc)
     has_offset = isinstance(estimator, SteadyFilter) and estimator._offsets
-    programs = list(programs_of(mpc._linear_planner, known_of(mpc, targets, has_offset)))
     parameters, first = [], 0
     for name, value in mpc.parameters.items():
         parameters.append(Part(name, first, value.size))
@@ -160,7 +160,7 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
         "m": model.n_inputs,
         "d": model.n_states,
         "n_lifted": model.n_lifted,
-        "n_known": programs[0].by_known.shape[1],
+        "rollout": mpc.rollout,
         "parameters": parameters,
         "n_parameters": first,
         "targets": targets,
@@ -172,18 +172,16 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
         "functions": FUNCTIONS,
     }
     for target in targets:
-        if target.kind == "trajectory":
+        if target.kind == "trajectory" or (target.kind == "constant" and mpc.rollout != "linear"):
             arrays.add(f"{target.name}_rows", target.rows)
     if first:
         arrays.add("parameters_at_first", mpc.parameters.theta)
     _inputs(mpc, arrays)
-    return {
-        **context,
-        **_coordinates(model, arrays),
-        **_lift(model, arrays),
-        **_estimator(mpc, arrays),
-        **_programs(programs, arrays),
-    }
+    context |= _coordinates(model, arrays) | _lift(mpc, arrays) | _estimator(mpc, arrays)
+    if mpc.rollout == "linear":
+        known = known_of(mpc, targets, has_offset)
+        return context | _programs(list(programs_of(mpc._linear_planner, known)), arrays)
+    return context | relifted_context(mpc, arrays)
 
 
 def _inputs(mpc: KoopmanMPC, arrays: Arrays) -> None:
@@ -218,20 +216,23 @@ def _coordinates(model: LiftedModel, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def _lift(model: LiftedModel, arrays: Arrays) -> dict[str, Any]:
+def _lift(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
+    model = mpc.model
     embedding, code = model.signals.embedding, FeatureCode(arrays)
     n_e = len(model.signals.center)
     arrays.add("plain_states", embedding.plain)
     if model.n_angles:
         arrays.add("angle_states", embedding.angles)
+    sizes = {"n_embedded": n_e, "n_plain": len(embedding.plain)}
+    if mpc.rollout != "linear":
+        return sizes
     arrays.add("embedded_center", model.signals.center)
     arrays.add("embedded_scale", model.signals.scale)
     lines = code.lines(model.features, "in", f"(psi + {1 + n_e})")
     if model.reduction is not None:
         arrays.add("reduction", model.reduction.T)
     return {
-        "n_embedded": n_e,
-        "n_plain": len(embedding.plain),
+        **sizes,
         "n_full": 1 + n_e + model.features._n_features_out + model.n_angles,
         "reduced": model.reduction is not None,
         "lift_lines": lines,
@@ -296,6 +297,7 @@ def _programs(programs: list[Program], arrays: Arrays) -> dict[str, Any]:
     )
     return {
         "programs": described,
+        "n_known": programs[0].by_known.shape[1],
         "most_rows": most_rows,
         "most_values": max(len(one.by_known) for one in programs),
         "most_n": max(one.G.shape[1] for one in programs),

@@ -1,0 +1,223 @@
+"""How long a step of an exported controller takes: in C, from Python, and in Python itself.
+
+    OMP_NUM_THREADS=1 python -m examples.benchmarks.deploy       # --quick for a few steps only
+
+It needs gcc. The plant is a random stable lifted model (spectral radius 0.98) whose features see
+its outputs; the controller tracks a reference that steps every 40 samples, within a box, rates and
+soft bounds of all outputs a tenth inside the reference, so these are often active. Python runs the
+loop; what it observed is then replayed by the compiled controller and by programs in C, so all
+solve the same programs. Times are the processor's for the one thread that does it all, in
+microseconds; bytes are those of the object file's code and constants, and of the struct.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from threadpoolctl import threadpool_limits
+
+from koopman_control.common.arrays import Array
+from koopman_control.deploy import CompiledMPC, compiled, export_c
+from koopman_control.evaluation import package_versions
+from koopman_control.features import Coordinates, SampledFeatures
+from koopman_control.identification import LiftedModel, Signals
+from koopman_control.mpc import Bounds, Cost, Inputs, Knots, KoopmanMPC
+
+SIZES = ((50, 1, 3, 10), (200, 1, 3, 30), (200, 4, 3, 30))
+BUILDS = {
+    "-O3 -march=native": ("double", ["-O3", "-march=native", "-ffp-contract=fast"]),
+    "-O2": ("double", ["-O2"]),
+    "float, -O3 -march=native": ("float", ["-O3", "-march=native", "-ffp-contract=fast"]),
+}
+TIMER = """
+#define _POSIX_C_SOURCE 200809L
+#include "koopman_mpc.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static koopman_mpc controller;
+
+int main(int count, char **words)
+{
+    const int steps = count > 2 ? atoi(words[2]) : 0;
+    FILE *file = fopen(words[1], "rb");
+    int step, i;
+    koopman_mpc_reset(&controller, NULL);
+    for (step = 0; step < steps; step++) {
+        double read[KOOPMAN_MPC_OBSERVATIONS];
+        koopman_mpc_real y[KOOPMAN_MPC_OBSERVATIONS], u[KOOPMAN_MPC_INPUTS];
+        struct timespec before, after;
+        if (!fread(read, sizeof(read), 1, file))
+            return 1;
+        for (i = 0; i < KOOPMAN_MPC_OBSERVATIONS; i++)
+            y[i] = (koopman_mpc_real)read[i];
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+        koopman_mpc_step(&controller, y, NULL, NULL, NULL, u);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+        printf("%.17g %d %d", (double)(after.tv_sec - before.tv_sec)
+                + 1e-9 * (double)(after.tv_nsec - before.tv_nsec),
+            controller.iterations, (int)sizeof(controller));
+        for (i = 0; i < KOOPMAN_MPC_INPUTS; i++)
+            printf(" %.17g", (double)u[i]);
+        printf("\\n");
+    }
+    return 0;
+}
+"""
+
+
+@dataclass
+class Plant:
+    """The plant and its controller.
+
+    Args:
+        n: Lifted states.
+        m: Inputs.
+        p: Outputs.
+        horizon: Steps of a plan.
+        steps: Length of the run.
+    """
+
+    n: int
+    m: int
+    p: int
+    horizon: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        """Draw it."""
+        n, m, p = self.n, self.m, self.p
+        self._rng = rng = np.random.default_rng(n + m + p)
+        inner = rng.normal(size=(n - 1, n - 1)) / np.sqrt(n)
+        inner *= 0.98 / np.abs(np.linalg.eigvals(inner)).max()
+        A, B = np.eye(n), np.zeros((n, m))
+        A[1:, 1:], B[1:] = inner, rng.normal(size=(n - 1, m)) / np.sqrt(n)
+        gain = np.linalg.solve(np.eye(n - 1) - inner, B[1:])[:p]
+        B /= np.linalg.norm(gain, axis=0)
+        self.model = LiftedModel(
+            A=A,
+            B=B,
+            C=np.eye(n)[1 : 1 + p],
+            N=None,
+            signals=Signals(
+                coordinates=Coordinates.of(p),
+                center=np.zeros(p),
+                scale=np.ones(p),
+                limits=np.tile([[-np.inf], [np.inf]], p),
+                saturating=np.zeros(p, dtype=bool),
+                action_bounds=np.tile([[-1.0], [1.0]], m),
+            ),
+            features=SampledFeatures(n - p - 1, random_state=0).fit(rng.normal(size=(300, p))),
+        )
+        levels = rng.uniform(-1.1, 1.1, (self.steps // 40 + 2, m))
+        inputs = levels[np.arange(self.steps + self.horizon) // 40 % len(levels)]
+        self.targets = inputs @ (gain / np.linalg.norm(gain, axis=0)).T
+
+    def controller(self, inputs: Inputs | None = None) -> KoopmanMPC:
+        """Track within bounds."""
+        bound = 0.9 * np.abs(self.targets).max(axis=0)
+        return KoopmanMPC(
+            self.model,
+            self.horizon,
+            1.0,
+            0.01,
+            reference=self.targets,
+            output_bounds=np.stack([-bound, bound]),
+            cost=Cost(S=0.1),
+            bounds=Bounds(rates=0.3, slack_weight=(10.0, 5.0)),
+            inputs=inputs,
+        )
+
+    def run(self, mpc: KoopmanMPC) -> tuple[Array, Array, Array, Array]:
+        """Close the loop; returns observations, inputs, seconds and iterations of every step."""
+        rng, model = np.random.default_rng(1), self.model
+        y, kept = np.zeros(self.p), []
+        for _ in range(self.steps):
+            start = time.thread_time()
+            u = mpc.act(y)
+            seconds = time.thread_time() - start
+            assert mpc.last is not None
+            kept.append((y, u, seconds, mpc.last.iterations))
+            y = model.C @ (model.A @ model.lift(y) + model.B @ u) + 0.01 * rng.normal(size=self.p)
+        return tuple(np.array(column) for column in zip(*kept, strict=True))  # type: ignore[return-value]
+
+
+def replayed(fast: CompiledMPC, observations: Array) -> tuple[Array, Array]:
+    """Let a compiled controller answer from Python; returns inputs and seconds of every step."""
+    kept = []
+    for y in observations:
+        start = time.thread_time()
+        u = fast.act(y)
+        kept.append((u, time.thread_time() - start))
+    inputs, seconds = zip(*kept, strict=True)
+    return np.array(inputs), np.array(seconds)
+
+
+def in_c(mpc: KoopmanMPC, build: str, observations: Array) -> tuple[Array, int, int]:
+    """Let C answer alone; returns rows of [seconds, iterations, inputs], flash and RAM in bytes."""
+    precision, flags = BUILDS[build]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        export_c(mpc, folder, precision=precision)  # type: ignore[arg-type]
+        (folder / "timer.c").write_text(TIMER)
+        observations.tofile(folder / "observations")
+        command = ["gcc", "-std=c99", *flags, "-c", "koopman_mpc.c"]
+        subprocess.run(command, cwd=folder, check=True)
+        link = ["gcc", "-std=c99", *flags, "timer.c", "koopman_mpc.o", "-o", "timer", "-lm"]
+        subprocess.run(link, cwd=folder, check=True)
+        size = subprocess.check_output(["size", "koopman_mpc.o"], cwd=folder, text=True)
+        steps = str(len(observations))
+        said = subprocess.check_output(["./timer", "observations", steps], cwd=folder, text=True)
+    rows = np.array([[float(word) for word in line.split()] for line in said.splitlines()])
+    return np.delete(rows, 2, axis=1), int(size.splitlines()[1].split()[0]), int(rows[0, 2])
+
+
+def line(name: str, seconds: Array, iterations: Array | None, off: float, rest: str) -> None:
+    """Print a line of the table."""
+    us = " | ".join(f"{1e6 * np.percentile(seconds, q):.1f}" for q in (50, 99, 100))
+    often = "" if iterations is None else f"{np.median(iterations):.0f}/{iterations.max():.0f}"
+    print(f"| {name} | {us} | {often} | {off:.0e} | {rest} |")
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="200 steps instead of 3,000.")] = False,
+) -> None:
+    """Print all tables."""
+    steps = 200 if quick else 3000
+    gcc = subprocess.check_output(["gcc", "--version"], text=True).splitlines()[0]
+    print(f"{package_versions()}; {gcc}; seed 0; {steps} closed-loop steps each")
+    with threadpool_limits(1):
+        for size in SIZES:
+            for form in (None, Knots(8)) if size[-1] > 8 else (None,):
+                table(Plant(*size, steps), form)
+
+
+def table(plant: Plant, form: Knots | None) -> None:
+    """Print the table of one size."""
+    mpc = plant.controller(Inputs(parametrization=form))
+    size = plant.n, plant.m, plant.p, plant.horizon
+    print(f"\n(n, m, p, N) = {size}, inputs: {form or 'every step'}\n")
+    head = "step | p50 | p99 | max | iterations p50/max | largest difference | bytes"
+    print(f"| {head} |\n{'|---' * 7}|")
+    observations, inputs, seconds, iterations = plant.run(mpc)
+    line("Python `act`", seconds, iterations, 0.0, "")
+    fast = compiled(mpc)
+    assert isinstance(fast, CompiledMPC)
+    same, times = replayed(fast, observations)
+    line("`compiled` from Python", times, None, float(np.abs(same - inputs).max()), "")
+    for build in BUILDS:
+        rows, flash, ram = in_c(mpc, build, observations)
+        off = float(np.abs(rows[:, 2:] - inputs).max())
+        line(f"C, {build}", rows[:, 0], rows[:, 1], off, f"{flash:,} flash, {ram:,} RAM")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,230 @@
+"""The parts of a re-lifted controller: its one-step map, its problem and its guesses as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from koopman_control.deploy.arrays import Arrays
+from koopman_control.deploy.programs import (
+    INFINITE,
+    LEAST_SQUARE,
+    OVERLOOKED,
+    SINGULAR,
+    NotExportableError,
+)
+from koopman_control.identification.compiled_rollouts import (
+    CoveredFeatures,
+    _constants,
+    covered_features,
+)
+from koopman_control.identification.rollouts import OneStepMap
+from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc.planning.condense import EXACT_PENALTY, KEPT, Condenser
+from koopman_control.mpc.planning.sequential import (
+    AMPLITUDES,
+    SMALLEST_GAIN,
+    STEP_LENGTHS,
+    SequentialPlanner,
+)
+
+KINDS = ("tanh", "relu", "sine", "softplus")
+
+
+def relifted_context(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
+    """Collect what the templates of re-lifted roll-outs ask for."""
+    planner = mpc._planner
+    assert isinstance(planner, SequentialPlanner)
+    condenser = planner.condenser
+    if condenser.n_values < len(condenser.P_vv):
+        raise NotExportableError(
+            f"the problem has {len(condenser.P_vv) - condenser.n_values} variables beside the "
+            "inputs, as absolute values and largest ones make them; state such terms by squares, "
+            "or as soft bounds of states"
+        )
+    return {
+        **_step_map(mpc, arrays),
+        **_problems(planner, arrays),
+        **_guesses(mpc, planner, arrays),
+        "widths": (mpc.model.n_states, len(mpc._layout.controlled)),
+        "n_theta": condenser.n_parameters,
+    }
+
+
+def _step_map(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
+    step_map = mpc.model.one_step
+    if not isinstance(step_map, OneStepMap):
+        raise NotExportableError(
+            "the model lifts its inputs (input_features), which has no C code; fit it without"
+        )
+    features = covered_features(step_map.features)
+    if features is None:
+        raise NotExportableError(
+            f"{step_map.features!r} has no C code for re-lifted roll-outs; expected one hidden "
+            "layer, Fourier or polynomial features, or a union of them with one polynomial"
+        )
+    m = len(step_map.constant) - 1
+    if step_map.saturating.any() and m > 1:
+        raise NotExportableError(
+            f"the model has {m} inputs and states that stop at their limits, which has no C code; "
+            "fit it with LeastSquares(limits=...) that leave these states free"
+        )
+    c = _constants(step_map, features, CoveredFeatures([], m))
+    own = c.features
+    arrays.add("neuron_weights", own.weights)
+    arrays.add("neuron_biases", own.biases)
+    arrays.add("feature_center", own.center)
+    arrays.add("feature_scale", own.scale)
+    arrays.add("monomial_parents", own.parents)
+    arrays.add("monomial_factors", own.factors)
+    arrays.add("rate_constant", c.constant)
+    arrays.add("rate_coefficients", c.coefficients.T)
+    arrays.add("state_low", np.maximum(c.low, -INFINITE))
+    arrays.add("state_high", np.minimum(c.high, INFINITE))
+    if step_map.saturating.any():
+        arrays.add("saturating", step_map.saturating.astype(np.int64))
+    if mpc.model.n_angles:
+        arrays.add("state_is_angle", mpc.model.coordinates.is_angle.astype(np.int64))
+    starts = [0, *own.ends.tolist()][: len(own.ends)]
+    layers = [
+        {"kind": KINDS[code], "first": first, "size": int(end) - first}
+        for code, first, end in zip(own.codes.tolist(), starts, own.ends, strict=True)
+    ]
+    kinds = sorted({layer["kind"] for layer in layers})
+    return {
+        "layers": layers,
+        "layer_kinds": kinds,
+        "uses": lambda name: name == "activate_tanh(" and "tanh" in kinds,
+        "n_neurons": len(own.biases),
+        "n_monomials": len(own.parents),
+        "n_values": len(own.biases) + len(own.center) + len(own.parents),
+        "stopping": bool(step_map.saturating.any()),
+    }
+
+
+def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
+    """Describe the problem, and the same with hard rows on outputs relaxed."""
+    tried: list[SequentialPlanner] = [planner]
+    if planner._softened is not None:
+        tried.append(planner._softened)
+    whole = [_stated(one.merit._condenser, f"whole_{i}", arrays) for i, one in enumerate(tried)]
+    made = [_stated(one.condenser, f"made_{i}", arrays) for i, one in enumerate(tried)]
+    constant = planner.condenser._constant
+    _add_sparse(arrays, "square_by_theta", sp.csr_array(constant.quadratic))
+    arrays.add("cost_by_theta", constant.linear)
+    held = planner.condenser._held
+    if held is not None:
+        _add_sparse(arrays, "held", sp.csr_array(held))
+    most_rows = max(one["n"] + one["rows"] for one in made)
+    n = max(one["n"] for one in made)
+    soft = max(int(np.isfinite(one.condenser.linear_weight).sum()) for one in tried)
+    return {
+        "whole": whole,
+        "condensed": made,
+        "merits": [_merit(one, i, arrays) for i, one in enumerate(tried)],
+        "n_programs": len(tried),
+        "held": held is not None,
+        "coupled": planner.condenser.coupled,
+        "constant_cost": arrays.number(float(constant.constant)).rstrip("f"),
+        "cost_scale": repr(1.0 / planner.merit._cost),
+        "kept": repr(KEPT),
+        "singular": repr(1.0 / SINGULAR**1.5),
+        "overlooked": repr(OVERLOOKED),
+        "least_square": repr(LEAST_SQUARE),
+        "tiny": "2.3e-308" if arrays.precision == "double" else "1e-37",
+        "smallest_gain": repr(SMALLEST_GAIN),
+        "most_vectors": max(one["size"] for one in (*whole, *made)),
+        "most_rows": most_rows,
+        "most_values": most_rows,
+        "most_n": n,
+        "most_active": min(most_rows, n + soft) + 1,
+        "most_iterations": 10 * most_rows + 100,
+        "moving_sides": False,
+    }
+
+
+def _stated(c: Condenser, name: str, arrays: Arrays) -> dict[str, Any]:
+    """Add the matrices of a compiled problem."""
+    matrices = {
+        "P_vv": sp.csr_array(c.P_vv),
+        "P_vy": sp.csr_array(c.P_vy),
+        "P_yy": sp.csr_array(c.P_yy),
+        "A_v": sp.csr_array(c.A_v),
+        "A_y": c.A_y,
+        "by_theta": c._stacked.matrix,
+    }
+    for key, matrix in matrices.items():
+        _add_sparse(arrays, f"{name}_{key}", matrix)
+    fields = {
+        "constant": np.clip(c._stacked.constant, -INFINITE, INFINITE),
+        "price": np.minimum(c.linear_weight, INFINITE),
+        "square": np.where(np.isfinite(c.linear_weight), c.quadratic_weight, 0.0),
+    }
+    return {
+        **{key: f"{name}_{key}" for key in matrices},
+        **{key: arrays.add(f"{name}_{key}", value) for key, value in fields.items()},
+        "n": len(c.P_vv),
+        "rows": len(c.A_v),
+        "first_on_y": c.first_on_y,
+        "size": len(c._stacked.constant),
+    }
+
+
+def _add_sparse(arrays: Arrays, name: str, matrix: Any) -> None:
+    matrix = sp.csr_array(matrix)
+    matrix.eliminate_zeros()
+    arrays.add(f"{name}_start", matrix.indptr.astype(np.int64))
+    arrays.add(f"{name}_column", matrix.indices.astype(np.int64))
+    arrays.add(f"{name}_value", np.asarray(matrix.data, dtype=np.float64))
+
+
+def _merit(planner: SequentialPlanner, i: int, arrays: Arrays) -> dict[str, Any]:
+    merit = planner.merit
+    _, sides, size = merit._inputs_alone
+    fields = {
+        "linear": merit._linear,
+        "square": merit._square,
+        "tolerance": merit._free,
+        "alone": np.asarray(sides),
+        "size": size,
+        "penalty": EXACT_PENALTY * merit._cost / size,
+    }
+    named = {key: arrays.add(f"merit_{i}_{key}", value) for key, value in fields.items()}
+    return {**named, "n_alone": len(sides)}
+
+
+def _guesses(mpc: KoopmanMPC, planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
+    guesses, search = planner._guesses, mpc.search
+    finite = bool(np.isfinite(guesses._box).all())
+    n, n_first = (search.guesses, search.first_guesses) if finite else (0, 0)
+    K, L = guesses._gains
+    arrays.add("regulator_gain", K)
+    if L.size:
+        arrays.add("regulator_gain_of_input", L)
+    arrays.add("box_low", np.maximum(guesses._box[0], -INFINITE))
+    arrays.add("box_high", np.minimum(guesses._box[1], INFINITE))
+    arrays.add("step_lengths", STEP_LENGTHS)
+    if n or n_first:
+        arrays.add("amplitudes", np.array(AMPLITUDES))
+    arrays.add("first_rounds", np.array(guesses._schedule(True)))
+    arrays.add("later_rounds", np.array(guesses._schedule(False)))
+    state = np.random.default_rng(search.seed).bit_generator.state["state"]
+    low = (1 << 64) - 1
+    return {
+        "n_guesses": n,
+        "n_first_guesses": n_first,
+        "most_random": max(n, n_first),
+        "most_guesses": max(1 + n, 2 + n_first),
+        "first_rounds": guesses._schedule(True),
+        "later_rounds": guesses._schedule(False),
+        "step_lengths": STEP_LENGTHS.tolist(),
+        "amplitudes": AMPLITUDES,
+        "rated": bool(np.isfinite(guesses._rate).any()),
+        "gain_of_input": bool(L.size),
+        "random_high": state["state"] >> 64,
+        "random_low": state["state"] & low,
+        "random_inc_high": state["inc"] >> 64,
+        "random_inc_low": state["inc"] & low,
+    }
