@@ -475,7 +475,7 @@ class Smoother:
         for k in range(1, len(past)):
             M[p * k : p * (k + 1), p * (k - 1) : p * k] = np.eye(p)
             M[p * k : p * (k + 1), p * k : p * (k + 1)] = -np.eye(p)
-        return (M * np.concatenate(past)) @ M.T
+        return np.asarray((M * np.concatenate(past)) @ M.T)
 
     def _at_limits(self, X: Array, V: Array) -> Array:
         """Put states on limits that they exceed, or that stop them and are within the noise."""
@@ -491,7 +491,7 @@ def step_noise(model: LiftedModel, Q: Array) -> Array:
     G = np.eye(model.n_states, p)
     if model.coordinates.memory:
         G[p : 2 * p] = np.eye(p)
-    return (G * Q) @ G.T
+    return np.asarray((G * Q) @ G.T)
 
 
 def _usual(residuals: Array) -> Array:
