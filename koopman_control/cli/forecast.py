@@ -1,24 +1,21 @@
-"""The command `forecast`: a table with dates in; forecasts, scores and a figure out."""
+"""The command `forecast`: a table with dates in; forecasts, scores and a report out."""
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from koopman_control.cli.errors import new_folder, one_sentence
 
 if TYPE_CHECKING:
+    from koopman_control.common import Array
     from koopman_control.evaluation import Backtest
     from koopman_control.forecasting import TimeTable
-
-FORMULA = tuple("=+-@＝＋－＠")  # what a formula begins with
 
 
 class Fill(StrEnum):
@@ -30,10 +27,19 @@ class Fill(StrEnum):
 
 def forecast(
     data: Annotated[Path, typer.Argument(help="CSV file with a column of dates.")],
-    target: Annotated[list[str], typer.Option(help="Column to forecast; may be repeated.")],
-    horizon: Annotated[int, typer.Option(min=1, help="Number of rows to forecast.")],
+    target: Annotated[
+        list[str] | None, typer.Option(help="Column to forecast; may be repeated.")
+    ] = None,
+    horizon: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Number of rows to forecast; more than one: all are scored."),
+    ] = None,
     beside: Annotated[
         list[str] | None, typer.Option("--with", help="Column that helps; may be repeated.")
+    ] = None,
+    future: Annotated[
+        Path | None,
+        typer.Option(help="CSV file of the rows to come, with columns known in advance."),
     ] = None,
     date: Annotated[
         list[str] | None,
@@ -46,50 +52,89 @@ def forecast(
         list[str] | None,
         typer.Option(help="Stands for a missing value, as -9999; 'none': every number counts."),
     ] = None,
-    memory: Annotated[
-        int | None, typer.Option(min=0, help="Past rows that count; the horizon, at most 200.")
+    lookback: Annotated[
+        int | None, typer.Option(min=1, help="Past rows that count; an eighth of all.")
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Size of the ensemble.")] = 4,
+    backtest: Annotated[
+        int, typer.Option(min=1, help="Fits that judge the last fifth, each a part of it.")
+    ] = 1,
     level: Annotated[float, typer.Option(help="Probability of the interval.")] = 0.9,
+    save: Annotated[Path | None, typer.Option(help="File to keep the forecaster in.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Forecast with a kept forecaster; nothing is fitted.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder in which a folder is made.")] = Path("runs"),
     json: Annotated[
         bool, typer.Option("--json", help="Print scores.json and nothing else to standard output.")
     ] = False,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Forecast columns of a CSV file with a sampled recurrent network.
+    """Forecast columns of a CSV file.
 
-    Fits to the first four fifths of the rows, with the time of day as known input, judges forecasts
-    of the rest beside persistence, refits to all and looks ahead. Writes forecast.csv (with
-    intervals), scores.json and forecast.png to OUTPUT/<file>-<time>/.
+    Fits to the first four fifths of the rows, with the calendar as known input, judges forecasts of
+    the rest beside persistence, refits to all and looks ahead. Writes report.html, forecast.csv
+    and backtest.csv (with intervals), scores.json and figures to OUTPUT/<file>-<time>/.
     """
     with one_sentence(debug):
-        from koopman_control.common import list_contents, write_text_atomically
-        from koopman_control.evaluation import backtest, metrics_json, package_versions
+        from koopman_control.common import list_contents
         from koopman_control.evaluation.summary import printable
 
-        table = read_table(data, [*target, *(beside or [])], date or None, fill, missing or ())
         name = f"{data.name.partition('.')[0]}-{time.strftime('%Y%m%d-%H%M%S')}"
+        if model is not None:
+            refuse_fits(target, horizon, beside, lookback, save)
+            kept_names, notes = _notes(model)
+            table = read_table(data, kept_names, date or None, fill, missing or ())
+            _say(table)
+            with new_folder(output / name) as folder:
+                _forecast_again(folder, model, table, notes, future, level)
+                list_contents(folder, {"model": str(model), "level": level})
+            typer.echo(f"Forecasts: {folder}")
+            return
+        if not target or not horizon:
+            raise ValueError("name a --target and a --horizon, or a kept forecaster with --model")
+        if save is not None and (save.is_dir() or not save.parent.is_dir()):
+            raise ValueError(f"--save is {save}; expected the name of a file in a folder there is")
+        known = [] if future is None else _known_columns(future, date)
+        columns = [*target, *(beside or []), *known]
+        table = read_table(data, columns, date or None, fill, missing or ())
+        ahead = None
+        if future is not None:
+            ahead = read_future(future, table, known, max(horizon), date or None, missing or ())
         with new_folder(output / name) as folder:
-            for repair in table.repairs:
-                typer.echo(printable(f"Note: {repair}."), err=True)
-            result = backtest(
-                table, len(target), horizon, memory=memory, n_draws=draws, level=level
-            )
-            scores = metrics_json(
-                result.scores | {"repairs": table.repairs, "versions": package_versions()}
-            )
-            write_text_atomically(folder / "scores.json", scores)
-            write_text_atomically(folder / "forecast.csv", _csv(table, result, level))
-            _draw(folder / "forecast.png", table, result, level)
+            _say(table)
             asked = {"targets": target, "with": beside, "horizon": horizon, "fill": fill}
-            asked |= {"date": date, "missing": missing}
-            list_contents(folder, asked | {"memory": memory, "draws": draws, "level": level})
+            asked |= {"date": date, "missing": missing, "future": known, "lookback": lookback}
+            asked |= {"backtest": backtest, "level": level}
+            scores, result = _judged(
+                folder, table, target, horizon, ahead, lookback, backtest, level, asked
+            )
+            if save is not None:
+                _keep(save, table, result, target, known)
+            list_contents(folder, asked)
         if json:
             typer.echo(scores, nl=False)
         else:
-            typer.echo(_summary(result))
-            typer.echo(f"Forecasts, scores and figure: {folder}")
+            from koopman_control.evaluation.forecast_report import told
+
+            for j in range(len(target)):
+                typer.echo(printable(told(result, j)))
+            typer.echo(f"Forecasts, scores and report: {folder}")
+
+
+def _say(table: TimeTable) -> None:
+    from koopman_control.evaluation.summary import printable
+
+    for repair in table.repairs:
+        typer.echo(printable(f"Note: {repair}."), err=True)
+
+
+def refuse_fits(*options: Any) -> None:
+    """Raise a ValueError if something is asked for that a kept forecaster has settled."""
+    if any(options):
+        raise ValueError(
+            "--target, --horizon, --with, --lookback and --save belong to a fit; a kept forecaster "
+            "(--model) has settled them: leave them out"
+        )
 
 
 def read_table(
@@ -100,74 +145,156 @@ def read_table(
     missing: Sequence[str] = (),
 ) -> TimeTable:
     """Read columns of a CSV file; whatever is wrong with it is one sentence."""
-    from koopman_control.common import optional_package, refusing
     from koopman_control.forecasting import time_table
+
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    frame = _frame(path)
+    if twice:
+        raise ValueError(f"column {twice[0]!r} is named twice; name each column once")
+    return time_table(frame, columns, date, None if fill is None else fill.value, missing)
+
+
+def _frame(path: Path) -> Any:
+    from koopman_control.common import optional_package, refusing
 
     pandas = optional_package("pandas", "forecast")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise ValueError(f"column {twice[0]!r} is named twice; name each column once")
     with refusing(f"{path} cannot be read as a table; expected CSV in UTF-8 with a row of names"):
-        frame = pandas.read_csv(path)
-    return time_table(frame, columns, date, None if fill is None else fill.value, missing)
+        return pandas.read_csv(path)
 
 
-def _csv(table: TimeTable, result: Backtest, level: float) -> str:
-    """Write one row per date: every target with its bounds; an unknown bound stays empty."""
+def _known_columns(future: Path, date: list[str] | None) -> list[str]:
+    """Return the columns of a file of rows to come, but for its dates."""
+    from koopman_control.trajectories.table import date_columns
+
+    frame = _frame(future)
+    dated = date_columns(frame, date or None)
+    known = [str(column) for column in frame.columns if column not in dated]
+    if not known:
+        raise ValueError(f"{future} has no column beside the dates; expected what is known ahead")
+    return known
+
+
+def read_future(
+    path: Path,
+    table: TimeTable,
+    known: list[str],
+    horizon: int,
+    date: list[str] | None,
+    missing: Sequence[str] = (),
+) -> Array:
+    """Read the rows that follow a table, shape (horizon, q)."""
     import numpy as np
 
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    names = result.scores["targets"]
-    heads = [f"{_cell(name)}{end}" for name in names for end in ("", " low", " high")]
-    rows.writerow(["date", *heads])
-    low, high = result.ahead.interval(level)
-    values = np.stack([result.ahead.mean, low, high], axis=-1).reshape(len(low), -1)
-    for day, row in zip(table.written(table.dates_after(len(low))), values, strict=True):
-        rows.writerow([day, *(f"{value:.10g}" if np.isfinite(value) else "" for value in row)])
-    return text.getvalue()
+    from koopman_control.trajectories.table import read_clock, read_numbers
+
+    frame = _frame(path)
+    if len(frame) < horizon:
+        raise ValueError(f"{path} has {len(frame)} rows; expected the {horizon} of the horizon")
+    dates = read_clock(frame, date).dates[:horizon] if len(frame) > 1 else None
+    expected = table.dates_after(horizon)
+    if dates is not None and not np.array_equal(dates, expected):
+        row = int(np.flatnonzero(dates != expected)[0])
+        raise ValueError(
+            f"{path} has another date than expected in row {row}: the table goes on with "
+            f"{table.written(expected[row : row + 1])[0]}"
+        )
+    rows = np.column_stack([read_numbers(frame, name, missing)[:horizon] for name in known])
+    empty = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(empty):
+        raise ValueError(f"{path} has no number in row {empty[0]}; what is known ahead has no gaps")
+    return rows
 
 
-def _cell(name: str) -> str:
-    """Quote a name that a spreadsheet would take for a formula."""
-    return f"'{name}" if name.lstrip().startswith(FORMULA) or name.startswith("\t") else name
+def _judged(
+    folder: Path,
+    table: TimeTable,
+    target: list[str],
+    horizon: list[int],
+    ahead: Array | None,
+    lookback: int | None,
+    refits: int,
+    level: float,
+    asked: dict[str, Any],
+) -> tuple[str, Backtest]:
+    from koopman_control.evaluation import backtest
+    from koopman_control.evaluation.forecast_report import write_forecast_report
 
-
-def _draw(path: Path, table: TimeTable, result: Backtest, level: float) -> None:
-    from koopman_control.common import write_atomically
-    from koopman_control.evaluation.plots import forecast_figure
-
-    ahead = result.ahead
-    low, high = ahead.interval(level)
-    H = len(low)
-    figure = forecast_figure(
-        (table.clock(table.dates[-2 * H :]), table.rows[-2 * H :, 0]),
-        (table.clock(table.dates_after(H)), ahead.mean[:, 0], low[:, 0], high[:, 0]),
-        {method.replace("_", " "): sizes for method, sizes in result.errors.items()},
-        table.names[0],
-        level,
-        "" if table.zone is None else str(table.zone),
+    result = backtest(
+        table,
+        len(target),
+        max(horizon),
+        future=ahead,
+        lookback=lookback,
+        refits=refits,
+        level=level,
+        horizons=horizon,
     )
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
+    title = f"Forecast of {', '.join(target)}"
+    return write_forecast_report(folder, title, table, result, asked), result
 
 
-def _summary(result: Backtest) -> str:
-    from koopman_control.evaluation.summary import printable
+def _keep(
+    path: Path, table: TimeTable, result: Backtest, target: list[str], known: list[str]
+) -> None:
+    notes = {"columns": list(table.names), "n_targets": len(target), "n_known": len(known)}
+    notes |= {"dt": table.dt, "steps": "" if table.steps is None else str(table.steps)}
+    notes |= {"periods": table.periods(), "widths": result.widths.tolist()}
+    result.forecaster.save(path, notes)
 
-    scores, lines = result.scores, []
-    for j, name in enumerate(scores["targets"]):
-        errors = ", ".join(
-            f"{method.replace('_', ' ')} {scores[f'mse_{method}'][j]:.4g}"
-            for method in result.errors
+
+def _notes(model: Path) -> tuple[list[str], dict[str, Any]]:
+    """Return the columns that a kept forecaster reads, and what else is noted in its file."""
+    from koopman_control.common import refusing
+    from koopman_control.forecasting import DirectForecaster
+
+    notes = DirectForecaster.load(model).notes_
+    with refusing(f"{model} holds a forecaster that this command has not kept; use Python"):
+        return [str(name) for name in notes["columns"]], notes
+
+
+def _forecast_again(
+    folder: Path,
+    model: Path,
+    table: TimeTable,
+    notes: dict[str, Any],
+    future: Path | None,
+    level: float,
+) -> None:
+    """Forecast what follows a table with a kept forecaster."""
+    import numpy as np
+
+    from koopman_control.common import write_text_atomically
+    from koopman_control.evaluation.forecast_report import drawn, forecast_csv
+    from koopman_control.evaluation.report import picture
+    from koopman_control.forecasting import DirectForecaster, Forecast
+
+    forecaster = DirectForecaster.load(model)
+    steps = "" if table.steps is None else str(table.steps)
+    if (abs(table.dt / notes["dt"] - 1.0) > 0.2) or steps != notes["steps"]:
+        raise ValueError(
+            f"the table's rows are {table.dt:g} s apart; the forecaster was fitted to rows "
+            f"{notes['dt']:g} s apart: give it rows as often"
         )
-        lines.append(
-            f"{printable(name)}: mean squared error on {scores['n_windows']} held-out windows: "
-            f"{errors}"
-        )
-        lines.append(
-            f"   {100 * scores['coverage'][j]:.1f} % within the {100 * scores['level']:g} % "
-            f"interval, CRPS {scores['crps'][j]:.4g}"
-        )
-    return "\n".join(lines)
+    n, H, q = forecaster.n_history, forecaster.horizon, notes["n_known"]
+    if len(table.rows) < n:
+        raise ValueError(f"the table has {len(table.rows)} rows; expected at least {n} to go on")
+    Y, U = table.rows, table.calendar(H, notes["periods"])[1:]
+    if q:
+        if future is None:
+            known = ", ".join(table.names[-q:])
+            raise ValueError(f"the forecaster needs {known} of the rows to come; give --future")
+        names = list(table.names[-q:])
+        told = np.vstack([Y[:, -q:], read_future(future, table, names, H, None)])
+        Y, U = Y[:, :-q], np.hstack([U, told[1:]])
+    inputs = U[len(Y) - n :] if U.shape[1] else None
+    p = notes["n_targets"]
+    ahead = forecaster.forecast_with_intervals(Y[-n:], inputs).of_outputs(range(p))
+    ahead = Forecast(ahead.mean, ahead.size * np.array(notes["widths"]), ahead.ratios)
+    low, high = ahead.interval(level)
+    write_text_atomically(folder / "forecast.csv", forecast_csv(table, (ahead.mean, low, high)))
+    errors = {"model": forecaster._usual[:, :p] * forecaster._scales.scale[:p]}
+    for j in range(p):
+        name = "forecast" if j == 0 else f"forecast_{j + 1}"
+        picture(folder, name, drawn(table, ahead, errors, level, j), "")

@@ -1,8 +1,7 @@
+from .backtest import Backtest, backtest
 from .episode import Episode, action_bounds, run_episode
 from .evaluate import Evaluation, evaluate
 from .forecasts import (
-    Backtest,
-    backtest,
     continuous_ranked_probability_score,
     mean_squared_error,
     spectrum_distance,

@@ -263,7 +263,8 @@ class Folds:
         """Say what a candidate is."""
         what = candidate.what
         kind = self.maps[what].trunk if isinstance(what, int) else what
-        rows = f"{kind.lookback} rows less the mean of {kind.level}"
+        level = "last value" if kind.level == 1 else f"mean of {kind.level}"
+        rows = f"{kind.lookback} rows less the {level}"
         season = f", seasons of {kind.period}" if kind.period else ""
         if isinstance(what, int):
             features = self.maps[what].features

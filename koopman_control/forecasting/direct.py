@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from koopman_control.common.arrays import Array, positive_int, seed_number
 from koopman_control.common.border import check_fields, checked
+from koopman_control.common.files import PathLike, refusing
 from koopman_control.forecasting.blending import Blend, Folds, Rows, Scales, Weighed
 from koopman_control.forecasting.intervals import Forecast
 from koopman_control.forecasting.series import Series, checked_histories, checked_series
+from koopman_control.forecasting.store import read_forecaster, write_forecaster
 from koopman_control.identification.least_squares import single_threaded_blas
 
-LONGEST, PARTS = 1024, 12  # of look-backs: rows, and the share of the data
+LONGEST, PARTS = 720, 8  # of look-backs: rows, and the share of the data
 SHORTER, N_LOOKBACKS = 1.5, 5  # steps from one look-back to the next
 SHORTEST = 64  # of the longest, beside these
 MOST_NUMBERS = 6e7  # in the factors of all columns
+
+_PLAIN, _LISTS = ("horizon", "lookback", "n_folds", "random_state"), ("periods", "n_features")
 
 
 class DirectForecaster(BaseEstimator):  # type: ignore[misc]
@@ -34,7 +38,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
     Args:
         horizon: Number of steps H to predict.
         periods: Numbers of rows after which the series may repeat itself, such as 24 for hours.
-        lookback: Longest look-back in rows; None takes a twelfth of the rows, at most 1,024.
+        lookback: Longest look-back in rows; None takes an eighth of the rows, at most 720.
         n_features: Numbers of sampled features to try on the state of all columns; 0 is linear.
         n_folds: Parts of the second half of the rows that regressions are judged on.
         random_state: Seed of the features.
@@ -54,6 +58,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
 
     weights_: list[tuple[str, float]]
     cv_error_: Array
+    notes_: dict[str, Any]
     _scales: Scales
     _blend: Blend
     _usual: Array
@@ -126,11 +131,57 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
         self.weights_ = sorted(told.items(), key=lambda item: -item[1])
         return self
 
+    @checked
+    def save(self, path: PathLike, notes: Mapping[str, Any] | None = None) -> None:
+        """Write the fitted forecaster to a .npz file, which holds no code.
+
+        Args:
+            path: Where the file goes.
+            notes: What JSON can hold, to be kept beside it; `load` gives it back as `notes_`.
+
+        Raises:
+            FileNotWritableError: The file cannot be written; what was there stays.
+        """
+        check_is_fitted(self, "weights_")
+        settings = {name: value for name, value in self.get_params().items() if name in _PLAIN}
+        settings |= {name: [int(k) for k in getattr(self, name)] for name in _LISTS}
+        settings |= {
+            "weights": self.weights_,
+            "names": list(self._like.names),
+            "notes": dict(notes or {}),
+        }
+        further = {"usual": self._usual, "ratios": self._ratios}
+        write_forecaster(path, self._scales, self._blend, further, settings)
+
+    @classmethod
+    def load(cls, path: PathLike) -> DirectForecaster:
+        """Read what `save` wrote.
+
+        Raises:
+            FileFormatError: The file is damaged, of another kind, or of another format.
+        """
+        scales, blend, further, settings = read_forecaster(path)
+        with refusing(f"{path} does not hold a whole forecaster; make it again"):
+            asked = {name: settings[name] for name in _PLAIN}
+            found = cls(**asked, **{name: tuple(settings[name]) for name in _LISTS})
+            found._check_settings()
+            found._scales, found._blend = scales, blend
+            found._usual, found._ratios = further["usual"], further["ratios"]
+            found.cv_error_ = np.sqrt((found._usual**2).mean(axis=1))
+            found.weights_ = [(str(name), float(w)) for name, w in settings["weights"]]
+            found.notes_ = dict(settings["notes"])
+            p, m, H = len(scales.center), len(scales.input_center), found.horizon
+            if found._usual.shape != (H, p) or found._ratios.shape[1:] != (H, p):
+                raise ValueError(f"errors of shape {found._usual.shape} for {H} steps")
+            names = tuple(str(name) for name in settings["names"])
+            found._like = Series(np.empty((0, p)), np.empty((0, m)), names)
+        return found
+
     @property
     def n_history(self) -> int:
-        """Number of rows that a forecast needs."""
+        """Number of rows that a forecast needs: the look-back, and one before it with inputs."""
         check_is_fitted(self, "weights_")
-        return int(self._blend.coefficients.shape[1])
+        return int(self._blend.coefficients.shape[1]) + (self._like.U.shape[1] > 0)
 
     @checked
     def forecast(self, history: Any, inputs: Any = None) -> Array:
@@ -158,12 +209,14 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
             ValueError: As `forecast`.
         """
         check_is_fitted(self, "weights_")
-        L, H, scales = self.n_history, self.horizon, self._scales
-        Y, U, single = checked_histories(history, inputs, H, L - 1, self._like)
-        Y, U = scales.outputs(Y), scales.inputs(U)
-        known, effect = U[:, L - 1 :], scales.effect
-        caused = np.concatenate([np.zeros((len(Y), 1, Y.shape[2])), U[:, : L - 1] @ effect], axis=1)
-        past, rest = (a.swapaxes(1, 2)[..., ::-1] for a in (Y, Y - caused))
+        n, H, scales = self.n_history, self.horizon, self._scales
+        Y, U, single = checked_histories(history, inputs, H, n - 1, self._like)
+        Y, U, effect = scales.outputs(Y), scales.inputs(U), scales.effect
+        known, rest = U[:, n - 1 :], Y
+        if U.shape[2]:  # the first row is there for its input, which acts on the next
+            Y = Y[:, 1:]
+            rest = Y - U[:, : n - 1] @ effect
+        past, rest = (a.swapaxes(1, 2)[..., ::-1] for a in (Y, rest))
         with single_threaded_blas():
             mean = self._blend.forecast(past, rest, known, known @ effect)
         mean = mean * scales.scale + scales.center

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
 from koopman_control.common.border import checked
@@ -65,10 +66,19 @@ class Forecast:
         Raises:
             ValueError: If level is not between 0 and 1.
         """
+        bound = self.bounds(level)
+        return self.mean - bound * self.size, self.mean + bound * self.size
+
+    @checked
+    def bounds(self, level: float = 0.9) -> Array:
+        """Return the ratios that new ones stay within with probability `level`, shape (H, p).
+
+        Raises:
+            ValueError: If level is not between 0 and 1.
+        """
         if not 0.0 < level < 1.0:
             raise ValueError(f"level is {level!r}; expected a number between 0 and 1, such as 0.9")
-        bound = conformal_quantiles(np.abs(self.ratios), np.array([level]))[0]
-        return self.mean - bound * self.size, self.mean + bound * self.size
+        return conformal_quantiles(np.abs(self.ratios), np.array([level]))[0]
 
     @checked
     def of_outputs(self, columns: Sequence[int]) -> Forecast:
@@ -85,6 +95,42 @@ class Forecast:
             ratios = ratios[:, None]
         outcomes: Array = self.mean + ratios * self.size
         return outcomes
+
+
+STEP = 0.1  # of the logarithm of a width, for a miss that was due; a hit moves it less
+
+
+def tracked(ratios: Array, bounds: Array, origins: NDArray[np.int_], level: float) -> Array:
+    """Return the factors that widths had, so that they held as often as promised, and the next.
+
+    Before every forecast, whatever has become known by then widens (a miss) or narrows (a hit) the
+    interval at its lead, so that in the long run the share of misses is 1 - level whatever the
+    future brings (Angelopoulos, Candes & Tibshirani 2023, quantile tracking; here of logarithms).
+
+    Args:
+        ratios: Signed errors over their size on W forecasts, NaN where not known, shape (W, H, p).
+        bounds: Widths to start with, shape (H, p).
+        origins: The last row each forecast knew, ascending, shape (W,).
+        level: Share that should be inside.
+
+    Returns:
+        Shape (W + 1, H, p).
+    """
+    W, H, _ = ratios.shape
+    logs, factors = np.zeros(ratios.shape[1:]), np.ones((W + 1, *ratios.shape[1:]))
+    leads, size = np.arange(1, H + 1), np.abs(ratios)
+    told = np.zeros(H, dtype=int)  # forecasts whose row at this lead has counted
+    for w in range(W + 1):
+        now = origins[w] if w < W else np.iinfo(int).max
+        known = np.searchsorted(origins, now - leads, side="right") if w < W else np.full(H, W)
+        for h in np.flatnonzero(known > told):
+            for v in range(told[h], known[h]):
+                there = ~np.isnan(size[v, h])
+                miss = size[v, h] > bounds[h] * np.exp(logs[h])
+                logs[h] += np.where(there, STEP * (miss - (1.0 - level)), 0.0)
+        told = np.maximum(told, known)
+        factors[w] = np.exp(logs)
+    return factors
 
 
 def sizes(members: Array, usual: Array) -> Array:

@@ -95,7 +95,7 @@ class TimeTable(CheckedFields):
         return [text + end for text, end in zip(texts, ends, strict=True)]
 
     @checked
-    def calendar(self, n_more: int = 0) -> Array:
+    def calendar(self, n_more: int = 0, periods: Sequence[float] | None = None) -> Array:
         """Return what dates tell in advance: sine and cosine of the day, the week and the year.
 
         A period is left out where the table covers less than two of it, or has fewer than four
@@ -103,6 +103,7 @@ class TimeTable(CheckedFields):
 
         Args:
             n_more: Number of further rows after the last.
+            periods: Periods in seconds; None takes those of `periods`.
 
         Returns:
             Shape (T + n_more, m).
@@ -110,11 +111,15 @@ class TimeTable(CheckedFields):
         positive_int("n_more", n_more, minimum=0)
         dates = self.clock(np.concatenate([self.dates, self.dates_after(n_more)]))
         seconds = (dates - np.datetime64("1970-01-01", "ns")) / np.timedelta64(1, "s")
-        covered = len(self.dates) * self.dt
-        periods = [p for p in (DAY, WEEK, YEAR) if covered >= 2.0 * p and self.dt <= p / 4.0]
-        phases = [2.0 * np.pi * seconds / period for period in periods]
+        waves_of = self.periods() if periods is None else periods
+        phases = [2.0 * np.pi * seconds / period for period in waves_of]
         waves = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
         return np.column_stack(waves) if waves else np.empty((len(dates), 0))
+
+    def periods(self) -> list[float]:
+        """Return which of day, week and year, in seconds, the table covers twice and resolves."""
+        covered = len(self.dates) * self.dt
+        return [p for p in (DAY, WEEK, YEAR) if covered >= 2.0 * p and self.dt <= p / 4.0]
 
     def seasons(self) -> tuple[int, ...]:
         """Return after how many rows a day, a week and a year have passed, where that is whole.

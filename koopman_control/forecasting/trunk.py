@@ -92,18 +92,19 @@ class Coefficients:
 
 
 def trunks(lookbacks: Sequence[int], periods: Sequence[int], n_columns: int) -> list[Trunk]:
-    """List what is tried: all levels for shared coefficients, fewer for those of each column."""
+    """List what is tried, of the longest look-back less than of others, for it takes longest."""
     longest, found = lookbacks[0], []
-    for L in lookbacks:
-        flat = [1, *(k for k in periods if k <= longest), L, longest]
-        seasonal = [(k * n, k) for k in periods if 1 < k <= L for n in (L // k, min(7, L // k))]
-        levels = list(dict.fromkeys([*((k, 0) for k in flat), *seasonal]))
+    for i, L in enumerate(lookbacks):
+        flat = [1, longest] if i == 0 else [1, *periods, L, longest]
+        seasons = [k for k in periods if 1 < k <= L][: 1 if i == 0 else None]
+        levels = [*((k, 0) for k in flat if k <= longest), *((k * (L // k), k) for k in seasons)]
+        levels = list(dict.fromkeys(levels))
         if n_columns == 1:
             found += [Trunk(False, L, *level) for level in levels]
             continue
         found += [Trunk(True, L, *level) for level in levels]
-        if L in lookbacks[::2]:
-            found += [Trunk(False, L, *level) for level in levels[:2]]
+        if i % 2 == 0:
+            found += [Trunk(False, L, *level) for level in levels[: 1 if i == 0 else 2]]
     return found
 
 

@@ -76,7 +76,7 @@ def read_clock(frame: Any, date: str | Sequence[str] | None) -> Clock:
         ValueError: There is no such column, or its dates cannot be read or go back; the message
             names the rows.
     """
-    name, other = _date_columns(frame, date)
+    name, other = date_columns(frame, date)
     column = frame[name]
     dates, zone, notes = _read(column, name)
     if other is None and _are_days(dates):
@@ -168,8 +168,8 @@ def rows_named(rows: NDArray[np.intp]) -> str:
     return f"{len(rows)} rows ({', '.join(str(row) for row in rows[:SHOWN])}{more})"
 
 
-def _date_columns(frame: Any, date: str | Sequence[str] | None) -> tuple[Any, Any]:
-    """Find the column of dates, and that of the time of day if it stands alone."""
+def date_columns(frame: Any, date: str | Sequence[str] | None) -> tuple[Any, Any]:
+    """Return the column of dates, and that of the time of day if it is named, else None."""
     names = list(frame.columns)
     asked = [date] if isinstance(date, str) else list(date or ())
     if date is not None and not 1 <= len(asked) <= 2:

@@ -45,17 +45,17 @@ def test_a_table_becomes_forecasts_scores_and_a_figure(tmp_path: Path) -> None:
         "T",
         "--horizon",
         24,
-        "--memory",
-        3,
-        "--draws",
-        2,
+        "--horizon",
+        6,
+        "--lookback",
+        48,
         "--output",
         out,
         "--json",
     )
     assert result.exit_code == 0, result.output
     (folder,) = out.iterdir()
-    assert check_contents(folder)["horizon"] == 24
+    assert check_contents(folder)["horizon"] == [24, 6]
     scores = json.loads(result.stdout)
     assert scores == json.loads((folder / "scores.json").read_text("utf-8"))
     assert scores["mse_model"][0] < 0.5 * scores["mse_same_as_yesterday"][0]
@@ -70,6 +70,14 @@ def test_a_table_becomes_forecasts_scores_and_a_figure(tmp_path: Path) -> None:
     truth += 2 * np.sin(np.arange(N, N + 24) / 60)
     assert np.abs([float(r["T"]) for r in rows] - truth).max() < 1.0
     assert (folder / "forecast.png").read_bytes().startswith(b"\x89PNG")
+    assert set(scores["by_horizon"]) == {"6", "24"}
+    page = (folder / "report.html").read_text("utf-8")
+    assert f"{100 * scores['coverage'][0]:.1f} % within the 90 % interval" in page
+    with (folder / "backtest.csv").open(encoding="utf-8") as file:
+        held = list(csv.DictReader(file))
+    assert len(held) == 24 * scores["n_windows"]
+    missed = [float(row["T"]) - float(row["T measured"]) for row in held]
+    assert np.mean(np.square(missed)) == pytest.approx(scores["mse_model"][0], rel=1e-6)
 
 
 def broken(kind: str) -> tuple[list[str], np.ndarray]:
@@ -120,10 +128,8 @@ def test_gaps_are_filled_where_that_is_asked_for(how: str, tmp_path: Path) -> No
         "T",
         "--horizon",
         12,
-        "--memory",
-        3,
-        "--draws",
-        1,
+        "--lookback",
+        24,
         "--json",
     ]
     result = call(data, *quick, "--fill", how, "--output", out)
@@ -134,7 +140,7 @@ def test_gaps_are_filled_where_that_is_asked_for(how: str, tmp_path: Path) -> No
 
 def test_without_json_errors_and_coverage_are_told_in_words(tmp_path: Path) -> None:
     data = write(tmp_path / "weather.csv", *broken("repeated"))
-    quick = ("--target", "T", "--horizon", 12, "--memory", 3, "--draws", 1, "--fill", "linear")
+    quick = ("--target", "T", "--horizon", 12, "--lookback", 24, "--fill", "linear")
     result = call(data, *quick, "--output", tmp_path / "runs")
     assert result.exit_code == 0, result.output
     assert "Note: dropped row 51 for repeating a date." in result.stderr
@@ -145,7 +151,7 @@ def test_without_json_errors_and_coverage_are_told_in_words(tmp_path: Path) -> N
     assert f"on {scores['n_windows']} held-out windows: model {model:.4g}, " in told
     assert f"persistence {simple:.4g}" in told
     assert f"{100 * scores['coverage'][0]:.1f} % within the 90 % interval" in told
-    assert f"Forecasts, scores and figure: {folder}" in result.stdout
+    assert f"Forecasts, scores and report: {folder}" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -195,3 +201,73 @@ def test_a_horizon_of_zero_and_a_missing_file_are_refused(tmp_path: Path) -> Non
     result = call(tmp_path / "none.csv", "--target", "T", "--horizon", 5)
     assert result.exit_code == 1
     assert "there is no file" in result.stderr
+
+
+def test_a_kept_forecaster_goes_on_from_later_rows(tmp_path: Path) -> None:
+    dates, values = weather()
+    out, kept = tmp_path / "runs", tmp_path / "kept.npz"
+    data = write(tmp_path / "a.csv", dates[:600], values[:600])
+    asked = ("--target", "T", "--horizon", 12, "--lookback", 48)
+    assert call(data, *asked, "--save", kept, "--output", out).exit_code == 0
+    later = write(tmp_path / "b.csv", dates[200:700], values[200:700])
+    result = call(later, "--model", kept, "--output", out)
+    assert result.exit_code == 0, result.output
+    (folder,) = out.glob("b-*")
+    with (folder / "forecast.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["date"] == dates[700].replace("T", " ")
+    assert np.abs([float(r["T"]) for r in rows] - values[700:712]).max() < 1.0
+    refused = call(later, "--model", kept, "--horizon", 3, "--output", out)
+    assert refused.exit_code == 1
+    assert "belong to a fit" in refused.stderr
+    short = write(tmp_path / "c.csv", dates[:20], values[:20])
+    refused = call(short, "--model", kept, "--output", out)
+    assert "the table has 20 rows; expected at least" in refused.stderr
+
+
+def test_months_are_forecast_to_their_ends(tmp_path: Path) -> None:
+    months = np.arange("2010-01", "2020-01", dtype="datetime64[M]")
+    ends = (months + 1).astype("datetime64[D]") - 1
+    t = np.arange(120)
+    data = write(
+        tmp_path / "m.csv", [str(d) for d in ends], 0.3 * t + 5 * np.sin(np.pi * t / 6) + 90
+    )
+    out = tmp_path / "runs"
+    result = call(data, "--target", "T", "--horizon", 3, "--output", out)
+    assert result.exit_code == 0, result.output
+    (folder,) = out.iterdir()
+    with (folder / "forecast.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["date"][:10] for row in rows] == ["2020-01-31", "2020-02-29", "2020-03-31"]
+    t = np.arange(120, 123)
+    truth = 0.3 * t + 5 * np.sin(np.pi * t / 6) + 90
+    np.testing.assert_allclose([float(row["T"]) for row in rows], truth, atol=1e-3)
+
+
+def test_columns_known_ahead_come_from_a_file(tmp_path: Path) -> None:
+    dates, values = weather()
+    wind = np.random.default_rng(5).standard_normal(N)
+    lines = [f"{d},{v + 4 * w},{w}" for d, v, w in zip(dates, values, wind, strict=True)]
+    data, future = tmp_path / "w.csv", tmp_path / "future.csv"
+    data.write_text("date,T,wind\n" + "\n".join(lines[:700]), "utf-8")
+    known = [f"{d},{w}" for d, w in zip(dates, wind, strict=True)]
+    future.write_text("date,wind\n" + "\n".join(known[700:710]), "utf-8")
+    out = tmp_path / "runs"
+    asked = ("--target", "T", "--horizon", 10, "--lookback", 48, "--output", out)
+    result = call(data, *asked, "--future", future)
+    assert result.exit_code == 0, result.output
+    (folder,) = out.iterdir()
+    with (folder / "forecast.csv").open(encoding="utf-8") as file:
+        ahead = [float(row["T"]) for row in csv.DictReader(file)]
+    assert np.abs(ahead - (values + 4 * wind)[700:710]).max() < 1.0
+    future.write_text("date,wind\n" + "\n".join(known[701:715]), "utf-8")
+    refused = call(data, *asked, "--future", future)
+    assert refused.exit_code == 1
+    assert f"the table goes on with {dates[700]}" in refused.stderr
+
+
+def test_without_target_and_model_one_sentence_says_what_is_missing(tmp_path: Path) -> None:
+    data = write(tmp_path / "weather.csv", *weather())
+    result = call(data, "--horizon", 3, "--output", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert "name a --target and a --horizon" in result.stderr

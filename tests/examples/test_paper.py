@@ -105,19 +105,20 @@ def test_a_forecaster_sees_no_columns_but_those_it_was_given() -> None:
 
 def test_a_damped_swing_about_the_mean_day_is_forecast_at_all_leads() -> None:
     t = np.arange(1_000)
-    rows = (3.0 * np.sin(2.0 * np.pi * t / 24) + 0.998**t * np.cos(2.0 * np.pi * t / 60))[:, None]
-    settings = {"leads": 48, "days": 5, "steepness": 0.3, "ridge": 1e-14}
-    model = Direct(10, [], [], [], []).fit(rows[:800], settings, seed=0)
-    found = model.forecast(rows[None, :900], 48)
-    np.testing.assert_allclose(found[0], rows[900:948], atol=1e-5)
+    known = np.cos(2.0 * np.pi * t / 24)
+    swing = 3.0 * np.sin(2.0 * np.pi * t / 24) + 0.998**t * np.cos(2.0 * np.pi * t / 60)
+    rows = np.column_stack([swing, known])
+    model = Direct([48], lookback=60, n_known=1).fit(rows[:800], {"leads": 48}, seed=0)
+    found = model.forecast(rows[None, :900], 48, rows[None, 900:948, 1:])
+    np.testing.assert_allclose(found[0, :, 0], swing[900:948], atol=1e-5)
 
 
-def test_beyond_the_leads_that_were_fitted_the_mean_day_is_repeated() -> None:
+def test_beyond_the_leads_that_were_fitted_the_last_day_is_repeated() -> None:
     t = np.arange(600)
-    rows = np.column_stack([np.sin(2.0 * np.pi * t / 24), np.cos(t)])
-    settings = {"leads": 6, "days": 3, "steepness": 0.3, "ridge": 1e-6}
-    model = Direct(5, [], [], [], []).fit(rows, settings, seed=0)
-    np.testing.assert_allclose(model.forecast(rows[None], 48)[0, 6:, 0], rows[30:72, 0], atol=1e-9)
+    rows = np.column_stack([np.sin(2.0 * np.pi * t / 24), np.cos(2.0 * np.pi * t / 24)])
+    model = Direct([30], lookback=48, n_known=1).fit(rows, {"leads": 30}, seed=0)
+    ahead = model.forecast(rows[None], 72, rows[None, :72, 1:])
+    np.testing.assert_allclose(ahead[0, :, 0], rows[:72, 0], atol=1e-6)
 
 
 def test_waves_on_a_ring_agree_with_an_adaptive_solver() -> None:

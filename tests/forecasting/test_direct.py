@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from koopman_control.common import FileFormatError
 from koopman_control.forecasting import DirectForecaster
 from koopman_control.forecasting.blending import Folds, Rows, Scales, averaged, groups_of
 from koopman_control.forecasting.series import checked_series
@@ -81,7 +84,7 @@ def test_a_known_input_ahead_is_used() -> None:
     ahead = forecaster.forecast(rows[:701], u[:710])
     without = DirectForecaster(10, n_features=(0,)).fit(rows[:701]).forecast(rows[:701])
     truth = rows[701:711]
-    assert np.abs(ahead[:, 0] - truth).max() < 0.3
+    assert np.abs(ahead[:, 0] - truth).max() < 0.1
     assert np.abs(without[:, 0] - truth).max() > 2.0
 
 
@@ -133,7 +136,7 @@ def test_too_few_rows_or_too_long_a_look_back_are_refused() -> None:
     forecaster = DirectForecaster(5, n_features=(0,)).fit(recursion(100))
     with pytest.raises(ValueError, match="history 0 has 3 rows"):
         forecaster.forecast(recursion(3))
-    with pytest.raises(ValueError, match="no series has 13 rows"):
+    with pytest.raises(ValueError, match="no series has 17 rows"):
         forecaster.score(recursion(12))
 
 
@@ -144,3 +147,26 @@ def test_the_score_is_minus_the_error_over_all_windows() -> None:
     windows = np.lib.stride_tricks.sliding_window_view(rows[:, 0], 10)[..., None]
     errors = forecaster.forecast(windows[:, :8]) - windows[:, 8:]
     assert forecaster.score(rows) == pytest.approx(-np.sqrt(np.mean(errors**2)) / rows.std())
+
+
+def test_a_saved_forecaster_is_the_same_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    rows, u = np.cumsum(rng.standard_normal((300, 2)), axis=0), rng.standard_normal((304, 1))
+    fitted = DirectForecaster(4, periods=(5,), n_features=(0, 10)).fit(rows, inputs=u[:299])
+    fitted.save(tmp_path / "walk.npz")
+    again = DirectForecaster.load(tmp_path / "walk.npz")
+    one, two = (f.forecast_with_intervals(rows, u[:303]) for f in (fitted, again))
+    np.testing.assert_array_equal(one.mean, two.mean)
+    np.testing.assert_array_equal(one.interval(0.8), two.interval(0.8))
+    assert again.weights_ == fitted.weights_
+    assert again.get_params() == fitted.get_params()
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "walk.npz"
+    DirectForecaster(4, n_features=(0,)).fit(recursion(100)).save(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(FileFormatError):
+        DirectForecaster.load(path)

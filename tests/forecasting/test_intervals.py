@@ -4,7 +4,7 @@ import pytest
 from koopman_control.common import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.forecasting import Forecast, SampledRNN
-from koopman_control.forecasting.intervals import Calibration
+from koopman_control.forecasting.intervals import Calibration, tracked
 
 
 def walk(n: int, seed: int) -> Array:
@@ -63,3 +63,23 @@ def test_a_level_is_a_probability() -> None:
     one = np.ones((1, 1))
     with pytest.raises(ValueError, match="between 0 and 1"):
         Forecast(one, one, one[None]).interval(90)
+
+
+def test_widths_follow_what_was_missed_so_that_intervals_hold_as_often_as_promised() -> None:
+    rng = np.random.default_rng(0)
+    ratios = 3.0 * rng.standard_normal((4_000, 2, 1))  # three times as wide as was measured before
+    factors = tracked(ratios, np.full((2, 1), 1.645), np.arange(4_000), 0.9)
+    inside = np.abs(ratios) <= 1.645 * factors[:-1]
+    np.testing.assert_allclose(inside[500:].mean(axis=0), 0.9, atol=0.01)
+    np.testing.assert_allclose(factors[-1], 3.0, rtol=0.25)
+
+
+def test_a_width_knows_nothing_before_its_rows_have_come() -> None:
+    origins = np.array([10, 12, 14])
+    ratios = np.full((3, 3, 1), 5.0)
+    factors = tracked(ratios, np.ones((3, 1)), origins, 0.9)
+    grown = np.exp(0.09)
+    np.testing.assert_allclose(factors[0, :, 0], 1.0)
+    np.testing.assert_allclose(factors[1, :, 0], [grown, grown, 1.0])  # row 13 has not come
+    np.testing.assert_allclose(factors[2, :, 0], [grown**2, grown**2, grown])
+    np.testing.assert_allclose(factors[3, :, 0], grown**3)  # at the end all have

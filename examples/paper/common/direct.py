@@ -34,7 +34,7 @@ class DirectModel:
             inputs = np.pad(inputs, ((0, 0), (0, missing), (0, 0)), mode="edge")
         ahead = self.forecaster.forecast(measured, inputs)[..., :1]
         leads = np.arange(horizon)
-        return np.asarray(ahead[:, np.where(leads < H, leads, H - DAY + leads % DAY)])
+        return np.asarray(ahead[:, np.where(leads < H, leads, H - DAY + (leads - H) % DAY)])
 
 
 class Direct:

@@ -1,6 +1,7 @@
-"""A long short-term memory network that predicts all leads at once, on the data of `direct`.
+"""A long short-term memory network that predicts all leads at once.
 
-Deviations from the mean day, whose signs may be reversed at random, beside the other columns.
+It reads deviations from the mean day, whose signs may be reversed at random, beside the other
+columns.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 from .loop import LivePlot, closed_loop, plan
-from .prediction import forecast_figure, prediction_fan
+from .prediction import forecast_checks, forecast_figure, prediction_fan
 from .returns import learning_curve, return_distribution, step_time_histogram
 from .simulation import free_run, k_step_error, residuals, steady_states
 from .spectrum import eigenvalue_residuals, eigenvalues, pseudospectrum
@@ -9,6 +9,7 @@ __all__ = [
     "closed_loop",
     "eigenvalue_residuals",
     "eigenvalues",
+    "forecast_checks",
     "forecast_figure",
     "free_run",
     "k_step_error",

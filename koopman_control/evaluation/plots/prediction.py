@@ -121,6 +121,7 @@ def _spread_out(count: int, wanted: int) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, count - 1, min(wanted, count)).round())]
 
 
+_COLOURS = (style.BLUE, style.ORANGE, style.INK, style.GREY)
 _STYLES = ((style.BLUE, "-"), (style.GREY, "--"), (style.ORANGE, "-."))
 
 
@@ -162,6 +163,36 @@ def forecast_figure(
     style.plain_axes(growth, "steps ahead", "held-out error (RMS)")
     style.legend(growth, *style.entries(growth), loc="lower right")
     style.set_title(figure, _finding(errors, name))
+    return figure
+
+
+def forecast_checks(
+    coverage: ArrayLike, missed: ArrayLike, names: Sequence[str], level: float
+) -> Figure:
+    """Draw how often intervals held at each lead, and what forecasts of one step missed.
+
+    Args:
+        coverage: Share of values within the interval, shape (H, p).
+        missed: Truth less forecast one step ahead, in order of time, shape (W, p).
+        names: Names of the p outputs.
+        level: Probability that the intervals promise.
+    """
+    shares, rest = np.asarray(coverage, dtype=float), np.asarray(missed, dtype=float)
+    figure = style.new_figure(height=3.4)
+    held, chance = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.3, 1.0]})
+    leads = np.arange(1, len(shares) + 1)
+    held.axhspan(100 * level - 2, 100 * level + 2, color=style.GREY, alpha=0.25, lw=0)
+    for colour, name, values in zip(_COLOURS, names, 100 * shares.T, strict=False):
+        held.plot(leads, values, color=colour, lw=1.6, label=name)
+    held.set_ylim(min(60.0, 100 * float(shares.min()) - 2), 100)
+    style.plain_axes(held, "steps ahead", "within the interval, %")
+    style.legend(held, *style.entries(held), loc="lower right")
+    size = rest.std(axis=0)
+    for colour, values in zip(_COLOURS, (rest / np.where(size > 0, size, 1)).T, strict=False):
+        chance.hist(values, bins=np.linspace(-4, 4, 33), color=colour, histtype="step", lw=1.4)
+    style.plain_axes(chance, "missed one step ahead, standard deviations", "held-out forecasts")
+    mean = 100 * float(shares.mean())
+    style.set_title(figure, f"Intervals of {100 * level:g} % held {mean:.1f} % of the values")
     return figure
 
 

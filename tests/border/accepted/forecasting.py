@@ -7,6 +7,7 @@ TimeTable names: texts
 TimeTable dt: fraction
 TimeTable repairs: texts empty
 TimeTable zone: none
+TimeTable steps: none
 SampledRNN features: none
 SampledRNN memory: zero
 SampledRNN n_recurrent: zero
@@ -47,6 +48,9 @@ time_table date: none
 time_table fill: none
 time_table missing: texts empty
 TimeTable.calendar n_more: zero
+TimeTable.calendar periods: none empty
+DirectForecaster.save path: text
+DirectForecaster.save notes: none
 TimeTable.dates_after n_steps: zero
 """
 OTHER_NAMES = """
@@ -54,4 +58,5 @@ TimeTable names: rows
 time_table columns: column
 SampledRNN.fit series: inputs
 DirectForecaster.fit series: inputs
+DirectForecaster.load path: file
 """

@@ -37,7 +37,9 @@ Evaluation.report title: none text
 write_report folder: text
 write_report title: text
 write_report references: none
-backtest memory: none zero
+backtest future: none
+backtest lookback: none
+backtest horizons: empty
 bootstrap_interval x: longer
 bootstrap_interval seed: zero
 paired_difference seed: zero

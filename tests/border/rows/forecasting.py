@@ -7,8 +7,9 @@ import numpy as np
 import koopman_control as kc
 import koopman_control.forecasting as forecasting
 from koopman_control.common import optional_package
+from koopman_control.forecasting.calendars import Steps
 from tests.border import parts
-from tests.border.rows.row import Row
+from tests.border.rows.row import Row, saved
 
 pandas = optional_package("pandas", "forecast")
 
@@ -99,6 +100,21 @@ ROWS = [
         lambda: dict(history=parts.series(), inputs=None),
     ),
     Row(
+        "DirectForecaster.save",
+        lambda **k: parts.direct().save(**k),
+        lambda: dict(path="forecaster.npz", notes={"a": 1}),
+    ),
+    Row(
+        "DirectForecaster.load",
+        forecasting.DirectForecaster.load,
+        lambda: {"path": saved(lambda: parts.direct().save("f.npz"), "f.npz")},
+    ),
+    Row(
+        "Forecast.bounds",
+        lambda **k: parts.direct().forecast_with_intervals(parts.series()).bounds(**k),
+        lambda: dict(level=0.9),
+    ),
+    Row(
         "Forecast.interval",
         lambda **k: parts.rnn().forecast_with_intervals(parts.series(), 2).interval(**k),
         lambda: dict(level=0.9),
@@ -132,10 +148,11 @@ ROWS = [
             dt=3600.0,
             repairs=(),
             zone=UTC,
+            steps=Steps("day", 1),
         ),
     ),
     Row("TimeTable.clock", parts.table().clock, lambda: dict(dates=parts.table().dates)),
     Row("TimeTable.written", parts.table().written, lambda: dict(dates=parts.table().dates)),
-    Row("TimeTable.calendar", parts.table().calendar, lambda: dict(n_more=1)),
+    Row("TimeTable.calendar", parts.table().calendar, lambda: dict(n_more=1, periods=[86_400.0])),
     Row("TimeTable.dates_after", parts.table().dates_after, lambda: dict(n_steps=1)),
 ]

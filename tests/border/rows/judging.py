@@ -130,7 +130,16 @@ ROWS = [
     Row(
         "backtest",
         judging.backtest,
-        lambda: dict(table=parts.table(), n_targets=1, horizon=2, memory=1, n_draws=1, level=0.9),
+        lambda: dict(
+            table=parts.table(),
+            n_targets=1,
+            horizon=2,
+            future=np.zeros((2, 1)),
+            lookback=9,
+            refits=1,
+            level=0.9,
+            horizons=(1,),
+        ),
     ),
     Row(
         "bootstrap_interval",
