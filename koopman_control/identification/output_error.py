@@ -21,6 +21,7 @@ import scipy.linalg
 
 from koopman_control.common import optional_package
 from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.identification.compiled_rollouts import covered_features
 from koopman_control.identification.errors import state_scale
 from koopman_control.identification.kernel_arrays import FreeRun
@@ -476,6 +477,7 @@ def free_run_error(
 PULLS = (1.0, 1e-2, 1e-4, 1e-6)  # to the one-step weights, the strongest first
 
 
+@checked
 def refine_free_runs(
     model: LiftedModel,
     data: Trajectory | Sequence[Trajectory],
