@@ -572,7 +572,7 @@ class _Search:
 
     def student(self, subject: Subject, members: Sequence[Member]) -> tuple[LiftedModel, float]:
         """Fit one model to all data, and to what the draws agree on under inputs never logged."""
-        strength = float(np.median([m.strength for m in members]))
+        strength = min(m.strength for m in members)
         if not np.isfinite(strength):  # no draw was better than the linear model
             return subject.linear(None)[0], 0.0
         rng = np.random.default_rng(self._seed)
