@@ -422,8 +422,8 @@ class _Search:
         best = self._better([replace(best, memory=n) for n in self._memories(best)], patience=2)
         more = [m for m in self._memories(best) if m > best.memory][:1]
         near = [replace(best, memory=n) for n in (best.memory, *more)]
-        near += [replace(structure, coupling="bilinear") for structure in near]
-        self._better([*near, *self._with_monomials(best)])
+        bilinear = [replace(structure, coupling="bilinear") for structure in near]
+        self._better([*self._with_monomials(best), *near, *bilinear])
         return self._contest(best)
 
     def _contest(self, structure: Structure) -> Structure:
