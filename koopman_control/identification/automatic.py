@@ -138,7 +138,7 @@ class Subject:
         structure: The structure.
         angles: Observation columns that are angles in radians.
         most_rows: Steps that a fit looks at.
-        deadline: Of `time.monotonic`.
+        deadline: Of `time.process_time`.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ def member(
         features: Unfitted.
         fold: Left out and judged on; None judges nothing and takes the last strength.
         strengths: Pulls, the strongest first.
-        deadline: Of `time.monotonic`.
+        deadline: Of `time.process_time`.
         more: Runs to fit beside those of the data.
     """
     runs = subject.without(fold)
@@ -267,7 +267,7 @@ def member(
             best, worse = Member(weights, theta, left_out, strength, gain, fold), 0
         else:
             worse += 1
-        if worse >= PATIENCE or time.monotonic() > deadline:
+        if worse >= PATIENCE or time.process_time() > deadline:
             break
     return best
 
@@ -321,7 +321,8 @@ def identify(
         angles: Observation columns that are angles in radians.
         n_features: Features of a draw; the model has twice as many.
         n_draws: Draws of features; None takes 18 where data are few, 2 where there are plenty.
-        seconds: Time after which nothing new is tried; what was begun is finished.
+        seconds: Time of computing after which nothing new is tried; what was begun is finished. A
+            search that is cut short depends on the machine.
         random_state: Seed of all draws.
 
     Returns:
@@ -337,7 +338,7 @@ def identify(
         memory 2, linear in the inputs, feed-through
         >>> found.model.simulate(u, y[:3])  # doctest: +SKIP
     """
-    begun = time.monotonic()
+    begun = time.process_time()
     positive_int("n_features", n_features, minimum=FEWEST)
     seed_number("random_state", random_state)
     if n_draws is not None:
@@ -366,7 +367,7 @@ def identify(
         linear_error=linear_error,
         trials=tuple(search.trials),
         findings=tuple([*findings, *search.findings]),
-        seconds=time.monotonic() - begun,
+        seconds=time.process_time() - begun,
     )
 
 
@@ -413,13 +414,15 @@ class _Search:
 
     def structure(self) -> Structure:
         """Choose thinning, feed-through, memory and coupling, one after the other."""
-        best = Structure(1, thinning=self._thinning())
-        timing = row_timing(thinned(self._data, best.thinning))
+        thinning = self._thinning()
+        best = self._better([Structure(0, thinning=thinning), Structure(1, thinning=thinning)])
+        timing = row_timing(thinned(self._data, thinning))
         if timing.through:
             best = self._better([best, replace(best, memory=2), replace(best, feedthrough=True),
                                  replace(best, memory=2, feedthrough=True)])  # fmt: skip
         self._say_of_timing(timing, best.feedthrough)
-        best = self._better([replace(best, memory=n) for n in self._memories(best)], patience=2)
+        longer = [n for n in self._memories(best) if n > best.memory]
+        best = self._better([best, *(replace(best, memory=n) for n in longer)], patience=2)
         more = [m for m in self._memories(best) if m > best.memory][:1]
         near = [replace(best, memory=n) for n in (best.memory, *more)]
         bilinear = [replace(structure, coupling="bilinear") for structure in near]
@@ -434,7 +437,7 @@ class _Search:
         tried = {t.structure: t for t in self.trials}
         rivals = sorted(tried.values(), key=lambda t: t.error)[:RIVALS]
         rivals = [tried[structure], *(t for t in rivals if t.structure != structure)]
-        if self._plenty or time.monotonic() > self._deadline:
+        if self._plenty or time.process_time() > self._deadline:
             best = rivals[0]
             for rival in rivals[1:]:
                 best = rival if rival.beats(best) else best
@@ -499,7 +502,7 @@ class _Search:
                 best, kept, worse = structure, trial, 0
             else:
                 worse += 1
-            if worse >= patience or time.monotonic() > self._begun + 0.5 * (
+            if worse >= patience or time.process_time() > self._begun + 0.5 * (
                 self._deadline - self._begun
             ):
                 break
@@ -508,7 +511,7 @@ class _Search:
 
     def _try(self, structure: Structure) -> Trial:
         """Fit small models, each without another part of the data, and judge them on that."""
-        begun, count = time.monotonic(), max(8, self._n_features // 2)
+        begun, count = time.process_time(), max(8, self._n_features // 2)
         subject = self.subject(structure, 5_000)
         errors = []
         for fold in range(len(subject.folds)):
@@ -518,7 +521,7 @@ class _Search:
                 errors.append(draw.error)
             except ValueError:  # too few data for this structure
                 errors.append(np.inf)
-        self.trials.append(Trial(structure, count, tuple(errors), time.monotonic() - begun))
+        self.trials.append(Trial(structure, count, tuple(errors), time.process_time() - begun))
         return self.trials[-1]
 
     def _thinning(self) -> int:
@@ -532,7 +535,9 @@ class _Search:
             if k > 1 and lost_by_thinning(self._data, k) > LOST:
                 break
             subject = Subject(data, Structure(1), self._angles, 5_000, self._deadline)
-            errors[k] = subject.linear(None)[2]
+            model, theta, _ = subject.linear(None)
+            weights = OuterWeights(model)
+            errors[k] = free_run_error(weights, theta, subject.runs, subject.spread)
             if k == 1 and rows < 5_000:
                 break
         least = min(errors.values())
@@ -548,7 +553,7 @@ class _Search:
         """Fit draws, each without another part of the data; known ones are not fitted again."""
         known = self._members.setdefault(subject.structure, [])
         while len(known) < n_draws:
-            if known and time.monotonic() > self._deadline:
+            if known and time.process_time() > self._deadline:
                 break
             draw = len(known)
             features = self.features(subject, draw, self._n_features)

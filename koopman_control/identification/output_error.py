@@ -325,7 +325,7 @@ class OutputErrorFit:
             prior: What pulls it.
             length: Steps of a window.
             iterations: Most Gauss-Newton steps.
-            deadline: Of `time.monotonic`, after which no step begins.
+            deadline: Of `time.process_time`, after which no step begins.
 
         Returns:
             Weights, and the root mean square error in units of `error`; infinite if the start
@@ -337,7 +337,7 @@ class OutputErrorFit:
         cost, error = self._cost(theta, batches, starts, prior)
         damping = 1e-3
         for _ in range(iterations):
-            if time.monotonic() > deadline or not np.isfinite(cost):
+            if time.process_time() > deadline or not np.isfinite(cost):
                 break
             G, g, back = self._normal(theta, batches, starts, prior)
             for _ in range(MOST_DAMPED):
