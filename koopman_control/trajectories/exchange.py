@@ -51,7 +51,7 @@ def from_minari(dataset: Any, n_episodes: int | None = None) -> list[Trajectory]
             raise ValueError(
                 f"dataset has {space} as its {name}; expected a Minari data set with a flat Box"
             )
-    found = []
+    found: list[Trajectory] = []
     for episode in dataset.iterate_episodes():
         if n_episodes is not None and len(found) >= n_episodes:
             break

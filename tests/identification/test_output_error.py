@@ -7,7 +7,7 @@ import pytest
 
 import koopman_control as kc
 from koopman_control.identification import Corrections, RFactor, Structure, refine_free_runs
-from koopman_control.identification.automatic import Subject
+from koopman_control.identification.draws import Subject
 from koopman_control.identification.output_error import (
     OuterWeights,
     OutputErrorFit,
