@@ -414,7 +414,7 @@ class _Search:
         features = self.features(subject, 500, 2 * self._n_features)
         strengths = [s for s in STRENGTHS if s >= strength]
         drawn = member(subject, features, None, strengths, self._deadline + 60.0, more)
-        regression = Regression(subject.design, drawn.weights._model.features)
+        regression = Regression(subject.design, drawn.weights.features)
         K = regression.factor(subject.runs).solver().solve(ONE_STEP)
         return OuterWeights(regression.model(K)).model(drawn.theta), strength
 

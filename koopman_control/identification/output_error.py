@@ -51,6 +51,7 @@ class OuterWeights:
     Attributes:
         theta: Weights of the model, shape (p, k).
         is_feature: Which regressors hold a feature, shape (k,).
+        features: The features.
     """
 
     def __init__(self, model: LiftedModel) -> None:
@@ -62,6 +63,7 @@ class OuterWeights:
                 "compiled; output-error fits need plain models of features with a compiled_form"
             )
         self._model, self.n_outputs = model, coordinates.n_outputs
+        self.features = model.features
         self._loops = _loops()
         p, embedded = self.n_outputs, [state for state, kind in coordinates.embedded]
         angles = np.flatnonzero(coordinates.is_angle)
