@@ -66,7 +66,7 @@ def identify(
     seconds: Annotated[
         float, typer.Option(min=1.0, help="Time after which nothing new is tried.")
     ] = 60.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the features.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=4_000_000, help="Seed of the features.")] = 0,
     export: Annotated[Path | None, typer.Option(help="Write the model here, too (.npz).")] = None,
     output: Annotated[Path, typer.Option(help="Folder in which a folder is made.")] = Path("runs"),
     json: Annotated[
@@ -91,6 +91,8 @@ def identify(
                 angles=angle or [], missing=missing or [],
             )  # fmt: skip
 
+        if export is not None and (export.is_dir() or not export.parent.is_dir()):
+            raise ValueError(f"export is {export}; expected a file in a folder that is there")
         data, notes = read(logs)
         if test:
             judged_on, more = read(test)
@@ -140,9 +142,12 @@ def read_logs(
     """
     import numpy as np
 
+    from koopman_control.common import positive_float
     from koopman_control.trajectories import from_table, read_columns
     from koopman_control.trajectories.log_files import PIECES
 
+    if dt is not None:
+        positive_float("dt", dt)
     asked = [*inputs, *outputs, *([time] if time else []), *([run] if run else [])]
     twice = sorted({column for column in asked if asked.count(column) > 1})
     if twice:

@@ -16,14 +16,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from koopman_control.common.arrays import Array, positive_float, positive_int, seed_number
-from koopman_control.common.border import CheckedFields, checked
+from koopman_control.common.arrays import positive_float, positive_int, seed_number
+from koopman_control.common.border import checked
 from koopman_control.features import (
-    Coordinates,
     FeatureMap,
     FeatureUnion,
     PolynomialFeatures,
     SampledFeatures,
+)
+from koopman_control.identification.draws import (
+    N_FOLDS,
+    ONE_STEP,
+    STRENGTHS,
+    Member,
+    Structure,
+    Subject,
+    member,
 )
 from koopman_control.identification.least_squares import single_threaded_blas
 from koopman_control.identification.log_facts import (
@@ -38,17 +46,13 @@ from koopman_control.identification.log_facts import (
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.output_error import (
     OuterWeights,
-    OutputErrorFit,
-    Prior,
     free_run_error,
 )
-from koopman_control.identification.preparation import fitted_candidates, prepared
-from koopman_control.identification.regression import Coupling, Design, Regression
-from koopman_control.identification.snapshots import Run, split_into_folds
+from koopman_control.identification.regression import Regression
+from koopman_control.identification.snapshots import Run
 from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
 
 MEMORIES = (0, 1, 2, 3, 5, 8, 12, 20, 35, 50)
-STRENGTHS = tuple(10.0**k for k in range(2, -6, -1))  # pulls on features, to the linear model
 MOST_CUBED = 7  # states whose monomials of degree 3 are tried
 CLEARLY = 0.9  # of the error: a larger structure has to be worth it
 FEWEST = 4  # features worth drawing
@@ -58,48 +62,10 @@ GRACE = 30.0  # seconds to finish what was begun
 MOST_DRAWS = 18
 PLENTY = 40_000  # steps of data from which on two draws will do
 RIVALS = 5  # structures that draw features of full size
-PATIENCE = 2  # weaker pulls tried that are no better
-WEAK = 1e-6  # pull of the linear part to the linear model
-ONE_STEP = 1e-6  # ridge of one-step fits
-N_FOLDS = 3
 DRAW_ROWS, MODEL_ROWS = 8_000, 20_000  # steps that a fit of a draw, or of the model, looks at
-LONGEST = 5_000  # steps of a window
 AS_GOOD = 1.25  # of the least error, in windows that differ by what is thinned
 LOST = 0.01  # share of the movement of inputs that may happen within a step
 STEEPNESS = 0.5  # smooth features extrapolate better
-
-
-@dataclass(frozen=True)
-class Structure(CheckedFields):
-    """What a model looks like, beside its numbers.
-
-    Args:
-        memory: Past samples and inputs in the state.
-        feedthrough: Whether the input of a row of the log acts on the outputs of the same row.
-        coupling: "linear" or "bilinear".
-        thinning: Rows of the log to a step of the model.
-        degree: Of monomials beside the sampled features; 1 has none.
-    """
-
-    memory: int
-    feedthrough: bool = False
-    coupling: Coupling = "linear"
-    thinning: int = 1
-    degree: int = 1
-
-    def __post_init__(self) -> None:
-        """Check kinds and ranges."""
-        super().__post_init__()
-        positive_int("memory", self.memory, minimum=0)
-        positive_int("thinning", self.thinning)
-        positive_int("degree", self.degree)
-
-    def __str__(self) -> str:
-        """Say it in a few words."""
-        through = ", feed-through" if self.feedthrough else ""
-        through += f", monomials to degree {self.degree}" if self.degree > 1 else ""
-        every = f", every {self.thinning} rows" if self.thinning > 1 else ""
-        return f"memory {self.memory}, {self.coupling} in the inputs{through}{every}"
 
 
 @dataclass(frozen=True)
@@ -128,148 +94,6 @@ class Trial:
         """Whether it is clearly better, on every part."""
         ratios = np.minimum(self.errors, HOPELESS) / np.minimum(other.errors, HOPELESS)
         return bool((ratios < 1.0).all() and np.exp(np.mean(np.log(ratios))) < CLEARLY)
-
-
-class Subject:
-    """Data seen with a structure: runs, folds of them, and a linear model by output error.
-
-    Args:
-        data: Trajectories, thinned and shifted.
-        structure: The structure.
-        angles: Observation columns that are angles in radians.
-        most_rows: Steps that a fit looks at.
-        deadline: Of `time.monotonic`.
-    """
-
-    def __init__(
-        self,
-        data: Sequence[Trajectory],
-        structure: Structure,
-        angles: Sequence[int],
-        most_rows: int,
-        deadline: float,
-    ) -> None:
-        self.data, self.structure, self.most_rows, self._deadline = (
-            data, structure, most_rows, deadline,
-        )  # fmt: skip
-        p, m = data[0].observations.shape[1], data[0].actions.shape[1]
-        memory = structure.memory
-        coordinates = Coordinates.of(
-            p, None, list(angles), memory=memory, n_inputs=m if memory else 0
-        )
-        signals, self.runs = prepared(data, None, coordinates, True, None)
-        self.design = Design.of(signals, self.runs, structure.coupling)
-        self.folds = [fold for fold in split_into_folds(self.runs, N_FOLDS) if fold]
-        now = np.concatenate([run.X[:, :p] for run in self.runs])
-        self.longest = min(LONGEST, max(len(run.U) for run in self.runs))
-        self.spread = np.where(now.std(axis=0) > 0.0, now.std(axis=0), 1.0)
-        self._linear: dict[int | None, tuple[LiftedModel, Array, float]] = {}
-
-    def regression(self, features: FeatureMap, runs: Sequence[Run]) -> Regression:
-        """Fit features to the states of runs."""
-        return fitted_candidates(self.design, runs, [features])[0]
-
-    def without(self, fold: int | None) -> list[Run]:
-        """Return the runs of all other folds."""
-        return [run for i, runs in enumerate(self.folds) if i != fold for run in runs]
-
-    def linear(self, fold: int | None) -> tuple[LiftedModel, Array, float]:
-        """Fit a model without features by output error, without a fold.
-
-        Returns:
-            The model, its weights, and the root mean square error of its free runs in standard
-            deviations of the outputs.
-        """
-        if fold not in self._linear:
-            runs = self.without(fold)
-            regression = self.regression(PolynomialFeatures(1), runs)
-            weights = OuterWeights(
-                regression.model(regression.factor(runs).solver().solve(ONE_STEP))
-            )
-            fit = OutputErrorFit(
-                weights, runs, weights.regressors(runs), self.spread, most_rows=self.most_rows
-            )
-            pull = Prior(np.zeros_like(weights.theta), np.full(weights.theta.shape[1], 1e-10))
-            theta, error = weights.theta, np.inf
-            for length in fit.lengths(self.longest):
-                theta, reached = fit.fit(theta, pull, length, 25, self._deadline)
-                error = reached if np.isfinite(reached) else error
-            self._linear[fold] = weights.model(theta), theta, error
-        return self._linear[fold]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A draw of features, fitted to a part of the data.
-
-    Args:
-        weights: Its weights' place.
-        theta: Their values.
-        error: Of free runs left out, in standard deviations of the outputs.
-        strength: Pull on the features that did best.
-        gain: Error in units of that of the linear model on the same data.
-        fold: Part left out and judged on.
-    """
-
-    weights: OuterWeights
-    theta: Array
-    error: float
-    strength: float
-    gain: float = 1.0
-    fold: int | None = None
-
-
-def member(
-    subject: Subject,
-    features: FeatureMap,
-    fold: int | None,
-    strengths: Sequence[float],
-    deadline: float,
-    more: Sequence[Run] = (),
-) -> Member:
-    """Fit features on top of the linear model, pulled less and less, and judge each on a fold.
-
-    Args:
-        subject: Data and structure.
-        features: Unfitted.
-        fold: Left out and judged on; None judges nothing and takes the last strength.
-        strengths: Pulls, the strongest first.
-        deadline: Of `time.monotonic`.
-        more: Runs to fit beside those of the data.
-    """
-    runs = subject.without(fold)
-    _, linear, scale = subject.linear(fold)
-    regression = subject.regression(features, runs)
-    K = np.zeros((regression.n_regressors, regression.n_targets))
-    weights = OuterWeights(regression.model(K))
-    theta = np.zeros_like(weights.theta)
-    theta[:, ~weights.is_feature] = linear
-    center, runs = theta.copy(), [*runs, *more]
-    error = (scale if np.isfinite(scale) else 1.0) * subject.spread
-    fit = OutputErrorFit(
-        weights, runs, weights.regressors(runs), error, most_rows=subject.most_rows
-    )
-    judged = [] if fold is None else subject.folds[fold]
-    best = Member(weights, theta, np.inf, np.inf)
-    plain = free_run_error(weights, theta, judged, subject.spread) if judged else np.inf
-    best = replace(best, error=plain, fold=fold)
-    lengths, worse = fit.lengths(subject.longest), 0
-    for strength in strengths:
-        pull = np.where(weights.is_feature, strength, WEAK)
-        for length in lengths:
-            theta, reached = fit.fit(theta, Prior(center, pull), length, 10, deadline)
-        lengths = lengths[-2:]
-        if not np.isfinite(reached):
-            break
-        left_out = free_run_error(weights, theta, judged, subject.spread) if judged else reached
-        if left_out < best.error or not judged:
-            gain = left_out / plain if plain > 0.0 else 1.0
-            best, worse = Member(weights, theta, left_out, strength, gain, fold), 0
-        else:
-            worse += 1
-        if worse >= PATIENCE or time.monotonic() > deadline:
-            break
-    return best
 
 
 @dataclass(frozen=True)
@@ -321,7 +145,8 @@ def identify(
         angles: Observation columns that are angles in radians.
         n_features: Features of a draw; the model has twice as many.
         n_draws: Draws of features; None takes 18 where data are few, 2 where there are plenty.
-        seconds: Time after which nothing new is tried; what was begun is finished.
+        seconds: Time of computing after which nothing new is tried; what was begun is finished. A
+            search that is cut short depends on the machine.
         random_state: Seed of all draws.
 
     Returns:
@@ -337,7 +162,7 @@ def identify(
         memory 2, linear in the inputs, feed-through
         >>> found.model.simulate(u, y[:3])  # doctest: +SKIP
     """
-    begun = time.monotonic()
+    begun = time.process_time()
     positive_int("n_features", n_features, minimum=FEWEST)
     seed_number("random_state", random_state)
     if n_draws is not None:
@@ -366,7 +191,7 @@ def identify(
         linear_error=linear_error,
         trials=tuple(search.trials),
         findings=tuple([*findings, *search.findings]),
-        seconds=time.monotonic() - begun,
+        seconds=time.process_time() - begun,
     )
 
 
@@ -413,17 +238,19 @@ class _Search:
 
     def structure(self) -> Structure:
         """Choose thinning, feed-through, memory and coupling, one after the other."""
-        best = Structure(1, thinning=self._thinning())
-        timing = row_timing(thinned(self._data, best.thinning))
+        thinning = self._thinning()
+        best = self._better([Structure(0, thinning=thinning), Structure(1, thinning=thinning)])
+        timing = row_timing(thinned(self._data, thinning))
         if timing.through:
             best = self._better([best, replace(best, memory=2), replace(best, feedthrough=True),
                                  replace(best, memory=2, feedthrough=True)])  # fmt: skip
         self._say_of_timing(timing, best.feedthrough)
-        best = self._better([replace(best, memory=n) for n in self._memories(best)], patience=2)
+        longer = [n for n in self._memories(best) if n > best.memory]
+        best = self._better([best, *(replace(best, memory=n) for n in longer)], patience=2)
         more = [m for m in self._memories(best) if m > best.memory][:1]
         near = [replace(best, memory=n) for n in (best.memory, *more)]
-        near += [replace(structure, coupling="bilinear") for structure in near]
-        self._better([*near, *self._with_monomials(best)])
+        bilinear = [replace(structure, coupling="bilinear") for structure in near]
+        self._better([*self._with_monomials(best), *near, *bilinear])
         return self._contest(best)
 
     def _contest(self, structure: Structure) -> Structure:
@@ -434,24 +261,28 @@ class _Search:
         tried = {t.structure: t for t in self.trials}
         rivals = sorted(tried.values(), key=lambda t: t.error)[:RIVALS]
         rivals = [tried[structure], *(t for t in rivals if t.structure != structure)]
-        if self._plenty or time.monotonic() > self._deadline:
+        if self._plenty or time.process_time() > self._deadline:
             best = rivals[0]
             for rival in rivals[1:]:
                 best = rival if rival.beats(best) else best
             return best.structure
-        best = None
-        for rival in rivals[:RIVALS]:
-            members = self.members(self.subject(rival.structure, DRAW_ROWS), 2 * N_FOLDS)
-            least = [
-                min((m.error for m in members if m.fold == fold), default=np.inf)
-                for fold in range(N_FOLDS)
-            ]
-            judged = replace(rival, n_features=self._n_features, errors=tuple(least))
-            self.trials.append(judged)
-            if best is None or judged.beats(best):
-                best = judged
-        assert best is not None
+        judged = [self._drawn(rival) for rival in rivals[:RIVALS]]
+        self.trials += judged
+        best = judged[0]
+        for trial in judged[1:]:
+            best = trial if trial.beats(best) else best
         return best.structure
+
+    def _drawn(self, trial: Trial) -> Trial:
+        """Judge a structure by its best draw of full size on each part."""
+        begun = time.process_time()
+        members = self.members(self.subject(trial.structure, DRAW_ROWS), 2 * N_FOLDS)
+        least = [
+            min((m.error for m in members if m.fold == fold), default=np.inf)
+            for fold in range(N_FOLDS)
+        ]
+        seconds = time.process_time() - begun
+        return Trial(trial.structure, self._n_features, tuple(least), seconds)
 
     @property
     def _plenty(self) -> bool:
@@ -499,7 +330,7 @@ class _Search:
                 best, kept, worse = structure, trial, 0
             else:
                 worse += 1
-            if worse >= patience or time.monotonic() > self._begun + 0.5 * (
+            if worse >= patience or time.process_time() > self._begun + 0.5 * (
                 self._deadline - self._begun
             ):
                 break
@@ -508,7 +339,7 @@ class _Search:
 
     def _try(self, structure: Structure) -> Trial:
         """Fit small models, each without another part of the data, and judge them on that."""
-        begun, count = time.monotonic(), max(8, self._n_features // 2)
+        begun, count = time.process_time(), max(8, self._n_features // 2)
         subject = self.subject(structure, 5_000)
         errors = []
         for fold in range(len(subject.folds)):
@@ -518,7 +349,7 @@ class _Search:
                 errors.append(draw.error)
             except ValueError:  # too few data for this structure
                 errors.append(np.inf)
-        self.trials.append(Trial(structure, count, tuple(errors), time.monotonic() - begun))
+        self.trials.append(Trial(structure, count, tuple(errors), time.process_time() - begun))
         return self.trials[-1]
 
     def _thinning(self) -> int:
@@ -532,7 +363,9 @@ class _Search:
             if k > 1 and lost_by_thinning(self._data, k) > LOST:
                 break
             subject = Subject(data, Structure(1), self._angles, 5_000, self._deadline)
-            errors[k] = subject.linear(None)[2]
+            model, theta, _ = subject.linear(None)
+            weights = OuterWeights(model)
+            errors[k] = free_run_error(weights, theta, subject.runs, subject.spread)
             if k == 1 and rows < 5_000:
                 break
         least = min(errors.values())
@@ -548,7 +381,7 @@ class _Search:
         """Fit draws, each without another part of the data; known ones are not fitted again."""
         known = self._members.setdefault(subject.structure, [])
         while len(known) < n_draws:
-            if known and time.monotonic() > self._deadline:
+            if known and time.process_time() > self._deadline:
                 break
             draw = len(known)
             features = self.features(subject, draw, self._n_features)
@@ -572,7 +405,7 @@ class _Search:
 
     def student(self, subject: Subject, members: Sequence[Member]) -> tuple[LiftedModel, float]:
         """Fit one model to all data, and to what the draws agree on under inputs never logged."""
-        strength = float(np.median([m.strength for m in members]))
+        strength = min(m.strength for m in members)
         if not np.isfinite(strength):  # no draw was better than the linear model
             return subject.linear(None)[0], 0.0
         rng = np.random.default_rng(self._seed)
@@ -581,7 +414,7 @@ class _Search:
         features = self.features(subject, 500, 2 * self._n_features)
         strengths = [s for s in STRENGTHS if s >= strength]
         drawn = member(subject, features, None, strengths, self._deadline + 60.0, more)
-        regression = Regression(subject.design, drawn.weights._model.features)
+        regression = Regression(subject.design, drawn.weights.features)
         K = regression.factor(subject.runs).solver().solve(ONE_STEP)
         return OuterWeights(regression.model(K)).model(drawn.theta), strength
 

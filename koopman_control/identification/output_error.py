@@ -21,6 +21,7 @@ import scipy.linalg
 
 from koopman_control.common import optional_package
 from koopman_control.common.arrays import Array, positive_int
+from koopman_control.common.border import checked
 from koopman_control.identification.compiled_rollouts import covered_features
 from koopman_control.identification.errors import state_scale
 from koopman_control.identification.kernel_arrays import FreeRun
@@ -50,6 +51,7 @@ class OuterWeights:
     Attributes:
         theta: Weights of the model, shape (p, k).
         is_feature: Which regressors hold a feature, shape (k,).
+        features: The features.
     """
 
     def __init__(self, model: LiftedModel) -> None:
@@ -61,6 +63,7 @@ class OuterWeights:
                 "compiled; output-error fits need plain models of features with a compiled_form"
             )
         self._model, self.n_outputs = model, coordinates.n_outputs
+        self.features = model.features
         self._loops = _loops()
         p, embedded = self.n_outputs, [state for state, kind in coordinates.embedded]
         angles = np.flatnonzero(coordinates.is_angle)
@@ -324,7 +327,7 @@ class OutputErrorFit:
             prior: What pulls it.
             length: Steps of a window.
             iterations: Most Gauss-Newton steps.
-            deadline: Of `time.monotonic`, after which no step begins.
+            deadline: Of `time.process_time`, after which no step begins.
 
         Returns:
             Weights, and the root mean square error in units of `error`; infinite if the start
@@ -336,7 +339,7 @@ class OutputErrorFit:
         cost, error = self._cost(theta, batches, starts, prior)
         damping = 1e-3
         for _ in range(iterations):
-            if time.monotonic() > deadline or not np.isfinite(cost):
+            if time.process_time() > deadline or not np.isfinite(cost):
                 break
             G, g, back = self._normal(theta, batches, starts, prior)
             for _ in range(MOST_DAMPED):
@@ -476,6 +479,7 @@ def free_run_error(
 PULLS = (1.0, 1e-2, 1e-4, 1e-6)  # to the one-step weights, the strongest first
 
 
+@checked
 def refine_free_runs(
     model: LiftedModel,
     data: Trajectory | Sequence[Trajectory],

@@ -2,6 +2,7 @@ from .adapting import adapted
 from .collect import CollectionFailed, CollectionInterrupted, collect
 from .coverage import Coverage, coverage
 from .environments import Environment, open_environment, require_continuous
+from .exchange import from_minari, to_frame, to_minari
 from .excitation import PRBS, HeldUniform, Multisine, OrnsteinUhlenbeck, Signal
 from .log_files import Columns, read_columns
 from .logs import LogReport, from_table, split_at_gaps
@@ -25,6 +26,7 @@ __all__ = [
     "check_trajectories",
     "collect",
     "coverage",
+    "from_minari",
     "from_table",
     "load_trajectories",
     "open_environment",
@@ -32,5 +34,7 @@ __all__ = [
     "require_continuous",
     "save_trajectories",
     "split_at_gaps",
+    "to_frame",
+    "to_minari",
     "total_steps",
 ]

@@ -16,6 +16,7 @@ RENDER = ("render", "folder")
 FORECAST = ("forecast", "table.csv", "--target", "T", "--horizon", "3")
 CONTROL = ("control", "model.npz", "--horizon", "3")
 SERVE = ("serve", "controller.npz")
+IDENTIFY = ("identify", "log.csv", "--inputs", "u", "--outputs", "y")
 COUNTS = ("0", "-1", "1.5", "many", "")
 SEEDS = ("-1", "1.5", "many", "4294967296")
 NAMES = ("koopmn", "", "koopman,", "random,,zero")
@@ -65,6 +66,19 @@ TYPED = [
     (SERVE, "--listen", ("-1", "70000", "here")),
     (SERVE, "--log", ("file", "nowhere/log.csv")),
     (SERVE, "--steps", COUNTS),
+    (IDENTIFY[:2], "--inputs", ("v", "", "y")),
+    (IDENTIFY[:4], "--outputs", ("z", "", "u")),
+    (IDENTIFY, "--time", ("when", "", "u")),
+    (IDENTIFY, "--dt", ("0", "-1", "nan", "many")),
+    (IDENTIFY, "--test", ("none.csv", "folder", "file")),
+    (IDENTIFY, "--split", ("0", "1", "-0.5", "most")),
+    (IDENTIFY, "--run-column", ("run", "", "u")),
+    (IDENTIFY, "--angle", ("z", "", "u")),
+    (IDENTIFY, "--missing", ("",)),
+    (IDENTIFY, "--seconds", ("0", "-1", "many")),
+    (IDENTIFY, "--seed", SEEDS),
+    (IDENTIFY, "--export", ("folder", "none/model.npz")),
+    (IDENTIFY, "--output", ("file", "file/within")),
 ]
 # Words beside the option and the value by which a sentence may name what is wrong.
 MEANT = {
@@ -90,6 +104,15 @@ MEANT = {
     "--rate": "rate",
     "--deadline": "deadline",
     "--log": "log",
+    "--inputs": "column",
+    "--outputs": "column",
+    "--time": "column",
+    "--run-column": "column",
+    "--angle": "angles",
+    "--dt": "dt",
+    "--test": "file",
+    "--export": "folder",
+    "--seed": "seed",
 }
 
 
@@ -103,6 +126,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = [f"2024-01-{1 + i // 24:02d} {i % 24:02d}:00:00,{i * 7 % 11}" for i in range(480)]
     Path("table.csv").write_text("\n".join(["date,T", *rows, ""]), "utf-8")
+    rows = [f"{0.1 * i},{i * 5 % 7},{i * 7 % 11}" for i in range(60)]
+    Path("log.csv").write_text("\n".join(["t,u,y", *rows, ""]), "utf-8")
     Path("file").write_bytes(bytes(range(256)))
     Path("folder").mkdir()
     parts.model().save("model.npz")
@@ -126,7 +151,7 @@ def told(result: Result) -> str:
 def test_wrong_options_are_named_in_a_sentence(
     here: Path, command: tuple[str, ...], option: str, values: tuple[str, ...]
 ) -> None:
-    rest = ("--horizon", "3") if option == "--target" else ()
+    rest = {"--target": ("--horizon", "3"), "--inputs": ("--outputs", "y")}.get(option, ())
     before = {*here.rglob("*"), here / "runs"}
     for value in values:
         text = told(call(*command, option, value, *rest))
@@ -183,6 +208,11 @@ def test_every_option_is_in_the_table() -> None:
         ("forecast none.csv --target T --horizon 3", "there is no file none.csv"),
         ("forecast folder --target T --horizon 3", "there is no file folder"),
         ("forecast file --target T --horizon 3", "file cannot be read as a table"),
+        ("identify", "Missing argument 'logs'"),
+        ("identify log.csv --inputs u", "Missing option '--outputs'"),
+        ("identify none.csv --inputs u --outputs y", "there is no file none.csv"),
+        ("identify file --inputs u --outputs y", "file is of no known kind"),
+        ("identify log.csv --inputs u v --outputs y", "log.csv has no column 'v'"),
     ],
 )
 def test_wrong_words_are_named_in_a_sentence(here: Path, typed: str, says: str) -> None:

@@ -48,6 +48,26 @@ def test_feedthrough_is_found_and_simulated() -> None:
     assert free_run_error(found.model, bent(seed=1, through=True)) < 0.01
 
 
+def test_a_controller_of_a_feedthrough_model_meets_its_reference() -> None:
+    model = identify(bent(through=True), structure=Structure(1, feedthrough=True), **FEW).model
+    controller = kc.KoopmanMPC(model, 8, Q=[1.0], R=1e-4, reference=[0.3], rollout="relifted")
+    y = 0.0
+    for _ in range(15):  # what is given after a row's measurement is the next row's input
+        u = float(controller.act([y])[0])
+        y = 0.8 * y - 0.3 * np.tanh(2.0 * y) + 0.5 * u
+    assert abs(y - 0.3) < 0.02
+
+
+def test_an_input_that_never_moves_is_survived() -> None:
+    data = bent(300)
+    still = replace(data, actions=np.hstack([data.actions, np.full((300, 1), 2.0)]))
+    with pytest.warns(UserWarning, match="never moves"):
+        kc.EDMDc(kc.PolynomialFeatures(1)).fit(still)
+    found = identify(still, structure=Structure(0), n_features=8, n_draws=2)
+    outputs = found.model.simulate(still.actions, still.observations[:1]).outputs
+    assert np.abs(outputs - still.observations).max() < 0.1
+
+
 def test_a_plant_without_feedthrough_gets_none_and_beats_the_linear_model() -> None:
     found = identify(bent(), **FEW)
     assert not found.structure.feedthrough

@@ -107,7 +107,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
 
 def test_a_bilinear_model_is_not_refined() -> None:
     refined = Corrections(refine_horizon=True)
-    with pytest.raises(ValueError, match="only the linear roll-out is refined"):
+    with pytest.raises(ValueError, match="only the linear and the re-lifted"):
         EDMDc(FEATURES, coupling="bilinear", rollout="bilinear", corrections=refined).fit(runs())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import koopman_control as kc
 from koopman_control.identification import Corrections, RFactor, Structure, refine_free_runs
-from koopman_control.identification.automatic import Subject
+from koopman_control.identification.draws import Subject
 from koopman_control.identification.output_error import (
     OuterWeights,
     OutputErrorFit,
@@ -185,10 +185,3 @@ def test_an_exact_model_is_left_as_it_is() -> None:
     model = fit.fit(data).model_
     refined = refine_free_runs(model, data, 100)
     np.testing.assert_allclose(refined.A, model.A, atol=1e-6)
-
-
-def test_the_bilinear_roll_out_is_not_refined() -> None:
-    corrections = Corrections(refine_horizon=True)
-    fit = kc.EDMDc(coupling="bilinear", rollout="bilinear", corrections=corrections)
-    with pytest.raises(ValueError, match="refine_horizon is True with rollout='bilinear'"):
-        fit.fit(wavy())

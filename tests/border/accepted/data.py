@@ -1,6 +1,7 @@
 """Collecting and logs: see `allowed`."""
 
 LINES = """
+from_minari n_episodes: none
 from_table time: none
 read_columns progress: none
 read_columns names: empty

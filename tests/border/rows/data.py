@@ -1,9 +1,14 @@
 """Collecting, logs and features."""
 
+import os
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+from gymnasium.spaces import Box
 
 import koopman_control as kc
 import koopman_control.trajectories as trajectories
@@ -22,6 +27,22 @@ from tests.border.rows.row import Row, fields, saved
 
 def signal() -> dict[str, Any]:
     return {"n_steps": 5, "low": np.array([-1.0]), "high": np.array([1.0]), "rng": rng()}
+
+
+COUNT = count()
+
+
+def in_this_folder(write: Any, **arguments: Any) -> Any:
+    """Minari keeps data sets where a variable says, else in the user's home."""
+    with patch.dict(os.environ, {"MINARI_DATASETS_PATH": str(Path.cwd())}):
+        return write(**arguments)
+
+
+def minari_like() -> Any:
+    box = Box(-np.ones(1), np.ones(1), dtype=np.float64)
+    return SimpleNamespace(
+        observation_space=box, action_space=box, iterate_episodes=lambda: iter(())
+    )
 
 
 def log_file() -> str:
@@ -124,6 +145,17 @@ ROWS = [
             run=None,
             missing=[-9999],
         ),
+    ),
+    Row("to_frame", trajectories.to_frame, lambda: dict(data=data())),
+    Row(
+        "to_minari",
+        lambda **k: in_this_folder(trajectories.to_minari, **k),
+        lambda: dict(data=data(), name=f"test/border{next(COUNT)}-v0"),
+    ),
+    Row(
+        "from_minari",
+        trajectories.from_minari,
+        lambda: dict(dataset=minari_like(), n_episodes=1),
     ),
     Row(
         "read_columns",
