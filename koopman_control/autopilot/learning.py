@@ -61,6 +61,7 @@ CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the rewar
 FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes looking
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
 EFFORT, EFFORT_ALONE = 1e-4, 1e-2  # price of the largest input, in ranges of the reward seen
+PLANS, FEWER_PLANS = 256, 160  # where a decision lasts a step of the model, and two
 HORIZON = 50  # decisions
 
 
@@ -431,7 +432,7 @@ class Learning:
         return self._pilot(fit.estimator.model_, goal, number)
 
     def _pilot(self, model: LiftedModel, goal: Objective, number: int) -> PilotController:
-        effort = Effort(HORIZON)
+        effort = Effort(HORIZON, PLANS if goal.hold == 1 else FEWER_PLANS)
         if not self._levers.search:
             n = effort.n_plans * effort.iterations
             effort = replace(effort, n_plans=n, iterations=1, first_iterations=1)
