@@ -75,7 +75,7 @@ def imported(module: str) -> None:
     """
     try:
         import_module(module)
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError) as error:  # an empty or a relative name
         ours = module.partition(".")[0] in ("shimmy", "dm_control")
         remedy = "pip install 'koopman-control[suites]'" if ours else "install what it needs"
         raise ImportError(f"module {module!r} cannot be imported: {error}; {remedy}") from error
