@@ -22,7 +22,7 @@ from koopman_control.autopilot.learning import (
 from koopman_control.autopilot.logbook import Logbook
 from koopman_control.common import PathLike, positive_int
 from koopman_control.common.arrays import real_array, seed_number
-from koopman_control.common.border import CheckedFields, checked
+from koopman_control.common.border import CheckedFields, checked, optional_package
 from koopman_control.evaluation.learn import carrying
 from koopman_control.features import Angle
 from koopman_control.trajectories import Trajectory
@@ -94,6 +94,7 @@ class Autopilot(CheckedFields):
             The controller, its model, all data and a record of each round.
 
         Raises:
+            ImportError: If numba is missing, which the extra `fast` brings.
             TypeError: If the spaces are of a kind that is not supported.
             ValueError: If there was nothing to learn from, or the budget does not suffice; the
                 error carries what was collected as `trajectories`.
@@ -102,6 +103,7 @@ class Autopilot(CheckedFields):
                 likewise.
         """
         start = time.perf_counter()
+        optional_package("numba", "fast")
         environment = adapted(env)
         try:
             box = require_continuous(environment)[1]

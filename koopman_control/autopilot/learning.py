@@ -26,7 +26,13 @@ from koopman_control.autopilot.modelling import (
 from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, Exploration, at_pace, pace_of
 from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.rehearsal import Planner, best_rehearsed
-from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, unknown_places
+from koopman_control.autopilot.reward import (
+    EndModel,
+    RewardModel,
+    Samples,
+    less_effort,
+    unknown_places,
+)
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
 from koopman_control.autopilot.surface import Surface
 from koopman_control.autopilot.value import fitted_value
@@ -45,6 +51,7 @@ EndFunction = Callable[[Array], ArrayLike]
 
 FIRST, ROUNDS = 0.25, 5  # share of the budget before there is a controller; rounds for the rest
 MOST_FIRST = 1000  # steps
+LOOKS = 3  # rounds in which the structure is looked for
 MOST_SHARE = 0.75  # of the budget that may go into them if the model needs that many
 SHORTEST = 3  # steps of the longest episode that there is something to learn from
 STRETCH = 250  # steps of an episode of data, after which it is broken off
@@ -53,6 +60,8 @@ DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
 FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes looking
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
+EFFORT, EFFORT_ALONE = 1e-4, 1e-2  # price of the largest input, in ranges of the reward seen
+PLANS, FEWER_PLANS = 256, 160  # where a decision lasts a step of the model, and two
 HORIZON = 50  # decisions
 
 
@@ -162,6 +171,25 @@ def as_told(name: str, function: Callable[..., ArrayLike], *arguments: Array) ->
     return finite_array(f"what {name} returns", given, shape=(len(arguments[0]),))
 
 
+def towards(reference: ArrayLike, seen: Array) -> RewardFunction:
+    """Return a reward of coming near an observation (p,), NaN where any value will do.
+
+    Args:
+        reference: The observation.
+        seen: Observations whose spread is the unit of each deviation, shape (T, p).
+    """
+    target = real_array("reference", reference, shape=(seen.shape[1],))
+    spread = seen.std(axis=0)
+    free = np.isnan(target) | (spread == 0.0)
+    weight = np.where(free, 0.0, 1.0 / np.where(free, 1.0, spread))
+    held = np.where(free, 0.0, target)
+
+    def reward(y: Array, u: Array, y_next: Array) -> Array:
+        return np.asarray(-(((y_next - held) * weight) ** 2).sum(axis=1))
+
+    return reward
+
+
 def share_of(estimator: EDMDc) -> float:
     """Share of the samples that a fit was to keep."""
     return 1.0 if estimator.trimmed_ is None else estimator.trimmed_.share
@@ -261,23 +289,13 @@ class Learning:
             )
         reward = given.reward
         if given.reference is not None:
-            p = self._logbook.n_observations
-            target = real_array("reference", given.reference, shape=(p,))
-            spread = np.concatenate([t.observations for t in data[: self._n_first]]).std(axis=0)
-            weight = np.where(np.isnan(target) | (spread == 0.0), 0.0, 1.0 / (spread + 1e-300))
-            held = np.nan_to_num(target)
-            reward = lambda y, u, y_next: -(((y_next - held) * weight) ** 2).sum(axis=1)  # noqa: E731
+            first = np.concatenate([t.observations for t in data[: self._n_first]])
+            reward = towards(given.reference, first)
         if reward is None:
             return data
-        return [
-            replace(
-                t,
-                rewards=as_told(
-                    "reward", reward, t.observations[:-1], t.actions, t.observations[1:]
-                ),
-            )
-            for t in data
-        ]
+        seen = [(t.observations[:-1], t.actions, t.observations[1:]) for t in data]
+        paid = [as_told("reward", reward, *each) for each in seen]
+        return [replace(t, rewards=r) for t, r in zip(data, paid, strict=True)]
 
     def _piloted(self, fit: Fit, start: float) -> Piloted:
         """Put together what was learned.
@@ -329,29 +347,14 @@ class Learning:
         """Fit model, reward, end and value to all data."""
         began, seed = time.perf_counter(), self._seed + 1000 * number
         data = at_pace(self._seen(), self._step)
-        look = self._levers.structure
-        trim: Trim = None
-        if self._levers.trim:  # the share is chosen anew in every other round
-            trim = "auto" if self._best is None or number % 2 == 0 else share_of(self._best)
-        estimator = fitted(data, self._structure, seed, trim)
-        if look and self._told.ignored is None and number < 3:
-            pieces = data if estimator.trimmed_ is None else estimator.trimmed_.pieces
-            found = self._structure
-            if number == 0 and self._told.angles is None:
-                found = turning(pieces, found, seed)
-            found = replace(found, ignored=ignorable(pieces, found, seed))
-            if found != self._structure:
-                self._structure = found
-                again = None if trim is None else share_of(estimator)
-                estimator = fitted(data, self._structure, seed, again)
-        kept = True
-        if self._best is not None:
-            errors = [typical_error(e.model_, data) for e in (self._best, estimator)]
-            kept = errors[1] <= TOLERATED * errors[0]
+        estimator = self._model(number, data, seed)
+        kept = self._best is None or (
+            typical_error(estimator.model_, data)
+            <= TOLERATED * typical_error(self._best.model_, data)
+        )
         if not kept and self._best is not None:
             estimator = self._best
-        self._best = estimator
-        model = estimator.model_
+        self._best, model = estimator, estimator.model_
         samples = Samples.of(data, model)
         if self._told.done is not None:
             after = np.concatenate([t.observations[1:] for t in data])
@@ -362,11 +365,28 @@ class Learning:
         followed = residuals <= np.quantile(residuals, share_of(estimator))
         unknown = unknown_places(samples, model, followed, seed)
         objective = self._objective(model, reward, end, unknown, samples, seed)
-        seconds = time.perf_counter() - began
-        score = estimator.choices_[0].score
         returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
-        self._rounds.append(Round(total_steps(self._logbook.data), returns, score, kept, seconds))
+        steps, score = total_steps(self._logbook.data), estimator.choices_[0].score
+        self._rounds.append(Round(steps, returns, score, kept, time.perf_counter() - began))
         return Fit(estimator, objective, reward, end)
+
+    def _model(self, number: int, data: Sequence[Trajectory], seed: int) -> EDMDc:
+        """Fit a model to data; in the first rounds, find out what its neurons need to see."""
+        trim: Trim = None
+        if self._levers.trim:  # the share is chosen anew in every other round
+            trim = "auto" if self._best is None or number % 2 == 0 else share_of(self._best)
+        estimator = fitted(data, self._structure, seed, trim)
+        if not self._levers.structure or self._told.ignored is not None or number >= LOOKS:
+            return estimator
+        pieces = data if estimator.trimmed_ is None else estimator.trimmed_.pieces
+        found = self._structure
+        if number == 0 and self._told.angles is None:
+            found = turning(pieces, found, seed)
+        found = replace(found, ignored=ignorable(pieces, found, seed))
+        if found == self._structure:
+            return estimator
+        self._structure = found
+        return fitted(data, found, seed, None if trim is None else share_of(estimator))
 
     def _objective(
         self,
@@ -378,9 +398,10 @@ class Learning:
         seed: int,
     ) -> Objective:
         """State what plans are worth, with or without a value beyond them, as rehearsals say."""
-        size = float(np.ptp(samples.r)) or 1.0
+        spread = float(np.ptp(samples.r))
+        size, price = spread or 1.0, EFFORT * spread or EFFORT_ALONE
         plain = Objective(
-            reward=reward.surface,
+            reward=less_effort(reward.surface, self._box, price),
             after=reward.after,
             of_state=end.surface.beside(unknown),
             box=end.box,
@@ -411,7 +432,7 @@ class Learning:
         return self._pilot(fit.estimator.model_, goal, number)
 
     def _pilot(self, model: LiftedModel, goal: Objective, number: int) -> PilotController:
-        effort = Effort(HORIZON)
+        effort = Effort(HORIZON, PLANS if goal.hold == 1 else FEWER_PLANS)
         if not self._levers.search:
             n = effort.n_plans * effort.iterations
             effort = replace(effort, n_plans=n, iterations=1, first_iterations=1)

@@ -125,6 +125,26 @@ class RewardModel:
         return cls(fitted_surface(inputs[after], r, several, weight=weight), after)
 
 
+def less_effort(surface: Surface, box: Array, price: float) -> Surface:
+    """Take a price off a reward of [e, u] for inputs away from the middle of their box.
+
+    Args:
+        surface: The reward, and maybe what of it belongs to the state before.
+        box: Lowest and highest inputs, shape (2, m).
+        price: Of an input at the edge of its box.
+    """
+    middle, half = 0.5 * (box[0] + box[1]), 0.5 * (box[1] - box[0])
+    rate = price / np.where(half > 0.0, half, np.inf) ** 2
+    places = np.arange(surface.linear.shape[1] - len(middle), surface.linear.shape[1])
+    quadratic, linear = surface.quadratic.copy(), surface.linear.copy()
+    constant, low = surface.constant.copy(), surface.low.copy()
+    quadratic[0, places, places] -= rate
+    linear[0, places] += 2.0 * rate * middle
+    constant[0] -= float(rate @ middle**2)
+    low[0] -= price * len(middle)
+    return replace(surface, quadratic=quadratic, linear=linear, constant=constant, low=low)
+
+
 def rarity(r: Array) -> Array:
     """Weigh rewards (T,) by one over the share of the data that earn as much or more.
 
@@ -240,6 +260,6 @@ def unknown_places(
     order = rng.permutation(2 * len(X))
     Z = embed(np.concatenate([X, free]))[order]
     y = np.concatenate([np.zeros(len(X)), np.ones(len(X))])[order, None]
-    score = fitted_surface(Z, y, [SampledFeatures(100, steepness=0.5, random_state=seed)])
+    score = fitted_surface(Z, y, [SampledFeatures(60, steepness=0.5, random_state=seed)])
     doubled = score.times(2.0)  # below a half, a place is among the data
     return replace(doubled, constant=doubled.constant - 1.0, low=np.zeros(1), high=np.ones(1))

@@ -1,5 +1,6 @@
 """The controller that acts, whatever happens; and how its horizon's end is chosen."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -74,3 +75,12 @@ def test_what_earns_more_in_rehearsal_is_chosen_and_else_the_simpler() -> None:
     assert best_rehearsed([opposite, GOAL], *common)[0] == 1
     assert best_rehearsed([GOAL, opposite], *common)[0] == 0
     assert best_rehearsed([GOAL, GOAL], *common)[0] == 0
+
+
+def test_a_copy_in_another_process_acts_alike() -> None:
+    pilot = controller(hold=2)
+    pilot.act(HANGING)
+    copy = pickle.loads(pickle.dumps(pilot))
+    for each in (pilot, copy):
+        each.reset()
+    np.testing.assert_array_equal(copy.act(HANGING), pilot.act(HANGING))

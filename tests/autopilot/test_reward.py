@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from koopman_control.autopilot.reward import EndModel, RewardModel, Samples, rarity, unknown_places
+from koopman_control.autopilot.reward import (
+    EndModel,
+    RewardModel,
+    Samples,
+    less_effort,
+    rarity,
+    unknown_places,
+)
 from koopman_control.autopilot.value import fitted_value
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from tests.autopilot.plants import BOX, pendulum, pendulum_data
+from tests.autopilot.plants import BOX, pendulum, pendulum_data, some_surface
 
 MODEL = pendulum()
 SEEN = Samples.of(pendulum_data(), MODEL)
@@ -56,6 +63,14 @@ def test_a_goal_that_is_hardly_ever_reached_is_still_where_the_reward_is_highest
     found = RewardModel.fit(paying((away <= nearest).astype(float)), MODEL)
     paid = found(EMBED(SEEN.x), SEEN.u, EMBED(SEEN.x_next))
     assert (away[np.argsort(-paid)[:10]] <= 3.0 * nearest).all()
+
+
+def test_effort_costs_nothing_in_the_middle_of_the_box_and_its_price_at_the_edge() -> None:
+    box = np.array([[-1.0, 0.0], [3.0, 10.0]])
+    plain = some_surface(4, 2, seed=8)
+    Z = np.array([[0.3, -0.2, 1.0, 5.0], [0.3, -0.2, 3.0, 5.0], [0.3, -0.2, -1.0, 0.0]])
+    off = plain(Z) - less_effort(plain, box, 0.25)(Z)
+    np.testing.assert_allclose(off, [[0.0, 0.0], [0.25, 0.0], [0.5, 0.0]], atol=1e-12)
 
 
 def test_rewards_of_pendulum_are_learned() -> None:
