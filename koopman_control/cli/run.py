@@ -112,7 +112,10 @@ def run(
         if chosen.rollout == "relifted" and find_spec("numba") is None:
             typer.echo(SLOW, err=True)
         folder = run_folder(output, chosen.name, resume)
-        with kept_on_failure(folder, task):
+        again = [f"{option} {value}" for option, value in options.items() if value is not None]
+        if knowledge is Knowledge.none:
+            again.insert(0, "--knowledge none")
+        with kept_on_failure(folder, " ".join([task, *again])):
             with _bars(chosen.n_steps, episodes) as progress:
                 result = run_task(
                     chosen,

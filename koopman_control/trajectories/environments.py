@@ -113,7 +113,8 @@ def _suite_is_broken(error: Exception) -> ImportError:
     return ImportError(
         f"the DeepMind Control Suite cannot be used here ({found}): {type(error).__name__}: {error}"
         "; dm-control 1.0.50 needs mujoco 3.17 and does not work with mujoco 4.0: pip install "
-        "'koopman-control[suites]' in an environment of its own"
+        "'koopman-control[suites]' in an environment of its own, and import shimmy first "
+        "(--import shimmy)"
     )
 
 
