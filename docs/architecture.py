@@ -24,6 +24,7 @@ WAY = {
     "forecasting": "SampledRNN: forecasts",
     "mpc": "KoopmanMPC: y → u",
     "evaluation": "closed loop, report",
+    "autopilot": "nothing told: findings, plans",
     "tasks": "ready settings",
     "benchmark": "many tasks and seeds",
     "cli": "koopman-control …",

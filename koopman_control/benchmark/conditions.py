@@ -16,10 +16,11 @@ import numpy as np
 from koopman_control.benchmark.variants import NotApplicableError
 from koopman_control.benchmark.wrappers import Delay, Hidden, Noise, Scaled
 from koopman_control.common import Array
-from koopman_control.common.border import CheckedFields
+from koopman_control.common.border import CheckedFields, checked
 from koopman_control.features import Coordinates
 from koopman_control.mpc import Inputs, KalmanObserver
 from koopman_control.tasks import Task
+from koopman_control.tasks.untold import Untold
 
 
 @dataclass(frozen=True)
@@ -290,6 +291,19 @@ class Condition(CheckedFields):
     summary: str
     learning: Change = unchanged
     judging: Change = unchanged
+
+    @checked
+    def applied(self, task: Task | Untold) -> tuple[Task | Untold, Task | Untold]:
+        """Return what to learn and what to be judged on.
+
+        Raises:
+            NotApplicableError: The condition cannot be applied to this task.
+        """
+        if isinstance(task, Task):
+            return self.learning(task), self.judging(task)
+        if self.learning is unchanged and self.judging is unchanged:
+            return task, task
+        raise NotApplicableError("nothing is told of it that the condition could change")
 
 
 SHARES = {"quarter": 0.25, "half": 0.5, "nominal": 1.0, "double": 2.0}  # of the task's budget

@@ -16,6 +16,7 @@ from koopman_control.benchmark.variants import NotApplicableError
 from koopman_control.common.arrays import positive_int, seed_number
 from koopman_control.common.border import CheckedFields, check_fields, checked
 from koopman_control.tasks import TASKS, Task
+from koopman_control.tasks.untold import Untold
 
 
 @dataclass(frozen=True, order=True)
@@ -53,11 +54,11 @@ class Job:
     """Runs that share a learned controller, or at least the data.
 
     Args:
-        task: The task as it is.
+        task: The task as it is, or an environment of which nothing is told.
         parts: The runs; all learn under the same change of the task from the same seed.
     """
 
-    task: Task
+    task: Task | Untold
     parts: tuple[Part, ...]
 
 
@@ -77,7 +78,7 @@ class Plan:
         left_out: Why a task, or a (task, condition) pair, has no runs.
     """
 
-    tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
+    tasks: Mapping[str, Task | Untold] = field(default_factory=lambda: TASKS)
     subjects: Mapping[str, Subject] = field(default_factory=lambda: SUBJECTS)
     conditions: Mapping[str, Condition] = field(default_factory=lambda: CONDITIONS)
     seeds: Sequence[int] = range(10)
@@ -105,7 +106,7 @@ class Plan:
                 continue
             for name, condition in self.conditions.items():
                 try:
-                    condition.judging(task), condition.learning(task)
+                    condition.applied(task)
                 except NotApplicableError as reason:
                     self.left_out[(task_name, name)] = str(reason)
 

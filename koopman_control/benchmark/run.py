@@ -34,6 +34,7 @@ from koopman_control.common.files import (
 from koopman_control.evaluation import evaluate, package_versions
 from koopman_control.evaluation.report import plain
 from koopman_control.tasks import Task, reference_returns
+from koopman_control.tasks.untold import Untold
 
 Record = dict[str, Any]  # one run: a line of the file of results
 
@@ -71,13 +72,13 @@ def run_job(job: Job, seeds: Sequence[int]) -> list[Record]:
 
 
 def _learned_and_judged(
-    task: Task, part: Part, seeds: Sequence[int], train: Train, known: dict[str, Trained]
+    task: Task | Untold, part: Part, seeds: Sequence[int], train: Train, known: dict[str, Trained]
 ) -> Record:
     key, _, condition = part
     if key.subject not in known:
-        known[key.subject] = train(condition.learning(task), key.seed)
+        known[key.subject] = train(condition.applied(task)[0], key.seed)
     trained, started = known[key.subject], time.perf_counter()
-    with closing(condition.judging(task).environment()) as env:
+    with closing(condition.applied(task)[1].environment()) as env:
         found = evaluate(trained.controller, env, seeds)
     return {
         "returns": found.returns.tolist(),
@@ -95,7 +96,7 @@ def _learned_and_judged(
     }
 
 
-def _stored_reference(task: Task, seeds: Sequence[int]) -> Record:
+def _stored_reference(task: Task | Untold, seeds: Sequence[int]) -> Record:
     found = reference_returns(task.env_id, seeds)
     if found is None:
         return {"error": f"no reference is stored for all of the seeds {seeds[0]} ... {seeds[-1]}"}

@@ -20,9 +20,11 @@ from koopman_control.common import optional_package
 from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.evaluation import RandomPolicy, ZeroPolicy, action_bounds
 from koopman_control.tasks import Task
+from koopman_control.tasks.untold import Untold
 from koopman_control.trajectories import total_steps
 
-Train = Callable[[Task, int], Trained]
+Train = Callable[[Any, int], Trained]  # of a Task, or of an Untold where the subject can
+MOST_STEPS = 10_000  # that the autopilot gets in place of a ready task
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,22 @@ def koopman(task: Task, seed: int) -> Trained:
     return Trained(learned.controller, total_steps(learned.data), learned.seconds, rounds)
 
 
-def random_actions(task: Task, seed: int) -> Trained:
+def autopilot(task: Task | Untold, seed: int) -> Trained:
+    """Let the autopilot learn, told nothing, from twice a ready task's budget or from its own."""
+    if isinstance(task, Task):
+        task = Untold(task.env_id, min(2 * task.n_steps, MOST_STEPS), name=task.name)
+    learned = task.learn(seed)
+    rounds = [asdict(r) for r in learned.rounds]
+    return Trained(learned.controller, total_steps(learned.data), learned.seconds, rounds)
+
+
+def random_actions(task: Task | Untold, seed: int) -> Trained:
     """Act at random."""
     with closing(task.environment()) as env:
         return Trained(RandomPolicy(action_bounds(env), seed))
 
 
-def no_action(task: Task, seed: int) -> Trained:
+def no_action(task: Task | Untold, seed: int) -> Trained:
     """Do nothing."""
     with closing(task.environment()) as env:
         return Trained(ZeroPolicy(action_bounds(env)))
@@ -103,6 +114,9 @@ DEEP_RL: dict[Algorithm, str] = {"sac": "stable_baselines3", "tqc": "sb3_contrib
 
 SUBJECTS: dict[str, Subject] = {
     "koopman": Subject("the task's own Koopman MPC", koopman, shares_data=True),
+    "autopilot": Subject(
+        "the autopilot, told nothing, at twice the task's data", autopilot, effort=20.0
+    ),
     "lqr": Subject("a regulator on a local linear fit, from the same data", lqr, shares_data=True),
     "linear": Subject("Koopman MPC with the linear roll-out, same data", linear, shares_data=True),
     "pykoop": Subject(

@@ -13,6 +13,7 @@ import numpy as np
 from koopman_control.common import Array
 from koopman_control.features import Coordinates
 from koopman_control.tasks import Task
+from koopman_control.tasks.untold import Untold
 
 
 class NotApplicableError(Exception):
@@ -22,7 +23,7 @@ class NotApplicableError(Exception):
 LABELS = ("name", "summary", "state_names")  # what results do not depend on
 
 
-def fingerprint(task: Task) -> str:
+def fingerprint(task: Task | Untold) -> str:
     """Return a short hash of a task's settings: results of other settings are no longer valid.
 
     Settings at their defaults do not count, so that a new kind of setting invalidates nothing; nor

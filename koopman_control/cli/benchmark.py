@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -11,10 +12,26 @@ import typer
 from koopman_control.cli.errors import one_sentence
 
 if TYPE_CHECKING:
-    from koopman_control.benchmark import Plan, RunFile
+    from koopman_control.benchmark import Plan, RunFile, Suite
     from koopman_control.benchmark.run import Record
+    from koopman_control.tasks import Task
+    from koopman_control.tasks.untold import Untold
 
 T = TypeVar("T")
+
+
+class Knowledge(StrEnum):
+    """How much of a ready task is used."""
+
+    none = "none"
+    task = "task"
+
+
+SUBJECTS_OF = {
+    "task": "koopman,random,zero,reference",
+    "none": "autopilot,koopman,random,zero,reference",
+    "suite": "autopilot,random,zero",
+}
 
 
 def _list(asked: bool) -> None:
@@ -38,8 +55,20 @@ def benchmark(
         int, typer.Option(min=1, help="Evaluation episodes of each run, seeds 1000, 1001, ...")
     ] = 100,
     subjects: Annotated[
-        str, typer.Option(help="What to run, separated by commas; --list tells what there is.")
-    ] = "koopman,random,zero,reference",
+        str | None,
+        typer.Option(
+            help="What to run, separated by commas; --list tells what there is. "
+            f"{SUBJECTS_OF['task']}; with --knowledge none {SUBJECTS_OF['none']}; with --suite "
+            f"{SUBJECTS_OF['suite']}."
+        ),
+    ] = None,
+    knowledge: Annotated[
+        Knowledge,
+        typer.Option(help="none: the autopilot, told nothing, beside the tasks' own controllers."),
+    ] = Knowledge.task,
+    suite: Annotated[
+        str | None, typer.Option(help="Environments of other authors instead: dm_control.")
+    ] = None,
     conditions: Annotated[
         str, typer.Option(help="Under which conditions, by commas; --list tells which there are.")
     ] = "nominal",
@@ -66,15 +95,34 @@ def benchmark(
 
     For example `koopman-control benchmark Pendulum-v1 --seeds 2 --episodes 20`, or the whole:
     `koopman-control benchmark --jobs 8`.
+
+    With --knowledge none the autopilot, which is told nothing, runs beside the tasks' own
+    controllers, on twice their data. With --suite dm_control it runs on the DeepMind Control Suite
+    (pip install 'koopman-control[suites]'), and OUT/published.md puts it beside what others
+    published.
     """
     with one_sentence(debug):
-        from koopman_control.benchmark import CONDITIONS, SUBJECTS, Plan, open_runs, write_results
+        from koopman_control.benchmark import (
+            CONDITIONS,
+            SUBJECTS,
+            SUITES,
+            Plan,
+            open_runs,
+            write_results,
+        )
         from koopman_control.tasks import TASKS
 
-        chosen = [TASKS[name] for name in tasks or TASKS]
+        chosen: Mapping[str, Task | Untold]
+        if suite is None:
+            ready = [TASKS[name] for name in tasks or TASKS]
+            usual, chosen = SUBJECTS_OF[knowledge], {task.name: task for task in ready}
+        else:
+            (entry,) = _chosen("--suite", SUITES, [suite]).values()
+            usual = SUBJECTS_OF["suite"]
+            chosen = _chosen("TASKS", entry.tasks, list(tasks or entry.tasks))
         plan = Plan(
-            {task.name: task for task in chosen},
-            _chosen("--subjects", SUBJECTS, subjects.split(",")),
+            chosen,
+            _chosen("--subjects", SUBJECTS, (subjects or usual).split(",")),
             _chosen("--conditions", CONDITIONS, conditions.split(",")),
             range(seeds),
             episodes,
@@ -89,7 +137,24 @@ def benchmark(
             typer.echo(f"What is done is in {out}; the same command goes on with it.", err=True)
             raise
         typer.echo(write_results(out, plan, runs), nl=False)
+        if suite is not None:
+            _write_published(out, SUITES[suite], runs)
         typer.echo(f"Results: {out}", err=True)
+
+
+def _write_published(out: Path, suite: Suite, runs: RunFile) -> None:
+    """Put our mean returns beside published ones, in OUT/published.md and on standard output."""
+    from koopman_control.benchmark import beside_published
+    from koopman_control.common import write_text_atomically
+
+    returns: dict[str, list[float]] = {}
+    for key, record in runs.records().items():
+        if key.subject == "autopilot" and key.condition == "nominal":
+            returns.setdefault(key.task, []).extend(record.get("returns", []))
+    means = {name: sum(found) / len(found) for name, found in returns.items() if found}
+    table = beside_published(suite, means)
+    write_text_atomically(out / "published.md", table)
+    typer.echo(f"\n{table}", nl=False)
 
 
 def _chosen(name: str, table: Mapping[str, T], names: list[str]) -> dict[str, T]:

@@ -16,7 +16,7 @@ from koopman_control.benchmark.conditions import (
     with_kalman_filter,
 )
 from koopman_control.benchmark.variants import without_estimator
-from koopman_control.mpc import KalmanObserver, Search
+from koopman_control.mpc import KalmanObserver, KoopmanMPC, Search
 from koopman_control.tasks import TASKS
 from tests.benchmark.tiny import tiny_task
 
@@ -53,6 +53,7 @@ def test_a_filtered_task_is_learned_and_searches_among_more_plans() -> None:
     learned = task.learn(0)
     action = learned.controller.act(learned.data[0].observations[0])
     assert np.isfinite(action).all()
+    assert isinstance(learned.controller, KoopmanMPC)
     assert learned.controller.last is not None
     assert learned.controller.last.rung == "solved"
 

@@ -5,8 +5,8 @@ MADE_BY_THE_PACKAGE = """
 Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport LogReport.of
 ModelReport Monomials Neurons PairedDifference ParametricQP QPSolution Reduction Round
 EndModel PilotController PilotStep Piloted RewardModel
-Spectrum Step BatchMPC Finding Findings Findings.named InputShape Piloted Rate RewardLaw Threshold
- Parameters.with_more Tube
+Spectrum Step BatchMPC Suite Parameters.with_more Tube
+Finding Findings Findings.named InputShape Rate RewardLaw Threshold
 """
 # The checks themselves.
 CHECKS = """

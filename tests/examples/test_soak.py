@@ -14,7 +14,9 @@ MOTOR = TASKS["koopman_envs/BilinearMotor-v0"]
 
 def soaked(n_steps: int) -> soak.Soak:
     with closing(MOTOR.environment()) as env, np.errstate(all="ignore"):
-        return soak.soaked(MOTOR.learn(seed=0).controller, env, n_steps, seed=0)
+        controller = MOTOR.learn(seed=0).controller
+        assert isinstance(controller, KoopmanMPC)
+        return soak.soaked(controller, env, n_steps, seed=0)
 
 
 def test_faults_at_every_other_step_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:

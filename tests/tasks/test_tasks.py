@@ -118,7 +118,8 @@ def test_a_bilinear_task_is_judged_beside_a_linear_twin(tmp_path: Path) -> None:
     )
     run = run_task(task, episodes=2, workers=1)
     assert set(run.prediction_error) == {"linear", "bilinear", "relifted"}
-    assert run.linear.N is None and run.learned.model.N is not None
+    assert run.linear is not None and run.linear.N is None
+    assert run.learned.model.N is not None
     page = run.write(tmp_path).read_text("utf-8")
     assert all(kind in page for kind in ("linear", "bilinear", "relifted"))
 
