@@ -25,6 +25,7 @@ WAY = {
     "mpc": "KoopmanMPC: y → u",
     "evaluation": "closed loop, report",
     "deploy": "real time, C99",
+    "autopilot": "nothing told: findings, plans",
     "tasks": "ready settings",
     "benchmark": "many tasks and seeds",
     "cli": "koopman-control …",

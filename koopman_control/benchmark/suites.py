@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from koopman_control.common.border import checked
 from koopman_control.tasks.untold import Untold
 
 
@@ -80,6 +81,7 @@ SUITES: dict[str, Suite] = {
 }
 
 
+@checked
 def beside_published(suite: Suite, means: Mapping[str, float]) -> str:
     """Return a Markdown table of our mean returns beside published ones.
 

@@ -44,9 +44,10 @@ def describe(
     """
     with one_sentence(debug):
         from koopman_control.autopilot import find
-        from koopman_control.cli.untold import collecting, untold
+        from koopman_control.cli.untold import collecting, require_new_task, untold
         from koopman_control.tasks.writing import write_task as write
 
+        require_new_task(write_task)
         task = untold(env_id, None, module, max_episode_steps)
         data = collecting(task, steps, seed)
         found = find(data)

@@ -93,6 +93,7 @@ def run(
     was uncertain; `koopman-control describe` shows that alone, from a few steps.
     """
     with one_sentence(debug):
+        from koopman_control.cli.untold import require_new_task
         from koopman_control.common.arrays import seed_number
         from koopman_control.evaluation import metrics_json
         from koopman_control.tasks.run import run_task
@@ -102,6 +103,7 @@ def run(
 
         seed_number("--seed", seed)
         seed_number("--learning-seed", learning_seed)
+        require_new_task(write_task)
         options = {
             "--budget": budget,
             "--import": module,
@@ -117,7 +119,10 @@ def run(
             if note := save_learned(chosen, learned, learning_seed, folder):
                 typer.echo(f"Note: {note}.", err=True)
 
-        with kept_on_failure(folder, task):
+        again = [f"{option} {value}" for option, value in options.items() if value is not None]
+        if knowledge is Knowledge.none:
+            again.insert(0, "--knowledge none")
+        with kept_on_failure(folder, " ".join([task, *again])):
             with _bars(chosen.n_steps, episodes) as progress:
                 result = run_task(
                     chosen,

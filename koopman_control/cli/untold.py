@@ -61,6 +61,14 @@ def collecting(task: Untold, steps: int, seed: int) -> list[Trajectory]:
         )
 
 
+def require_new_task(path: Path | None) -> None:
+    """Refuse a file to write a task to that cannot be one, rather now than after the work."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir() or path.suffix != ".py"):
+        raise ValueError(
+            f"--write-task is {path}; expected a file that ends in .py, in a folder that is there"
+        )
+
+
 def task_in_file(path: Path) -> Task:
     """Import a Python file and return the task that it holds.
 

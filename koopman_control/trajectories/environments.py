@@ -75,7 +75,7 @@ def imported(module: str) -> None:
     """
     try:
         import_module(module)
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError) as error:  # an empty or a relative name
         ours = module.partition(".")[0] in ("shimmy", "dm_control")
         remedy = "pip install 'koopman-control[suites]'" if ours else "install what it needs"
         raise ImportError(f"module {module!r} cannot be imported: {error}; {remedy}") from error
@@ -113,7 +113,8 @@ def _suite_is_broken(error: Exception) -> ImportError:
     return ImportError(
         f"the DeepMind Control Suite cannot be used here ({found}): {type(error).__name__}: {error}"
         "; dm-control 1.0.50 needs mujoco 3.17 and does not work with mujoco 4.0: pip install "
-        "'koopman-control[suites]' in an environment of its own"
+        "'koopman-control[suites]' in an environment of its own, and import shimmy first "
+        "(--import shimmy)"
     )
 
 

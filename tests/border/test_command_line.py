@@ -12,6 +12,7 @@ from tests.border import parts
 
 ENV = "koopman_envs/VanDerPol-v0"
 RUN, BENCHMARK = ("run", ENV), ("benchmark", ENV)
+DESCRIBE = ("describe", "Pendulum-v1")
 RENDER = ("render", "folder")
 FORECAST = ("forecast", "table.csv", "--target", "T", "--horizon", "3")
 CONTROL = ("control", "model.npz", "--horizon", "3")
@@ -29,12 +30,24 @@ TYPED = [
     (RUN, "--learning-seed", SEEDS),
     (RUN, "--output", ("file", "file/within")),
     (RUN, "--resume", ("nowhere", "file", "folder")),
+    ((*RUN, "--knowledge", "none"), "--budget", COUNTS),
+    ((*RUN, "--knowledge", "none"), "--max-episode-steps", COUNTS),
+    ((*RUN, "--knowledge", "none"), "--import", ("no_such_module", "")),
+    (RUN, "--knowledge", ("all", "")),
+    (RUN, "--write-task", ("task.py",)),
+    (DESCRIBE, "--steps", COUNTS),
+    (DESCRIBE, "--seed", SEEDS),
+    (DESCRIBE, "--max-episode-steps", COUNTS),
+    (DESCRIBE, "--import", ("no_such_module", "")),
+    (DESCRIBE, "--write-task", ("folder", "file/within")),
     (RENDER, "--seed", SEEDS),
     (BENCHMARK, "--seeds", COUNTS),
     (BENCHMARK, "--episodes", COUNTS),
     (BENCHMARK, "--jobs", COUNTS),
     (BENCHMARK, "--subjects", NAMES),
     (BENCHMARK, "--conditions", NAMES),
+    (BENCHMARK, "--knowledge", ("all", "")),
+    (BENCHMARK, "--suite", ("atari", "")),
     (BENCHMARK, "--out", ("file", "file/within")),
     (FORECAST[:2], "--target", ("t", "", "date")),
     (FORECAST[:4], "--horizon", (*COUNTS, "5000")),
@@ -84,6 +97,7 @@ TYPED = [
 MEANT = {
     "--output": "folder",
     "--out": "folder",
+    "--import": "module",
     "--resume": "to go on from",
     "--target": "column",
     "--with": "column",

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from koopman_control.benchmark import CONDITIONS, SUBJECTS
+from koopman_control.benchmark import CONDITIONS, SUBJECTS, SUITES, beside_published
 from koopman_control.cli import app
 
 SMALL = ("benchmark", "InvertedPendulum-v5", "--seeds", "1", "--episodes", "2", "--jobs", "1")
@@ -93,3 +94,27 @@ def test_a_list_tells_every_subject_and_condition() -> None:
     listed = {line.split()[0] for line in result.stdout.splitlines() if line.startswith("  ")}
     assert listed == {*SUBJECTS, *CONDITIONS}
     assert "--list" in call("benchmark", "--help").stdout
+
+
+def test_what_is_told_nothing_is_judged_beside_the_task_itself(tmp_path: Path) -> None:
+    options = ("--knowledge", "none", "--subjects", "zero,reference")
+    result = call(*SMALL, *options, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "autopilot" in SUBJECTS
+    assert SUBJECTS["autopilot"].learns
+
+
+def test_a_suite_that_is_not_installed_is_left_out_with_a_remedy(tmp_path: Path) -> None:
+    if find_spec("shimmy") is not None:
+        pytest.skip("shimmy is installed")
+    result = call("benchmark", "pendulum-swingup", "--suite", "dm_control", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "pendulum-swingup is left out: module 'shimmy' cannot be imported" in result.stderr
+    assert "pip install 'koopman-control[suites]'" in result.stderr
+    assert "| environment | steps | ours | BRO, 100,000 steps |" in result.stdout
+
+
+def test_our_returns_stand_beside_published_ones() -> None:
+    table = beside_published(SUITES["dm_control"], {"cartpole-balance": 997.6})
+    assert "| cartpole-balance | 5,000 | 998 | 995 | – | 1000 | 998 |" in table
+    assert "walker-stand" not in table

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from koopman_control.cli import app
 from koopman_control.common import check_contents
 from koopman_control.tasks.saved import load_learned
+from koopman_control.trajectories import load_trajectories, total_steps
 
 DUFFING = "koopman_envs/Duffing-v0"
 
@@ -25,7 +26,10 @@ def call(*arguments: str | Path | int) -> Result:
 
 
 class Nested(gym.Env[Any, Any]):
-    """A mass on a spring that observes a dict, and breaks in the step that it is told to."""
+    """A mass on a spring that observes a dict, and breaks in the step that it is told to.
+
+    Its reward can be what is given instead, and its episodes can end at once.
+    """
 
     observation_space = gym.spaces.Dict(
         position=gym.spaces.Box(-np.inf, np.inf, ()), speed=gym.spaces.Box(-np.inf, np.inf, (1,))
@@ -33,8 +37,15 @@ class Nested(gym.Env[Any, Any]):
     action_space = gym.spaces.Box(-1.0, 1.0, (1,))
     dt = 0.1
 
-    def __init__(self, breaks: int | None = None, render_mode: str | None = None) -> None:
-        self.breaks, self.render_mode, self.steps = breaks, render_mode, 0
+    def __init__(
+        self,
+        breaks: int | None = None,
+        reward: float | None = None,
+        ends: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        self.breaks, self.reward, self.ends = breaks, reward, ends
+        self.render_mode, self.steps = render_mode, 0
 
     def _observed(self) -> dict[str, Any]:
         position, speed = self.state.astype(np.float32)
@@ -52,15 +63,25 @@ class Nested(gym.Env[Any, Any]):
         position, speed = self.state
         speed += 0.1 * (float(action[0]) - position)
         self.state = np.array([position + 0.1 * speed, speed])
-        return self._observed(), -float(position**2), False, False, {}
+        reward = -float(position**2) if self.reward is None else self.reward
+        return self._observed(), reward, self.ends, False, {}
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "NaN-v0": {"reward": float("nan")},
+    "Nothing-v0": {"reward": 0.0},
+    "AtOnce-v0": {"ends": True},
+}
 
 
 @pytest.fixture
 def registered() -> Iterator[None]:
     gym.register("Nested-v0", lambda **arguments: Nested(**arguments))
     gym.register("Breaking-v0", lambda **arguments: Nested(**arguments), kwargs={"breaks": 150})
+    for name, fault in FAULTS.items():
+        gym.register(name, lambda **arguments: Nested(**arguments), kwargs=fault)
     yield
-    for name in ("Nested-v0", "Breaking-v0"):
+    for name in ("Nested-v0", "Breaking-v0", *FAULTS):
         del gym.registry[name]
 
 
@@ -87,6 +108,34 @@ def test_an_environment_that_breaks_is_told_in_a_sentence(registered: None) -> N
     assert result.exit_code == 1
     assert "raised RuntimeError in step 149" in result.output
     assert "the spring is broken" in result.output
+
+
+@pytest.mark.parametrize(
+    ("env_id", "status", "said"),
+    [
+        ("NaN-v0", 1, "gave the reward nan in step 0"),
+        ("Nothing-v0", 0, "the reward was 0 in all 150 steps, so there is nothing to learn from"),
+        ("AtOnce-v0", 0, "perhaps: every episode ends at once"),
+    ],
+)
+def test_rewards_and_ends_of_no_use_are_told(
+    registered: None, env_id: str, status: int, said: str
+) -> None:
+    result = call("describe", env_id, "--steps", 150)
+    assert result.exit_code == status
+    assert said in result.output
+
+
+def test_a_run_that_breaks_keeps_what_was_collected_and_says_how_to_go_on(
+    registered: None, tmp_path: Path
+) -> None:
+    options = ("--budget", 1000, "--max-episode-steps", 50)
+    result = call("run", "Breaking-v0", *options, "--episodes", 1, "--output", tmp_path)
+    assert result.exit_code == 1
+    assert "the spring is broken" in result.stderr
+    (kept,) = tmp_path.glob("*/trajectories.npz")
+    assert total_steps(load_trajectories(kept)) == 149
+    assert "run Breaking-v0 --budget 1000 --max-episode-steps 50 --resume" in result.stderr
 
 
 def test_a_module_is_imported_that_registers_the_id(

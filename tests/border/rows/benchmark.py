@@ -50,6 +50,12 @@ def controller() -> Controller:
 
 
 ROWS = [
+    Row("Condition.applied", bench.CONDITIONS["nominal"].applied, lambda: {"task": parts.task()}),
+    Row(
+        "beside_published",
+        bench.beside_published,
+        lambda: dict(suite=bench.SUITES["dm_control"], means={"cartpole-balance": 990.0}),
+    ),
     Row("Condition", bench.Condition, fields(summary="as it is", learning=same, judging=same)),
     Row(
         "Subject",
