@@ -152,7 +152,9 @@ def find_contacts(model: Smooth, names: Sequence[str]) -> Finding[float]:
     abrupt = float(np.mean(worst[onset] > ABRUPT * earlier[onset])) if onset.any() else 0.0
     evidence["of them without a sign before"] = abrupt
     if share < FEWEST_CONTACTS or abrupt < 0.5:
-        return Finding(0.0, evidence, "a smooth model explains every step", True)
+        coarse = evidence["usual error"] > 2.0 * FINE
+        words = "no impact stands out" if coarse else "a smooth model explains every step"
+        return Finding(0.0, evidence, words, not coarse)
     rule = rule_for(model.samples.before, hit, model.groups)
     where = [
         f"{'|' if t.size else ''}{_name(t.column, names)}{'|' if t.size else ''} "
