@@ -49,7 +49,9 @@ from koopman_control.trajectories import Trajectory, total_steps
 RewardFunction = Callable[[Array, Array, Array], ArrayLike]
 EndFunction = Callable[[Array], ArrayLike]
 
-FIRST, ROUNDS = 0.25, 5  # share of the budget before there is a controller; rounds for the rest
+FIRST = 0.25  # share of the budget before there is a controller
+ROUNDS, PER_ROUND = (2, 5), 400  # fewest and most rounds, and steps of the budget for each
+TEST, SHORT_TEST = 0.4, 60  # share of a round that its controller is tested in; at least so many
 MOST_FIRST = 1000  # steps
 LOOKS = 3  # rounds in which the structure is looked for
 MOST_SHARE = 0.75  # of the budget that may go into them if the model needs that many
@@ -232,15 +234,18 @@ class Learning:
             book.stretch(Exploration(), min(STRETCH, first - total_steps(data)))
         self._n_first = len(data)
         self._look()
-        edges = np.geomspace(first, budget, ROUNDS + 1).astype(int).tolist()
+        n_rounds = min(max(budget // PER_ROUND, ROUNDS[0]), ROUNDS[1])
+        edges = np.geomspace(first, budget, n_rounds + 1).astype(int).tolist()
         edges[-1] = budget
         new, tested = list(data), list[tuple[Fit, list[Trajectory]]]()
         for number, edge in enumerate(edges[1:]):
             fit, new, turn = self._fit(number, new), [], 0
             while (left := edge - total_steps(data)) > 0:
-                curious = turn % 2 == 1 and number < ROUNDS - 1 and self._flat(new)
+                curious = turn % 2 == 1 and number < n_rounds - 1 and self._flat(new)
                 pilot = self._controller(fit, CURIOUS if curious else CAREFUL, number)
-                length = min(left, self._stretch * (1 if curious else 2), (left + 1) // 2 + 50)
+                length = min(left, self._stretch * (1 if curious else 2))
+                if turn == 0:
+                    length = min(length, max(int(TEST * left), SHORT_TEST))
                 part = book.stretch(pilot, length, again=turn == 0)
                 if turn == 0:
                     tested.append((fit, part))

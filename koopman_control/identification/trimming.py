@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]
 TURNS, PASSES = 2, 4
 SHORTEST = 3  # steps of a piece that is worth keeping
 SHARES = (0.95, 0.85)  # that "auto" compares with keeping everything
-WORTH = 0.7  # what the typical left-out error has to fall to, for a smaller share to be kept
+WORTH = 0.85  # what the typical left-out error has to fall to, for a smaller share to be kept
 JUDGED = 10  # steps ahead
 WINDOWS = 200
 FEWEST = 50  # samples below which there is nothing to trim
@@ -72,7 +72,7 @@ def trimmed(fit: FitTo, data: Sequence[Trajectory], trim: float | Literal["auto"
         data: The trajectories.
         trim: Share of the samples to keep, above 0 and up to 1, or "auto": the one among 1, 0.95
             and 0.85 whose model, fitted to one half of the data, predicts typical windows of the
-            other half best; nothing is trimmed that is not worth a third of the error.
+            other half best; nothing is trimmed that is not worth a seventh of the error.
     """
     whole = Trimmed(list(data), [np.ones(len(t), dtype=bool) for t in data], 1.0, {})
     if total_steps(data) < FEWEST:
