@@ -135,7 +135,8 @@ def dropped_in_turn(
         What was dropped, with the cost at that time, and the cost of the cheapest further one;
         infinite where nothing is left.
     """
-    left, dropped, cheapest = list(candidates), {}, np.inf
+    dropped: dict[C, float] = {}
+    left, cheapest = list(candidates), np.inf
     while left:
         gone = frozenset(dropped)
         cost = {candidate: rise(gone | {candidate}) for candidate in left}
