@@ -21,6 +21,7 @@ PAGES = {
     "evaluation": ("Evaluation", "koopman_control.evaluation"),
     "figures": ("Figures", "koopman_control.evaluation.plots"),
     "deploy": ("Deployment", "koopman_control.deploy"),
+    "autopilot": ("Autopilot", "koopman_control.autopilot"),
     "tasks": ("Tasks", "koopman_control.tasks"),
     "benchmark": ("Benchmark", "koopman_control.benchmark"),
     "environments": ("Environments", "koopman_envs"),
