@@ -12,7 +12,6 @@ from koopman_control.deploy.programs import (
     INFINITE,
     LEAST_SQUARE,
     OVERLOOKED,
-    SINGULAR,
     NotExportableError,
 )
 from koopman_control.identification.compiled_rollouts import (
@@ -130,7 +129,7 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
         "constant_cost": arrays.number(float(constant.constant)).rstrip("f"),
         "cost_scale": repr(1.0 / planner.merit._cost),
         "kept": repr(KEPT),
-        "singular": repr(1.0 / SINGULAR**1.5),
+        "singular": "1e-13" if arrays.precision == "double" else "1e-6",
         "overlooked": repr(OVERLOOKED),
         "least_square": repr(LEAST_SQUARE),
         "tiny": "2.3e-308" if arrays.precision == "double" else "1e-37",
