@@ -145,8 +145,8 @@ def export_c(
     changes in a struct, so that several controllers can live in one program.
 
     Args:
-        mpc: The controller, with a linear or re-lifted roll-out. A target that is a Python function becomes an
-            argument of the step; parameters become fields of the struct.
+        mpc: The controller, with a linear or re-lifted roll-out. A target that is a Python function
+            becomes an argument of the step; parameters become fields of the struct.
         folder: Where the files go; made if it is not there.
         precision: "double" or "float".
         name: What the C functions begin with.
