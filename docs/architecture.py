@@ -24,7 +24,7 @@ WAY = {
     "forecasting": "SampledRNN: forecasts",
     "mpc": "KoopmanMPC: y → u",
     "evaluation": "closed loop, report",
-    "deploy": "C99 for a robot",
+    "deploy": "in real time, in C",
     "tasks": "ready settings",
     "benchmark": "many tasks and seeds",
     "cli": "koopman-control …",

@@ -5,7 +5,7 @@ A command imports what it needs when it is called, so that asking for help costs
 
 import typer
 
-from koopman_control.cli import benchmark, export, forecast, render, run, tasks
+from koopman_control.cli import benchmark, control, export, forecast, render, run, serve, tasks
 
 __all__ = ["app"]
 
@@ -20,4 +20,6 @@ app.command()(tasks.tasks)
 app.command()(render.render)
 app.command()(benchmark.benchmark)
 app.command()(forecast.forecast)
+app.command()(control.control)
+app.command()(serve.serve)
 app.command()(export.export)

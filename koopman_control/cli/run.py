@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+    from koopman_control.evaluation import Learned
     from koopman_control.tasks import Task
     from koopman_control.tasks.run import Run
 
@@ -50,9 +51,10 @@ def run(
     Collects data (every environment step is counted), samples features, fits a lifted model with
     inputs, refines it in rounds of control and refit until the task's budget is used, and evaluates
     the controller on seeds it has never seen, next to a random, a zero and a true-model reference
-    controller. Writes report.html, metrics.json, model.npz, trajectories.npz and figures to
-    OUTPUT/<task>-<time>/. Finished episodes of data are kept there from the first on: a run that
-    was interrupted or killed goes on with --resume, and ends with the same model to the last bit.
+    controller. Writes report.html, metrics.json, model.npz, controller.npz (where no part of it is
+    a function), trajectories.npz and figures to OUTPUT/<task>-<time>/. Finished episodes of data
+    are kept there from the first on: a run that was interrupted or killed goes on with --resume,
+    and ends with the same model to the last bit.
     """
     with one_sentence(debug):
         from koopman_control.common.arrays import seed_number
@@ -66,6 +68,11 @@ def run(
         if chosen.rollout == "relifted" and find_spec("numba") is None:
             typer.echo(SLOW, err=True)
         folder = run_folder(output, chosen.name, resume)
+
+        def keep(learned: Learned) -> None:
+            if note := save_learned(chosen, learned, learning_seed, folder):
+                typer.echo(f"Note: {note}.", err=True)
+
         with kept_on_failure(folder, task):
             with _bars(chosen.n_steps, episodes) as progress:
                 result = run_task(
@@ -75,7 +82,7 @@ def run(
                     learning_seed=learning_seed,
                     workers=workers,
                     progress=progress,
-                    on_learned=lambda learned: save_learned(chosen, learned, learning_seed, folder),
+                    on_learned=keep,
                     checkpoint=folder / CHECKPOINT,
                 )
             report = result.write(folder)

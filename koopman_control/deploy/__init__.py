@@ -1,4 +1,4 @@
-"""Deployment: whole controllers as C99 where Python cannot run, as native calls where it can."""
+"""Controllers where they are used: a loop in real time; native calls; C99 for a robot."""
 
 import lazy_loader
 

@@ -10,7 +10,9 @@ from .forecasts import (
     valid_prediction_time,
 )
 from .learn import Learned, Round, learn
+from .model_env import ModelEnv, tracking_reward
 from .policies import RandomPolicy, ZeroPolicy
+from .rehearsal import Rehearsal, rehearse
 from .report import metrics_json, package_versions, write_report
 from .statistics import PairedDifference, bootstrap_interval, interquartile_mean, paired_difference
 
@@ -19,8 +21,10 @@ __all__ = [
     "Episode",
     "Evaluation",
     "Learned",
+    "ModelEnv",
     "PairedDifference",
     "RandomPolicy",
+    "Rehearsal",
     "Round",
     "ZeroPolicy",
     "action_bounds",
@@ -34,9 +38,11 @@ __all__ = [
     "metrics_json",
     "package_versions",
     "paired_difference",
+    "rehearse",
     "run_episode",
     "spectrum_distance",
     "state_space_divergence",
+    "tracking_reward",
     "valid_prediction_time",
     "write_report",
 ]

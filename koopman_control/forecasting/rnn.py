@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from koopman_control.common.arrays import Array, positive_int, seed_number
 from koopman_control.common.border import check_fields, checked
 from koopman_control.features import FeatureMap, SampledFeatures, redrawn
+from koopman_control.forecasting.control import as_model
 from koopman_control.forecasting.intervals import Calibration, Forecast, sizes
 from koopman_control.forecasting.memory import Scaling
 from koopman_control.forecasting.onestep import STRENGTHS, Lift, RollingOrigins, StepMap, time_folds
 from koopman_control.forecasting.series import Series, checked_histories, checked_series
+from koopman_control.identification import LiftedModel
 from koopman_control.identification.crossvalidation import (
     Choice,
     checked_candidates,
@@ -308,6 +311,39 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         if single:
             mean, size = mean[0], size[0]
         return Forecast(mean, size, ratios)
+
+    @checked
+    def model(
+        self,
+        *,
+        dt: float | None = None,
+        action_bounds: ArrayLike | None = None,
+    ) -> LiftedModel:
+        """Return the network as a model for `KoopmanMPC(model, ..., rollout="relifted")`.
+
+        Its state is [y, steps of y, past inputs] over the memory. What a controller predicts is
+        what `forecast` does, but that members are averaged at every step. Matrices are those of the
+        network linearised at the mean of its data, for the other roll-out; they lift nothing.
+
+        Args:
+            dt: Sampling time in seconds, or None.
+            action_bounds: Lowest and highest input, shape (2, m), or None.
+
+        Raises:
+            ValueError: If the fit had no inputs, or a recurrent layer, which no observation shows.
+
+        Example:
+            >>> model = SampledRNN(memory=2).fit(series, inputs=U).model()  # doctest: +SKIP
+            >>> mpc = KoopmanMPC(model, 30, rollout="relifted")  # doctest: +SKIP
+        """
+        check_is_fitted(self, "choices_")
+        return as_model(
+            self._ensemble.scaling,
+            [member.step_map for member in self._ensemble.members],
+            self._like.names,
+            dt,
+            action_bounds,
+        )
 
     def score(self, series: Any, y: None = None, *, inputs: Any = None) -> float:
         """Return minus the multi-step error: 0 is perfect, -1 no better than the mean."""

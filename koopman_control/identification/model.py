@@ -15,6 +15,7 @@ from koopman_control.common.border import check_fields, checked
 from koopman_control.common.files import PathLike
 from koopman_control.features import Coordinates, FeatureMap
 from koopman_control.identification import rollouts
+from koopman_control.identification.joint import JointMap
 from koopman_control.identification.rollouts import (
     ROLLOUTS,
     LiftedInputMap,
@@ -57,6 +58,8 @@ class LiftedModel:
             too few windows to say, empty where nothing was left out or the model has been changed
             since.
         error_level: Share of windows, in (0, 1).
+        joint: The re-lifted one-step map, where features see states and inputs together (as those
+            of `SampledRNN.model`); A and B are then its linearisation. None: that of the matrices.
     """
 
     A: Array
@@ -69,6 +72,7 @@ class LiftedModel:
     reduction: Array | None = None
     error_quantiles: Mapping[Rollout, Array] = field(default_factory=dict)
     error_level: float = LEVEL
+    joint: JointMap | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -94,6 +98,14 @@ class LiftedModel:
             finite_array("N", self.N, shape=(q, n, n))
         if self.action_bounds is not None:
             bounds_array("action_bounds", self.action_bounds, self.n_inputs)
+        if self.joint is not None:
+            j = self.joint
+            if (j.n_outputs, j.n_inputs, j.memory) != (
+                coordinates.n_outputs,
+                self.n_inputs,
+                coordinates.memory,
+            ):
+                raise ValueError("joint is a map of other outputs, inputs or memory")
         if not 0.0 < self.error_level < 1.0:
             raise ValueError(f"error_level is {self.error_level}; expected a share such as 0.9")
         for rollout, bounds in self.error_quantiles.items():
@@ -213,6 +225,8 @@ class LiftedModel:
     @cached_property
     def one_step(self) -> StepMap:
         """The re-lifted one-step map."""
+        if self.joint is not None:
+            return self.joint
         lift = self.signals.input_lift
         return self.affine_step if lift is None else LiftedInputMap(self.affine_step, lift)
 

@@ -19,6 +19,7 @@ from koopman_control.features import (
     rebuild_features,
 )
 from koopman_control.identification.foreign import FeatureLift, GivenLift, MatrixLift
+from koopman_control.identification.joint import JointMap
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.signals import Signals
 
@@ -26,9 +27,11 @@ KIND = "lifted-model"
 FORMAT_VERSION = 4
 FEATURE = "features/"  # prefix of the feature map's own arrays
 INPUT = "input_features/"  # prefix of the arrays of the inputs' feature map
+JOINT = "joint/"  # prefix of the arrays of a joint map
 QUANTILES = "error_quantiles/"  # prefix of the roll-outs' error quantiles
 # The arrays of a model and of its signals, and those that may be missing.
 _ARRAYS, _OPTIONAL = ("A", "B", "C"), ("N", "reduction")
+_JOINT = ("constant", "linear", "center", "scale", "bounds")
 _SIGNALS, _SIGNALS_OPTIONAL = (
     ("center", "scale", "limits", "saturating"),
     ("action_bounds", "ground"),
@@ -65,6 +68,14 @@ def describe_model(model: LiftedModel) -> tuple[dict[str, Any], dict[str, Any]]:
         input_settings, input_arrays = describe_features(signals.input_features)
         arrays |= {INPUT + name: value for name, value in input_arrays.items()}
     arrays |= {QUANTILES + rollout: bounds for rollout, bounds in model.error_quantiles.items()}
+    if model.joint is not None:
+        arrays |= {JOINT + name: getattr(model.joint, name) for name in _JOINT}
+    joint = []
+    for i, (features, nonlinear) in enumerate(_members(model.joint)):
+        member, own = _described(features)
+        joint.append(member)
+        arrays |= {f"{JOINT}{i}/{name}": value for name, value in own.items()}
+        arrays[f"{JOINT}{i}/nonlinear"] = nonlinear
     settings = {
         "n_observations": coordinates.n_observations,
         "columns": coordinates.columns,
@@ -76,6 +87,7 @@ def describe_model(model: LiftedModel) -> tuple[dict[str, Any], dict[str, Any]]:
         "state_names": signals.state_names,
         "input_delay": signals.input_delay,
         "error_level": model.error_level,
+        "joint": joint,
         "summary": {key: _to_json(value) for key, value in model.summary.items()},
     }
     return settings, arrays
@@ -102,6 +114,7 @@ def rebuild_model(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> Lif
         features=_rebuilt(settings["features"], _under(FEATURE, arrays)),
         error_quantiles=quantiles,
         error_level=settings["error_level"],
+        joint=_joint(settings, arrays),
         summary={key: _from_json(value) for key, value in settings["summary"].items()},
     )
 
@@ -132,6 +145,25 @@ def _rebuilt(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> FeatureM
             FeatureLift(rebuild_features(settings["lift"], _under("lift/", arrays)))
         )
     return GivenLift.by(MatrixLift(finite_array("M", arrays["M"], ndim=2)))
+
+
+def _members(joint: JointMap | None) -> list[tuple[FeatureMap, Any]]:
+    return [] if joint is None else list(zip(joint.features, joint.nonlinear, strict=True))
+
+
+def _joint(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> JointMap | None:
+    """Rebuild a joint map, if there is one; files of before know none."""
+    members = settings.get("joint") or []
+    if not members:
+        return None
+    features, nonlinear = [], []
+    for i, member in enumerate(members):
+        own = _under(f"{JOINT}{i}/", arrays)
+        nonlinear.append(own.pop("nonlinear"))
+        features.append(_rebuilt(member, own))
+    known = {name: arrays[JOINT + name] for name in _JOINT}
+    memory = operator.index(settings["memory"])
+    return JointMap(features=features, nonlinear=nonlinear, memory=memory, **known)
 
 
 def _coordinates(settings: Mapping[str, Any], n_states: int) -> Coordinates:

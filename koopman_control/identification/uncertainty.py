@@ -75,7 +75,7 @@ def error_quantiles(
 
 @checked
 def bootstrap_models(
-    estimator: EDMDc,
+    estimator: EDMDc | LiftedModel,
     data: Trajectory | Sequence[Trajectory],
     n_models: int = 10,
     *,
@@ -88,7 +88,8 @@ def bootstrap_models(
     says nothing about what no model of this kind can express (see `error_quantiles` for that).
 
     Args:
-        estimator: Settings; it is cloned, never changed.
+        estimator: Settings; it is cloned, never changed. Or a fitted model, whose features,
+            coordinates, coupling and regularisation are then taken as settings.
         data: At least two trajectories.
         n_models: Number of models.
         seed: Seed of all draws; same seed, same bits.
@@ -105,6 +106,8 @@ def bootstrap_models(
         raise ValueError(
             "data holds one trajectory; expected several to draw from: cut it into shorter ones"
         )
+    if isinstance(estimator, LiftedModel):
+        estimator = _settings_of(estimator)
     models = []
     seeds = np.random.SeedSequence(seed_number("seed", seed))
     for child in seeds.spawn(positive_int("n_models", n_models)):
@@ -166,6 +169,28 @@ def _models(source: Any) -> list[LiftedModel]:
             f"source is {source!r}; expected an EDMDc, a LiftedModel or a list of LiftedModels"
         )
     return models
+
+
+def _settings_of(model: LiftedModel) -> EDMDc:
+    """Return an estimator that fits models like this one, as far as a model tells its settings."""
+    if model.reduction is not None:
+        raise ValueError(
+            "estimator is a reduced model, which does not tell how it was fitted; give the EDMDc"
+        )
+    signals, entries = model.signals, model.coordinates.columns
+    inputs, ridge = signals.input_features, model.summary.get("regularization", 0.0)
+    turning = [entry for entry in entries if isinstance(entry, tuple)]
+    return EDMDc(
+        clone(model.features),
+        coupling="linear" if model.N is None else "bilinear",
+        input_features=None if inputs is None else clone(inputs),
+        regularization=float(ridge),
+        states=[entry for entry in entries if not isinstance(entry, tuple)],
+        angles=[entry[0] if len(entry) == 1 else entry for entry in turning],
+        memory=model.coordinates.memory,
+        input_delay=model.input_delay,
+        n_folds=0,
+    )
 
 
 def _reseed(estimator: EDMDc, rng: np.random.Generator) -> None:

@@ -177,7 +177,6 @@ class KoopmanMPC:
             TargetRows("reference", reference, N, d, model.n_states, len(models)),
             TargetRows("input_reference", cost.input_reference, N, m),
         )
-        self._limit = search.seconds
         self.parameters = Parameters()
 
     def _settle(self, found: Settled) -> None:
@@ -289,7 +288,7 @@ class KoopmanMPC:
             raise Refusal(reason) from None
         if error is not None:
             trouble = f"{type(error).__name__}: {error}"
-        rung, plan, at = self._planned(trouble, start + self._limit)
+        rung, plan, at = self._planned(trouble, start + self.search.seconds)
         loop.apply(rung, plan)
         state.send(loop.previous)
         seconds = perf_counter() - start
@@ -330,6 +329,11 @@ class KoopmanMPC:
     def previous_input(self) -> Array:
         """Input from which the next change counts, shape (m,): for a controller that takes over."""
         return self._loop.previous.copy()
+
+    @property
+    def safe_input(self) -> Array:
+        """Input applied where there is no plan at all, within the bounds, shape (m,)."""
+        return np.array(self._safe)
 
     def _situation(self, y: Array, start: Start) -> Situation:
         """Collect what a plan depends on, from an observation y (p,) and a start."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,8 +15,10 @@ from scipy.optimize import brentq
 from koopman_control.common.arrays import (
     Array,
     Index,
+    finite_array,
     positive_float,
     positive_int,
+    real_array,
     seed_number,
 )
 from koopman_control.common.border import CheckedFields, at_least, checked
@@ -23,6 +26,72 @@ from koopman_control.common.pickling import portable
 from koopman_control.mpc.solvers import SolverSettings, solver_kind
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
+
+
+@dataclass(frozen=True)
+class Observed(CheckedFields):
+    """A target that the observation carries: entry i is offset_i + gain_i y[columns_i].
+
+    It does what a function would, but is made of numbers, so that a controller with it can be saved
+    to a file.
+
+    Args:
+        columns: Column of the observation for each entry of the target, or None for its offset
+            alone.
+        offset: What is added, a number or one for each entry.
+        gain: What columns are multiplied by, likewise.
+
+    Example:
+        >>> Observed([2, None])(np.array([0.1, 0.2, 0.5]))  # a set-point for the first state
+        array([0.5, 0. ])
+    """
+
+    columns: Sequence[int | None]
+    offset: ArrayLike = 0.0
+    gain: ArrayLike = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the lengths, too."""
+        super().__post_init__()
+        size = len(self.columns)
+        for name in ("offset", "gain"):
+            value = finite_array(name, getattr(self, name))
+            if value.shape not in ((), (size,)):
+                raise ValueError(
+                    f"{name} has shape {value.shape}; expected a number, or one for each of {size} "
+                    "columns"
+                )
+        if not size or any(column is not None and column < 0 for column in self.columns):
+            raise ValueError(
+                f"columns is {list(self.columns)}; expected a column of the observation, from 0 "
+                "on, or None for each entry of the target"
+            )
+
+    def __call__(self, observation: Array) -> Array:
+        """Read the target off an observation (p,); shape (d,).
+
+        Raises:
+            ValueError: If it has no such column.
+        """
+        rows, columns, gain, offset = self._read
+        y = real_array("observation", observation, ndim=1)
+        if len(columns) and columns.max() >= len(y):
+            raise ValueError(
+                f"observation has {len(y)} entries; a target is to be read off column "
+                f"{columns.max()}"
+            )
+        target = offset.copy()
+        target[rows] += gain * y[columns]
+        return target
+
+    @cached_property
+    def _read(self) -> tuple[Index, Index, Array, Array]:
+        """Entries that are read, their columns and gains, and all offsets."""
+        size, columns = len(self.columns), self.columns
+        rows = np.array([i for i in range(size) if columns[i] is not None], dtype=np.int64)
+        places = np.array([column for column in columns if column is not None], dtype=np.int64)
+        gain, offset = (np.broadcast_to(v, (size,)) for v in (self.gain, self.offset))
+        return rows, places, np.array(gain[rows], float), np.array(offset, float)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from koopman_control.mpc.estimation.kalman import ExtendedFilter, SteadyFilter, 
 from koopman_control.mpc.estimation.moving_horizon import MovingHorizon
 from koopman_control.mpc.planning.prediction import checked_models
 from koopman_control.mpc.problem import Term, trust_terms
-from koopman_control.mpc.settings import Blocks, Bounds, Cost, Inputs, Knots, Search, Tube
+from koopman_control.mpc.settings import Blocks, Bounds, Cost, Inputs, Knots, Observed, Search, Tube
 from koopman_control.mpc.settled import Settled
 from koopman_control.mpc.solvers import SolverSettings
 from koopman_control.mpc.units import Units
@@ -45,7 +45,7 @@ KIND, FORMAT_VERSION = "controller", 1
 KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *(Cost, Bounds, Search, Inputs, Blocks, Knots, Tube, SolverSettings),
+        *(Cost, Bounds, Search, Inputs, Blocks, Knots, Tube, Observed, SolverSettings),
         *(KalmanObserver, OffsetFree, MovingHorizonEstimator, SteadyGain),
         *(Weights, Units, ParametricQP, AffineMap, QuadraticMap, Recovery, Origin, CanonicalTerm),
     )
@@ -267,12 +267,12 @@ class Values:
             return {"mapping": entries}
         if isinstance(value, tuple):
             return {"tuple": [self.written(name, entry) for entry in value]}
-        if isinstance(value, list) and all(type(entry) is int for entry in value):
+        if isinstance(value, list) and all(entry is None or type(entry) is int for entry in value):
             return {"list": value}
         if callable(value):
             raise TypeError(
                 f"{name} is the function {shown(value)}, and files hold no code; give rows of an "
-                "array instead, or make the controller again where it is needed"
+                "array or an Observed instead, or make the controller again where it is needed"
             )
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":

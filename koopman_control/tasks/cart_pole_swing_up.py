@@ -4,14 +4,9 @@ from math import inf
 
 from koopman_control.common import Array
 from koopman_control.features import PolynomialFeatures
-from koopman_control.mpc import Bounds, Search
+from koopman_control.mpc import Bounds, Observed, Search
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
-
-
-def upright_at_set_point(observation: Array) -> tuple[float, ...]:
-    """Target of (position, speed, angle, rate): upright, at the observed set-point, at rest."""
-    return float(observation[5]), 0.0, 0.0, 0.0
 
 
 def of_no_use(observation: Array) -> bool:
@@ -55,7 +50,7 @@ CART_POLE_SWING_UP = Task(
     states=(0, 1, 2, 3, 4),
     angles=((2, 3),),
     state_names=("position (m)", "speed (m/s)", "angle (rad)", "rate (rad/s)"),
-    reference=upright_at_set_point,
+    reference=Observed((5, None, None, None)),  # upright at the set-point, at rest
     excitation=HeldUniform(hold=(1, 5)),
     until=of_no_use,
     mpc={

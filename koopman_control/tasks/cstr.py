@@ -3,16 +3,11 @@
 from math import inf
 
 from koopman_control.common import Array
-from koopman_control.mpc import Bounds
+from koopman_control.mpc import Bounds, Observed
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform, OrnsteinUhlenbeck
 from koopman_envs.cstr import CSTR as Reactor
 from koopman_envs.cstr import holding_input
-
-
-def set_point(observation: Array) -> tuple[float, float]:
-    """Target of (c, T): the temperature at the set-point; the concentration costs nothing."""
-    return 0.0, float(observation[2])
 
 
 def holding_action(observation: Array) -> float:
@@ -47,7 +42,7 @@ CSTR = Task(
     steepness=(0.1, 0.25),
     states=(0, 1),
     state_names=("concentration (kmol/m³)", "temperature (K)"),
-    reference=set_point,
+    reference=Observed((None, 2)),  # the temperature; the concentration costs nothing
     input_reference=holding_action,
     excitation=HeldUniform(hold=(5, 30)),
     noise=OrnsteinUhlenbeck(correlation_steps=20.0, scale=0.3),

@@ -1,14 +1,10 @@
 """Duffing-v0: bring a mass to any place of a double well, the ridge between them included."""
 
 from koopman_control.common import Array
+from koopman_control.mpc import Observed
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform, OrnsteinUhlenbeck
 from koopman_envs.duffing import holding_input
-
-
-def set_point(observation: Array) -> tuple[float, float]:
-    """Target of (x1, x2): the place of the set-point, at rest."""
-    return float(observation[2]), 0.0
 
 
 def holding_action(observation: Array) -> float:
@@ -34,7 +30,7 @@ DUFFING = Task(
     steepness=(0.1, 0.25),
     states=(0, 1),
     state_names=("x1", "x2"),
-    reference=set_point,
+    reference=Observed((2, None)),  # the place at the set-point, at rest
     input_reference=holding_action,
     excitation=HeldUniform(hold=(5, 40)),
     noise=OrnsteinUhlenbeck(correlation_steps=20.0, scale=0.3),

@@ -1,17 +1,9 @@
 """KortewegDeVries-v0: calm waves on a ring, after Korda & Mezić."""
 
-import numpy as np
-
-from koopman_control.common import Array
+from koopman_control.mpc import Observed
 from koopman_control.tasks.task import Task
 
 POINTS = 128
-
-
-def calm_at_height(observation: Array) -> Array:
-    """Target of the heights: all of them at the observed set-point."""
-    return np.full(POINTS, observation[POINTS])
-
 
 # The plain linear roll-out of all 128 heights and some features, as in the source. Random data
 # alone now and then drive the waves far from where they will be held: of learning seeds 20 to 24
@@ -31,5 +23,5 @@ KORTEWEG_DE_VRIES = Task(
     steepness=(0.25,),
     n_draws=4,
     states=tuple(range(POINTS)),
-    reference=calm_at_height,
+    reference=Observed((POINTS,) * POINTS),  # all heights at the set-point
 )

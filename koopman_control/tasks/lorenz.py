@@ -1,16 +1,9 @@
 """Lorenz-v0: calm a chaotic system down at one of its unstable fixed points."""
 
-from koopman_control.common import Array
-from koopman_control.mpc import Search
+from koopman_control.mpc import Observed, Search
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 from koopman_envs.lorenz import FIXED_HEIGHT
-
-
-def fixed_point(observation: Array) -> tuple[float, float, float]:
-    """Target of (x1, x2, x3): the fixed point that the observation names."""
-    return float(observation[3]), float(observation[3]), FIXED_HEIGHT
-
 
 # Chaos is what a linear roll-out cannot predict: its returns were -166 (15 steps ahead) to -2300
 # (50 steps) where the optimum is near -50. Lifted again at every step, the model is exact enough
@@ -31,7 +24,7 @@ LORENZ = Task(
     steepness=(0.1, 0.25),
     states=(0, 1, 2),
     state_names=("x1", "x2", "x3"),
-    reference=fixed_point,
+    reference=Observed((3, 3, None), offset=(0.0, 0.0, FIXED_HEIGHT)),  # the point observed
     excitation=HeldUniform(hold=(2, 20)),
     mpc={"search": Search(first_guesses=64)},
 )

@@ -5,15 +5,9 @@ from math import inf
 import numpy as np
 
 from koopman_control.common import Array
-from koopman_control.mpc import Bounds
+from koopman_control.mpc import Bounds, Observed
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform, OrnsteinUhlenbeck
-
-
-def resting_at_waypoint(observation: Array) -> tuple[float, ...]:
-    """Target of (px, pz, pitch, vx, vz, pitch rate): level, at the observed waypoint and speed."""
-    px, pz, vx, vz = (float(number) for number in observation[6:10])
-    return px, pz, 0.0, vx, vz, 0.0
 
 
 def lost(observation: Array) -> bool:
@@ -45,7 +39,7 @@ PLANAR_QUADROTOR = Task(
     prediction=20,
     states=(0, 1, 2, 3, 4, 5),
     state_names=("px (m)", "pz (m)", "pitch (rad)", "vx (m/s)", "vz (m/s)", "pitch rate (rad/s)"),
-    reference=resting_at_waypoint,
+    reference=Observed((6, 7, None, 8, 9, None)),  # level, at the waypoint and its speed
     excitation=HeldUniform(hold=(1, 3)),
     noise=OrnsteinUhlenbeck(correlation_steps=5.0, scale=0.1),
     until=lost,

@@ -3,15 +3,10 @@
 import numpy as np
 
 from koopman_control.common import Array
-from koopman_control.mpc import Bounds
+from koopman_control.mpc import Bounds, Observed
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 from koopman_envs.quadruple_tank import PARAMETERS, QuadrupleTank, holding_input
-
-
-def set_points(observation: Array) -> tuple[float, float, float, float]:
-    """Target of the levels: tanks 1 and 2 at their set-points; the upper tanks cost nothing."""
-    return float(observation[4]), float(observation[5]), 0.0, 0.0
 
 
 def holding_action(observation: Array) -> Array:
@@ -41,7 +36,7 @@ QUADRUPLE_TANK = Task(
     n_draws=4,
     states=(0, 1, 2, 3),
     state_names=("level 1 (cm)", "level 2 (cm)", "level 3 (cm)", "level 4 (cm)"),
-    reference=set_points,
+    reference=Observed((4, 5, None, None)),  # the lower tanks; the upper ones cost nothing
     input_reference=holding_action,
     excitation=HeldUniform(hold=(3, 20)),
     mpc={"output_bounds": ((LOWEST,) * 4, (HIGHEST,) * 4), "bounds": Bounds(slack_weight=1e3)},

@@ -1,4 +1,4 @@
-"""What a run keeps of learning, model.npz and trajectories.npz, and the controller back from it."""
+"""What a run keeps of learning: model, trajectories and controller; and how to go on from it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ from koopman_control.tasks.task import Task
 from koopman_control.trajectories import save_trajectories
 from koopman_control.trajectories.store import load_with_settings
 
-MODEL, DATA = "model.npz", "trajectories.npz"
+MODEL, DATA, CONTROLLER = "model.npz", "trajectories.npz", "controller.npz"
 
 
 @checked
-def save_learned(task: Task, learned: Learned, learning_seed: int, folder: PathLike) -> None:
-    """Write model.npz and trajectories.npz, with the settings that made them, into a folder."""
+def save_learned(task: Task, learned: Learned, learning_seed: int, folder: PathLike) -> str:
+    """Write model.npz, trajectories.npz and, if files can hold it, controller.npz into a folder.
+
+    Returns:
+        Why there is no controller.npz; empty if there is one.
+    """
     learned.model.save(Path(folder) / MODEL)
     made_by = {"task": task.name, "learning_seed": learning_seed}
     save_trajectories(Path(folder) / DATA, learned.data, made_by)
+    try:
+        learned.controller.save(Path(folder) / CONTROLLER)
+    except TypeError as error:  # a part of it is code
+        return f"there is no {CONTROLLER}: {error}"
+    return ""
 
 
 @checked

@@ -6,15 +6,10 @@ import numpy as np
 
 from koopman_control.common import Array
 from koopman_control.features import PolynomialFeatures
-from koopman_control.mpc import Bounds, Search
+from koopman_control.mpc import Bounds, Observed, Search
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform
 from koopman_envs.two_link_arm import TwoLinkArm as Arm
-
-
-def hand_at_goal(observation: Array) -> tuple[float, ...]:
-    """Target of (angles, speeds, hand): the hand at the goal, which the observation carries."""
-    return 0.0, 0.0, 0.0, 0.0, float(observation[6]), float(observation[7])
 
 
 def of_no_use(observation: Array) -> bool:
@@ -64,7 +59,7 @@ TWO_LINK_ARM = Task(
         "hand x (m)",
         "hand y (m)",
     ),
-    reference=hand_at_goal,
+    reference=Observed((None, None, None, None, 6, 7)),  # the hand at the goal
     excitation=HeldUniform(hold=(1, 5)),
     until=of_no_use,
     mpc={

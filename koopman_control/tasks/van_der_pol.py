@@ -1,19 +1,8 @@
 """VanDerPol-v0: regulate the forced oscillator of Korda & Mezić to the origin and to set-points."""
 
-from koopman_control.common import Array
+from koopman_control.mpc import Observed
 from koopman_control.tasks.task import Task
 from koopman_control.trajectories import HeldUniform, OrnsteinUhlenbeck
-
-
-def set_point(observation: Array) -> tuple[float, float]:
-    """Target of (x1, x2): x1 at the set-point, which the observation carries, at rest."""
-    return float(observation[2]), 0.0
-
-
-def holding_input(observation: Array) -> float:
-    """Input that holds the set-point; the environment's cost measures inputs from it."""
-    return 0.8 * float(observation[2])
-
 
 # The plain linear roll-out. A perfect model needs about 75 steps to come within 3 % of the optimum.
 # Data the controller meets, with some noise, matter more than random data: with 1000 random steps
@@ -32,8 +21,8 @@ VAN_DER_POL = Task(
     n_draws=4,
     states=(0, 1),
     state_names=("x1", "x2"),
-    reference=set_point,
-    input_reference=holding_input,
+    reference=Observed((2, None)),  # x1 at the set-point, at rest
+    input_reference=Observed((2,), gain=0.8),  # what holds it; the cost counts from there
     excitation=HeldUniform(hold=(5, 40)),
     noise=OrnsteinUhlenbeck(correlation_steps=20.0, scale=0.3),
 )

@@ -10,6 +10,7 @@ from tests.border.accepted import (
     control,
     data,
     deploy,
+    deploying,
     environments,
     features,
     forecasting,
@@ -21,7 +22,7 @@ from tests.border.accepted import (
 Entries = dict[tuple[str, str], set[str]]
 
 _SUBJECTS = [
-    *(benchmark, common, control, data, deploy, environments),
+    *(benchmark, common, control, data, deploy, deploying, environments),
     *(features, forecasting, judging, models, tasks),
 ]
 

@@ -4,7 +4,8 @@
 MADE_BY_THE_PACKAGE = """
 Backtest Coverage DelayEstimate Episode Evaluation Forecast Learned LogReport LogReport.of
 ModelReport Monomials Neurons PairedDifference ParametricQP QPSolution Reduction Round
-Spectrum Step CompiledStep BatchMPC Parameters.with_more Tube
+Spectrum Step CompiledStep BatchMPC Message Rehearsal ServedStep ServingReport
+Parameters.with_more Tube
 """
 # The checks themselves.
 CHECKS = """
@@ -22,6 +23,7 @@ Signals.lifted_inputs Signals.of Signals.runs
 compiled_roll_out lifted linear_response triangular
 constant_columns describe_features rebuild_features redrawn seed_names spread
 ODEEnv.checked_reset ODEEnv.place
+Lines Lines.newest Lines.send ServingReport.add StepLog.write
 """
 # Methods by their names: a subclass has them, and what calls them has checked.
 CALLED_BACK = """

@@ -17,6 +17,7 @@ from tests.border.rows import (
     control,
     data,
     deploy,
+    deploying,
     environments,
     features,
     forecasting,
@@ -28,8 +29,8 @@ from tests.border.rows.row import Row
 
 TABLE = [
     *(*data.ROWS, *features.ROWS, *models.ROWS, *control.ROWS, *judging.ROWS),
-    *(*forecasting.ROWS, *tasks.ROWS, *benchmark.ROWS, *environments.ROWS, *common.ROWS),
-    *deploy.ROWS,
+    *(*deploy.ROWS, *deploying.ROWS, *forecasting.ROWS, *tasks.ROWS, *benchmark.ROWS),
+    *(*environments.ROWS, *common.ROWS),
 ]
 LONGEST = 800  # characters; scikit-learn's own message about NaN takes 600
 

@@ -8,11 +8,14 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from koopman_control.cli import app
+from tests.border import parts
 
 ENV = "koopman_envs/VanDerPol-v0"
 RUN, BENCHMARK = ("run", ENV), ("benchmark", ENV)
 RENDER = ("render", "folder")
 FORECAST = ("forecast", "table.csv", "--target", "T", "--horizon", "3")
+CONTROL = ("control", "model.npz", "--horizon", "3")
+SERVE = ("serve", "controller.npz")
 COUNTS = ("0", "-1", "1.5", "many", "")
 SEEDS = ("-1", "1.5", "many", "4294967296")
 NAMES = ("koopmn", "", "koopman,", "random,,zero")
@@ -42,6 +45,23 @@ TYPED = [
     (FORECAST, "--draws", COUNTS),
     (FORECAST, "--level", ("0", "1", "-0.5", "nan", "inf", "most")),
     (FORECAST, "--output", ("file", "file/within")),
+    (CONTROL[:2], "--horizon", (*COUNTS, "1000000000")),
+    (CONTROL, "--Q", ("many", "", "1,,2", "-1", "1,2,3,4,5", "nan")),
+    (CONTROL, "--R", ("many", "", "-1", "1,2")),
+    (CONTROL, "--reference", ("many", "", "1,2,3", "inf")),
+    (CONTROL, "--rollout", ("lifted", "")),
+    (CONTROL, "--data", ("nowhere", "file", "folder")),
+    (CONTROL, "--variants", ("-1", "1.5", "many", "")),
+    (CONTROL, "--starts", COUNTS),
+    (CONTROL, "--steps", COUNTS),
+    (CONTROL, "--noise", ("-1", "nan", "inf", "much")),
+    (CONTROL, "--output", ("file", "file/within")),
+    (SERVE, "--rate", ("0", "-1", "nan", "inf", "fast")),
+    (SERVE, "--deadline", ("0", "-1", "nan", "inf", "soon")),
+    (SERVE, "--patience", ("-1", "1.5", "much")),
+    (SERVE, "--listen", ("-1", "70000", "here")),
+    (SERVE, "--log", ("file", "nowhere/log.csv")),
+    (SERVE, "--steps", COUNTS),
 ]
 # Words beside the option and the value by which a sentence may name what is wrong.
 MEANT = {
@@ -55,6 +75,15 @@ MEANT = {
     "--horizon": "table has",
     "--memory": "table has",
     "--level": "level",
+    "--rollout": "rollout",
+    "--Q": "Q ",
+    "--R": "R ",
+    "--reference": "reference",
+    "--data": "file",
+    "--noise": "noise",
+    "--rate": "rate",
+    "--deadline": "deadline",
+    "--log": "log",
 }
 
 
@@ -70,6 +99,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("table.csv").write_text("\n".join(["date,T", *rows, ""]), "utf-8")
     Path("file").write_bytes(bytes(range(256)))
     Path("folder").mkdir()
+    parts.model().save("model.npz")
+    parts.controller().save("controller.npz")
     return tmp_path
 
 
@@ -132,6 +163,15 @@ def test_every_option_is_in_the_table() -> None:
         ("benchmark Pendulm-v1", "Did you mean Pendulum-v1?"),
         ("benchmark --subjects koopmn", "Did you mean koopman?"),
         ("benchmark --conditions nominl", "Did you mean nominal?"),
+        ("control", "Missing argument 'model'"),
+        ("control nowhere.npz", "there is no file nowhere.npz"),
+        ("control table.csv", "table.csv is no lifted-model file"),
+        ("control model.npz", "settings hold no horizon"),
+        ("control model.npz none.toml", "there is no file none.toml"),
+        ("control model.npz file", "file cannot be read as settings; expected TOML"),
+        ("serve", "Missing argument 'controller'"),
+        ("serve nowhere.npz", "there is no file nowhere.npz"),
+        ("serve model.npz", "holds 'lifted-model'; expected 'controller'"),
         ("forecast", "Missing argument 'data'"),
         ("forecast table.csv", "Missing option '--target'"),
         ("forecast none.csv --target T --horizon 3", "there is no file none.csv"),

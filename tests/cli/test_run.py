@@ -10,7 +10,7 @@ import pytest
 from rich.progress import Progress
 from typer.testing import CliRunner, Result
 
-from koopman_control import LiftedModel, load_trajectories
+from koopman_control import KoopmanMPC, LiftedModel, load_trajectories
 from koopman_control.cli import app
 from koopman_control.common import FileNotWritableError, check_contents
 from koopman_control.tasks import TASKS, Task
@@ -72,6 +72,8 @@ def test_a_run_folder_holds_report_model_data_and_figures(finished: tuple[Result
     assert check_contents(folder)["learning_seed"] == 0
     _, made_by = load_with_settings(folder / "trajectories.npz")
     assert made_by == {"task": "VanDerPol", "learning_seed": 0}
+    mpc = KoopmanMPC.load(folder / "controller.npz")
+    assert mpc.horizon == TASKS[ENV].horizon
     page = (folder / "report.html").read_text("utf-8")
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("http://www.w3.org", "")

@@ -20,7 +20,7 @@ from koopman_control.features import (
     SampledFeatures,
 )
 from koopman_control.identification import LiftedModel, reduced
-from koopman_control.mpc import Blocks, Bounds, Cost, Inputs, Knots, Search
+from koopman_control.mpc import Blocks, Bounds, Cost, Inputs, Knots, Observed, Search
 
 Angles = str  # "none", "pair" or "single"
 
@@ -254,6 +254,14 @@ KINDS: dict[str, Callable[[], KoopmanMPC]] = {
         model(angles="pair"),
         reference=lambda y: [y[0], 0.0, 0.0],
         cost=Cost(input_reference=lambda y: [0.1 * y[0], 0.0]),
+    ),
+    "observed target": lambda: bounded(
+        reference=Observed([0, None, 2], [0.0, 0.1, 0.2], 0.5), estimator=KalmanObserver(0.1)
+    ),
+    "re-lifted, observed targets": lambda: relifted(
+        bilinear(),
+        reference=Observed([0, None, 2], gain=0.5),
+        cost=Cost(input_reference=Observed([1, None], 0.1)),
     ),
     "parameters": with_parameters,
     "terminal set": lambda: controller(

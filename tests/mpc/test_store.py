@@ -36,6 +36,7 @@ from koopman_control.mpc import (
     Blocks,
     Knots,
     MovingHorizonEstimator,
+    Observed,
     SolverSettings,
     available_solvers,
     tube_margins,
@@ -140,6 +141,12 @@ CONTROLLERS: dict[str, Callable[[], KoopmanMPC]] = {
     "preview": lambda: KoopmanMPC(LINEAR, N, R=0.01, reference=RAMP),
     "input reference": lambda: KoopmanMPC(
         LINEAR, N, cost=Cost(R=0.1, input_reference=np.linspace(0.0, 0.3, 20)[:, None])
+    ),
+    "observed targets": lambda: KoopmanMPC(
+        LINEAR,
+        N,
+        cost=Cost(R=0.1, input_reference=Observed([0], gain=0.1)),
+        reference=Observed([1, None], offset=[0.0, 0.1]),
     ),
     "memory": lambda: KoopmanMPC(REMEMBERS, N, R=0.01),
     "Kalman": lambda: KoopmanMPC(FEATURES, N, R=0.01, estimator=KalmanObserver(0.05)),

@@ -1,6 +1,8 @@
 """Forecasting: see `allowed`."""
 
 LINES = """
+SampledRNN.model dt: none fraction
+SampledRNN.model action_bounds: none
 TimeTable names: texts
 TimeTable dt: fraction
 TimeTable repairs: texts empty

@@ -42,6 +42,7 @@ Signals action_bounds: none
 Signals dt: none fraction
 Signals state_names: texts empty
 LiftedModel reduction: none
+LiftedModel joint: none
 Signals input_features: none
 Signals ground: none longer rowless
 Signals input_delay: zero

@@ -12,6 +12,12 @@ from tests.border.rows.row import Row
 
 pandas = optional_package("pandas", "forecast")
 
+
+def driven() -> kc.SampledRNN:
+    features = kc.SampledFeatures(4, random_state=0)
+    return kc.SampledRNN(features, n_folds=2, horizon=3).fit(parts.runs())
+
+
 ROWS = [
     Row(
         "SampledRNN",
@@ -27,6 +33,11 @@ ROWS = [
             n_draws=1,
             random_state=0,
         ),
+    ),
+    Row(
+        "SampledRNN.model",
+        lambda **k: driven().model(**k),
+        lambda: dict(dt=0.1, action_bounds=parts.BOX),
     ),
     Row(
         "SampledRNN.fit",

@@ -138,6 +138,7 @@ ROWS = [
                 "reduction",
                 "error_quantiles",
                 "error_level",
+                "joint",
             )
         },
     ),
