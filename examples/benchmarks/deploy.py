@@ -15,6 +15,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ import numpy as np
 import typer
 from threadpoolctl import threadpool_limits
 
+from examples.benchmarks.mpc_subjects import Oscillator, oscillator_model
 from koopman_control.common.arrays import Array
 from koopman_control.deploy import CompiledMPC, compiled, export_c
 from koopman_control.evaluation import package_versions
@@ -30,6 +32,7 @@ from koopman_control.features import Coordinates, SampledFeatures
 from koopman_control.identification import LiftedModel, Signals
 from koopman_control.mpc import Bounds, Cost, Inputs, Knots, KoopmanMPC
 
+RELIFTED = ((100, 30),)
 SIZES = ((50, 1, 3, 10), (200, 1, 3, 30), (200, 4, 3, 30))
 BUILDS = {
     "-O3 -march=native": ("double", ["-O3", "-march=native", "-ffp-contract=fast"]),
@@ -137,17 +140,31 @@ class Plant:
         )
 
     def run(self, mpc: KoopmanMPC) -> tuple[Array, Array, Array, Array]:
-        """Close the loop; returns observations, inputs, seconds and iterations of every step."""
-        rng, model = np.random.default_rng(1), self.model
-        y, kept = np.zeros(self.p), []
-        for _ in range(self.steps):
-            start = time.thread_time()
-            u = mpc.act(y)
-            seconds = time.thread_time() - start
-            assert mpc.last is not None
-            kept.append((y, u, seconds, mpc.last.iterations))
-            y = model.C @ (model.A @ model.lift(y) + model.B @ u) + 0.01 * rng.normal(size=self.p)
-        return tuple(np.array(column) for column in zip(*kept, strict=True))  # type: ignore[return-value]
+        """Close the loop; see `closed_loop`."""
+        rng, model, y = np.random.default_rng(1), self.model, np.zeros(self.p)
+
+        def step(u: Array) -> Array:
+            moved = model.C @ (model.A @ model.lift(y) + model.B @ u)
+            y[:] = moved + 0.01 * rng.normal(size=self.p)
+            return y.copy()
+
+        return closed_loop(mpc, y.copy(), step, self.steps)
+
+
+def closed_loop(
+    mpc: KoopmanMPC, y: Array, step: Callable[[Array], Array], steps: int
+) -> tuple[Array, Array, Array, Array]:
+    """Run a controller; returns observations, inputs, seconds and iterations of every step."""
+    kept = []
+    for _ in range(steps):
+        start = time.thread_time()
+        u = mpc.act(y)
+        seconds = time.thread_time() - start
+        assert mpc.last is not None
+        kept.append((y, u, seconds, mpc.last.iterations))
+        y = step(u)
+    observations, inputs, times, iterations = zip(*kept, strict=True)
+    return np.array(observations), np.array(inputs), np.array(times), np.array(iterations)
 
 
 def replayed(fast: CompiledMPC, observations: Array) -> tuple[Array, Array]:
@@ -197,17 +214,37 @@ def main(
     with threadpool_limits(1):
         for size in SIZES:
             for form in (None, Knots(8)) if size[-1] > 8 else (None,):
-                table(Plant(*size, steps), form)
+                plant = Plant(*size, steps)
+                mpc = plant.controller(Inputs(parametrization=form))
+                title = f"(n, m, p, N) = {size}, inputs: {form or 'every step'}"
+                table(title, mpc, plant.run(mpc))
+        for n_features, N in RELIFTED:
+            title = f"re-lifted, {n_features} bilinear features, N = {N}"
+            table(title, *oscillation(n_features, N, steps))
 
 
-def table(plant: Plant, form: Knots | None) -> None:
-    """Print the table of one size."""
-    mpc = plant.controller(Inputs(parametrization=form))
-    size = plant.n, plant.m, plant.p, plant.horizon
-    print(f"\n(n, m, p, N) = {size}, inputs: {form or 'every step'}\n")
+def oscillation(
+    n_features: int, horizon: int, steps: int
+) -> tuple[KoopmanMPC, tuple[Array, Array, Array, Array]]:
+    """Hold a pendulum upright by a filtered torque, re-lifted."""
+    oscillator, model = Oscillator(), oscillator_model(n_features)
+    mpc = KoopmanMPC(
+        model, horizon, [1.0, 0.1, 0.0], 0.01, rollout="relifted", input_bounds=(-1, 1)
+    )
+
+    def step(u: Array) -> Array:
+        oscillator.step(u)
+        return oscillator.x
+
+    return mpc, closed_loop(mpc, oscillator.x, step, steps)
+
+
+def table(title: str, mpc: KoopmanMPC, run: tuple[Array, Array, Array, Array]) -> None:
+    """Print the table of one controller."""
+    print(f"\n{title}\n")
     head = "step | p50 | p99 | max | iterations p50/max | largest difference | bytes"
     print(f"| {head} |\n{'|---' * 7}|")
-    observations, inputs, seconds, iterations = plant.run(mpc)
+    observations, inputs, seconds, iterations = run
     line("Python `act`", seconds, iterations, 0.0, "")
     fast = compiled(mpc)
     assert isinstance(fast, CompiledMPC)

@@ -1,4 +1,4 @@
-"""Controllers where they are used: in a loop in real time, as native calls, and as C99."""
+"""Controllers where they are used: a loop in real time; native calls; C99 for a robot."""
 
 import lazy_loader
 

@@ -102,7 +102,11 @@ class CompiledMPC:
         made = object.__new__(cls)
         facts = Facts.of(mpc, "double", "koopman_mpc")
         sources = sources_of(mpc, facts)
-        made._begin(facts, sources, (mpc._targets[0]._function, mpc._targets[1]._function))
+        functions = [
+            target._function if given else None
+            for target, given in zip(mpc._targets, facts.given, strict=True)
+        ]
+        made._begin(facts, sources, (functions[0], functions[1]))
         for name, value in mpc.parameters.items():
             made.parameters[name][...] = value
         return made

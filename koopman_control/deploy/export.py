@@ -33,6 +33,7 @@ TEMPLATES = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
 )
 FORMAT = 1
+ACCURACY = {"double": 1e-9, "float": 1e-3}  # of an input, relative to the width of its box
 USUAL_PERIOD = 0.01  # seconds, where the model does not know its own
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # more characters need not count in C99
 KEYWORDS = frozenset(
@@ -145,8 +146,8 @@ def export_c(
     changes in a struct, so that several controllers can live in one program.
 
     Args:
-        mpc: The controller, with a linear roll-out. A target that is a Python function becomes an
-            argument of the step; parameters become fields of the struct.
+        mpc: The controller, with a linear or re-lifted roll-out. A target that is a Python function
+            becomes an argument of the step; parameters become fields of the struct.
         folder: Where the files go; made if it is not there.
         precision: "double" or "float".
         name: What the C functions begin with.
@@ -174,7 +175,7 @@ def export_c(
     code = _rendered(CODE, context)
     recorded = rehearse(mpc)
     checks = Arrays(precision)
-    around = _rendered(AROUND, {**context, **_check(recorded, facts, checks)})
+    around = _rendered(AROUND, {**context, **_check(mpc, recorded, facts, checks)})
     where = ensure_writable_folder(folder)
     sums = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in code.items()}
     told = {"format": FORMAT, "files": sums, "facts": asdict(facts)}
@@ -183,14 +184,17 @@ def export_c(
     return where
 
 
-def _check(recorded: Rehearsal, facts: Facts, arrays: Arrays) -> dict[str, Any]:
+def _check(mpc: KoopmanMPC, recorded: Rehearsal, facts: Facts, arrays: Arrays) -> dict[str, Any]:
     """Write recorded steps as arrays, and say how far a step may be from them."""
     for key, values in recorded.arrays().items():
         arrays.add(f"recorded_{key}", values)
+    local = mpc.rollout != "linear" and facts.precision == "float"
     return {
         "recorded": recorded,
+        "allowed": len(recorded.rungs) // 10 if local else 0,
         "check_arrays": arrays.text,
-        "accuracy": arrays.number(1e-9 if facts.precision == "double" else 1e-3),
+        # Costs in single precision tell plans apart to the root of its rounding.
+        "accuracy": arrays.number(1e-2 if local else ACCURACY[facts.precision]),
     }
 
 

@@ -18,7 +18,7 @@ from koopman_control.deploy.programs import (
 )
 from koopman_control.deploy.sequential import relifted_context
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc import KoopmanMPC
+from koopman_control.mpc import KoopmanMPC, Observed
 from koopman_control.mpc.estimation import History
 from koopman_control.mpc.estimation.kalman import SteadyFilter
 from koopman_control.mpc.state import WITHIN, TargetRows
@@ -41,19 +41,22 @@ class TargetPart(NamedTuple):
 
     Args:
         name: "reference" or "input_reference".
-        kind: "constant", a "trajectory" that is moved along, or "given" at every step.
+        kind: "constant", a "trajectory" that is moved along, "observed" (read off observations), or
+            "given" at every step.
         size: Numbers in all rows of a horizon.
         width: Numbers in a row.
         last_start: First row of the last window.
         rows: Rows that are part of the controller, shape (T, width).
+        read: How it is read off observations.
     """
 
     name: str
-    kind: Literal["constant", "trajectory", "given"]
+    kind: Literal["constant", "trajectory", "observed", "given"]
     size: int
     width: int
     last_start: int
     rows: Array
+    read: Observed | None = None
 
 
 def check_exportable(mpc: KoopmanMPC) -> None:
@@ -94,13 +97,15 @@ def target_parts(mpc: KoopmanMPC) -> tuple[TargetPart, TargetPart]:
 
 
 def _target_part(name: str, target: TargetRows, width: int) -> TargetPart:
-    N = target._horizon
+    N, rows = target._horizon, target.values[:, :width]
+    if isinstance(target._function, Observed):
+        return TargetPart(name, "observed", N * width, width, 0, rows, target._function)
     kind: Literal["constant", "trajectory", "given"] = "trajectory"
     if target._function is not None:
         kind = "given"
     elif target.constant:
         kind = "constant"
-    return TargetPart(name, kind, N * width, width, target._last_start, target.values[:, :width])
+    return TargetPart(name, kind, N * width, width, target._last_start, rows)
 
 
 def known_of(mpc: KoopmanMPC, targets: tuple[TargetPart, TargetPart], offset: bool) -> Known:
@@ -164,6 +169,7 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
         "parameters": parameters,
         "n_parameters": first,
         "targets": targets,
+        "observed_targets": any(target.kind == "observed" for target in targets),
         "given_reference": targets[0].kind == "given",
         "given_input_reference": targets[1].kind == "given",
         "has_offset": has_offset,
@@ -172,6 +178,8 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
         "functions": FUNCTIONS,
     }
     for target in targets:
+        if target.read is not None:
+            _add_observed(target.name, target.read, target.width, arrays)
         if target.kind == "trajectory" or (target.kind == "constant" and mpc.rollout != "linear"):
             arrays.add(f"{target.name}_rows", target.rows)
     if first:
@@ -182,6 +190,14 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
         known = known_of(mpc, targets, has_offset)
         return context | _programs(list(programs_of(mpc._linear_planner, known)), arrays)
     return context | relifted_context(mpc, arrays)
+
+
+def _add_observed(name: str, read: Observed, width: int, arrays: Arrays) -> None:
+    """Add how a row of a target is read off an observation; -1 stands for no column."""
+    columns = [-1 if column is None else column for column in read.columns]
+    arrays.add(f"{name}_columns", np.array(columns))
+    arrays.add(f"{name}_offset", np.broadcast_to(np.asarray(read.offset, dtype=float), width))
+    arrays.add(f"{name}_gain", np.broadcast_to(np.asarray(read.gain, dtype=float), width))
 
 
 def _inputs(mpc: KoopmanMPC, arrays: Arrays) -> None:

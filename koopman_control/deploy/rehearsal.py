@@ -80,7 +80,7 @@ def rehearse(mpc: KoopmanMPC) -> Rehearsal:
             given[target.name].append(rows)
         u = np.zeros(model.n_inputs)
         u[controlled] = inputs[-1]
-        moved = model.C @ (model.A @ model.lift(x) + model.B @ u)
+        moved = model.predict(x, u[None], mpc.rollout)[0]
         x = np.where(np.abs(moved) < FAR * (np.abs(x) + unit), moved, x)
     low, high = mpc._weights.input_bounds[:, 0]
     both = np.isfinite(low) & np.isfinite(high) & (low < high)

@@ -12,7 +12,6 @@ from koopman_control.deploy.programs import (
     INFINITE,
     LEAST_SQUARE,
     OVERLOOKED,
-    SINGULAR,
     NotExportableError,
 )
 from koopman_control.identification.compiled_rollouts import (
@@ -30,6 +29,7 @@ from koopman_control.mpc.planning.sequential import (
     SequentialPlanner,
 )
 
+COARSER = {"double": 1.0, "float": 300.0}  # tolerances of violated rows, as solvers are
 KINDS = ("tanh", "relu", "sine", "softplus")
 
 
@@ -129,8 +129,8 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
         "coupled": planner.condenser.coupled,
         "constant_cost": arrays.number(float(constant.constant)).rstrip("f"),
         "cost_scale": repr(1.0 / planner.merit._cost),
-        "kept": repr(KEPT),
-        "singular": repr(1.0 / SINGULAR**1.5),
+        "kept": repr(KEPT * COARSER[arrays.precision]),
+        "singular": "1e-13" if arrays.precision == "double" else "1e-6",
         "overlooked": repr(OVERLOOKED),
         "least_square": repr(LEAST_SQUARE),
         "tiny": "2.3e-308" if arrays.precision == "double" else "1e-37",
@@ -186,7 +186,7 @@ def _merit(planner: SequentialPlanner, i: int, arrays: Arrays) -> dict[str, Any]
     fields = {
         "linear": merit._linear,
         "square": merit._square,
-        "tolerance": merit._free,
+        "tolerance": merit._free * COARSER[arrays.precision],
         "alone": np.asarray(sides),
         "size": size,
         "penalty": EXACT_PENALTY * merit._cost / size,

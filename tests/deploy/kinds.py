@@ -20,7 +20,7 @@ from koopman_control.features import (
     SampledFeatures,
 )
 from koopman_control.identification import LiftedModel, reduced
-from koopman_control.mpc import Blocks, Bounds, Cost, Inputs, Knots
+from koopman_control.mpc import Blocks, Bounds, Cost, Inputs, Knots, Observed, Search
 
 Angles = str  # "none", "pair" or "single"
 
@@ -133,6 +133,89 @@ def with_parameters() -> KoopmanMPC:
     )
 
 
+@cache
+def bilinear(features: str = "tanh", angles: Angles = "none", memory: int = 0) -> LiftedModel:
+    fit = EDMDc(
+        FEATURES[features](),
+        coupling="bilinear",
+        regularization=1e-6,
+        angles=ANGLES[angles],
+        memory=memory,
+        n_folds=0,
+    )
+    return fit.fit(list(data(angles))).model_
+
+
+@cache
+def stopping() -> LiftedModel:
+    """A pendulum with one input, whose speed stops at a limit."""
+    rng, runs = np.random.default_rng(2), []
+    for _ in range(8):
+        x, U, rows = rng.normal(size=2), rng.uniform(-1.0, 1.0, (40, 1)), []
+        for u in U:
+            rows.append([np.cos(x[0]), np.sin(x[0]), x[1]])
+            speed = np.clip(x[1] + 0.3 * np.sin(x[0]) + (0.4 + 0.2 * np.cos(x[0])) * u[0], -1, 1)
+            x = np.array([x[0] + 0.1 * speed, speed])
+        rows.append([np.cos(x[0]), np.sin(x[0]), x[1]])
+        limits = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+        box = np.array([[-1.0], [1.0]])
+        runs.append(
+            Trajectory(np.array(rows), U, dt=0.1, action_bounds=box, observation_bounds=limits)
+        )
+    fit = EDMDc(
+        FEATURES["tanh"](), coupling="bilinear", regularization=1e-6, angles=[(0, 1)], n_folds=0
+    )
+    return fit.fit(runs).model_
+
+
+def relifted(own: LiftedModel, **settings: Any) -> KoopmanMPC:
+    return controller(own, rollout="relifted", **settings)
+
+
+def narrow(soft: bool = True, **settings: Any) -> KoopmanMPC:
+    """With narrow bounds of the level and the speed, re-lifted."""
+    low, high = [-0.4, -np.inf, -1.0], [0.4, np.inf, 1.0]
+    bounds = Bounds(rates=0.4, soft=soft, slack_weight=(5.0, 2.0), tighten=False)
+    return relifted(bilinear(), output_bounds=(low, high), bounds=bounds, **settings)
+
+
+def with_limits() -> KoopmanMPC:
+    """Re-lifted, with parameters in bounds and in the cost."""
+    return (
+        relifted(bilinear(), horizon=6)
+        .constrain(lambda y, u, p: [u[:, 0] <= p.top, y[:, 0] <= p.ceiling], top=0.7, ceiling=0.5)
+        .penalize(lambda y, u, p: p.price @ u[:, 1], price=np.linspace(0.1, 0.2, 6))
+    )
+
+
+RELIFTED: dict[str, Callable[[], KoopmanMPC]] = {
+    "re-lifted": lambda: relifted(bilinear()),
+    "re-lifted, bounds": narrow,
+    "re-lifted, hard bounds": lambda: narrow(soft=False),
+    "re-lifted, angle": lambda: relifted(bilinear(angles="pair"), reference=[0.0, 3.0, 0.0]),
+    "re-lifted, guesses": lambda: relifted(
+        bilinear(angles="pair"), search=Search(guesses=3, first_guesses=12, seed=4)
+    ),
+    "re-lifted, polynomial": lambda: relifted(bilinear("polynomial")),
+    "re-lifted, Fourier": lambda: relifted(bilinear("fourier")),
+    "re-lifted, softplus": lambda: relifted(bilinear("softplus")),
+    "re-lifted, sine": lambda: relifted(bilinear("sine")),
+    "re-lifted, relu": lambda: relifted(bilinear("relu")),
+    "re-lifted, knots": lambda: narrow(inputs=Inputs(parametrization=Knots(4))),
+    "re-lifted, delay": lambda: relifted(bilinear(), inputs=Inputs(delay=2)),
+    "re-lifted, measured input": lambda: relifted(bilinear(), inputs=Inputs(measured=[0])),
+    "re-lifted, memory": lambda: relifted(bilinear(memory=1)),
+    "re-lifted, cost to come": lambda: relifted(
+        bilinear(), cost=Cost(S=0.1, terminal="riccati"), search=Search(iterations=3)
+    ),
+    "re-lifted, function": lambda: relifted(bilinear(), reference=moving_target),
+    "re-lifted, trajectory": lambda: relifted(bilinear(), reference=trajectory()),
+    "re-lifted, parameters": with_limits,
+    "re-lifted, linear model": lambda: relifted(model()),
+    "re-lifted, stops": lambda: relifted(stopping(), horizon=15, reference=[0.0, 0.0]),
+}
+
+
 def trajectory() -> Array:
     time = np.arange(40.0)
     return np.stack([np.sin(time / 5.0), 0.5 * np.cos(time / 7.0), 0.0 * time], axis=1)
@@ -172,6 +255,14 @@ KINDS: dict[str, Callable[[], KoopmanMPC]] = {
         reference=lambda y: [y[0], 0.0, 0.0],
         cost=Cost(input_reference=lambda y: [0.1 * y[0], 0.0]),
     ),
+    "observed target": lambda: bounded(
+        reference=Observed([0, None, 2], [0.0, 0.1, 0.2], 0.5), estimator=KalmanObserver(0.1)
+    ),
+    "re-lifted, observed targets": lambda: relifted(
+        bilinear(),
+        reference=Observed([0, None, 2], gain=0.5),
+        cost=Cost(input_reference=Observed([1, None], 0.1)),
+    ),
     "parameters": with_parameters,
     "terminal set": lambda: controller(
         model("first degree"),
@@ -192,5 +283,6 @@ KINDS: dict[str, Callable[[], KoopmanMPC]] = {
         bounds=Bounds(soft=False, rates=0.5),
         estimator=KalmanObserver(0.05),
     ),
+    **RELIFTED,
     "reduced": lambda: controller(reduced(model("tanh", "pair"), 8).model),
 }

@@ -20,10 +20,10 @@ from koopman_control.deploy import (
 from koopman_control.evaluation import evaluate
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.mpc import KoopmanMPC, MovingHorizonEstimator, Search
+from koopman_control.mpc import KalmanObserver, KoopmanMPC, MovingHorizonEstimator, Search
 from koopman_control.trajectories import collect
 from tests.deploy.compilers import SANITIZED, gcc, needs_gcc, run
-from tests.deploy.kinds import KINDS, controller, model
+from tests.deploy.kinds import KINDS, bilinear, controller, model
 
 STORM = """
 #include "koopman_mpc.h"
@@ -72,7 +72,9 @@ int main(void)
 
 @needs_gcc
 @pytest.mark.parametrize("precision", ["double", "float"])
-@pytest.mark.parametrize("kind", ["hard bounds", "offset-free", "functions as targets", "memory"])
+@pytest.mark.parametrize(
+    "kind", ["hard bounds", "offset-free", "functions as targets", "memory", "re-lifted, guesses"]
+)
 def test_recorded_steps_are_replayed_under_sanitizers(
     kind: str, precision: str, tmp_path: Path
 ) -> None:
@@ -82,14 +84,16 @@ def test_recorded_steps_are_replayed_under_sanitizers(
 
 
 @needs_gcc
-@pytest.mark.parametrize("kind", ["hard bounds", "measured input, delay, Kalman"])
+@pytest.mark.parametrize(
+    "kind", ["hard bounds", "measured input, delay, Kalman", "re-lifted, hard bounds"]
+)
 def test_no_observation_leads_out_of_bounds(kind: str, tmp_path: Path) -> None:
     export_c(KINDS[kind](), tmp_path)
     (tmp_path / "storm.c").write_text(STORM)
     gcc(tmp_path, *SANITIZED, "-DSTEPS=20000", "storm.c", "koopman_mpc.c", "-o", "storm", "-lm")
     rungs = [int(count) for count in run(tmp_path / "storm").split()]
     assert sum(rungs) == 20000
-    if kind == "hard bounds":  # an observer remembers an observation of 1e37 for long
+    if "hard bounds" in kind:  # an observer remembers an observation of 1e37 for long
         assert rungs[0] + rungs[1] > 19000
 
 
@@ -209,6 +213,11 @@ def test_what_has_no_code_is_named(tmp_path: Path) -> None:
         export_c(controller(model(), search=Search(deadline=500.0)), tmp_path)
     with pytest.raises(NotExportableError, match="MovingHorizon"):
         export_c(controller(model(), estimator=MovingHorizonEstimator(0.1)), tmp_path)
+    with pytest.raises(NotExportableError, match="'bilinear'"):
+        export_c(controller(bilinear(), rollout="bilinear"), tmp_path)
+    with pytest.raises(NotExportableError, match="ExtendedFilter"):
+        own = controller(bilinear(), rollout="relifted", estimator=KalmanObserver(0.1))
+        export_c(own, tmp_path)
     with pytest.raises(NotExportableError, match="2 models"):
         export_c(KoopmanMPC([model(), model()], 3, R=0.1), tmp_path)
     with pytest.warns(UserWarning, match="through CVXPY"):
@@ -224,9 +233,9 @@ def test_what_has_no_code_is_named(tmp_path: Path) -> None:
         )
     with pytest.raises(NotExportableError, match="price"):
         export_c(KoopmanMPC(model(), 3, [1.0, 0.0, 0.0]), tmp_path)
-    own = LiftedModel.from_arrays(0.5 * np.eye(2), np.ones((2, 1)), lift=np.sin, C=np.eye(2))
+    foreign = LiftedModel.from_arrays(0.5 * np.eye(2), np.ones((2, 1)), lift=np.sin, C=np.eye(2))
     with pytest.raises(NotExportableError, match="GivenLift"):
-        export_c(KoopmanMPC(own, 3, R=0.1), tmp_path)
+        export_c(KoopmanMPC(foreign, 3, R=0.1), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
