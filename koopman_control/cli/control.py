@@ -49,10 +49,10 @@ def control(
 ) -> None:
     """Make a controller on a saved model, rehearse it and save it.
 
-    Settings come from a TOML file (docs/how-to/serve.md shows one), from options, or both. Closes the loop on the model itself and, with --data, on other fits to the same data, so
-    that it shows what these leave open. Bounds of inputs and states that nobody gave are those of
-    the data. Writes controller.npz, report.html, metrics.json and figures to a folder
-    OUTPUT/<model>-<time>/.
+    Settings come from a TOML file (docs/how-to/serve.md shows one), from options, or both. Closes
+    the loop on the model itself and, with --data, on other fits to the same data, so that it shows
+    what these leave open. Bounds of inputs and states that nobody gave are those of the data.
+    Writes controller.npz, report.html, metrics.json and figures to OUTPUT/<model>-<time>/.
     """
     with one_sentence(debug):
         from koopman_control.evaluation import rehearse
