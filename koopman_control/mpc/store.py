@@ -7,6 +7,7 @@ makes nothing but these. What was compiled is checked against what model and set
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
@@ -146,7 +147,7 @@ def read_controller(path: PathLike) -> KoopmanMPC:
         mpc.parameters = mpc.parameters.with_more(
             {name: _declared(values.read(own), signs) for name, own, signs in content["parameters"]}
         )
-        terms = (values.of_kind(tree, CanonicalTerm) for tree in content["terms"])
+        terms = (_checked_term(mpc, values.of_kind(t, CanonicalTerm)) for t in content["terms"])
         mpc._terms += tuple(Term("stored", term) for term in terms)
         if content["qp"] is not None:
             vars(mpc)["qp"] = _checked_program(mpc, values.of_kind(content["qp"], ParametricQP))
@@ -228,6 +229,25 @@ def _checked_program(mpc: KoopmanMPC, qp: ParametricQP) -> ParametricQP:
     return qp
 
 
+def _checked_term(mpc: KoopmanMPC, term: CanonicalTerm) -> CanonicalTerm:
+    """Check that the parts of a term fit together, and to the controller."""
+    N, d, m = mpc.horizon, mpc.model.coordinates.n_outputs, len(mpc._layout.controlled)
+    n, t, shapes = len(term.q.constant), len(mpc.parameters.theta), {"y": (N, d), "u": (N, m)}
+    sized = (term.q, n), (term.c, 1), (term.b, term.E.shape[0]), (term.g, term.F.shape[0])
+    fits: list[Any] = [each.constant.shape == (rows,) for each, rows in sized]
+    fits += [sp.issparse(each.matrix) and each.matrix.shape == (rows, t) for each, rows in sized]
+    fits += [sp.issparse(term.P) and term.P.shape == (n, n)]
+    fits += [sp.issparse(rows) and rows.shape[1] == n for rows in (term.E, term.F)]
+    fits += [places.shape == shapes[name] for name, places in term.columns.items()]
+    placed = np.concatenate([np.zeros(0, np.int64), *map(np.ravel, term.columns.values())])
+    fits += [_within(placed, n), len(np.unique(placed)) == len(placed)]
+    fits += [term.parameters == tuple(mpc.parameters), len(term.names) == term.F.shape[0]]
+    fits += [isinstance(name, str) for name in term.names]
+    if not all(map(bool, fits)):
+        raise ValueError("the parts of a term do not fit together")
+    return term
+
+
 def _within(places: Any, n: int) -> bool:
     """Whether these are places in a row of n."""
     return places.dtype.kind == "i" and bool(((places >= 0) & (places < n)).all())
@@ -298,17 +318,16 @@ class Values:
             own = {key: self.read(value) for key, value in tree["fields"].items()}
             return KINDS[tree["kind"]](**own)
         if "csr" in tree:
-            parts = [self.read(tree["parts"][name]) for name in ("data", "indices", "indptr")]
-            matrix = sp.csr_array(tuple(parts), shape=tuple(tree["csr"]))
-            matrix.check_format(full_check=True)  # scipy's products trust the places
-            return matrix
+            own = tree["parts"]
+            places = self.read(own["indices"]), self.read(own["indptr"])
+            return _sparse(self.read(own["data"]), *places, tree["csr"])
         if "mapping" in tree:
             return {key: self.read(value) for key, value in tree["mapping"]}
         if "tuple" in tree:
             return tuple(self.read(entry) for entry in tree["tuple"])
         if "float" in tree:
             return float(tree["float"])
-        return tree["list"] if "list" in tree else self.arrays[tree["array"]]
+        return tree["list"] if "list" in tree else _native(self.arrays[tree["array"]])
 
     def of_kind(self, tree: Any, kind: type[K]) -> K:
         """Read a value of a kind, the arrays in it as well as they are stated."""
@@ -316,6 +335,31 @@ class Values:
         if not isinstance(value, kind):
             raise ValueError(f"a {type(value).__name__} stands where a {kind.__name__} belongs")
         return value
+
+
+def _native(array: Any) -> Any:
+    """Require numbers as this machine keeps them: compiled code takes others for what they are not.
+
+    Raises:
+        ValueError: They are of a kind, or in an order of bytes, that is never written.
+    """
+    kinds = {np.dtype(kind) for kind in (np.bool_, np.int32, np.int64, np.float64)}
+    if array.dtype not in kinds or not array.dtype.isnative:
+        raise ValueError(f"an array holds {array.dtype}; expected {', '.join(map(str, kinds))}")
+    return array
+
+
+def _sparse(data: Any, indices: Any, indptr: Any, shape: Any) -> sp.csr_array:
+    """Make a sparse matrix; scipy's products trust its places, so they are checked here."""
+    rows, columns = map(operator.index, shape)
+    whole = data.dtype == np.float64 and data.ndim == indices.ndim == indptr.ndim == 1
+    whole &= indices.dtype.kind == indptr.dtype.kind == "i" and len(indptr) == rows + 1
+    whole &= len(data) == len(indices)
+    if not whole or indptr[0] != 0 or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():
+        raise ValueError("a sparse matrix is not whole")
+    if not _within(indices, columns):
+        raise ValueError("a sparse matrix has entries beyond its columns")
+    return sp.csr_array((data, indices, indptr), shape=(rows, columns))
 
 
 def _fields(value: Any) -> dict[str, Any]:

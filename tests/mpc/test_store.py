@@ -329,6 +329,13 @@ def places_out_of_range(facts: Any, members: dict[str, bytes]) -> None:
     members[f"{name}.npy"] = bytes(body)
 
 
+def turned_bytes(facts: Any, members: dict[str, bytes]) -> None:
+    """Call the places of a sparse matrix numbers of another byte order."""
+    parts = facts["settings"]["qp"]["fields"]["upper"]["fields"]["matrix"]["parts"]
+    form = facts["arrays"][parts["indices"]["array"]]
+    form["type"] = form["type"].replace("<", ">")
+
+
 def other_kind(facts: Any, members: dict[str, bytes]) -> None:
     facts["settings"]["settings"]["cost"]["kind"] = "os.system"
 
@@ -353,7 +360,8 @@ def swapped_rows(facts: Any, members: dict[str, bytes]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (places_out_of_range, "ind"),
+        (places_out_of_range, "entries beyond its columns"),
+        (turned_bytes, "an array holds >i"),
         (other_kind, "os.system"),
         (long_horizon, "horizon is 1000000000000 beside 8 weights"),
         (long_delay, "delay is 1000000000000"),
