@@ -27,6 +27,7 @@ def test_a_noisy_task_is_smoothed_and_searches_among_more_plans() -> None:
 
 def test_the_arm_knows_which_states_are_speeds() -> None:
     fit = CONDITIONS["noise"].learning(TASKS["TwoLinkArm"]).estimator()
+    assert fit.least_squares is not None
     assert dict(fit.least_squares.derivatives) == {0: 2, 1: 3}
 
 
