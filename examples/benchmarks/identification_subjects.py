@@ -15,6 +15,7 @@ import numpy as np
 from examples.benchmarks.forced_systems import Problem
 from koopman_control import EDMDc, LiftedModel, SampledFeatures, Trajectory
 from koopman_control.common.arrays import Array
+from koopman_control.identification import Corrections
 
 N_FEATURES, SEED, GAMMA = 200, 0, 0.5  # kernel exp(-gamma |x - y|^2) on standardised states
 
@@ -188,6 +189,12 @@ OURS: dict[str, Callable[[], Subject]] = {
     "EDMDc(regularization=1e-10)": lambda: Ours(regularization=1e-10),
     "EDMDc(regularization=1e-10, n_folds=0)": lambda: Ours(regularization=1e-10, n_folds=0),
     "EDMDc(coupling='bilinear', angles)": lambda: OursWithAngles(coupling="bilinear"),
+    "EDMDc(coupling='bilinear', noise='smooth')": lambda: Ours(
+        coupling="bilinear", corrections=Corrections(noise="smooth")
+    ),
+    "EDMDc(coupling='bilinear', angles, noise='smooth')": lambda: OursWithAngles(
+        coupling="bilinear", corrections=Corrections(noise="smooth")
+    ),
 }
 PEERS: dict[str, Callable[[], Subject]] = {
     "pykoop, random Fourier": lambda: PyKoop("fourier"),

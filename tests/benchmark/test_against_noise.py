@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +8,9 @@ import pytest
 from koopman_control.benchmark import CONDITIONS
 from koopman_control.benchmark.conditions import (
     AGAINST_NOISE,
-    NOISE,
-    noise_of_states,
     noisy,
     pole_reference,
-    with_kalman_filter,
+    with_more_guesses,
 )
 from koopman_control.benchmark.variants import without_estimator
 from koopman_control.mpc import KalmanObserver, KoopmanMPC, Search
@@ -21,36 +18,25 @@ from koopman_control.tasks import TASKS
 from tests.benchmark.tiny import tiny_task
 
 
-def test_a_filter_expects_the_noise_of_an_angle_read_as_cosine_and_sine() -> None:
-    task = CONDITIONS["noise"].learning(TASKS["Pendulum-v1"])
-    np.testing.assert_allclose(noise_of_states(task), [0.01, 0.08], rtol=1e-6)
-    observer = task.mpc["estimator"]
-    assert isinstance(observer, KalmanObserver)
-    np.testing.assert_allclose(
-        np.asarray(observer.measurement_noise, float), [0.01, 0.08], rtol=1e-6
-    )
+def test_a_noisy_task_is_smoothed_and_searches_among_more_plans() -> None:
+    task = CONDITIONS["noise"].learning(TASKS["Pendulum"])
+    assert task.mpc["search"].guesses == 8 * TASKS["Pendulum"].mpc["search"].guesses
+    for name in ("Pendulum", "VanDerPol", "TwoLinkArm"):
+        assert CONDITIONS["noise"].learning(TASKS[name]).fit["corrections"].noise == "smooth"
 
 
-def test_a_filter_expects_the_noise_of_the_states_and_not_of_the_goal() -> None:
-    task = noisy(tiny_task())
-    with closing(task.environment()) as env:
-        space = env.observation_space
-        half = 0.5 * (space.high - space.low)  # type: ignore[attr-defined]
-    np.testing.assert_allclose(noise_of_states(task), NOISE * half[:2])
+def test_the_arm_knows_which_states_are_speeds() -> None:
+    fit = CONDITIONS["noise"].learning(TASKS["TwoLinkArm"]).estimator()
+    assert fit.least_squares is not None
+    assert dict(fit.least_squares.derivatives) == {0: 2, 1: 3}
 
 
-def test_states_without_noise_are_taken_as_exact() -> None:
-    np.testing.assert_array_equal(noise_of_states(TASKS["Pendulum-v1"]), [0.0, 0.0])
-    np.testing.assert_array_equal(
-        with_kalman_filter(tiny_task()).mpc["estimator"].measurement_noise, [1e-9, 1e-9]
-    )
-
-
-def test_a_filtered_task_is_learned_and_searches_among_more_plans() -> None:
+def test_a_noisy_task_is_learned_and_its_model_knows_the_noise() -> None:
     settings = {"rollout": "relifted", "coupling": "bilinear", "mpc": {"search": Search(guesses=2)}}
-    task = with_kalman_filter(noisy(tiny_task(**settings)))
+    task = with_more_guesses(noisy(tiny_task(**settings)))
     assert task.mpc["search"].guesses == 16
     learned = task.learn(0)
+    assert learned.estimator.noise_.passes
     controller = learned.controller
     assert isinstance(controller, KoopmanMPC)
     action = controller.act(learned.data[0].observations[0])
@@ -61,7 +47,8 @@ def test_a_filtered_task_is_learned_and_searches_among_more_plans() -> None:
 
 def test_other_roll_outs_do_without_a_filter_chosen_for_the_task_s_own() -> None:
     task = replace(tiny_task(), mpc={"search": Search(guesses=0)})
-    assert without_estimator(with_kalman_filter(task)) == task
+    observed = replace(task, mpc={**task.mpc, "estimator": KalmanObserver(0.1)})
+    assert without_estimator(observed) == task
 
 
 def test_poles_lean_against_where_the_cart_is_and_goes_but_never_far() -> None:
