@@ -102,7 +102,12 @@ def forecast(
             ahead = read_future(future, table, known, max(horizon), date or None, missing or ())
         with new_folder(output / name) as folder:
             _say(table)
-            asked = {"targets": target, "with": beside, "horizon": horizon, "fill": fill}
+            asked: dict[str, Any] = {
+                "targets": target,
+                "with": beside,
+                "horizon": horizon,
+                "fill": fill,
+            }
             asked |= {"date": date, "missing": missing, "future": known, "lookback": lookback}
             asked |= {"backtest": backtest, "level": level}
             scores, result = _judged(

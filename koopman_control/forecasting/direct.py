@@ -162,8 +162,9 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
         """
         scales, blend, further, settings = read_forecaster(path)
         with refusing(f"{path} does not hold a whole forecaster; make it again"):
-            asked = {name: settings[name] for name in _PLAIN}
-            found = cls(**asked, **{name: tuple(settings[name]) for name in _LISTS})
+            asked: dict[str, Any] = {name: settings[name] for name in _PLAIN}
+            asked |= {name: tuple(settings[name]) for name in _LISTS}
+            found = cls(**asked)
             found._check_settings()
             found._scales, found._blend = scales, blend
             found._usual, found._ratios = further["usual"], further["ratios"]
@@ -181,7 +182,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
     def n_history(self) -> int:
         """Number of rows that a forecast needs: the look-back, and one before it with inputs."""
         check_is_fitted(self, "weights_")
-        return int(self._blend.coefficients.shape[1]) + (self._like.U.shape[1] > 0)
+        return int(self._blend.coefficients.shape[1] + (self._like.U.shape[1] > 0))
 
     @checked
     def forecast(self, history: Any, inputs: Any = None) -> Array:
