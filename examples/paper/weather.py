@@ -72,7 +72,7 @@ def main(
     rows = hourly(data)
     split = 4 * len(rows) // 5
     history, ahead = windows(rows, np.arange(split, len(rows) - WEEK, EVERY))
-    ours: Baseline = Columns(Direct((DAY, WEEK), N_HISTORY, N_KNOWN), OURS)
+    ours: Baseline = Columns(Direct((DAY, WEEK), N_HISTORY - 1, N_KNOWN), OURS)
     found: dict[str, dict[str, Fits]] = {}
     for subject in [ours, *(peers(lstm_seconds) if baselines else [])]:
         n_seeds = seeds if subject is ours else baseline_seeds

@@ -102,7 +102,12 @@ def forecast(
             ahead = read_future(future, table, known, max(horizon), date or None, missing or ())
         with new_folder(output / name) as folder:
             _say(table)
-            asked = {"targets": target, "with": beside, "horizon": horizon, "fill": fill}
+            asked: dict[str, Any] = {
+                "targets": target,
+                "with": beside,
+                "horizon": horizon,
+                "fill": fill,
+            }
             asked |= {"date": date, "missing": missing, "future": known, "lookback": lookback}
             asked |= {"backtest": backtest, "level": level}
             scores, result = _judged(
@@ -294,7 +299,7 @@ def _forecast_again(
     ahead = Forecast(ahead.mean, ahead.size * np.array(notes["widths"]), ahead.ratios)
     low, high = ahead.interval(level)
     write_text_atomically(folder / "forecast.csv", forecast_csv(table, (ahead.mean, low, high)))
-    errors = {"model": forecaster._usual[:, :p] * forecaster._scales.scale[:p]}
+    errors = {"model": forecaster.errors_[:, :p]}
     for j in range(p):
         name = "forecast" if j == 0 else f"forecast_{j + 1}"
         picture(folder, name, drawn(table, ahead, errors, level, j), "")

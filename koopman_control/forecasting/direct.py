@@ -45,8 +45,9 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         weights_: What is averaged, in words, with its mean weight, largest first.
-        cv_error_: Root-mean-square error of the average on the parts, at each lead, in standard
-            deviations, shape (H,).
+        errors_: Root-mean-square errors of the average on the parts, shape (H, p).
+        cv_error_: The same over all outputs, in their standard deviations, shape (H,).
+        notes_: What was kept beside it, of a forecaster from a file.
 
     Example:
         >>> t = np.arange(400)
@@ -57,6 +58,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
     """
 
     weights_: list[tuple[str, float]]
+    errors_: Array
     cv_error_: Array
     notes_: dict[str, Any]
     _scales: Scales
@@ -123,6 +125,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
         self._usual = np.column_stack([np.interp(leads, weighed.leads, u) for u in usual.T])
         near = np.abs(leads[:, None] - weighed.leads).argmin(axis=1)
         self._ratios = (-weighed.errors / np.maximum(usual, np.finfo(float).tiny))[:, near]
+        self.errors_ = self._usual * scales.scale
         self.cv_error_ = np.sqrt((self._usual**2).mean(axis=1))
         told: dict[str, float] = {}
         for candidate, weight in weighed.weights.items():
@@ -162,11 +165,13 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
         """
         scales, blend, further, settings = read_forecaster(path)
         with refusing(f"{path} does not hold a whole forecaster; make it again"):
-            asked = {name: settings[name] for name in _PLAIN}
-            found = cls(**asked, **{name: tuple(settings[name]) for name in _LISTS})
+            asked: dict[str, Any] = {name: settings[name] for name in _PLAIN}
+            asked |= {name: tuple(settings[name]) for name in _LISTS}
+            found = cls(**asked)
             found._check_settings()
             found._scales, found._blend = scales, blend
             found._usual, found._ratios = further["usual"], further["ratios"]
+            found.errors_ = found._usual * scales.scale
             found.cv_error_ = np.sqrt((found._usual**2).mean(axis=1))
             found.weights_ = [(str(name), float(w)) for name, w in settings["weights"]]
             found.notes_ = dict(settings["notes"])
@@ -181,7 +186,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
     def n_history(self) -> int:
         """Number of rows that a forecast needs: the look-back, and one before it with inputs."""
         check_is_fitted(self, "weights_")
-        return int(self._blend.coefficients.shape[1]) + (self._like.U.shape[1] > 0)
+        return int(self._blend.coefficients.shape[1] + (self._like.U.shape[1] > 0))
 
     @checked
     def forecast(self, history: Any, inputs: Any = None) -> Array:

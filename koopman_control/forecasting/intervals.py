@@ -78,7 +78,8 @@ class Forecast:
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"level is {level!r}; expected a number between 0 and 1, such as 0.9")
-        return conformal_quantiles(np.abs(self.ratios), np.array([level]))[0]
+        bounds: Array = conformal_quantiles(np.abs(self.ratios), np.array([level]))[0]
+        return bounds
 
     @checked
     def of_outputs(self, columns: Sequence[int]) -> Forecast:
@@ -97,7 +98,7 @@ class Forecast:
         return outcomes
 
 
-STEP = 0.1  # of the logarithm of a width, for a miss that was due; a hit moves it less
+STEP = 0.2  # of the logarithm of a width, for a miss that was due; a hit moves it less
 
 
 def tracked(ratios: Array, bounds: Array, origins: NDArray[np.int_], level: float) -> Array:

@@ -4,7 +4,7 @@ import pytest
 from koopman_control.common import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.forecasting import Forecast, SampledRNN
-from koopman_control.forecasting.intervals import Calibration, tracked
+from koopman_control.forecasting.intervals import STEP, Calibration, tracked
 
 
 def walk(n: int, seed: int) -> Array:
@@ -71,14 +71,14 @@ def test_widths_follow_what_was_missed_so_that_intervals_hold_as_often_as_promis
     factors = tracked(ratios, np.full((2, 1), 1.645), np.arange(4_000), 0.9)
     inside = np.abs(ratios) <= 1.645 * factors[:-1]
     np.testing.assert_allclose(inside[500:].mean(axis=0), 0.9, atol=0.01)
-    np.testing.assert_allclose(factors[-1], 3.0, rtol=0.25)
+    np.testing.assert_allclose(np.median(factors[500:], axis=0), 3.0, rtol=0.1)
 
 
 def test_a_width_knows_nothing_before_its_rows_have_come() -> None:
     origins = np.array([10, 12, 14])
     ratios = np.full((3, 3, 1), 5.0)
     factors = tracked(ratios, np.ones((3, 1)), origins, 0.9)
-    grown = np.exp(0.09)
+    grown = np.exp(0.9 * STEP)
     np.testing.assert_allclose(factors[0, :, 0], 1.0)
     np.testing.assert_allclose(factors[1, :, 0], [grown, grown, 1.0])  # row 13 has not come
     np.testing.assert_allclose(factors[2, :, 0], [grown**2, grown**2, grown])

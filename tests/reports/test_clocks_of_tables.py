@@ -175,7 +175,16 @@ def test_the_command_takes_two_columns_and_writes_the_offset(tmp_path: Path) -> 
     given["y"] = np.sin(np.arange(300) / 7.6)
     path = tmp_path / "table.csv"
     given.to_csv(path, index=False)
-    quick = ["--target", "y", "--horizon", "2", "--draws", "1", "--output", str(tmp_path / "out")]
+    quick = [
+        "--target",
+        "y",
+        "--horizon",
+        "2",
+        "--lookback",
+        "8",
+        "--output",
+        str(tmp_path / "out"),
+    ]
     asked = ["--date", "day", "--date", "clock"]
     result = CliRunner().invoke(app, ["forecast", str(path), *quick, *asked])
     assert result.exit_code == 0, result.output

@@ -201,7 +201,7 @@ def forecast(folder: Path, name: str) -> Any:
     with (folder / "data.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     call = ["forecast", str(folder / "data.csv"), f"--target={name}", "--horizon", "3"]
-    call += ["--draws", "1", "--memory", "2", "--output", str(folder / "out")]
+    call += ["--lookback", "8", "--output", str(folder / "out")]
     return CliRunner().invoke(app, call)
 
 

@@ -133,7 +133,7 @@ def test_logs_are_read_by_the_same_reader() -> None:
 def test_the_command_names_the_option_and_takes_it(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     frame(with_marker(WIND, -9999.0), "wv (m/s)").to_csv(path, index=False)
-    call = ["forecast", str(path), "--target", "wv (m/s)", "--horizon", "6", "--draws", "1"]
+    call = ["forecast", str(path), "--target", "wv (m/s)", "--horizon", "6", "--lookback", "24"]
     call += ["--json", "--fill", "linear", "--output", str(tmp_path / "out")]
     refused = CliRunner().invoke(app, call)
     assert refused.exit_code == 1

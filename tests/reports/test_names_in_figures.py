@@ -132,7 +132,7 @@ def test_the_command_draws_such_columns(name: str, tmp_path: Path) -> None:
     rows = "\n".join(f"{date}:00,{value}" for date, value in zip(dates, values, strict=True))
     (tmp_path / "data.csv").write_text(f'date,"{name}"\n{rows}\n', "utf-8")
     call: list[Any] = ["forecast", tmp_path / "data.csv", "--target", name, "--horizon", 3]
-    call += ["--draws", 1, "--memory", 2, "--output", tmp_path / "out"]
+    call += ["--lookback", 8, "--output", tmp_path / "out"]
     result = CliRunner().invoke(app, [str(argument) for argument in call])
     assert result.exit_code == 0, result.output
     (folder,) = (tmp_path / "out").iterdir()
