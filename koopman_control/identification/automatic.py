@@ -403,11 +403,12 @@ class _Search:
 
     def student(self, subject: Subject, members: Sequence[Member]) -> tuple[LiftedModel, float]:
         """Fit one model to all data, and to what the draws agree on under inputs never logged."""
-        strength = float(np.median([m.strength for m in members]))
+        rows = sum(len(run.U) for run in subject.runs)
+        typical = np.min if rows > PLENTY else np.median  # with plenty of data nothing overfits
+        strength = float(typical([m.strength for m in members]))
         if not np.isfinite(strength):  # no draw was better than the linear model
             return subject.linear(None)[0], 0.0
         rng = np.random.default_rng(self._seed)
-        rows = sum(len(run.U) for run in subject.runs)
         more = imagined(subject, members, min(4 * rows, 8_000 - rows), rng)
         features = self.features(subject, 500, 2 * self._n_features)
         strengths = [s for s in STRENGTHS if s >= 0.99 * strength]
