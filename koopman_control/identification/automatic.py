@@ -177,7 +177,8 @@ def identify(
         warnings.filterwarnings("ignore", message=".*is saturated", category=UserWarning)
         chosen = search.structure() if structure is None else structure
         if n_draws is None:
-            n_draws = int(np.clip(PLENTY // total_steps(runs), 2, MOST_DRAWS))
+            steps = total_steps(runs) // chosen.thinning
+            n_draws = int(np.clip(PLENTY // max(steps, 1), 2, MOST_DRAWS))
         members = search.teachers(search.subject(chosen, DRAW_ROWS), n_draws)
         subject = search.subject(chosen, MODEL_ROWS)
         model, strength = search.student(subject, members)
@@ -261,7 +262,8 @@ class _Search:
         tried = {t.structure: t for t in self.trials}
         rivals = sorted(tried.values(), key=lambda t: t.error)[:RIVALS]
         rivals = [tried[structure], *(t for t in rivals if t.structure != structure)]
-        if self._plenty or time.process_time() > self._deadline:
+        plenty = total_steps(self._data) // structure.thinning > PLENTY
+        if plenty or time.process_time() > self._deadline:
             best = rivals[0]
             for rival in rivals[1:]:
                 best = rival if rival.beats(best) else best
@@ -283,11 +285,6 @@ class _Search:
         ]
         seconds = time.process_time() - begun
         return Trial(trial.structure, self._n_features, tuple(least), seconds)
-
-    @property
-    def _plenty(self) -> bool:
-        """Whether there are so many data that one draw is as good as another."""
-        return total_steps(self._data) > PLENTY
 
     def _with_monomials(self, structure: Structure) -> list[Structure]:
         """Try cubic plants with fewer past samples, so that the monomials stay few."""
@@ -386,7 +383,8 @@ class _Search:
             draw = len(known)
             features = self.features(subject, draw, self._n_features)
             fold = draw % len(subject.folds)
-            known.append(member(subject, features, fold, STRENGTHS, self._deadline + GRACE))
+            pulls = subject.strengths
+            known.append(member(subject, features, fold, pulls, self._deadline + GRACE))
         return known[:n_draws]
 
     def teachers(self, subject: Subject, n_draws: int) -> list[Member]:
@@ -405,14 +403,15 @@ class _Search:
 
     def student(self, subject: Subject, members: Sequence[Member]) -> tuple[LiftedModel, float]:
         """Fit one model to all data, and to what the draws agree on under inputs never logged."""
-        strength = min(m.strength for m in members)
+        rows = sum(len(run.U) for run in subject.runs)
+        typical = np.min if rows > PLENTY else np.median  # with plenty of data nothing overfits
+        strength = float(typical([m.strength for m in members]))
         if not np.isfinite(strength):  # no draw was better than the linear model
             return subject.linear(None)[0], 0.0
         rng = np.random.default_rng(self._seed)
-        rows = sum(len(run.U) for run in subject.runs)
         more = imagined(subject, members, min(4 * rows, 8_000 - rows), rng)
         features = self.features(subject, 500, 2 * self._n_features)
-        strengths = [s for s in STRENGTHS if s >= strength]
+        strengths = [s for s in STRENGTHS if s >= 0.99 * strength]
         drawn = member(subject, features, None, strengths, self._deadline + 60.0, more)
         regression = Regression(subject.design, drawn.weights.features)
         K = regression.factor(subject.runs).solver().solve(ONE_STEP)

@@ -27,6 +27,7 @@ from koopman_control.identification.snapshots import Run, split_into_folds
 from koopman_control.trajectories import Trajectory
 
 STRENGTHS = tuple(10.0**k for k in range(2, -6, -1))  # pulls on features, to the linear model
+FEW = 750.0  # steps of data that bear a pull of 1; weaker ones take more, by the square root
 WEAK = 1e-6  # pull of the linear part to the linear model
 ONE_STEP = 1e-6  # ridge of one-step fits
 N_FOLDS = 3
@@ -101,6 +102,12 @@ class Subject:
         self.longest = min(LONGEST, max(len(run.U) for run in self.runs))
         self.spread = np.where(now.std(axis=0) > 0.0, now.std(axis=0), 1.0)
         self._linear: dict[int | None, tuple[LiftedModel, Array, float]] = {}
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """Pulls worth trying, the strongest first: few data bear no weak ones."""
+        rows = sum(len(run.U) for run in self.runs)
+        return tuple(s for s in STRENGTHS if s >= min((FEW / rows) ** 2, 10.0))
 
     def regression(self, features: FeatureMap, runs: Sequence[Run]) -> Regression:
         """Fit features to the states of runs."""
