@@ -20,6 +20,7 @@ PAGES = {
     "mpc": ("Controller", "koopman_control.mpc"),
     "evaluation": ("Evaluation", "koopman_control.evaluation"),
     "figures": ("Figures", "koopman_control.evaluation.plots"),
+    "autopilot": ("Autopilot", "koopman_control.autopilot"),
     "tasks": ("Tasks", "koopman_control.tasks"),
     "benchmark": ("Benchmark", "koopman_control.benchmark"),
     "environments": ("Environments", "koopman_envs"),

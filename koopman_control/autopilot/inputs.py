@@ -46,6 +46,8 @@ def find_delays(runs: Sequence[Trajectory], names: Sequence[str]) -> Finding[tup
 
 
 ACTS = 1.15  # what dropping an input multiplies some left-out error by, if it acts
+FEWEST = 300  # samples; fewer leave room for dead zones by chance
+COARSE = 0.5  # error, in a step's change, of a model that tells nothing of how an input acts
 BENT = 0.85  # of the error with straight lines; with less, an input does not act in a straight line
 CLEARLY_BENT = 0.5
 BETTER = 0.5  # of the squares that a cubic leaves; a dead zone must leave less
@@ -72,7 +74,8 @@ def find_input_shapes(model: Smooth, names: Sequence[str]) -> Finding[tuple[Inpu
             continue
         gain = float((free / straight).min(initial=1.0))
         evidence[f"error with a bent line, {name}"] = gain
-        if gain > BENT:
+        coarse = bool(free[free <= BENT * straight].min(initial=np.inf) > COARSE)
+        if gain > BENT or coarse or model.fit.rows.sum() < FEWEST:
             shapes.append(InputShape())
             continue
         shape, share = min(
@@ -120,7 +123,13 @@ def _shape(u: Array, effect: Array) -> tuple[InputShape, float]:
     chance = SEEN * scatter / len(u)
     if cubic < chance:
         return InputShape(), 1.0
-    wide = [(a, b) for a, b in pairs if b - a > NARROW * (high - low)]
+    # A dead zone lies about zero or the middle of the range, or reaches to one of its ends.
+    wide = [
+        (a, b)
+        for a, b in pairs
+        if b - a > NARROW * (high - low)
+        and (a <= 0.0 <= b or a <= 0.5 * (low + high) <= b or a == low or b == high)
+    ]
     left = [_left(dead_zone(u, *pair), effect) for pair in wide]
     dead = min(left)
     # The widest of those that are as good: without an effect below, the zone has no lower end.

@@ -6,7 +6,8 @@ their columns are struck out and what is left is made triangular again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from koopman_control.common import Array
 from koopman_control.identification import RFactor, RidgeSolver
 
+C = TypeVar("C", bound=Hashable)
 N_FOLDS = 5
 STRETCHES = 4  # of a fold; neighbours in time are alike, so folds are made of stretches
 RIDGES = tuple(10.0**k for k in range(-14, 1, 2))  # on columns of spread one
 KEPT = 0.85  # share of the samples that a smooth fit is judged by
+TYPICAL = 0.95  # share of the left-out residuals that errors are made of
 TRIMS = 4
 WORTHWHILE = 2.0  # times smaller typical residuals make trimming worth it
 
@@ -107,6 +110,43 @@ class LeftOut:
         return found
 
     def errors(self, keep: Sequence[int] | NDArray[np.int64] | None = None) -> Array:
-        """Return the root mean square of the left-out residuals of each target, shape (q,)."""
-        kept = self.residuals(keep)[self.rows]
-        return np.asarray(np.sqrt((kept**2).mean(axis=0))) + np.finfo(float).tiny
+        """Return the root mean square of most left-out residuals of each target, shape (q,).
+
+        The largest few are those of samples far from all others, and would hide what the rest tell.
+        """
+        squares = np.sort(self.residuals(keep)[self.rows] ** 2, axis=0)
+        most = squares[: max(1, int(np.ceil(TYPICAL * len(squares))))]
+        return np.asarray(np.sqrt(most.mean(axis=0))) + np.finfo(float).tiny
+
+
+def dropped_in_turn(
+    candidates: Sequence[C], rise: Callable[[frozenset[C]], float], limit: float
+) -> tuple[dict[C, float], float]:
+    """Drop one after the other what can be done without.
+
+    Where many can be, the better half of them is tried at once.
+
+    Args:
+        candidates: What may be dropped.
+        rise: Tells what dropping some costs.
+        limit: What it may cost.
+
+    Returns:
+        What was dropped, with the cost at that time, and the cost of the cheapest further one;
+        infinite where nothing is left.
+    """
+    dropped: dict[C, float] = {}
+    left, cheapest = list(candidates), np.inf
+    while left:
+        gone = frozenset(dropped)
+        cost = {candidate: rise(gone | {candidate}) for candidate in left}
+        order = sorted((c for c in left if cost[c] < limit), key=lambda c: cost[c])
+        half = order[: max(1, len(order) // 2)]
+        if len(half) > 1 and rise(gone | {*half}) >= limit:
+            half = half[:1]
+        cheapest = min((cost[c] for c in left if c not in half), default=np.inf)
+        if not half:
+            break
+        dropped |= {c: cost[c] for c in half}
+        left = [c for c in left if c not in half]
+    return dropped, cheapest if left else np.inf

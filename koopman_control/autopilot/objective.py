@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeRegressor
 
 from koopman_control.autopilot.findings import Finding, RewardLaw, Threshold, listed
-from koopman_control.autopilot.leftout import LeftOut, folds_of
+from koopman_control.autopilot.leftout import LeftOut, dropped_in_turn, folds_of
 from koopman_control.autopilot.rules import rule_for
 from koopman_control.autopilot.samples import Samples, scaled
 from koopman_control.common import Array
@@ -19,9 +19,8 @@ from koopman_control.features.coordinates import read
 
 QUADRATIC, QUADRATIC_SURELY = 0.98, 0.999  # left-out R2
 EXPLAINED, EXPLAINED_SURELY = 0.8, 0.98
-NEEDED = (
-    0.01  # of the squares left beyond those left anyway, and of all; a column that matters adds
-)
+NEEDED = 0.01  # share of the squares left anyway by which a column that matters adds to them
+EXACT, ROUNDING = 1e-4, 1e-8  # shares of the squares that an exact fit leaves
 MOST_COLUMNS = 24
 LEAVES = 8  # of a rule of steps
 N_SMOOTH = 100
@@ -181,23 +180,17 @@ class _Table:
         left = list(dict.fromkeys(self._sources))
         if len(left) > MOST_COLUMNS:
             return left
-        dropped: set[Source] = set()
         whole = 1.0 - self.quadratic
-        while len(left) > 1:
-            trial = {
-                source: 1.0
-                - self._share(
-                    self._fit,
-                    np.flatnonzero([not seen & (dropped | {source}) for seen in self._sees]),
-                )
-                for source in left
-            }
-            least = min(trial, key=lambda source: trial[source])
-            if trial[least] > whole * (1.0 + 5.0 * NEEDED) + NEEDED * min(1.0, 0.1 * (1.0 - whole)):
-                break
-            dropped.add(least)
-            left.remove(least)
-        return left
+        limit = whole * (1.0 + 5.0 * NEEDED) + ROUNDING
+        if whole > EXACT:  # then what is left out of it may help to approximate it
+            limit += 0.1 * NEEDED
+
+        def unexplained(without: frozenset[Source]) -> float:
+            kept = np.flatnonzero([not seen & without for seen in self._sees])
+            return 1.0 - self._share(self._fit, kept)
+
+        dropped, _ = dropped_in_turn(left, unexplained, limit)
+        return [source for source in left if source not in dropped]
 
 
 SURE_OF_ENDS, FEWEST_ENDS = 0.95, 3

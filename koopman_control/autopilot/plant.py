@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from koopman_control.autopilot.findings import Finding, Rate, listed
+from koopman_control.autopilot.leftout import dropped_in_turn
 from koopman_control.autopilot.rules import rule_for
 from koopman_control.autopilot.smooth import FLOOR, LAGS, Smooth, present, up_to
 from koopman_control.common import Array
@@ -26,35 +27,24 @@ def find_ignored(model: Smooth, names: Sequence[str]) -> Finding[tuple[int, ...]
     if worst > COARSE:
         words = "the smooth model is too coarse to tell what makes no difference"
         return Finding((), {"error of the model, in a step's change": worst}, words, False)
-    dropped: set[Angle] = set()
-    rises: dict[Angle, float] = {}
 
-    def rise(group: Angle) -> float:
+    def rise(without: frozenset[Angle]) -> float:
         """Return the factor on the error, 1.15 or more if it matters."""
-        without = dropped | {group}
         errors = model.errors(lambda r: present(r) and not r.sees & without)
         explained = (errors**2 - whole**2).max() / EXPLAINS
         factor = float((errors / whole).max())
         return max(factor, MATTERS) if explained > 1.0 else factor
 
-    left, trial = list(model.groups), {}
-    while left:
-        trial = {group: rise(group) for group in left}
-        least = min(trial, key=lambda group: trial[group])
-        if trial[least] >= MATTERS:
-            break
-        rises[least] = trial.pop(least)
-        dropped.add(least)
-        left.remove(least)
-    evidence = {f"error times, without {_name(g, names)}": factor for g, factor in rises.items()}
-    if trial:
-        evidence["error times, with one more dropped"] = min(trial.values())
+    dropped, next_one = dropped_in_turn(model.groups, rise, MATTERS)
+    left = [group for group in model.groups if group not in dropped]
+    evidence = {f"error times, without {_name(g, names)}": factor for g, factor in dropped.items()}
+    if left:
+        evidence["error times, with one more dropped"] = next_one
     columns = sorted(c for g in dropped for c in _columns(g))
     said = listed([names[c] for c in columns])
     # Few episodes have few goals each, and then a goal may pass for what differs between them.
     goals = any(not model.samples.changed[:, list(_columns(g))].any() for g in left)
-    clear = min(trial.values(), default=np.inf) > MATTERS_SURELY
-    certain = clear and worst < FINE and not goals
+    certain = next_one > MATTERS_SURELY and worst < FINE and not goals
     words = f"what happens next does not depend on {said}" if said else "every column matters"
     return Finding(tuple(columns), evidence, words, certain)
 
@@ -162,7 +152,9 @@ def find_contacts(model: Smooth, names: Sequence[str]) -> Finding[float]:
     abrupt = float(np.mean(worst[onset] > ABRUPT * earlier[onset])) if onset.any() else 0.0
     evidence["of them without a sign before"] = abrupt
     if share < FEWEST_CONTACTS or abrupt < 0.5:
-        return Finding(0.0, evidence, "a smooth model explains every step", True)
+        coarse = evidence["usual error"] > 2.0 * FINE
+        words = "no impact stands out" if coarse else "a smooth model explains every step"
+        return Finding(0.0, evidence, words, not coarse)
     rule = rule_for(model.samples.before, hit, model.groups)
     where = [
         f"{'|' if t.size else ''}{_name(t.column, names)}{'|' if t.size else ''} "
