@@ -31,6 +31,7 @@ from koopman_control.autopilot.reward import (
     RewardModel,
     Samples,
     less_effort,
+    staying,
     unknown_places,
 )
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
@@ -62,7 +63,8 @@ DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
 FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes looking
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
-EFFORT, EFFORT_ALONE = 1e-4, 1e-2  # price of the largest input, in ranges of the reward seen
+EFFORT = 1e-4  # price of the largest input, in ranges of the reward seen
+ALONE = 1e-2  # the same, and of being a spread away, where all steps pay the same
 PLANS, FEWER_PLANS = 256, 160  # where a decision lasts a step of the model, and two
 HORIZON = 50  # decisions
 
@@ -403,10 +405,16 @@ class Learning:
         seed: int,
     ) -> Objective:
         """State what plans are worth, with or without a value beyond them, as rehearsals say."""
-        spread = float(np.ptp(samples.r))
-        size, price = spread or 1.0, EFFORT * spread or EFFORT_ALONE
+        going = samples.r[~samples.ended]
+        spread = float(np.ptp(going)) if len(going) else 0.0
+        starts = model.state(np.stack([t.observations[0] for t in self._logbook.data]))
+        size, price = spread or 1.0, EFFORT * spread or ALONE
+        paid = less_effort(reward.surface, self._box, price)
+        if not spread:
+            begin = model.signals.embedding(starts).mean(axis=0)
+            paid = staying(paid, begin, model.signals.scale, ALONE)
         plain = Objective(
-            reward=less_effort(reward.surface, self._box, price),
+            reward=paid,
             after=reward.after,
             of_state=end.surface.beside(unknown),
             box=end.box,
@@ -420,14 +428,13 @@ class Learning:
         common = model, reward, end, samples.x, self._box, discount, avoided, seed
         value = fitted_value(*common)
         candidates = [plain, replace(plain, value=value, discount=discount)]
-        first = [t.observations[0] for t in self._logbook.data]
         length = max(len(t) for t in self._logbook.data) // self._hold
 
         def planner(candidate: Objective) -> Planner:
             return self._pilot(model, replace(candidate, unknown=0.0), 0).planned
 
         chosen, self._earned = best_rehearsed(
-            candidates, planner, model, reward, end, model.state(np.stack(first)), length
+            candidates, planner, model, reward, end, starts, length
         )
         return candidates[chosen]
 

@@ -20,7 +20,7 @@ NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
 FEWEST_NEURONS = 10  # where data are enough for no more
 HORIZON, FOLDS = 20, 4
 WORSE = 1.1  # factor on the error that leaving one input out may cost, to be tried with others
-BETTER = 0.8  # factor on the error that reading a column as an angle has to bring
+BETTER = 0.5  # factor on the error that reading a column as an angle has to bring
 NO_WORSE = 1.02  # and that it may cost in the end
 
 
@@ -101,14 +101,14 @@ def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: Tr
 def turning(data: Sequence[Trajectory], structure: Structure, seed: int) -> Structure:
     """Read columns in radians as angles where that makes the left-out error smaller.
 
-    Only columns that cover a quarter turn or more are tried.
+    Only columns that cover half a turn or more are tried.
 
     Args:
         data: Pieces that a smooth model can follow.
         structure: What is known so far.
         seed: Of the features.
     """
-    wide = np.ptp(np.concatenate([t.observations for t in data]), axis=0) > 0.5 * np.pi
+    wide = np.ptp(np.concatenate([t.observations for t in data]), axis=0) > np.pi
     best = _error(data, structure, (), seed)
     for c in structure.plain(len(wide)):
         if wide[c] and np.isfinite(best):

@@ -19,9 +19,8 @@ from koopman_control.features.coordinates import read
 
 QUADRATIC, QUADRATIC_SURELY = 0.98, 0.999  # left-out R2
 EXPLAINED, EXPLAINED_SURELY = 0.8, 0.98
-NEEDED = (
-    0.01  # of the squares left beyond those left anyway, and of all; a column that matters adds
-)
+NEEDED = 0.01  # share of the squares left anyway by which a column that matters adds to them
+EXACT, ROUNDING = 1e-4, 1e-8  # shares of the squares that an exact fit leaves
 MOST_COLUMNS = 24
 LEAVES = 8  # of a rule of steps
 N_SMOOTH = 100
@@ -182,7 +181,9 @@ class _Table:
         if len(left) > MOST_COLUMNS:
             return left
         whole = 1.0 - self.quadratic
-        limit = whole * (1.0 + 5.0 * NEEDED) + NEEDED * min(1.0, 0.1 * (1.0 - whole))
+        limit = whole * (1.0 + 5.0 * NEEDED) + ROUNDING
+        if whole > EXACT:  # then what is left out of it may help to approximate it
+            limit += 0.1 * NEEDED
 
         def unexplained(without: frozenset[Source]) -> float:
             kept = np.flatnonzero([not seen & without for seen in self._sees])

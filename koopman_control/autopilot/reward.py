@@ -17,6 +17,7 @@ from koopman_control.trajectories import Trajectory
 SIMPLER = 0.05  # share of the unexplained variance that a more complex reward has to save
 NEURONS, STEEPNESS = (100, 200), (0.5, 1.0, 2.0)
 RAREST = 500  # a reward that is earned once in so many steps counts as much as rarer ones
+FARTHEST = 10.0  # spreads beyond which it costs no more to be away
 EXPLAINED = 0.95  # share of the ends that limits have to explain
 MOST = 6000  # rows that surfaces are fitted to
 MOST_PLACES = 3000  # that are told from others
@@ -142,6 +143,29 @@ def less_effort(surface: Surface, box: Array, price: float) -> Surface:
     linear[0, places] += 2.0 * rate * middle
     constant[0] -= float(rate @ middle**2)
     low[0] -= price * len(middle)
+    return replace(surface, quadratic=quadratic, linear=linear, constant=constant, low=low)
+
+
+def staying(surface: Surface, center: Array, spread: Array, price: float) -> Surface:
+    """Take a price off a reward of [e, u] for states away from a place.
+
+    Where every step pays the same, there is no other way to tell plans apart: to stay where
+    episodes begin is the way not to end them.
+
+    Args:
+        surface: The reward.
+        center: Feature inputs of the place, shape (e,).
+        spread: Distance in each that costs the price, in the mean over them, shape (e,).
+        price: Of that distance; it grows with its square.
+    """
+    e = np.arange(len(center))
+    rate = price / len(center) / spread**2
+    quadratic, linear = surface.quadratic.copy(), surface.linear.copy()
+    quadratic[0, e, e] -= rate
+    linear[0, e] += 2.0 * rate * center
+    constant, low = surface.constant.copy(), surface.low.copy()
+    constant[0] -= float(rate @ center**2)
+    low[0] -= FARTHEST**2 * price
     return replace(surface, quadratic=quadratic, linear=linear, constant=constant, low=low)
 
 

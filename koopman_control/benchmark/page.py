@@ -28,7 +28,7 @@ from koopman_control.benchmark.statistics import (
 from koopman_control.benchmark.subjects import SUBJECTS
 from koopman_control.benchmark.summary import (
     differences,
-    markdown,
+    main_tables,
     scores_by_subject,
     summarised,
     tables,
@@ -315,7 +315,7 @@ def write_results(folder: PathLike, plan: Plan, runs: RunFile) -> str:
     cells = cells_of(valid(plan, runs), plan.evaluation_seeds)
     left_out = {" under ".join(names): reason for names, reason in plan.left_out.items()}
     content = runs.header | {"left_out": left_out} | summarised(cells)
-    table = markdown(cells)
+    table = main_tables(cells)
     results = ensure_writable_folder(folder)
     write_text_atomically(results / "control.json", metrics_json(content))
     write_text_atomically(results / "control.md", table)

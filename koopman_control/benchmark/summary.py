@@ -22,6 +22,7 @@ from koopman_control.benchmark.statistics import (
 from koopman_control.common import Array
 from koopman_control.evaluation import PairedDifference
 
+UNTOLD = "autopilot"  # the subject that is told nothing
 COLUMNS = (
     "task", "steps", "IQM", "mean", "worst run's mean", "worst episode", "reference", "score",
     "violations", "learning, s", "act p50 / p99, µs",
@@ -105,6 +106,15 @@ def markdown(cells: Mapping[Name, Cell], subject: str = OWN) -> str:
     lines = [" | ".join(map(_inert, cells)) for cells in (COLUMNS, *rows)]
     lines = [f"| {line} |" for line in lines]
     return "\n".join([lines[0], f"|{'---|' * len(COLUMNS)}", *lines[1:]]) + "\n"
+
+
+def main_tables(cells: Mapping[Name, Cell]) -> str:
+    """Write the table of the tasks' own controllers, and that of the autopilot where it ran."""
+    nominal = {subject for _, subject, condition in cells if condition == "nominal"}
+    told_nothing = f"The autopilot, told nothing:\n\n{markdown(cells, UNTOLD)}"
+    if UNTOLD not in nominal:
+        return markdown(cells)
+    return f"{markdown(cells)}\n{told_nothing}" if OWN in nominal else told_nothing
 
 
 def _inert(text: str) -> str:

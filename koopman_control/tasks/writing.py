@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from koopman_control.autopilot import Findings
@@ -16,10 +16,13 @@ from koopman_control.common import Array, PathLike, write_text_atomically
 from koopman_control.common.border import checked
 from koopman_control.features import Angle, Coordinates, spread
 from koopman_control.features.coordinates import Column, read
-from koopman_control.tasks.untold import Untold
+from koopman_control.tasks.untold import LONGEST, Untold
 from koopman_control.trajectories import Trajectory
 
 TRUSTED = 0.9  # R2 of the diagonal quadratic that weights are taken from
+NEGLIGIBLE = 1e-3  # of the largest weight
+SMALL = 0.02  # of a state's spread; what moves a target by less is chance
+ROUND = 0.02  # a factor this near a whole number, relatively, is that number
 DIGITS = 4
 HORIZON = 50
 
@@ -120,6 +123,8 @@ def write_task(
     weights = _weights(findings, Samples.of(data), coordinates)
     labels = [findings.named(_column(c)) for c in coordinates.columns]
     file, longest = Path(path), task.max_episode_steps
+    if longest is None and gym.spec(task.env_id).max_episode_steps is None:
+        longest = LONGEST
     limit = None if longest is None else {"max_episode_steps": longest}
     delays = list(findings.delays.value)
     more = [
@@ -238,62 +243,59 @@ def _of_quadratic(
     goals = [g for g in context if np.ptp(observed[:, g]) > 0.0]
     G = observed[:, goals]
     d, units = Z.shape[1], spread(Z)
-    scaled, effort, wanted = Z / units, U / spread(U), G / spread(G) if goals else G
-    best: tuple[float, Any] = (-np.inf, None)
-    for turning in (False, True):
-        is_angle = [isinstance(column, tuple) and turning for column in columns]
-        if turning and not any(is_angle):
-            continue
-        curves = np.where(is_angle, np.cos(Z), scaled**2)
-        slopes = np.where(is_angle, np.sin(Z), scaled)
-        with_goals = [scaled[:, [i]] * wanted for i in range(d)]
-        Phi = np.hstack(
-            [np.ones((len(Z), 1)), curves, slopes, *with_goals, effort, effort**2, wanted]
-            + [wanted[:, [i]] * wanted[:, i:] for i in range(len(goals))]
-        )
-        K = np.linalg.lstsq(Phi, rewards)[0]
-        share = 1.0 - np.var(rewards - Phi @ K) / np.var(rewards)
-        if share > best[0] + 1e-6:
-            best = (float(share), (is_angle, K))
-    share, found = best
+    effort, wanted = U / spread(U), G / spread(G) if goals else G
+    turning = [isinstance(column, tuple) for column in columns]
+    fits = [
+        (is_angle, *_fitted(np.where(is_angle, Z, Z / units), is_angle, effort, wanted, rewards))
+        for is_angle in ([False] * d, turning)
+    ]
+    is_angle, share, K = max(fits, key=lambda fit: round(fit[1], 6))  # the first, if alike
     if share < TRUSTED:
         return None
-    is_angle, K = found
-    curve, slope = K[1 : 1 + d], K[1 + d : 1 + 2 * d]
-    cross = K[1 + 2 * d : 1 + 2 * d + d * len(goals)].reshape(d, len(goals))
-    bent = K[1 + 2 * d + d * len(goals) + U.shape[1] :][: U.shape[1]]
-    Q, targets = np.zeros(d), []
-    largest = float(np.abs(curve).max()) or 1.0
+    curve, slope, rest = K[1 : 1 + d], K[1 + d : 1 + 2 * d], K[1 + 2 * d :]
+    cross, bent = rest[: d * len(goals)].reshape(d, len(goals)), rest[d * len(goals) + U.shape[1] :]
+    Q, targets = np.zeros(d), ["0.0"] * d
+    least = NEGLIGIBLE * float(np.abs(curve).max())
     for i in range(d):
-        if is_angle[i]:
-            size = float(np.hypot(curve[i], slope[i]))
-            Q[i] = 0.5 * size if size > 1e-3 * largest else 0.0
-            turn = float(np.arctan2(slope[i], curve[i])) if Q[i] else 0.0
-            targets.append(repr(_number(0.0 if abs(turn) < 1e-3 else turn)))
-            continue
-        weight = float(-curve[i])
-        if weight <= 1e-3 * largest:
-            targets.append("0.0")
-            continue
-        Q[i] = weight / units[i] ** 2
-        place, by_goal = 0.5 * slope[i] / weight, 0.5 * cross[i] / weight
-        targets.append(_formula(place, by_goal, units[i], goals, G))
-    effort_weight = float(np.mean(np.maximum(-bent, 0.0) / spread(U) ** 2))
+        if is_angle[i] and (size := float(np.hypot(curve[i], slope[i]))) > least:
+            Q[i] = 0.5 * size
+            turn = float(np.arctan2(slope[i], curve[i]))
+            targets[i] = repr(_number(turn if abs(turn) > NEGLIGIBLE else 0.0))
+        elif not is_angle[i] and (weight := float(-curve[i])) > least:
+            Q[i] = weight / units[i] ** 2
+            place, by_goal = 0.5 * slope[i] / weight, 0.5 * cross[i] / weight
+            targets[i] = _formula(place, by_goal, units[i], goals, G)
+    effort_weight = float(np.mean(np.maximum(-bent[: U.shape[1]], 0.0) / spread(U) ** 2))
     R = max(effort_weight, 1e-4 * float((Q * units**2).max(initial=1e-6)) / float(np.var(U)))
     source = f"Weights and targets are the reward's own curvature (R2 {share:.4f})."
     return Weights(Q, R, tuple(targets), source)
 
 
+def _fitted(
+    Z: Array, is_angle: Sequence[bool], effort: Array, wanted: Array, rewards: Array
+) -> tuple[float, Array]:
+    """Fit rewards by curves and slopes of the states, with the goals, and by efforts; R2 first."""
+    curves = np.where(is_angle, np.cos(Z), Z**2)
+    slopes = np.where(is_angle, np.sin(Z), Z)
+    with_goals = [Z[:, [i]] * wanted for i in range(Z.shape[1])]
+    of_goals = [wanted[:, [i]] * wanted[:, i:] for i in range(wanted.shape[1])]
+    Phi = np.hstack(
+        [np.ones((len(Z), 1)), curves, slopes, *with_goals, effort, effort**2, wanted, *of_goals]
+    )
+    K = np.linalg.lstsq(Phi, rewards)[0]
+    return float(1.0 - np.var(rewards - Phi @ K) / np.var(rewards)), K
+
+
 def _formula(fixed: float, by_goal: Array, unit: float, goals: Sequence[int], G: Array) -> str:
     """Write the target of a state as a linear function of the goals in the observation."""
-    small = 0.02  # of the state's spread; less is chance
     parts = []
     sizes = spread(G) if goals else np.ones(0)
     for k, goal in enumerate(goals):
-        if abs(by_goal[k]) * max(1.0, abs(float(G[:, k].mean())) / sizes[k]) > small:
+        if abs(by_goal[k]) * max(1.0, abs(float(G[:, k].mean())) / sizes[k]) > SMALL:
             factor = _number(by_goal[k] * unit / sizes[k])
-            factor = float(round(factor)) if abs(factor - round(factor)) < 0.02 else factor
+            near = float(round(factor))
+            factor = near if near and abs(factor - near) < ROUND * abs(factor) else factor
             parts.append(f"{'' if factor == 1.0 else f'{factor!r} * '}y[{goal}]")
-    if abs(fixed) > small or not parts:
-        parts.append(repr(_number(fixed * unit if abs(fixed) > small else 0.0)))
+    if abs(fixed) > SMALL or not parts:
+        parts.append(repr(_number(fixed * unit if abs(fixed) > SMALL else 0.0)))
     return " + ".join(parts)

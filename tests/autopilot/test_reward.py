@@ -12,6 +12,7 @@ from koopman_control.autopilot.reward import (
     Samples,
     less_effort,
     rarity,
+    staying,
     unknown_places,
 )
 from koopman_control.autopilot.value import fitted_value
@@ -71,6 +72,13 @@ def test_effort_costs_nothing_in_the_middle_of_the_box_and_its_price_at_the_edge
     Z = np.array([[0.3, -0.2, 1.0, 5.0], [0.3, -0.2, 3.0, 5.0], [0.3, -0.2, -1.0, 0.0]])
     off = plain(Z) - less_effort(plain, box, 0.25)(Z)
     np.testing.assert_allclose(off, [[0.0, 0.0], [0.25, 0.0], [0.5, 0.0]], atol=1e-12)
+
+
+def test_staying_costs_its_price_a_spread_away_in_all_inputs() -> None:
+    plain, center, spread = some_surface(4, 1, seed=8), np.ones(3), np.array([1.0, 2.0, 0.1])
+    Z = np.array([[1.0, 1.0, 1.0, 0.7], [2.0, -1.0, 1.1, 0.7], [3.0, 1.0, 1.0, 0.7]])
+    off = plain(Z) - staying(plain, center, spread, 0.3)(Z)
+    np.testing.assert_allclose(off[:, 0], [0.0, 0.3, 0.4], atol=1e-12)
 
 
 def test_rewards_of_pendulum_are_learned() -> None:

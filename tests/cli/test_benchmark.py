@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from koopman_control.benchmark import CONDITIONS, SUBJECTS, SUITES, beside_published
+from koopman_control.benchmark.subjects import autopilot, no_action
 from koopman_control.cli import app
+from koopman_control.tasks import TASKS
+from koopman_control.tasks.untold import Untold
 
 SMALL = ("benchmark", "InvertedPendulum-v5", "--seeds", "1", "--episodes", "2", "--jobs", "1")
 
@@ -96,12 +100,32 @@ def test_a_list_tells_every_subject_and_condition() -> None:
     assert "--list" in call("benchmark", "--help").stdout
 
 
-def test_what_is_told_nothing_is_judged_beside_the_task_itself(tmp_path: Path) -> None:
-    options = ("--knowledge", "none", "--subjects", "zero,reference")
-    result = call(*SMALL, *options, "--out", tmp_path)
+def test_what_is_told_nothing_stands_in_a_table_below_the_tasks_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SUBJECTS, "autopilot", replace(SUBJECTS["autopilot"], train=no_action))
+    result = call(*SMALL, "--knowledge", "none", "--out", tmp_path)
     assert result.exit_code == 0, result.output
-    assert "autopilot" in SUBJECTS
-    assert SUBJECTS["autopilot"].learns
+    own, told_nothing = result.stdout.split("The autopilot, told nothing:")
+    assert "| InvertedPendulum | 100 | 1000.00 |" in own
+    assert "| InvertedPendulum | 0 |" in told_nothing
+    assert (tmp_path / "control.md").read_text("utf-8") in result.stdout
+
+
+def test_the_autopilot_gets_twice_the_steps_of_a_ready_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def learn(task: Untold, seed: int) -> None:
+        asked.append(task.n_steps)
+        raise RuntimeError
+
+    monkeypatch.setattr(Untold, "learn", learn)
+    for name in ("InvertedPendulum", "Swimmer"):  # of 100 and of 10,000 steps
+        with pytest.raises(RuntimeError):
+            autopilot(TASKS[name], 0)
+    assert asked == [200, 10_000]
 
 
 def test_a_suite_that_is_not_installed_is_left_out_with_a_remedy(tmp_path: Path) -> None:
