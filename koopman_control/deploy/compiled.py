@@ -18,11 +18,11 @@ from koopman_control.common.files import PathLike
 from koopman_control.common.pickling import portable
 from koopman_control.deploy.building import NoCompilerError, library
 from koopman_control.deploy.export import Facts, read_export, sources_of
+from koopman_control.deploy.rehearsal import RUNGS
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.mpc.state import InputLayout, Rung, input_that_acted
 from koopman_control.mpc.weights import stage_rows
 
-RUNGS: tuple[Rung, ...] = ("solved", "softened", "shifted", "safe")
 Given = Callable[[Array], ArrayLike | None]
 
 

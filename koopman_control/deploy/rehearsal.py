@@ -12,8 +12,9 @@ from koopman_control.deploy.parts import target_parts
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.mpc.estimation.base import state_mean, state_scale
+from koopman_control.mpc.state import Rung
 
-RUNGS = ("solved", "softened", "shifted", "safe")
+RUNGS: tuple[Rung, ...] = ("solved", "softened", "shifted", "safe")  # by their numbers in C
 STEPS, MISSING = 60, (20, 21)  # steps, and those at which nothing is observed
 NOISE = 0.02  # of observations, in standard deviations of the training data
 KICKS = 15  # steps between two jumps of the state

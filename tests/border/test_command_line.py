@@ -18,6 +18,7 @@ FORECAST = ("forecast", "table.csv", "--target", "T", "--horizon", "3")
 CONTROL = ("control", "model.npz", "--horizon", "3")
 SERVE = ("serve", "controller.npz")
 IDENTIFY = ("identify", "log.csv", "--inputs", "u", "--outputs", "y")
+EXPORT = ("export", "controller.npz")
 COUNTS = ("0", "-1", "1.5", "many", "")
 SEEDS = ("-1", "1.5", "many", "4294967296")
 NAMES = ("koopmn", "", "koopman,", "random,,zero")
@@ -73,6 +74,9 @@ TYPED = [
     (CONTROL, "--steps", COUNTS),
     (CONTROL, "--noise", ("-1", "nan", "inf", "much")),
     (CONTROL, "--output", ("file", "file/within")),
+    (EXPORT, "--to", ("file", "file/within")),
+    (EXPORT, "--precision", ("half", "")),
+    (EXPORT, "--name", ("2nd", "", "a b", "while")),
     (SERVE, "--rate", ("0", "-1", "nan", "inf", "fast")),
     (SERVE, "--deadline", ("0", "-1", "nan", "inf", "soon")),
     (SERVE, "--patience", ("-1", "1.5", "much")),
@@ -127,6 +131,8 @@ MEANT = {
     "--test": "file",
     "--export": "folder",
     "--seed": "seed",
+    "--to": "folder",
+    "--name": "name",
 }
 
 
@@ -214,6 +220,8 @@ def test_every_option_is_in_the_table() -> None:
         ("control model.npz", "settings hold no horizon"),
         ("control model.npz none.toml", "there is no file none.toml"),
         ("control model.npz file", "file cannot be read as settings; expected TOML"),
+        ("export", "Missing argument 'controller'"),
+        ("export nowhere.npz", "there is no file nowhere.npz"),
         ("serve", "Missing argument 'controller'"),
         ("serve nowhere.npz", "there is no file nowhere.npz"),
         ("serve model.npz", "holds 'lifted-model'; expected 'controller'"),
