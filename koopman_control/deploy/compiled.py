@@ -269,12 +269,7 @@ class CompiledMPC:
         """Copy sources and memory; another process compiles for itself."""
         functions = tuple(None if one is None else portable(one) for one in self._functions)
         kept = self._facts, dict(self._sources), functions
-        return {
-            "made_of": kept,
-            "memory": self._memory.copy(),
-            "seen": self._seen,
-            "first": self._first,
-        }
+        return {"made_of": kept, "progress": (self._memory.copy(), self._seen, self._first)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Compile, and go on."""

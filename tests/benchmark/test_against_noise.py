@@ -9,7 +9,6 @@ from koopman_control.benchmark import CONDITIONS
 from koopman_control.benchmark.conditions import (
     AGAINST_NOISE,
     noisy,
-    pole_reference,
     with_more_guesses,
 )
 from koopman_control.benchmark.variants import without_estimator
@@ -49,14 +48,6 @@ def test_other_roll_outs_do_without_a_filter_chosen_for_the_task_s_own() -> None
     task = replace(tiny_task(), mpc={"search": Search(guesses=0)})
     observed = replace(task, mpc={**task.mpc, "estimator": KalmanObserver(0.1)})
     assert without_estimator(observed) == task
-
-
-def test_poles_lean_against_where_the_cart_is_and_goes_but_never_far() -> None:
-    observation = np.zeros(9)
-    observation[[0, 5]] = 0.2, 0.1
-    np.testing.assert_allclose(pole_reference(observation), [-0.04, 0.0, 0.0, 0.0])
-    observation[[0, 5]] = -1.0, -3.0
-    np.testing.assert_allclose(pole_reference(observation), [0.1, 0.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("name", AGAINST_NOISE)
