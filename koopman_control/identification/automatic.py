@@ -261,7 +261,8 @@ class _Search:
         """
         tried = {t.structure: t for t in self.trials}
         rivals = sorted(tried.values(), key=lambda t: t.error)[:RIVALS]
-        rivals = [tried[structure], *(t for t in rivals if t.structure != structure)]
+        rivals = [t for t in rivals if t.structure != structure and np.isfinite(t.error)]
+        rivals.insert(0, tried[structure])
         plenty = total_steps(self._data) // structure.thinning > PLENTY
         if plenty or time.process_time() > self._deadline:
             best = rivals[0]
