@@ -27,6 +27,7 @@ from koopman_control.features import (
 from koopman_control.identification.draws import (
     N_FOLDS,
     ONE_STEP,
+    PLENTY,
     STRENGTHS,
     Member,
     Structure,
@@ -60,7 +61,6 @@ HOPELESS = 10.0  # standard deviations; larger errors are all alike
 FEWEST_TEACHERS, KEPT = 3, 3  # draws a model learns from at least; else every third, the best
 GRACE = 30.0  # seconds to finish what was begun
 MOST_DRAWS = 18
-PLENTY = 40_000  # steps of data from which on two draws will do
 RIVALS = 5  # structures that draw features of full size
 DRAW_ROWS, MODEL_ROWS = 8_000, 20_000  # steps that a fit of a draw, or of the model, looks at
 AS_GOOD = 1.25  # of the least error, in windows that differ by what is thinned
@@ -261,7 +261,8 @@ class _Search:
         """
         tried = {t.structure: t for t in self.trials}
         rivals = sorted(tried.values(), key=lambda t: t.error)[:RIVALS]
-        rivals = [tried[structure], *(t for t in rivals if t.structure != structure)]
+        rivals = [t for t in rivals if t.structure != structure and np.isfinite(t.error)]
+        rivals.insert(0, tried[structure])
         plenty = total_steps(self._data) // structure.thinning > PLENTY
         if plenty or time.process_time() > self._deadline:
             best = rivals[0]

@@ -27,7 +27,8 @@ from koopman_control.identification.snapshots import Run, split_into_folds
 from koopman_control.trajectories import Trajectory
 
 STRENGTHS = tuple(10.0**k for k in range(2, -6, -1))  # pulls on features, to the linear model
-FEW = 750.0  # steps of data that bear a pull of 1; weaker ones take more, by the square root
+PLENTY = 40_000  # steps of data from which on any draw is as good as another
+WEAKEST = 0.1  # pull that fewer data bear
 WEAK = 1e-6  # pull of the linear part to the linear model
 ONE_STEP = 1e-6  # ridge of one-step fits
 N_FOLDS = 3
@@ -105,9 +106,9 @@ class Subject:
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        """Pulls worth trying, the strongest first: few data bear no weak ones."""
-        rows = sum(len(run.U) for run in self.runs)
-        return tuple(s for s in STRENGTHS if s >= min((FEW / rows) ** 2, 10.0))
+        """Pulls worth trying, the strongest first."""
+        plenty = sum(len(run.U) for run in self.runs) > PLENTY
+        return tuple(s for s in STRENGTHS if plenty or s >= 0.99 * WEAKEST)
 
     def regression(self, features: FeatureMap, runs: Sequence[Run]) -> Regression:
         """Fit features to the states of runs."""

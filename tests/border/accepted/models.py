@@ -31,6 +31,7 @@ Structure feedthrough: true
 identify structure: none
 identify angles: empty
 identify seconds: fraction
+identify n_draws: none
 identify random_state: zero
 LiftedModel.predict U: longer rowless
 LiftedModel.linearize U: longer
