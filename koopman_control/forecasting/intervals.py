@@ -98,7 +98,7 @@ class Forecast:
         return outcomes
 
 
-STEP = 0.2  # of the logarithm of a width, for a miss that was due; a hit moves it less
+STEP = 0.1  # of the logarithm of a width, for a miss that was due; a hit moves it less
 
 
 def tracked(ratios: Array, bounds: Array, origins: NDArray[np.int_], level: float) -> Array:
