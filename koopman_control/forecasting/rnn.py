@@ -274,6 +274,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         """Take the noise out of series."""
         settings = EDMDc(
             feature_maps(self.features, self._default_features()),
+            coupling="bilinear" if data[0].U.shape[1] else "linear",
             corrections=Corrections(noise="smooth"),
             memory=self.memory,
             horizon=self.horizon,
