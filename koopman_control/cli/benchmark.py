@@ -122,7 +122,7 @@ def benchmark(
             chosen = _chosen("TASKS", entry.tasks, list(tasks or entry.tasks))
         plan = Plan(
             chosen,
-            _chosen("--subjects", SUBJECTS, (subjects or usual).split(",")),
+            _chosen("--subjects", SUBJECTS, (usual if subjects is None else subjects).split(",")),
             _chosen("--conditions", CONDITIONS, conditions.split(",")),
             range(seeds),
             episodes,

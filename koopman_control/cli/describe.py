@@ -45,8 +45,10 @@ def describe(
     with one_sentence(debug):
         from koopman_control.autopilot import find
         from koopman_control.cli.untold import collecting, require_new_task, untold
+        from koopman_control.common.arrays import seed_number
         from koopman_control.tasks.writing import write_task as write
 
+        seed_number("--seed", seed)
         require_new_task(write_task)
         task = untold(env_id, None, module, max_episode_steps)
         data = collecting(task, steps, seed)

@@ -29,10 +29,9 @@ def untold(name: str, budget: int | None, module: str | None, longest: int | Non
         hint = did_you_mean(name, [*gym.registry, *TASKS, *env_ids])
         raise ValueError(
             f"there is no task {name!r}, and Gymnasium cannot make {name!r}: there is no such "
-            "environment, or its package was not imported (--import shimmy for "
-            f"dm_control/...).{hint}"
+            f"environment.{hint} An id of another package needs its module, as --import shimmy"
         ) from error
-    except gym.error.Error as error:
+    except (gym.error.Error, ModuleNotFoundError) as error:
         raise ValueError(f"Gymnasium cannot make {name!r}: {error}") from error
     return task
 

@@ -197,7 +197,7 @@ def test_every_option_is_in_the_table() -> None:
         ("runn", "No such command 'runn'"),
         ("run", "Missing argument 'task'"),
         (f"run {ENV} more", "unexpected extra argument"),
-        (f"run {ENV} --episode 3", "No such option: --episode (Possible options: --episodes)"),
+        (f"run {ENV} --episode 3", "No such option: --episode"),
         (f"run {ENV} --episodes", "'--episodes' requires an argument"),
         ("run Pendulm-v1", "'Pendulm-v1': there is no such environment. Did you mean Pendulum-v1?"),
         ("run vanderpol-v0", f"Did you mean {ENV}?"),
