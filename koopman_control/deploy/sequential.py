@@ -26,6 +26,7 @@ from koopman_control.mpc.planning.sequential import (
     AMPLITUDES,
     SMALLEST_GAIN,
     STEP_LENGTHS,
+    TIE,
     SequentialPlanner,
 )
 
@@ -135,6 +136,7 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
         "least_square": repr(LEAST_SQUARE),
         "tiny": "2.3e-308" if arrays.precision == "double" else "1e-37",
         "smallest_gain": repr(SMALLEST_GAIN),
+        "tie": repr(TIE),
         "most_vectors": max(one["size"] for one in (*whole, *made)),
         "most_rows": most_rows,
         "most_values": most_rows,

@@ -110,7 +110,7 @@ MEANT = {
     "--horizon": "table has",
     "--lookback": "lookback",
     "--backtest": "refits",
-    "--future": "read as a table",
+    "--future": "file",
     "--model": "file",
     "--level": "level",
     "--rollout": "rollout",

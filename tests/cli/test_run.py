@@ -164,7 +164,7 @@ def test_ctrl_c_during_the_evaluation_keeps_model_and_data(
     assert result.exit_code == 130
     folder = only_folder(tmp_path)
     assert folder.name in result.stderr.replace("\n", "")
-    kept = {"model.npz", "trajectories.npz", "checkpoint"}
+    kept = {"model.npz", "controller.npz", "trajectories.npz", "checkpoint"}
     assert {path.name for path in folder.iterdir()} == kept
     assert "model.npz, trajectories.npz" in result.stderr
 
@@ -213,7 +213,7 @@ def test_a_full_disk_after_learning_says_what_is_saved(
     result = call("run", ENV, "--output", tmp_path)
     assert result.exit_code == 1
     told = result.stderr.replace("\n", "")
-    assert f"Saved in {only_folder(tmp_path)}: model.npz, trajectories.npz." in told
+    assert f"Saved in {only_folder(tmp_path)}: controller.npz, model.npz, trajectories.npz." in told
     assert "Error: cannot write report.html: No space left on device" in told
     assert "--resume" in told
 

@@ -176,7 +176,7 @@ def test_arguments_that_do_not_fit_are_named(
         ("limits", np.zeros((2, 3)), "limits has shape"),
         ("center", np.zeros(4), "center has shape"),
         ("ground", np.zeros((2, 3)), "ground has shape"),
-        ("input_delay", -1, "input_delay is -1"),
+        ("input_delay", -2, "input_delay is -2"),
     ],
 )
 def test_parts_that_do_not_fit_together_are_named(
