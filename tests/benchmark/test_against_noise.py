@@ -30,6 +30,7 @@ def test_the_arm_knows_which_states_are_speeds() -> None:
     assert dict(fit.least_squares.derivatives) == {0: 2, 1: 3}
 
 
+@pytest.mark.slow
 def test_a_noisy_task_is_learned_and_its_model_knows_the_noise() -> None:
     settings = {"rollout": "relifted", "coupling": "bilinear", "mpc": {"search": Search(guesses=2)}}
     task = with_more_guesses(noisy(tiny_task(**settings)))

@@ -24,13 +24,7 @@ from koopman_control.mpc.compile.program import AffineMap, ParametricQP
 from koopman_control.mpc.planning.condense import Condenser, Merit, ProgramSize
 from koopman_control.mpc.planning.plan import NOT_FINITE, KnownOutcome, Plan, Times
 from koopman_control.mpc.planning.prediction import Scenarios
-from koopman_control.mpc.solvers import (
-    TIME_LIMIT,
-    DenseQP,
-    Solution,
-    SolverSettings,
-    make_solver,
-)
+from koopman_control.mpc.solvers import TIME_LIMIT, DenseQP, Solution, SolverSettings, make_solver
 from koopman_control.mpc.solvers.program import FAR, Scaling, within
 from koopman_control.mpc.state import Situation, Start, columns_of, shifted
 from koopman_control.mpc.units import Units
