@@ -332,7 +332,7 @@ def _verdict(judged: LogJudgement) -> list[str]:
         sentences.append(
             f"One-step residuals are no white noise ({100.0 * white.mean():.0f} % of the lags "
             "outside the band): expected of a model fitted to simulations where the measured "
-            "outputs are noisy; an observer (`Kalman`) will use what is left."
+            "outputs are noisy; an observer (`KalmanObserver`) will use what is left."
         )
     past = np.abs(judged.residuals.inputs[LAGS:]) > 3.0 * judged.residuals.band
     future = np.abs(judged.residuals.inputs[:LAGS]) > 3.0 * judged.residuals.band
