@@ -170,5 +170,5 @@ def _broken_line(u: Array, grid: Array) -> Array:
 
 def _left(columns: Array, values: Array) -> float:
     """Return the squares that least squares on some columns leave."""
-    K = np.linalg.lstsq(columns, values)[0]
+    K = np.linalg.lstsq(columns, values, rcond=None)[0]
     return float(np.sum((values - columns @ K) ** 2))

@@ -120,7 +120,8 @@ class Kinematics:
         dX, V = pairs.dX[~pairs.censored], pairs.X[~pairs.censored, speed]
         moved, change, duration = dX[:, state], dX[:, speed], signals.dt
         if duration is None:
-            (duration, _), *_ = np.linalg.lstsq(np.column_stack([V, change]), moved)
+            columns = np.column_stack([V, change])
+            (duration, _), *_ = np.linalg.lstsq(columns, moved, rcond=None)
         size = float(change @ change)
         share = float(change @ (moved - duration * V)) / size if size > 0.0 else 0.0
         low, high = sorted((0.0, float(duration)))

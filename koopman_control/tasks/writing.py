@@ -282,7 +282,7 @@ def _fitted(
     Phi = np.hstack(
         [np.ones((len(Z), 1)), curves, slopes, *with_goals, effort, effort**2, wanted, *of_goals]
     )
-    K = np.linalg.lstsq(Phi, rewards)[0]
+    K = np.linalg.lstsq(Phi, rewards, rcond=None)[0]
     return float(1.0 - np.var(rewards - Phi @ K) / np.var(rewards)), K
 
 

@@ -17,6 +17,8 @@ from koopman_control.identification.log_facts import (
     with_input_range,
 )
 
+pytest.importorskip("numba", reason="output-error fits need numba")
+
 
 def bent(steps: int = 600, seed: int = 0, through: bool = False) -> Any:
     """y[t+1] = 0.8 y[t] + 0.3 sin(2 y[t]) / 2 + u; the input of a row acts in the same row."""

@@ -51,7 +51,8 @@ def test_noise_enters_the_row_of_an_angle_by_its_speed_only() -> None:
     model = fit([pendulum(s, 0.5, noise=0.05) for s in range(5)], derivatives={0: 1}).model_
     x = np.random.default_rng(0).normal(size=(50, 2))
     angle, speed = model.one_step.step(x, np.zeros((50, 1))).T
-    (share,), rest, *_ = np.linalg.lstsq((speed - x[:, 1])[:, None], angle - x[:, 0] - DT * x[:, 1])
+    apart, moved = (speed - x[:, 1])[:, None], angle - x[:, 0] - DT * x[:, 1]
+    (share,), rest, *_ = np.linalg.lstsq(apart, moved, rcond=None)
     assert rest < 1e-20
     assert 0.0 <= share <= DT + 1e-9
 

@@ -15,6 +15,8 @@ from koopman_control.identification.output_error import (
     Windows,
 )
 
+pytest.importorskip("numba", reason="output-error fits need numba")
+
 
 def motor(steps: int = 400, noise: float = 0.0, seed: int = 0) -> Any:
     """A second-order plant of which only the position is measured."""

@@ -10,6 +10,8 @@ from scipy.io import savemat
 
 from koopman_control.trajectories import from_table, log_files, read_columns
 
+pytest.importorskip("pandas", reason="needs pip install pandas")
+
 T = np.arange(5.0)
 U, Y = np.array([1.0, 0.5, -1.0, 2.0, 0.0]), np.array([0.0, 1.5, 2.25, 3.0, -4.5])
 
