@@ -101,14 +101,15 @@ def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: Tr
 def turning(data: Sequence[Trajectory], structure: Structure, seed: int) -> Structure:
     """Read columns in radians as angles where that makes the left-out error smaller.
 
-    Only columns that cover half a turn or more are tried.
+    Only columns that cover three quarters of a turn or more are tried: what covers less gains
+    nothing from going round, and a cart's position would do as well.
 
     Args:
         data: Pieces that a smooth model can follow.
         structure: What is known so far.
         seed: Of the features.
     """
-    wide = np.ptp(np.concatenate([t.observations for t in data]), axis=0) > np.pi
+    wide = np.ptp(np.concatenate([t.observations for t in data]), axis=0) > 1.5 * np.pi
     best = _error(data, structure, (), seed)
     for c in structure.plain(len(wide)):
         if wide[c] and np.isfinite(best):

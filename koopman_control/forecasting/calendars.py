@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from koopman_control.trajectories.table import HOUR, Dates
 
 DAY_LENGTH = np.timedelta64(1, "D").astype("timedelta64[ns]")
+ONE_DAY, ONE_MONTH = np.timedelta64(1, "D"), np.timedelta64(1, "M")
 MONDAY = np.datetime64("1969-12-29", "D")
 FRIDAY = 4
 FEWEST_DAYS = 6  # rows that show a weekend is left out
@@ -34,14 +35,14 @@ class Steps:
         time = last - day.astype("datetime64[ns]")
         k = self.count * np.arange(1, n + 1)
         if self.unit == "day":
-            days = day + k
+            days = day + k * ONE_DAY
         elif self.unit == "business day":
             days = np.busday_offset(day, k, roll="backward")
         else:
-            months = day.astype("datetime64[M]") + k
-            days = months.astype("datetime64[D]") + (day - day.astype("datetime64[M]")).astype(int)
+            months = day.astype("datetime64[M]") + k * ONE_MONTH
+            days = months.astype("datetime64[D]") + (day - day.astype("datetime64[M]"))
             if self.unit == "month end":
-                days = (months + 1).astype("datetime64[D]") - 1
+                days = (months + ONE_MONTH).astype("datetime64[D]") - ONE_DAY
         return np.asarray(days.astype("datetime64[ns]") + time)
 
     def __str__(self) -> str:
@@ -63,7 +64,7 @@ def calendar_steps(shown: Dates) -> tuple[Steps, NDArray[np.int64]] | None:
     if np.median(intervals) >= 28:
         months = days.astype("datetime64[M]")
         of_month = (days - months.astype("datetime64[D]")).astype(int)
-        ends = days + 1 == (months + 1).astype("datetime64[D]")
+        ends = days + ONE_DAY == (months + ONE_MONTH).astype("datetime64[D]")
         gaps = np.diff(months.astype(int))
         if gaps.min() < 1 or not (ends.all() or (of_month == of_month[0]).all()):
             return None
