@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from koopman_control.cli.errors import one_sentence
+from koopman_control.cli.untold import (
+    LongestEpisode,
+    Module,
+    WrittenTask,
+    collecting,
+    require_new_task,
+    untold,
+)
 
 
 def describe(
@@ -17,17 +24,10 @@ def describe(
     steps: Annotated[
         int, typer.Option(min=100, help="Environment steps to look at, under random inputs.")
     ] = 1000,
-    module: Annotated[
-        str | None, typer.Option("--import", help="Module that registers the id, such as shimmy.")
-    ] = None,
-    max_episode_steps: Annotated[
-        int | None, typer.Option(min=1, help="Where to cut episodes that nothing ends; 1000.")
-    ] = None,
+    module: Module = None,
+    max_episode_steps: LongestEpisode = None,
     seed: Annotated[int, typer.Option(help="Seed of resets and inputs.")] = 0,
-    write_task: Annotated[
-        Path | None,
-        typer.Option(help="Write what was found as a task: a Python file to read and correct."),
-    ] = None,
+    write_task: WrittenTask = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the findings as JSON and nothing else.")
     ] = False,
@@ -44,7 +44,6 @@ def describe(
     """
     with one_sentence(debug):
         from koopman_control.autopilot import find
-        from koopman_control.cli.untold import collecting, require_new_task, untold
         from koopman_control.common.arrays import seed_number
         from koopman_control.tasks.writing import write_task as write
 

@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from koopman_control.cli.errors import CHECKPOINT, kept_on_failure, one_sentence, run_folder
+from koopman_control.cli.untold import (
+    LongestEpisode,
+    Module,
+    WrittenTask,
+    require_new_task,
+    task_in_file,
+    untold,
+)
 
 SLOW = (
     "Note: pip install 'koopman-control[fast]' makes every step of this controller three to five "
@@ -51,16 +59,9 @@ def run(
         int | None,
         typer.Option(min=100, help="Environment steps to learn from, if nothing is told; 5000."),
     ] = None,
-    module: Annotated[
-        str | None, typer.Option("--import", help="Module that registers the id, such as shimmy.")
-    ] = None,
-    max_episode_steps: Annotated[
-        int | None, typer.Option(min=1, help="Where to cut episodes that nothing ends; 1000.")
-    ] = None,
-    write_task: Annotated[
-        Path | None,
-        typer.Option(help="Write what was found as a task: a Python file to read and correct."),
-    ] = None,
+    module: Module = None,
+    max_episode_steps: LongestEpisode = None,
+    write_task: WrittenTask = None,
     episodes: Annotated[int, typer.Option(min=1, help="Evaluation episodes.")] = 100,
     seed: Annotated[int, typer.Option(help="First evaluation seed; others follow.")] = 1000,
     learning_seed: Annotated[int, typer.Option(help="Seed of everything random in learning.")] = 0,
@@ -93,7 +94,6 @@ def run(
     was uncertain; `koopman-control describe` shows that alone, from a few steps.
     """
     with one_sentence(debug):
-        from koopman_control.cli.untold import require_new_task
         from koopman_control.common.arrays import seed_number
         from koopman_control.evaluation import metrics_json
         from koopman_control.tasks.run import run_task
@@ -154,7 +154,6 @@ def _found(name: str, knowledge: Knowledge, options: Mapping[str, Any]) -> Task 
         knowledge: Whether to leave a ready task aside.
         options: What is only for environments without one, by the names of the options.
     """
-    from koopman_control.cli.untold import task_in_file, untold
     from koopman_control.tasks import TASKS, UnknownTaskError
 
     if name.endswith(".py"):

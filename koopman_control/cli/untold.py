@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     from koopman_control.tasks import Task
     from koopman_control.tasks.untold import Untold
     from koopman_control.trajectories import Trajectory
+
+# Options that `run` and `describe` share.
+Module = Annotated[
+    str | None, typer.Option("--import", help="Module that registers the id, such as shimmy.")
+]
+LongestEpisode = Annotated[
+    int | None, typer.Option(min=1, help="Where to cut episodes that nothing ends; 1000.")
+]
+WrittenTask = Annotated[
+    Path | None,
+    typer.Option(help="Write what was found as a task: a Python file to read and correct."),
+]
 
 
 def untold(name: str, budget: int | None, module: str | None, longest: int | None) -> Untold:

@@ -20,7 +20,7 @@ from koopman_control.deploy.building import NoCompilerError, library
 from koopman_control.deploy.export import Facts, read_export, sources_of
 from koopman_control.deploy.rehearsal import RUNGS
 from koopman_control.mpc import KoopmanMPC
-from koopman_control.mpc.state import InputLayout, Rung, input_that_acted
+from koopman_control.mpc.state import InputLayout, Rung, input_that_acted, observation_array
 from koopman_control.mpc.weights import stage_rows
 
 Given = Callable[[Array], ArrayLike | None]
@@ -215,16 +215,7 @@ class CompiledMPC:
 
     def _take(self, observation: ArrayLike) -> None:
         """Take an observation in; a ValueError if it is none."""
-        expected = self._seen.shape
-        try:
-            y = np.asarray(observation, dtype=np.float64)
-        except Exception as error:  # foreign types may raise whatever they like
-            raise ValueError(
-                f"observation is {type(observation).__name__}, {error}; expected {expected[0]} "
-                "numbers"
-            ) from None
-        if y.shape != expected:
-            raise ValueError(f"observation has shape {y.shape}; expected {expected}")
+        y = observation_array(observation, self._seen.shape)
         with np.errstate(over="ignore"):
             self._buffers[0][:] = y
         if any(self._facts.given):

@@ -314,16 +314,7 @@ class StateEstimation:
         Raises:
             ValueError: If it is no array of the right shape.
         """
-        expected = self.seen.shape
-        try:
-            y = np.array(observation, dtype=np.float64)  # a copy: some plants use theirs again
-        except Exception as error:  # foreign types may raise whatever they like
-            raise ValueError(
-                f"observation is {type(observation).__name__}, {error}; expected {expected[0]} "
-                "numbers"
-            ) from None
-        if y.shape != expected:
-            raise ValueError(f"observation has shape {y.shape}; expected {expected}")
+        y = observation_array(observation, self.seen.shape)
         if only_numbers(y):
             return y, ""
         return np.where(np.isfinite(y), y, np.nan), "observation not finite"
@@ -464,6 +455,23 @@ def reachable_from(applied: Array, weights: Weights) -> Array:
     """Move inputs (..., m) that acted so near to the box that the next one can be in it."""
     reach, (low, high) = WITHIN * weights.rate_bounds, weights.input_bounds[:, 0]
     return np.clip(applied, low - reach, high + reach)
+
+
+def observation_array(observation: Any, expected: tuple[int, ...]) -> Array:
+    """Copy an observation, which some plants use again, as numbers; they may be NaN or infinite.
+
+    Raises:
+        ValueError: If it is no array of the shape expected.
+    """
+    try:
+        y = np.array(observation, dtype=np.float64)
+    except Exception as error:  # foreign types may raise whatever they like
+        raise ValueError(
+            f"observation is {type(observation).__name__}, {error}; expected {expected[0]} numbers"
+        ) from None
+    if y.shape != expected:
+        raise ValueError(f"observation has shape {y.shape}; expected {expected}")
+    return y
 
 
 def input_that_acted(name: str, value: ArrayLike, size: int) -> Array:
