@@ -23,6 +23,7 @@ from koopman_control.common.arrays import (
 )
 from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.common.pickling import portable
+from koopman_control.common.shorthand import fields_of
 from koopman_control.mpc.solvers import SolverSettings, solver_kind
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
@@ -284,6 +285,17 @@ class Inputs(CheckedFields):
         positive_int("delay", self.delay, minimum=0)
 
 
+# What `KoopmanMPC` takes by itself, beside the groups; Q, R and the bounds are its own arguments.
+FIELDS = (
+    fields_of("cost", Cost, Q="", R="", trust="trust_weight")
+    | fields_of(
+        "bounds", Bounds, inputs="", outputs="", rates="rate_bounds", terminal="terminal_bounds"
+    )
+    | fields_of("search", Search, guesses="n_guesses")
+    | fields_of(
+        "inputs", Inputs, delay="input_delay", measured="measured_inputs", safe="safe_input"
+    )
+)
 THROUGH_CVXPY = "cvxpy"  # as a solver: CVXPY's own way
 
 
