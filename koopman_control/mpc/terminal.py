@@ -26,7 +26,7 @@ from koopman_control.identification.kernel_arrays import Regulator
 from koopman_control.mpc.estimation.kalman import settled_covariance
 from koopman_control.mpc.settings import Tube
 from koopman_control.mpc.state import InputLayout, Start, TargetRows
-from koopman_control.mpc.weights import Weights, weight_matrix, widened
+from koopman_control.mpc.weights import Weights, row_sides, weight_matrix, widened
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
 SETTLED = 1e-6  # relative; a cost that changes by more in a step is none to come
@@ -375,7 +375,7 @@ def with_terminal_set(
 
 
 def _given(given: Any, d: int, weights: Weights) -> Rows:
-    h = finite_array("terminal_set's h", given[1], ndim=1)
+    h = row_sides("terminal_set's h", given[1])
     H = finite_array("terminal_set's H", given[0], shape=(len(h), d))
     return widened(H, weights.Q.shape[1]), np.zeros((len(h), weights.R.shape[1])), h
 
