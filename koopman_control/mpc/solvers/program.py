@@ -188,10 +188,13 @@ def _measured(qp: DenseQP, near: bool, alike: Array | None) -> tuple[Array, floa
     slopes, rows = np.abs(qp.f[alone]), np.vstack([np.eye(n)[:, alone], A[:, alone]])
     meant = np.where((rows > 0.0) & (widths[:, None] > 0.0), widths[:, None] / rows, np.nan)
     far = np.array([np.nan_to_num(np.nanmax(each, initial=0.0)) for each in meant.T])
+    pull = float((slopes * far).max())
     if len(alone) == n:
-        cost = float((slopes * far).max()) or 1.0
+        cost = pull or 1.0
+    elif pull > cost:  # between what squares cost and what slopes do, so that neither is lost
+        cost = float(np.sqrt(cost) * np.sqrt(pull))
     usual = np.nanmedian(np.vstack([meant, np.where(far > 0.0, np.nan, 1.0)]), axis=0)
-    sizes[alone] = np.where(slopes > 0.0, cost / slopes, usual)
+    sizes[alone] = np.where((slopes > 0.0) & (far == 0.0), cost / slopes, usual)
     return sizes, cost
 
 
