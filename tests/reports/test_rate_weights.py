@@ -243,13 +243,13 @@ def test_a_target_that_cannot_be_held_gives_no_regulator(unstable: float) -> Non
 def test_linear_costs_and_a_drift_at_the_target_are_part_of_what_is_to_come(
     cost: Cost, S: float
 ) -> None:
-    spring = LiftedModel.from_arrays([[1.0, 0.1], [-0.3, 0.95]], [[0.005], [0.1]])
+    spring = LiftedModel.from_arrays([[0.9, 0.1], [-0.3, 0.8]], [[0.005], [0.1]])
     cost = replace(cost, Q=[1.0, 0.1], R=0.1, S=S)
     late = replace(cost, terminal="riccati")
 
     def first(horizon: int, cost: Cost) -> Array:
         return KoopmanMPC(spring, horizon, cost=cost, reference=[2.0, 0.0]).act([1.0, -0.3])
 
-    expected = first(150, cost)
+    expected = first(100, cost)
     for horizon in (1, 3):
-        np.testing.assert_allclose(first(horizon, late), expected, rtol=1e-7)
+        np.testing.assert_allclose(first(horizon, late), expected, rtol=1e-6)
