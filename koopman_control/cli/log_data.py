@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -91,8 +91,6 @@ def _rows(
         own = columns[run].astype(str) if run else np.zeros(len(columns[PIECES]), dtype="U1")
         columns[PIECES] = np.char.add(own, columns[PIECES].astype(str))
         label = PIECES
-    if time and columns[time].dtype.kind in "OUS":
-        columns[time] = _dates(columns, time)
     runs, report = from_table(
         columns, list(outputs), list(inputs), time=time, dt=dt, angles=list(angles),
         run=label, missing=list(missing),
@@ -145,21 +143,6 @@ def _episodes(
             )
         )
     return found
-
-
-def _dates(columns: dict[str, Any], name: str) -> Any:
-    """Read a column of dates as seconds since the first."""
-    import numpy as np
-
-    from koopman_control.common import optional_package
-    from koopman_control.trajectories.table import read_clock, read_numbers
-
-    try:
-        return read_numbers(columns, name, ["none"])
-    except (TypeError, ValueError):
-        pandas = optional_package("pandas", "forecast")
-        dates = read_clock(pandas.DataFrame({name: columns[name]}), name).dates
-        return (dates - dates[0]) / np.timedelta64(1, "ns") * 1e-9
 
 
 def _progress(path: Path) -> Callable[[int], None] | None:

@@ -99,6 +99,7 @@ TYPED = [
     (IDENTIFY, "--missing", ("",)),
     (IDENTIFY, "--seconds", ("0", "-1", "many")),
     (IDENTIFY, "--seed", SEEDS),
+    (IDENTIFY, "--resume", ("nowhere", "file", "folder")),
     (IDENTIFY, "--export", ("folder", "none/model.npz")),
     (IDENTIFY, "--output", ("file", "file/within")),
 ]
