@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from koopman_control.trajectories import Trajectory
 
 LARGE = 200_000_000  # bytes of a file whose reading is shown
+EVERY = 1_000_000  # rows that are told
+MOST_CELLS = 1_000_000  # numbers of a file that are used: fits look at fewer
 MINARI = "minari:"  # before the name of a data set on this machine
 
 
@@ -85,11 +87,12 @@ def _rows(
     from koopman_control.trajectories.log_files import PIECES
 
     asked = [*inputs, *outputs, *([time] if time else []), *([run] if run else [])]
-    found = read_columns(path, asked, _progress(path))
+    found = read_columns(path, asked, _progress(path), MOST_CELLS)
     columns, label = dict(found.columns), run
     if PIECES in columns:
-        own = columns[run].astype(str) if run else np.zeros(len(columns[PIECES]), dtype="U1")
-        columns[PIECES] = np.char.add(own, columns[PIECES].astype(str))
+        if run:
+            own = np.unique(columns[run].astype(str), return_inverse=True)[1]
+            columns[PIECES] = columns[PIECES] * (1 + own.max()) + own
         label = PIECES
     runs, report = from_table(
         columns, list(outputs), list(inputs), time=time, dt=dt, angles=list(angles),
@@ -151,6 +154,7 @@ def _progress(path: Path) -> Callable[[int], None] | None:
         return None
 
     def report(rows: int) -> None:
-        typer.echo(f"\r{path.name}: {rows:,} rows", nl=False, err=True)
+        if rows % EVERY == 0:
+            typer.echo(f"\r{path.name}: {rows:,} rows", nl=False, err=True)
 
     return report

@@ -71,6 +71,7 @@ FEWEST = 4  # features worth drawing
 FEWEST_TEACHERS, KEPT = 3, 3  # draws a model learns from at least; else every third, the best
 SIMILAR = 2.0  # of the least error: structures that teach, too, where data are few
 ONE_STEP_FEATURES = 100  # of one-step fits
+PULLED = (1.0, 0.1)  # strengths of fits that teach together
 STUDENTS = 3  # structures that learn from them
 JUDGED = 3_000  # imagined steps that students are judged on
 GRACE = 30.0  # seconds to finish what was begun
@@ -467,7 +468,7 @@ class _Search:
     def fits_to_all(
         self, structures: Sequence[Structure], n_draws: int
     ) -> tuple[list[Teacher], list[float]]:
-        """Fit draws of some structures to all data, as strongly pulled as was best on parts.
+        """Fit draws of some structures to all data, weakly pulled, as their median bears it.
 
         Returns the fits, and the errors on data left out of the best draws of these structures.
         """
@@ -476,12 +477,13 @@ class _Search:
             subject = self.subject(structure, DRAW_ROWS)
             known = self.members(subject, min(2 * N_FOLDS, n_draws))
             left_out += known
-            strengths = sorted({m.strength for m in known if np.isfinite(m.strength)}, reverse=True)
-            for draw in range(each if strengths else 0):
+            if not np.isfinite([m.strength for m in known]).any():
+                continue  # features do not help
+            for draw in range(each):
                 if teachers and time.process_time() > self._deadline + GRACE:
                     break
                 features = self.features(subject, draw, self._n_features)
-                fits = members_along(subject, features, strengths, self._deadline + GRACE)
+                fits = members_along(subject, features, PULLED, self._deadline + GRACE)
                 teachers += [Teacher(subject, m) for m in fits]
         left_out.sort(key=lambda m: m.gain)
         few = left_out[: max(min(FEWEST_TEACHERS, len(left_out)), len(left_out) // KEPT)]

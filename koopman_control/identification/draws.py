@@ -150,8 +150,29 @@ class Subject:
         return fitted_candidates(self.design, runs, [features])[0]
 
     def without(self, fold: int | None) -> list[Run]:
-        """Return the runs of all other folds."""
-        return [run for i, runs in enumerate(self.folds) if i != fold for run in runs]
+        """Return the runs of all other folds, in pieces that are as long as they can be."""
+        if fold is None:
+            return list(self.runs)
+        if len(self.runs) >= N_FOLDS:  # none was cut
+            return [run for i, runs in enumerate(self.folds) if i != fold for run in runs]
+        kept: list[Run] = []
+        last = None
+        for j in range(sum(map(len, self.folds))):
+            i = j % len(self.folds)
+            piece = self.folds[i][j // len(self.folds)]
+            if i == fold:
+                last = None
+                continue
+            if last is not None and np.array_equal(last.X[-1], piece.X[0]):
+                weight = None
+                if last.weight is not None and piece.weight is not None:
+                    weight = np.concatenate([last.weight, piece.weight])
+                X, U = np.concatenate([last.X, piece.X[1:]]), np.concatenate([last.U, piece.U])
+                kept[-1] = piece = Run(X, U, weight)
+            else:
+                kept.append(piece)
+            last = piece
+        return kept
 
     def linear(self, fold: int | None) -> tuple[LiftedModel, Array, float]:
         """Fit a model without features by output error, without a fold.
@@ -324,7 +345,7 @@ def members_along(
     """Fit features to all data, pulled less and less; every strength asked for is a member."""
     path = _Path(subject, features, None)
     stronger = [s for s in STRENGTHS if s > 1.01 * max(strengths)]
-    found = path.along([*stronger[-1:], *strengths], deadline)
+    found = path.along([*stronger, *strengths], deadline)
     return [
         Member(path.weights, theta, error, strength)
         for strength, theta, error in found
