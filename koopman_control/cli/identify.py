@@ -113,9 +113,9 @@ def identify(
             data, judged_on = split_runs(data, split)
         notes += coverage(data).findings
         title = logs[0].name.removeprefix(MINARI)
-        for note in notes:
-            typer.echo(printable(f"Note: {note}"), err=True)
         with going_on(output, title.partition(".")[0], resume) as (folder, checkpoint):
+            for note in notes:
+                typer.echo(printable(f"Note: {note}"), err=True)
             found = identified(data, seconds=seconds, random_state=seed, checkpoint=checkpoint)
             judged = judge_on_log(found, judged_on)
             columns = {
