@@ -16,11 +16,13 @@ from koopman_control.deploy.programs import (
     Program,
     programs_of,
 )
-from koopman_control.deploy.sequential import relifted_context
+from koopman_control.deploy.sequential import sequential_context
+from koopman_control.deploy.step_map import step_map_context
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, Observed
 from koopman_control.mpc.estimation import History
-from koopman_control.mpc.estimation.kalman import SteadyFilter
+from koopman_control.mpc.estimation.kalman import ExtendedFilter, SteadyFilter
+from koopman_control.mpc.estimation.robust import DOUBTFUL, RobustFilter
 from koopman_control.mpc.state import WITHIN, TargetRows
 
 # The rooms below hand their parts to each other under names with an underscore; so does this file.
@@ -62,24 +64,20 @@ class TargetPart(NamedTuple):
 def check_exportable(mpc: KoopmanMPC) -> None:
     """Raise a NotExportableError that names what of a controller has no C code."""
     estimator = mpc._estimators[0]
-    covered = "linear and re-lifted roll-outs of one model, solved as quadratic programs"
+    covered = "roll-outs of one model, solved as quadratic programs"
     if mpc._through_cvxpy:
         raise NotExportableError(
             "the controller has terms that are no quadratic program, or solver='cvxpy'; C code "
             f"covers {covered}: state conic terms by bounds or squares, and use solver='auto'"
         )
-    if mpc.rollout == "bilinear":
-        raise NotExportableError(
-            f"rollout is 'bilinear'; C code covers {covered}: use 'relifted', or 'linear'"
-        )
     if len(mpc._scenarios.models) > 1:
         raise NotExportableError(
             f"model is {len(mpc._scenarios.models)} models; C code covers {covered}: give one"
         )
-    if not isinstance(estimator, History | SteadyFilter):
+    if not isinstance(estimator, History | SteadyFilter | ExtendedFilter):
         raise NotExportableError(
             f"estimator makes a {type(estimator).__name__}; C code covers states as they are "
-            "observed, KalmanObserver and OffsetFree"
+            "observed, KalmanObserver, OffsetFree and the filter for the noise that a model knows"
         )
     if mpc.search.deadline is not None:
         raise NotExportableError(
@@ -151,6 +149,8 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     model, layout, estimator = mpc.model, mpc._layout, mpc._estimators[0]
     targets = target_parts(mpc)
     has_offset = isinstance(estimator, SteadyFilter) and estimator._offsets
+    has_offset |= isinstance(estimator, ExtendedFilter) and len(estimator._offset_root) > 0
+    steps_forward = mpc.rollout != "linear" or isinstance(estimator, ExtendedFilter)
     parameters, first = [], 0
     for name, value in mpc.parameters.items():
         parameters.append(Part(name, first, value.size))
@@ -185,11 +185,16 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     if first:
         arrays.add("parameters_at_first", mpc.parameters.theta)
     _inputs(mpc, arrays)
+    context |= {"steps_forward": False, "layer_kinds": [], "lift_lines": []}
+    if steps_forward:
+        context |= step_map_context(model, arrays)
     context |= _coordinates(model, arrays) | _lift(mpc, arrays) | _estimator(mpc, arrays)
+    calls = [*context["lift_lines"], *(f"activate_{kind}(" for kind in context["layer_kinds"])]
+    context["uses"] = lambda name: any(name in call for call in calls)
     if mpc.rollout == "linear":
         known = known_of(mpc, targets, has_offset)
         return context | _programs(list(programs_of(mpc._linear_planner, known)), arrays)
-    return context | relifted_context(mpc, arrays)
+    return context | sequential_context(mpc, arrays)
 
 
 def _add_observed(name: str, read: Observed, width: int, arrays: Arrays) -> None:
@@ -240,7 +245,7 @@ def _lift(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     if model.n_angles:
         arrays.add("angle_states", embedding.angles)
     sizes = {"n_embedded": n_e, "n_plain": len(embedding.plain)}
-    if mpc.rollout != "linear":
+    if mpc.rollout == "relifted":
         return sizes
     arrays.add("embedded_center", model.signals.center)
     arrays.add("embedded_scale", model.signals.scale)
@@ -253,13 +258,14 @@ def _lift(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
         "reduced": model.reduction is not None,
         "lift_lines": lines,
         "rooms": code.rooms,
-        "uses": lambda name: any(name in line for line in lines),
         "epsilon": repr(float(np.finfo(np.float64).eps)),
     }
 
 
 def _estimator(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     model, estimator = mpc.model, mpc._estimators[0]
+    if isinstance(estimator, ExtendedFilter):
+        return _extended(estimator, arrays)
     if not isinstance(estimator, SteadyFilter):
         return {"estimator": "observed"}
     p, gain = estimator._sensor.size, estimator._gain
@@ -273,6 +279,19 @@ def _estimator(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     if estimator._offsets:
         arrays.add("shared_offsets", gain.shared[model.n_lifted :].T)
     return {"estimator": "filter"}
+
+
+def _extended(estimator: ExtendedFilter, arrays: Arrays) -> dict[str, Any]:
+    arrays.add("noise_root", estimator._noise)
+    arrays.add("measurement_root", estimator._R_root)
+    arrays.add("state_spread", estimator._spread)
+    arrays.add("usual", estimator._sensor._usual)
+    return {
+        "estimator": "extended",
+        "n_uncertain": len(estimator._noise),
+        "robust": isinstance(estimator, RobustFilter),
+        "doubtful": repr(DOUBTFUL),
+    }
 
 
 def _programs(programs: list[Program], arrays: Arrays) -> dict[str, Any]:
