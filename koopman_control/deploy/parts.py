@@ -8,6 +8,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.deploy.arrays import Arrays
+from koopman_control.deploy.compression import low_rank, met_states
 from koopman_control.deploy.features import FeatureCode
 from koopman_control.deploy.programs import (
     INFINITE,
@@ -143,8 +144,11 @@ def known_of(mpc: KoopmanMPC, targets: tuple[TargetPart, TargetPart], offset: bo
     )
 
 
-def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
-    """Collect all that the templates ask for; constants go into `arrays`."""
+def context_of(mpc: KoopmanMPC, arrays: Arrays, tolerance: float = 0.0) -> dict[str, Any]:
+    """Collect all that the templates ask for; constants go into `arrays`.
+
+    See `low_rank` for the tolerance.
+    """
     check_exportable(mpc)
     model, layout, estimator = mpc.model, mpc._layout, mpc._estimators[0]
     targets = target_parts(mpc)
@@ -193,7 +197,8 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     context["uses"] = lambda name: any(name in call for call in calls)
     if mpc.rollout == "linear":
         known = known_of(mpc, targets, has_offset)
-        return context | _programs(list(programs_of(mpc._linear_planner, known)), arrays)
+        programs = list(programs_of(mpc._linear_planner, known))
+        return context | _programs(programs, met_states(model), tolerance, arrays)
     return context | sequential_context(mpc, arrays)
 
 
@@ -294,21 +299,48 @@ def _extended(estimator: ExtendedFilter, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def _programs(programs: list[Program], arrays: Arrays) -> dict[str, Any]:
+def _programs(
+    programs: list[Program], samples: Array, tolerance: float, arrays: Arrays
+) -> dict[str, Any]:
+    """Describe programs.
+
+    Args:
+        programs: The programs.
+        samples: Lifted states as they are met, shape (S, n).
+        tolerance: Predictions may err by it, relative to the largest; see `low_rank`.
+        arrays: Takes their constants.
+    """
     described = []
+    programs = [one.shortest(samples.shape[1]) for one in programs]
     for i, one in enumerate(programs):
+        (r, n), n_z, (y, t) = (
+            one.G.shape,
+            samples.shape[1],
+            (len(one.predicted), one.slope_by_predicted.shape[1]),
+        )
+        by_lifted, others = one.predicted[:, :n_z], one.predicted[:, n_z:]
+        factors = low_rank(by_lifted, one.weight, samples, tolerance) if tolerance else None
+        left, right = (None, None) if factors is None else factors
+        angles = one.angles
         fields = {
             "G": one.G.T,
             "unit": one.unit,
-            "by_known": one.by_known.T,
-            "constant": one.constant,
-            "by_turn": one.by_turn.T,
-            "turned_by": None if one.turned_by is None else one.turned_by.T,
+            "by_lifted": by_lifted.T if left is None else left.T,
+            "compressed": None if right is None else right.T,
+            "by_others": others.T if others.any() else None,
+            "slope": one.slope,
+            "slope_by_predicted": None if one.direct else one.slope_by_predicted.T,
+            "slope_by_others": one.slope_by_others.T if one.slope_by_others.any() else None,
+            "rows": one.rows,
+            "seen": angles.seen,
+            "turned": angles.turned,
+            "turn_at_rest": angles.constant,
+            "turned_by": None if angles.by_inputs is None else angles.by_inputs.T,
             "low": one.low,
             "high": one.high,
             "price": one.price,
             "softness": one.softness,
-            "by_others": one.by_others if len(one.sides) else None,
+            "sides_by_others": one.sides_by_others if len(one.sides) else None,
             "shape": one.shape,
             "moving": one.sides if len(one.sides) else None,
         }
@@ -316,11 +348,19 @@ def _programs(programs: list[Program], arrays: Arrays) -> dict[str, Any]:
             key: "NULL" if value is None or not value.size else arrays.add(f"{key}_{i}", value)
             for key, value in fields.items()
         }
-        r, n = one.G.shape
+        for key, matrix in (
+            ("rows_by_predicted", one.rows_by_predicted),
+            ("rows_by_others", one.rows_by_others),
+            ("turns_by_others", angles.by_others),
+        ):
+            names[key] = arrays.add_sparse(f"{key}_{i}", matrix)
         numbers = {
             "n": n,
-            "rows": r,
-            "n_values": len(one.by_known),
+            "n_rows": r,
+            "n_predicted": y,
+            "n_counting": t,
+            "rank": 0 if right is None else len(right),
+            "n_angles": len(angles.seen),
             "sides": len(one.sides),
             "feedback": int(one.feedback),
             "soft": one.soft,
@@ -332,9 +372,10 @@ def _programs(programs: list[Program], arrays: Arrays) -> dict[str, Any]:
     )
     return {
         "programs": described,
-        "n_known": programs[0].by_known.shape[1],
+        "n_known": programs[0].predicted.shape[1],
         "most_rows": most_rows,
-        "most_values": max(len(one.by_known) for one in programs),
+        "most_predicted": max(len(one.predicted) for one in programs),
+        "most_rank": max(one["rank"] for one in described),
         "most_n": max(one.G.shape[1] for one in programs),
         "most_active": most_active,
         "most_iterations": 10 * most_rows + 100,

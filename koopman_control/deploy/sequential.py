@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from koopman_control.deploy.arrays import Arrays
 from koopman_control.deploy.programs import (
@@ -73,11 +72,11 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
     whole = [_stated(one.merit._condenser, f"whole_{i}", arrays) for i, one in enumerate(tried)]
     made = [_stated(one.condenser, f"made_{i}", arrays) for i, one in enumerate(tried)]
     constant = planner.condenser._constant
-    _add_sparse(arrays, "square_by_theta", sp.csr_array(constant.quadratic))
+    arrays.add_sparse("square_by_theta", constant.quadratic)
     arrays.add("cost_by_theta", constant.linear)
     held = planner.condenser._held
     if held is not None:
-        _add_sparse(arrays, "held", sp.csr_array(held))
+        arrays.add_sparse("held", held)
     most_rows = max(one["n"] + one["rows"] for one in made)
     n = max(one["n"] for one in made)
     soft = max(int(np.isfinite(one.condenser.linear_weight).sum()) for one in tried)
@@ -99,7 +98,6 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
         "tie": repr(TIE),
         "most_vectors": max(one["size"] for one in (*whole, *made)),
         "most_rows": most_rows,
-        "most_values": most_rows,
         "most_n": n,
         "most_active": min(most_rows, n + soft) + 1,
         "most_iterations": 10 * most_rows + 100,
@@ -110,15 +108,15 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
 def _stated(c: Condenser, name: str, arrays: Arrays) -> dict[str, Any]:
     """Add the matrices of a compiled problem."""
     matrices = {
-        "P_vv": sp.csr_array(c.P_vv),
-        "P_vy": sp.csr_array(c.P_vy),
-        "P_yy": sp.csr_array(c.P_yy),
-        "A_v": sp.csr_array(c.A_v),
+        "P_vv": c.P_vv,
+        "P_vy": c.P_vy,
+        "P_yy": c.P_yy,
+        "A_v": c.A_v,
         "A_y": c.A_y,
         "by_theta": c._stacked.matrix,
     }
     for key, matrix in matrices.items():
-        _add_sparse(arrays, f"{name}_{key}", matrix)
+        arrays.add_sparse(f"{name}_{key}", matrix)
     fields = {
         "constant": np.clip(c._stacked.constant, -INFINITE, INFINITE),
         "price": np.minimum(c.linear_weight, INFINITE),
@@ -132,14 +130,6 @@ def _stated(c: Condenser, name: str, arrays: Arrays) -> dict[str, Any]:
         "first_on_y": c.first_on_y,
         "size": len(c._stacked.constant),
     }
-
-
-def _add_sparse(arrays: Arrays, name: str, matrix: Any) -> None:
-    matrix = sp.csr_array(matrix)
-    matrix.eliminate_zeros()
-    arrays.add(f"{name}_start", matrix.indptr.astype(np.int64))
-    arrays.add(f"{name}_column", matrix.indices.astype(np.int64))
-    arrays.add(f"{name}_value", np.asarray(matrix.data, dtype=np.float64))
 
 
 def _merit(planner: SequentialPlanner, i: int, arrays: Arrays) -> dict[str, Any]:
