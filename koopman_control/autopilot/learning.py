@@ -20,6 +20,7 @@ from koopman_control.autopilot.modelling import (
     Trim,
     fitted,
     ignorable,
+    smooth_pieces,
     structure_of,
     turning,
 )
@@ -411,8 +412,8 @@ class Learning:
         estimator = fitted(data, self._structure, seed, trim)
         if not self._levers.structure or self._told.ignored is not None or number >= LOOKS:
             return estimator
-        pieces = data if estimator.trimmed_ is None else estimator.trimmed_.pieces
         found = self._structure
+        pieces = smooth_pieces(data, found, seed) if self._levers.trim else data
         if number == 0 and self._told.angles is None:
             found = turning(pieces, found, seed)
         found = replace(found, ignored=ignorable(pieces, found, seed))

@@ -154,6 +154,17 @@ def test_the_value_is_higher_where_the_goal_is_nearer() -> None:
     assert near > away
 
 
+def test_no_state_is_worth_more_than_an_end_that_is_paid_once() -> None:
+    ended = SEEN.x_next[:, 1] > 3.0
+    r = np.where(ended, 100.0, -0.1)
+    samples = replace(SEEN, r=r, ended=ended)
+    reward, end = RewardModel.fit(samples, MODEL), EndModel.fit(samples, MODEL)
+    value = fitted_value(MODEL, reward, end, SEEN.x, plain(reward), 0.99, None, BOX)
+    worth = value(EMBED(SEEN.x))[:, 0]
+    assert worth.max() <= 100.0 + 1e-9
+    assert worth[SEEN.x[:, 1] > 2.5].mean() > 80.0
+
+
 def test_places_that_the_model_cannot_follow_are_unknown() -> None:
     followed = SEEN.x[:, 1] < 2.0
     unknown = unknown_places(SEEN, MODEL, followed)(EMBED(SEEN.x))[:, 0]
