@@ -11,7 +11,7 @@ from koopman_control.features import Coordinates
 
 STEPS = 10  # over which a speed is summed up: its noise averages out, what it leaves out does not
 FEWEST = 50  # sums that are evidence
-FOLLOWED = 1.25  # times what noise explains, which a state may differ from the sum
+FOLLOWED = 1.5  # times what noise explains, which a state may differ from the sum
 MOVED = 3.0  # times that difference, which it has to move
 GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
 
@@ -51,12 +51,13 @@ def speeds_in(
         for j in range(p):
             if i == j or turning[j]:
                 continue
-            miss = change[:, i] - travelled[:, j]
-            miss = miss[~np.isnan(miss)]
+            way, miss = np.abs(change[:, i]), np.abs(change[:, i] - travelled[:, j])
+            way, miss = way[~np.isnan(miss)], miss[~np.isnan(miss)]
             if len(miss) < FEWEST:
                 continue
+            moving = way >= np.median(way)  # a state at rest tells nothing
             noise = np.sqrt(2.0 * R[i] + dt**2 * (STEPS - 0.5) * R[j])
-            off, far = (GAUSSIAN * np.nanmedian(np.abs(v)) for v in (miss, change[:, i]))
+            off, far = (GAUSSIAN * np.median(v[moving]) for v in (miss, way))
             if off < min(FOLLOWED * noise, far / MOVED, closest):
                 found[i], closest = j, off
     return {i: j for i, j in found.items() if j not in found}
