@@ -96,7 +96,7 @@ def _read_text(file: Path, names: Sequence[str], progress: Progress | None) -> C
     pandas = optional_package("pandas", "forecast")
     complaint = f"{file.name} cannot be read as a table; expected text in UTF-8 with a row of names"
     with refusing(complaint):
-        separator, decimal, header = _written_how(file, pandas)
+        separator, decimal, header = written_how(file, pandas)
     for name in names:
         _require(file, name, header)
     places = [header.index(name) for name in names]
@@ -129,8 +129,8 @@ def _read_text(file: Path, names: Sequence[str], progress: Progress | None) -> C
     return Columns(columns, (note,))
 
 
-def _written_how(file: Path, pandas: Any) -> tuple[str, str, list[str]]:
-    """Find the separator, the decimal mark and the names of columns."""
+def written_how(file: Path, pandas: Any) -> tuple[str, str, list[str]]:
+    """Find the separator, the decimal mark and the names of columns of a text."""
     opened = pandas.io.common.get_handle(file, "r", encoding="utf-8-sig", compression="infer")
     with opened as handles:
         sample = handles.handle.read(SNIFFED)
