@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from koopman_control.common.arrays import Array, positive_int, seed_number
-from koopman_control.common.border import check_fields, checked, require
+from koopman_control.common.border import check_fields, checked
 from koopman_control.features import FeatureMap, SampledFeatures
 from koopman_control.forecasting.control import as_model
 from koopman_control.forecasting.ensemble import Ensemble
@@ -54,7 +54,7 @@ from koopman_control.identification.shards import (
 from koopman_control.identification.smoothing import NoiseEstimate
 from koopman_control.identification.snapshots import Run, sample_of
 from koopman_control.identification.workers import Shards, read, sharded
-from koopman_control.trajectories import Trajectory
+from koopman_control.trajectories import Trajectory, check_trajectories
 
 CALIBRATION_WINDOWS = 200
 
@@ -254,16 +254,12 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         """
         self._checked_settings()
         self._require_plain("a fit to shards")
-        found = sharded(readers)
-        if found is None:
-            require("readers", readers, Sequence)
-            found = readers
-        shards = Shards(found, workers)
+        shards = Shards(readers if (given := sharded(readers)) is None else given, workers)
         with single_threaded_blas():
             if pilot is None:
                 self._take(*self._over(shards))
                 return self
-            data = checked_series(pilot if isinstance(pilot, Trajectory) else list(pilot))
+            data = checked_series(check_trajectories(pilot))
             ensemble = self._chosen(data)
             tasks = [[i] for i in range(len(shards))]
             work = self._summation(ensemble, data[0])

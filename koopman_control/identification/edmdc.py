@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array, positive_int
-from koopman_control.common.border import check_fields, checked, require
+from koopman_control.common.border import check_fields, checked
 from koopman_control.common.shorthand import takes_fields
 from koopman_control.features import Angle, FeatureMap, SampledFeatures, redrawn
 from koopman_control.identification.corrections import (
@@ -363,13 +363,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         """
         settings, corrections = self._checked_settings()
         corrections.require_plain(UNSHARDED)
-        found = sharded(readers)
-        if found is None:
-            require("readers", readers, Sequence)
-            found = readers
+        shards = Shards(readers if (given := sharded(readers)) is None else given, workers)
         if pilot is not None:
             pilot = check_trajectories(pilot)
-        shards = Shards(found, workers)
         with single_threaded_blas():
             if pilot is None:
                 fit = Fit.to_shards(settings, shards, self.input_delay)
@@ -378,7 +374,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
                 fit = first.merged([first.summed(shards, self.input_delay)])
             self._take(fit)
         if self.n_draws > 1:
-            others = self._other_draws(lambda one: one.fit_shards(found, pilot, workers=workers))
+            others = self._other_draws(lambda one: one.fit_shards(readers, pilot, workers=workers))
             self.model_ = averaged([self.model_, *others])
         return self
 

@@ -15,7 +15,8 @@ from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import get_active_backend
 
-from koopman_control.common import optional_package
+from koopman_control.common import optional_package, positive_int
+from koopman_control.common.border import require
 from koopman_control.identification.least_squares import single_threaded_blas
 from koopman_control.trajectories import Trajectory, TrajectoryStore, check_trajectories
 
@@ -36,19 +37,23 @@ class Shards:
         workers: How many processes; None leaves it to `joblib.parallel_config`, else one.
 
     Raises:
+        TypeError: If they are no sequence.
         ValueError: If there is none, or only some are Dask's.
     """
 
     def __init__(self, shards: Sequence[Any], workers: int | None = None) -> None:
+        require("readers", shards, Sequence)
+        if workers is not None:
+            positive_int("workers", workers)
         self._shards, self._workers = list(shards), workers
         if not self._shards:
-            raise ValueError("data is empty; expected at least one shard of trajectories")
+            raise ValueError("readers is empty; expected at least one shard of data")
         names = getattr(shards, "names", None)
         self._names = names or [f"shard {i}" for i in range(len(self._shards))]
         theirs = {_is_lazy(shard) for shard in self._shards}
         if len(theirs) > 1:
             raise ValueError(
-                "data mixes Dask's delayed shards with others; expected all of one kind"
+                "readers mixes Dask's delayed shards with others; expected all of one kind"
             )
         self._lazy = theirs.pop()
 
@@ -242,12 +247,11 @@ def _together(add: Add[T], parts: Sequence[T]) -> T:
 def read(shard: Any) -> list[Trajectory]:
     """Return the trajectories of a shard, checked; there may be none."""
     data = shard() if callable(shard) else shard
-    whole = [data] if isinstance(data, Trajectory) else list(data)
-    return check_trajectories(whole) if whole else []
+    return [] if isinstance(data, list | tuple) and not data else check_trajectories(data)
 
 
 def sharded(data: Any) -> Sequence[Any] | None:
-    """Return data as a list of shards, or None where they are trajectories in memory."""
+    """Return data as a sequence of shards, or None where they may be trajectories in memory."""
     if hasattr(data, "to_delayed"):  # a dask.bag
         return list(data.to_delayed())
     if isinstance(data, Trajectory) or not isinstance(data, Sequence):

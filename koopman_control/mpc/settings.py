@@ -115,7 +115,8 @@ class Cost(CheckedFields):
             at the start of an episode from the safe input or what `reset` is given.
         terminal: Weight of the last state beside Q, a number, (d,) or (d, d); or "riccati" for the
             cost that the regulator at the reference (at zero, where the reference is a function)
-            still has to come; with S, it goes with the last state and the last input.
+            still has to come; with S, it goes with the last state and the last input. Linear costs,
+            and a drift where the target is not at rest, are part of it for constant targets.
         linear_output: Cost per unit of each state: a number, shape (d,) or (N, d).
         linear_input: Cost per unit of each input, likewise: energy or prices.
         input_reference: Target u_r of the inputs: a number, shape (m,), (N, m), a longer trajectory

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koopman_control.common import Array, optional_package, positive_float, refusing
-from koopman_control.common.border import checked
+from koopman_control.common.border import checked, require
 from koopman_control.common.files import PathLike
 from koopman_control.trajectories.log_files import read_columns, written_how
 from koopman_control.trajectories.logs import from_table, usual_step
@@ -190,6 +190,7 @@ class TrajectoryStore(Sequence[Shard]):
         (100, Trajectory(99999 steps, 1 observations, 1 actions, dt=0.01))
     """
 
+    @checked
     def __init__(self, shards: Sequence[Shard]) -> None:
         self._shards = tuple(shards)
 
@@ -213,6 +214,9 @@ class TrajectoryStore(Sequence[Shard]):
     def __getitem__(self, i: slice) -> TrajectoryStore: ...
     def __getitem__(self, i: int | slice) -> Shard | TrajectoryStore:
         """Return a reader, or a store of some of the shards."""
+        require("i", i, int | slice)
+        if isinstance(i, int) and not -len(self) <= i < len(self):
+            raise IndexError(f"i is {i}; expected the number of one of {len(self)} shards")
         return TrajectoryStore(self._shards[i]) if isinstance(i, slice) else self._shards[i]
 
     def __iter__(self) -> Iterator[Shard]:

@@ -149,15 +149,19 @@ def column_of(table: Any, name: Any) -> NDArray[Any]:
     """Return a column of a frame, a dictionary, a structured array or a matrix as an array."""
     matrix = isinstance(table, np.ndarray) and table.ndim == 2
     try:
-        return np.asarray(table[:, name] if matrix else table[name])
+        column = np.asarray(table[:, name] if matrix else table[name])
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        columns = getattr(table, "columns", None)
-        if columns is None and isinstance(table, dict):
-            columns = list(table)
+        found = getattr(table, "columns", list(table) if isinstance(table, dict) else None)
+        columns = None if found is None else list(found)
         alike = get_close_matches(str(name), [str(c) for c in columns or ()], n=1)
         there = f"; did you mean {alike[0]!r}" if alike else ""
-        there += f"; the table has {list(columns)}" if columns is not None else ""
+        there += f"; the table has {columns}" if columns is not None else ""
         raise ValueError(f"the table has no column {name!r}{there}") from error
+    if column.ndim == 2 and not matrix:
+        raise ValueError(
+            f"the table has {column.shape[1]} columns {name!r}; give each a name of its own"
+        )
+    return column
 
 
 def rows_named(rows: NDArray[np.intp]) -> str:

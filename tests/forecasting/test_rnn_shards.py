@@ -97,7 +97,7 @@ def test_what_cannot_be_fitted_to_is_refused_by_name() -> None:
     with pytest.raises(NotFittedError, match="sums needs a pilot: first fit this SampledRNN"):
         network().sums(DATA)
     still = Trajectory(np.ones((5, 2)), np.ones((4, 1)))
-    with pytest.raises(ValueError, match="never moves|constant"):
+    with pytest.raises(ValueError, match=r"never moves|constant"):
         network().fit_shards([[still]])
     wide = Trajectory(np.ones((5, 3)), np.ones((4, 1)))
     with pytest.raises(ValueError, match="shard 1: series 0 has the columns"):

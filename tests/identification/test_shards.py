@@ -270,7 +270,7 @@ def test_shards_of_other_systems_are_refused_by_name() -> None:
 
 
 def test_nothing_to_fit_to_is_refused() -> None:
-    with pytest.raises(ValueError, match="data is empty; expected at least one shard"):
+    with pytest.raises(ValueError, match="readers is empty; expected at least one shard"):
         estimator().fit_shards([])
     with pytest.raises(ValueError, match="none of 2 shards holds a trajectory"):
         estimator().fit_shards([[], []])

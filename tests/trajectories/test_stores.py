@@ -106,7 +106,7 @@ def test_gaps_and_markers_are_treated_as_by_from_table(tmp_path: Path) -> None:
     log = table(300)
     log["x"][100:110], log["v"][205] = np.nan, -9999.0
     path = written(tmp_path, "parquet", log)
-    with pytest.raises(ValueError, match="log.parquet, row group 1: column 'v' holds -9999"):
+    with pytest.raises(ValueError, match=r"log.parquet, row group 1: column 'v' holds -9999"):
         read(open_store(path, ["x", "v"], ["u"], dt=0.01))
     found = read(open_store(path, ["x", "v"], ["u"], dt=0.01, missing=[-9999]))
     whole, _ = from_table(log, ["x", "v"], ["u"], dt=0.01, missing=[-9999])
@@ -153,7 +153,9 @@ def test_shards_of_another_rate_are_refused_or_brought_to_one(
 
 
 def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no file .*nothing.*; expected a file, a"):
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no file .*nothing.*; expected a file, a"
+    ):
         open_store(tmp_path / "nothing-*.csv", ["x"], ["u"])
     with pytest.raises(FileNotFoundError):
         open_store(tmp_path, ["x"], ["u"])
@@ -161,17 +163,17 @@ def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     odd = {name: values for name, values in table(30).items() if name != "v"}
     written(tmp_path, "csv", odd, name="b")
     with pytest.raises(
-        ValueError, match="b.csv has no single column 'v'; expected the same column"
+        ValueError, match=r"b.csv has no single column 'v'; expected the same column"
     ):
         open_store(tmp_path, ["x", "v"], ["u"])
-    with pytest.raises(ValueError, match="observations is empty, but a.csv holds columns"):
+    with pytest.raises(ValueError, match=r"observations is empty, but a.csv holds columns"):
         open_store(tmp_path)
     with pytest.raises(ValueError, match="actions is empty"):
         open_store(tmp_path, ["x"])
     with pytest.raises(ValueError, match="dt is 0"):
         open_store(tmp_path, ["x"], ["u"], dt=0.0)
     (tmp_path / "c.doc").write_text("x")
-    with pytest.raises(ValueError, match="c.doc is of no known kind"):
+    with pytest.raises(ValueError, match=r"c.doc is of no known kind"):
         open_store(tmp_path / "c.doc", ["x"], ["u"])
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "e.csv").write_text("x,v,u\n")
