@@ -118,7 +118,7 @@ def _read_text(file: Path, names: Sequence[str], progress: Progress | None) -> C
     pandas = optional_package("pandas", "forecast")
     complaint = NO_TABLE.format(file.name)
     with refusing(complaint):
-        separator, decimal, header = _written_how(file, pandas)
+        separator, decimal, header = written_how(file, pandas)
     for name in names:
         _require(file, name, header)
     places = [header.index(name) for name in names]
@@ -151,8 +151,8 @@ def _read_text(file: Path, names: Sequence[str], progress: Progress | None) -> C
     return Columns(columns, (note,))
 
 
-def _written_how(file: Path, pandas: Any) -> tuple[str, str, list[str]]:
-    """Find the separator, the decimal mark and the names of columns."""
+def written_how(file: Path, pandas: Any) -> tuple[str, str, list[str]]:
+    """Find the separator, the decimal mark and the names of columns of a text."""
     opened = pandas.io.common.get_handle(file, "r", encoding="utf-8-sig", compression="infer")
     with opened as handles:
         sample = handles.handle.read(SNIFFED)

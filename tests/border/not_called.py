@@ -4,7 +4,8 @@
 MADE_BY_THE_PACKAGE = """
 Backtest Columns Coverage DelayEstimate Episode Evaluation Forecast Identified Learned
 LogJudgement LogReport LogReport.of ModelReport Monomials Neurons NoiseEstimate PairedDifference
-ParametricQP QPSolution Reduction Round Simulation Trial Trial.beats Spectrum Step CompiledStep
+ParametricQP QPSolution Reduction Round ShardSums ShardSums.add
+Simulation Trial Trial.beats Spectrum Step CompiledStep
 BatchMPC Message Rehearsal ServedStep ServingReport Parameters.with_more Tube
 EndModel PilotController PilotStep Piloted RewardModel
 Suite
