@@ -27,6 +27,7 @@ NAMES = ("koopmn", "", "koopman,", "random,,zero")
 TYPED = [
     (RUN, "--episodes", COUNTS),
     (RUN, "--workers", COUNTS),
+    (RUN, "--cluster", ("here", "tcp://", "")),
     (RUN, "--seed", SEEDS),
     (RUN, "--learning-seed", SEEDS),
     (RUN, "--output", ("file", "file/within")),
@@ -45,6 +46,7 @@ TYPED = [
     (BENCHMARK, "--seeds", COUNTS),
     (BENCHMARK, "--episodes", COUNTS),
     (BENCHMARK, "--jobs", COUNTS),
+    (BENCHMARK, "--cluster", ("here", "tcp://", "")),
     (BENCHMARK, "--subjects", NAMES),
     (BENCHMARK, "--conditions", NAMES),
     (BENCHMARK, "--knowledge", ("all", "")),
@@ -99,6 +101,7 @@ TYPED = [
 ]
 # Words beside the option and the value by which a sentence may name what is wrong.
 MEANT = {
+    "--cluster": "scheduler",
     "--output": "folder",
     "--out": "folder",
     "--import": "module",
