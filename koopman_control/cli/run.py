@@ -18,7 +18,6 @@ from koopman_control.cli.untold import (
     Module,
     WrittenTask,
     require_new_task,
-    task_in_file,
     untold,
 )
 
@@ -158,6 +157,7 @@ def _found(name: str, knowledge: Knowledge, options: Mapping[str, Any]) -> Task 
         options: What is only for environments without one, by the names of the options.
     """
     from koopman_control.tasks import TASKS, UnknownTaskError
+    from koopman_control.tasks.in_file import task_in_file
 
     if name.endswith(".py"):
         return task_in_file(Path(name))
