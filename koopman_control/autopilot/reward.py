@@ -17,6 +17,7 @@ from koopman_control.trajectories import Trajectory
 SIMPLER = 0.05  # share of the unexplained variance that a more complex reward has to save
 NEURONS, STEEPNESS = (100, 200), (0.5, 1.0, 2.0)
 RAREST = 500  # a reward that is earned once in so many steps counts as much as rarer ones
+TOLD_ALL = 1e-3  # share of the variance left, below which inputs alone explain rewards
 FARTHEST = 10.0  # spreads beyond which it costs no more to be away
 EXPLAINED = 0.95  # share of the ends that limits have to explain
 MOST = 6000  # rows that surfaces are fitted to
@@ -91,6 +92,14 @@ class RewardModel:
             return np.asarray(paid[..., 0])
         before = self.surface(np.concatenate([e, u], axis=-1))
         return np.asarray(paid[..., 0] + before[..., 1])
+
+    def blind(self, samples: Samples) -> bool:
+        """Whether inputs alone explain the rewards: nothing is known to aim at."""
+        r, u = samples.r[~samples.ended], samples.u[~samples.ended]
+        if np.ptp(r) == 0.0:
+            return True
+        alone = fitted_surface(u, r[:, None], [None], weight=rarity(r))
+        return 1.0 - float(alone.r2[0]) <= max(TOLD_ALL, 2.0 * (1.0 - self.r2))
 
     @classmethod
     def fit(cls, samples: Samples, model: LiftedModel, seed: int = 0) -> RewardModel:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from koopman_control.autopilot.reward import EndModel, RewardModel
+from koopman_control.autopilot.search import Objective
 from koopman_control.autopilot.surface import Basis, Surface, folds_of
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
@@ -31,9 +32,10 @@ def fitted_value(
     reward: RewardModel,
     end: EndModel,
     X: Array,
-    box: Array,
+    objective: Objective,
     discount: float,
-    avoided: Surface | None = None,
+    avoided: Surface | None,
+    box: Array,
     seed: int = 0,
 ) -> Surface:
     """Learn the value of states by fitted value iteration on simulated steps.
@@ -43,9 +45,10 @@ def fitted_value(
         reward: The learned reward.
         end: The learned end of episodes.
         X: States of the data, shape (T, d).
-        box: Lowest and highest inputs, shape (2, m).
+        objective: Says where the model is not to be trusted, and what a step there is worth.
         discount: Of each step, below 1.
         avoided: What places cost beside, of their feature inputs; None: nothing.
+        box: Lowest and highest inputs, shape (2, m).
         seed: Of states, inputs and features.
 
     Returns:
@@ -71,6 +74,7 @@ def fitted_value(
         over = ((x_next < end.box[0]) | (x_next > end.box[1])).any(axis=1) | (e[:, 0] > 0.5)
         if avoided is not None:
             r = r - avoided(embed(x_next))[:, 0]
+        r = r + objective.distrust * objective.lost(x_next)
         paid += factor * alive * np.where(over, e[:, 1], r)
         alive = np.where(over, 0.0, alive)
         factor *= discount

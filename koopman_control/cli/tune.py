@@ -12,7 +12,7 @@ from koopman_control.cli.clusters import Cluster, on_cluster
 from koopman_control.cli.errors import one_sentence
 
 if TYPE_CHECKING:
-    from koopman_control.tuning import Search, Tuned
+    from koopman_control.tuning import Tuned, Tuning
 
 
 def tune(
@@ -63,12 +63,12 @@ def tune(
     with one_sentence(debug), ExitStack() as stack:
         from koopman_control.tasks import TASKS
         from koopman_control.tasks.in_file import task_in_file
-        from koopman_control.tuning import Search, write_tuned
+        from koopman_control.tuning import Tuning, write_tuned
 
         source = Path(task) if task.endswith(".py") else None
         chosen = TASKS[task] if source is None else task_in_file(source)
         names = None if settings is None else tuple(settings.split(","))
-        search = Search(chosen, trials, names, seeds, episodes)
+        search = Tuning(chosen, trials, names, seeds, episodes)
         folder = Path("runs") / f"tune-{chosen.name}" if out is None else out
         stack.enter_context(on_cluster(cluster, jobs))
         try:
@@ -83,7 +83,7 @@ def tune(
             typer.echo(f"Run it: koopman-control run {folder / 'task.py'}")
 
 
-def _with_bar(search: Search, storage: Path, jobs: int) -> Tuned:
+def _with_bar(search: Tuning, storage: Path, jobs: int) -> Tuned:
     """Search, with a bar and a line per trial on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn

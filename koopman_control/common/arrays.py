@@ -56,7 +56,7 @@ def real_array(
 ) -> Array:
     """As :func:`finite_array`, but NaN and infinity may pass."""
     try:
-        raw = np.asarray(value)
+        raw = as_array(value)
     except ValueError as error:
         raise ValueError(f"{name} is no array: {error}; give rows of equal length") from error
     if raw.dtype.kind not in "fiub":
@@ -70,6 +70,14 @@ def real_array(
         expected = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
     return array
+
+
+def as_array(value: Any) -> NDArray[Any]:
+    """As `np.asarray`, but what is masked becomes NaN, and not what lies under the mask."""
+    if hasattr(value, "filled") and np.ma.isMaskedArray(value) and value.dtype.kind in "fiub":
+        numbers: Any = value.astype(np.float64)
+        return np.asarray(numbers.filled(np.nan))
+    return np.asarray(value)
 
 
 def only_numbers(vector: Array) -> bool:

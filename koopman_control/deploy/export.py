@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import jinja2
 
+from koopman_control.common.arrays import positive_int
 from koopman_control.common.border import checked, shown
 from koopman_control.common.files import (
     FileFormatError,
@@ -34,6 +35,8 @@ TEMPLATES = jinja2.Environment(
 )
 FORMAT = 1
 ACCURACY = {"double": 1e-9, "float": 1e-3}  # of an input, relative to the width of its box
+HIDDEN = {"double": 0.0, "float": 1e-7}  # by rounding
+CODE_BYTES = {"linear": 8_000, "bilinear": 14_000, "relifted": 14_000}  # about, on a Cortex-M4
 USUAL_PERIOD = 0.01  # seconds, where the model does not know its own
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # more characters need not count in C99
 KEYWORDS = frozenset(
@@ -106,10 +109,10 @@ def sources_of(mpc: KoopmanMPC, facts: Facts) -> dict[str, str]:
     return _rendered(CODE, _context(mpc, facts))
 
 
-def _context(mpc: KoopmanMPC, facts: Facts) -> dict[str, Any]:
+def _context(mpc: KoopmanMPC, facts: Facts, tolerance: float = 0.0) -> dict[str, Any]:
     arrays = Arrays(facts.precision)
     return {
-        **context_of(mpc, arrays),
+        **context_of(mpc, arrays, tolerance),
         "name": facts.name,
         "upper": facts.name.upper(),
         "precision": facts.precision,
@@ -136,6 +139,9 @@ def export_c(
     folder: PathLike,
     precision: Precision = "double",
     name: str = "koopman_mpc",
+    *,
+    rank_tolerance: float | None = None,
+    flash: int | None = None,
 ) -> Path:
     """Write a whole controller as C99: observer, lift, prediction, solver and fallbacks.
 
@@ -146,18 +152,24 @@ def export_c(
     changes in a struct, so that several controllers can live in one program.
 
     Args:
-        mpc: The controller, with a linear or re-lifted roll-out. A target that is a Python function
-            becomes an argument of the step; parameters become fields of the struct.
+        mpc: The controller. A target that is a Python function becomes an argument of the step;
+            parameters become fields of the struct.
         folder: Where the files go; made if it is not there.
         precision: "double" or "float".
         name: What the C functions begin with.
+        rank_tolerance: For linear roll-outs: predictions go through as few combinations of the
+            lifted state as leave no more out than this, relative to the largest ones, if that takes
+            less memory. None: nothing is left out in double, and what rounding hides, 1e-7, in
+            single precision. `closed_loop_loss` tells what larger ones cost.
+        flash: Bytes there are for constants and code; None: any number.
 
     Returns:
         The folder.
 
     Raises:
         NotExportableError: If the controller has something without C code; the error names it.
-        ValueError: If the name is no C identifier, or the precision another.
+        ValueError: If the name is no C identifier, the precision another, the tolerance not in
+            [0, 1), or the controller takes more than `flash`.
         FolderNotWritableError: If the folder cannot be written to.
 
     Example:
@@ -170,8 +182,12 @@ def export_c(
         )
     if precision not in get_args(Precision):
         raise ValueError(f"precision is {shown(precision)}; expected 'double' or 'float'")
+    tolerance = HIDDEN[precision] if rank_tolerance is None else rank_tolerance
+    if not 0.0 <= tolerance < 1.0:
+        raise ValueError(f"rank_tolerance is {shown(rank_tolerance)}; expected it in [0, 1)")
     facts = Facts.of(mpc, precision, name)
-    context = _context(mpc, facts)
+    context = _context(mpc, facts, tolerance)
+    _check_flash(context["flash"] + CODE_BYTES[mpc.rollout], context["flash"], flash)
     code = _rendered(CODE, context)
     recorded = rehearse(mpc)
     checks = Arrays(precision)
@@ -182,6 +198,18 @@ def export_c(
     for file, text in {**code, **around, f"{name}.json": json.dumps(told, indent=2)}.items():
         write_text_atomically(where / file, text)
     return where
+
+
+def _check_flash(size: int, constants: int, there: int | None) -> None:
+    if there is not None:
+        positive_int("flash", there)
+        if size > there:
+            raise ValueError(
+                f"flash is {there:,} bytes, but the controller takes about {size:,}: {constants:,} "
+                "of constants, and code; expected a smaller one: precision='float', fewer free "
+                "inputs (Inputs(Knots(8))), fewer lifted states (identification.reduced), a "
+                "shorter horizon, or a rank_tolerance"
+            )
 
 
 def _check(mpc: KoopmanMPC, recorded: Rehearsal, facts: Facts, arrays: Arrays) -> dict[str, Any]:

@@ -198,7 +198,8 @@ def _simple(table: TimeTable, last: NDArray[np.int_], horizon: int, p: int) -> d
     """Forecast that nothing changes and, if rows tell hours, that all is as it was a day ago."""
     Y, day = table.rows[:, :p], round(DAY / table.dt)
     methods = {"persistence": np.stack([np.tile(Y[t], (horizon, 1)) for t in last])}
-    season, name = (day, "same_as_yesterday") if 1 < day <= last[0] else (0, "")
+    dated = table.seconds is None
+    season, name = (day, "same_as_yesterday") if dated and 1 < day <= last[0] else (0, "")
     if not season and table.seasons():
         season, name = table.seasons()[0], "same_as_last_season"
     if season:

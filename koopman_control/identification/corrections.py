@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import finite_array, positive_float
 from koopman_control.common.border import CheckedFields
+from koopman_control.common.shorthand import fields_of
 from koopman_control.identification.horizon import refine_over_horizon
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.output_error import refine_free_runs
@@ -128,6 +129,10 @@ class Corrections(CheckedFields):
                     f"{name} is {getattr(self, name)!r}, which {what}; use corrections with "
                     'noise="ignore", refine_horizon=False and trim=None'
                 )
+
+
+# What `EDMDc` takes by itself, beside the groups.
+FIELDS = fields_of("least_squares", LeastSquares) | fields_of("corrections", Corrections)
 
 
 LEAST_SQUARES, CORRECTIONS = LeastSquares(), Corrections()  # what None stands for

@@ -16,9 +16,11 @@ from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import check_fields, checked
+from koopman_control.common.shorthand import takes_fields
 from koopman_control.features import Angle, Coordinates, FeatureMap, SampledFeatures, redrawn
 from koopman_control.identification.corrections import (
     CORRECTIONS,
+    FIELDS,
     LEAST_SQUARES,
     Corrections,
     LeastSquares,
@@ -231,6 +233,9 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     factorisation. Features and regularisation are chosen by the multi-step error of the roll-out
     that will be used, on runs left out of the fit.
 
+    Fields of the groups may be given alone: `noise="smooth"` is short for
+    `corrections=Corrections(noise="smooth")`.
+
     Samples that end on a known limit (a clipped speed) are censored: left out of the regression;
     predictions are stopped at the limit instead.
 
@@ -291,6 +296,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
     trimmed_: Trimmed | None
     _fit: Fit
 
+    @takes_fields(FIELDS)
     def __init__(
         self,
         features: FeatureMap | Sequence[FeatureMap] | None = None,

@@ -16,6 +16,7 @@ from koopman_control.common.arrays import Array, finite_array, positive_int
 from koopman_control.common.border import checked
 from koopman_control.common.files import PathLike
 from koopman_control.common.pickling import portable
+from koopman_control.common.shorthand import takes_fields
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.batch import BatchMPC
 from koopman_control.mpc.compile.canonical import check_problem
@@ -30,6 +31,7 @@ from koopman_control.mpc.planning.prediction import Scenarios, checked_models
 from koopman_control.mpc.planning.sequential import InitialGuesses, SequentialPlanner
 from koopman_control.mpc.problem import Build, Parameters, Term, TrackingProblem, trust_terms
 from koopman_control.mpc.settings import (
+    FIELDS,
     THROUGH_CVXPY,
     Bounds,
     Cost,
@@ -73,6 +75,8 @@ class KoopmanMPC:
     their deviations wrapped). The problem is written in CVXPY (`problem`), compiled once, condensed
     to the inputs, and solved by a warm-started quadratic program solver. `constrain` and `penalize`
     add whatever else can be said in CVXPY about y and u; `explain` says what became of it all.
+
+    Fields of the groups may be given alone (`FIELDS`): `S=0.1` is short for `cost=Cost(S=0.1)`.
 
     The state of a model with a memory is kept by the controller: it remembers what it observed and
     applied, and at the start of an episode takes the plant to have been at rest. Weights,
@@ -121,6 +125,7 @@ class KoopmanMPC:
         >>> action = mpc.act(observation)  # doctest: +SKIP
     """
 
+    @takes_fields(FIELDS)
     @checked
     def __init__(
         self,
@@ -497,7 +502,7 @@ class KoopmanMPC:
         else:  # whatever is wrong has to be said here, not in the loop
             whole = more._tracking
             check_problem(whole.unpredicted, whole.parameters, (whole.u, whole.y))
-            compile_qp(whole.latest, whole.latest.parameters())
+            more.parameters.restrict(compile_qp(whole.latest, whole.latest.parameters()))
         return more
 
     @checked

@@ -21,24 +21,28 @@ from cvxpy.atoms.affine.vstack import vstack
 from cvxpy.atoms.elementwise.maximum import maximum
 from cvxpy.atoms.sum_squares import sum_squares
 from cvxpy.constraints.nonpos import Inequality
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common.arrays import Array, Index, balanced, finite_array
+from koopman_control.common.arrays import Array, Index, balanced, real_array
 from koopman_control.common.border import shown
 from koopman_control.common.pickling import portable
 from koopman_control.identification import LiftedModel
-from koopman_control.mpc.weights import Mask, Weights
+from koopman_control.mpc.compile.program import ParametricQP
+from koopman_control.mpc.solvers.program import NO_SIDE
+from koopman_control.mpc.weights import Mask, Weights, opened
 
+BEYOND = 1e25  # stands for infinity in products: so far that no scale brings it back
 Build = Callable[[cp.Expression, cp.Expression, Any], Any]
 
 
 class Parameters(MutableMapping[str, Array]):
     """Values of the user's parameters by name; set one to change the problem from the next step on.
 
-    Shapes and signs were settled when a parameter was declared.
+    Shapes and signs were settled when a parameter was declared. Where one is no more than a bound,
+    infinity means that there is none.
 
     Attributes:
-        theta: All values, stacked row after row.
+        theta: All values, stacked row after row, infinity as a number beyond all sides.
 
     Example:
         >>> mpc = mpc.constrain(lambda y, u, p: y[:, 0] <= p.limit, limit=0.3)  # doctest: +SKIP
@@ -48,6 +52,7 @@ class Parameters(MutableMapping[str, Array]):
     def __init__(self) -> None:
         self._values: dict[str, Array] = {}
         self._signs: dict[str, dict[str, bool]] = {}
+        self._opening: dict[str, NDArray[np.bool_]] = {}  # whether +inf and -inf open bounds
         self.theta = np.zeros(0)
 
     def with_more(self, given: Mapping[str, ArrayLike | cp.Parameter]) -> Parameters:
@@ -58,6 +63,7 @@ class Parameters(MutableMapping[str, Array]):
         """
         more = Parameters()
         more._values, more._signs = dict(self._values), dict(self._signs)
+        more._opening = dict(self._opening)
         for name, value in given.items():
             if name in more._values:
                 raise ValueError(
@@ -70,11 +76,36 @@ class Parameters(MutableMapping[str, Array]):
                     raise ValueError(f"parameter {name!r} has no value; give it one")
                 signs = {"nonneg": bool(value.is_nonneg()), "nonpos": bool(value.is_nonpos())}
                 more._signs[name], value = signs, value.value
-            more._values[name] = finite_array(f"parameter {name!r}", value).copy()
+            more._values[name] = _numbers(name, value).copy()
+            more._opening[name] = np.ones((2, *more._values[name].shape), dtype=bool)
             if not more._values[name].size:
                 raise ValueError(f"parameter {name!r} is empty; expected at least one number")
         more._stack()
         return more
+
+    def restrict(self, program: ParametricQP) -> None:
+        """Note where infinite values would be part of a program's cost, equations or wrong sides.
+
+        Raises:
+            ValueError: If a value is one of these.
+        """
+        opening, first = program.opening, 0
+        for name, shape in program.origin.parameters.items():
+            last = first + int(np.prod(shape))
+            if name in self._opening:
+                own = opening[:, first:last].reshape(2, *shape)
+                self._opening = self._opening | {name: self._opening[name] & own}
+                self._check_open(name, self._values[name])
+            first = last
+
+    def _check_open(self, name: str, value: Array) -> None:
+        """Refuse infinity where it does not mean that there is no bound."""
+        plus, minus = self._opening[name]
+        if np.any(((value == np.inf) & ~plus) | ((value == -np.inf) & ~minus)):
+            raise ValueError(
+                f"parameter {name!r} is {value.tolist()}; expected finite numbers, or the infinity "
+                "that leaves a bound open"
+            )
 
     def in_cvxpy(self) -> dict[str, cp.Parameter]:
         """Make a CVXPY parameter for each, in the order in which `theta` stacks them."""
@@ -86,7 +117,8 @@ class Parameters(MutableMapping[str, Array]):
     def _stack(self) -> None:
         """Stack the values once, for every step to come."""
         rows = [value.ravel() for value in self._values.values()]
-        self.theta = np.concatenate([np.zeros(0), *rows])
+        theta = np.concatenate([np.zeros(0), *rows])
+        self.theta = np.where(np.abs(theta) < NO_SIDE, theta, np.copysign(BEYOND, theta))
 
     def __getitem__(self, name: str) -> Array:
         """Return a copy of a value."""
@@ -95,15 +127,25 @@ class Parameters(MutableMapping[str, Array]):
     def __setitem__(self, name: str, value: ArrayLike) -> None:
         """Set a value of the declared shape and sign."""
         shape = self._values[self._known(name)].shape
-        given = finite_array(f"parameter {name!r}", value, shape=shape)
+        given = _numbers(name, value, shape)
         signs = self._signs[name]
         if (signs.get("nonneg") and np.any(given < 0.0)) or (
             signs.get("nonpos") and np.any(given > 0.0)
         ):
             declared = "nonneg" if signs["nonneg"] else "nonpos"
             raise ValueError(f"parameter {name!r} is {given.tolist()}; declared as {declared}")
+        self._check_open(name, given)
         self._values[name] = given.copy()
         self._stack()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to set what is no attribute: an entry was meant."""
+        if name not in ("_values", "_signs", "_opening", "theta"):
+            raise AttributeError(
+                f"parameters has no attribute {name!r} to set; parameters are entries: "
+                f"parameters[{name!r}] = ..."
+            )
+        super().__setattr__(name, value)
 
     def _known(self, name: Any) -> str:
         """Return the name of a parameter; a KeyError says which there are."""
@@ -123,6 +165,14 @@ class Parameters(MutableMapping[str, Array]):
     def __len__(self) -> int:
         """Count the parameters."""
         return len(self._values)
+
+
+def _numbers(name: str, value: Any, shape: tuple[int, ...] | None = None) -> Array:
+    """Check a value; numbers of 1e20 and beyond are infinity."""
+    given = opened(real_array(f"parameter {name!r}", value, shape=shape))
+    if np.isnan(given).any():
+        raise ValueError(f"parameter {name!r} is {given.tolist()}; expected numbers, not NaN")
+    return given
 
 
 @dataclass(frozen=True)

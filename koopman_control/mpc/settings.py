@@ -23,6 +23,7 @@ from koopman_control.common.arrays import (
 )
 from koopman_control.common.border import CheckedFields, at_least, checked
 from koopman_control.common.pickling import portable
+from koopman_control.common.shorthand import fields_of
 from koopman_control.mpc.solvers import SolverSettings, solver_kind
 
 Target = ArrayLike | Callable[[Array], ArrayLike | None]
@@ -114,7 +115,8 @@ class Cost(CheckedFields):
             at the start of an episode from the safe input or what `reset` is given.
         terminal: Weight of the last state beside Q, a number, (d,) or (d, d); or "riccati" for the
             cost that the regulator at the reference (at zero, where the reference is a function)
-            still has to come; with S, it goes with the last state and the last input.
+            still has to come; with S, it goes with the last state and the last input. Linear costs,
+            and a drift where the target is not at rest, are part of it for constant targets.
         linear_output: Cost per unit of each state: a number, shape (d,) or (N, d).
         linear_input: Cost per unit of each input, likewise: energy or prices.
         input_reference: Target u_r of the inputs: a number, shape (m,), (N, m), a longer trajectory
@@ -284,6 +286,17 @@ class Inputs(CheckedFields):
         positive_int("delay", self.delay, minimum=0)
 
 
+# What `KoopmanMPC` takes by itself, beside the groups; Q, R and the bounds are its own arguments.
+FIELDS = (
+    fields_of("cost", Cost, Q="", R="", trust="trust_weight")
+    | fields_of(
+        "bounds", Bounds, inputs="", outputs="", rates="rate_bounds", terminal="terminal_bounds"
+    )
+    | fields_of("search", Search, guesses="n_guesses")
+    | fields_of(
+        "inputs", Inputs, delay="input_delay", measured="measured_inputs", safe="safe_input"
+    )
+)
 THROUGH_CVXPY = "cvxpy"  # as a solver: CVXPY's own way
 
 

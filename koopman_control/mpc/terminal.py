@@ -26,7 +26,7 @@ from koopman_control.identification.kernel_arrays import Regulator
 from koopman_control.mpc.estimation.kalman import settled_covariance
 from koopman_control.mpc.settings import Tube
 from koopman_control.mpc.state import InputLayout, Start, TargetRows
-from koopman_control.mpc.weights import Weights, weight_matrix, widened
+from koopman_control.mpc.weights import Weights, row_sides, weight_matrix, widened
 
 STEPS = 500  # of the Riccati recursion; it converges in far fewer for a controllable target
 SETTLED = 1e-6  # relative; a cost that changes by more in a step is none to come
@@ -69,7 +69,7 @@ def riccati(
         K, P = _recursion(F, G, Q, R, np.zeros((len(R), len(Q))))
         return K, P - Q if P.any() else P
     (d, m), cost = G.shape, np.pad(Q, (0, len(R)))
-    F, G = np.pad(F, (0, m)), np.vstack([G, np.eye(m)])
+    F, G = _with_inputs_before(F, G, remembers=True)
     both = cost.copy()
     both[d:, d:] = S
     cross = np.hstack([np.zeros((m, d)), -S])  # the change costs (u - u_before)' S (u - u_before)
@@ -205,7 +205,43 @@ def with_terminal(
     if not isinstance(terminal, str):
         d = model.coordinates.n_outputs
         to_come = widened(weight_matrix("terminal", terminal, d), model.n_states, axes=2)
+    elif reference.constant and input_reference.constant and to_come.any():
+        w = _with_slopes_to_come(w, model, reference.rest, inputs, layout.controlled, gain, to_come)
     return replace(w, terminal=to_come), gain
+
+
+def _with_slopes_to_come(
+    w: Weights, model: LiftedModel, x: Array, u: Array, controlled: Index, K: Array, to_come: Array
+) -> Weights:
+    """Add to the linear costs of the last step what they, and a drift at the target, cost later on.
+
+    With e+ = F e + G v + off and stages e'Qe + v'Rv + l_y'e + l_u'v, the cost from a state on is
+    e'Pe + 2 q'e up to a constant per step, q = l_y / 2 + (F - G K)' (P off + q) - K' l_u / 2.
+    """
+    p, (F, G) = len(x), (J[0] for J in model.one_step.jacobians(x[None], u[None]))
+    F, G = _with_inputs_before(F, G[:, controlled], len(K[0]) > p)
+    k = len(F) - p
+    off = np.pad(model.coordinates.wrap(model.one_step.step(x[None], u[None])[0] - x), (0, k))
+    P = to_come + np.pad(w.Q[-1], (0, k))
+    if k:
+        P[p:, p:] += w.S[-1]
+    by_state = 0.5 * np.pad(w.linear_output[-1], (0, k))
+    closed = F - G @ K
+    later = closed.T @ (P @ off + by_state) - 0.5 * K.T @ w.linear_input[-1]
+    if not later.any() or np.abs(np.linalg.eigvals(closed)).max() >= 1.0:
+        return w  # nothing to add, or no end to it
+    slopes = 2.0 * np.linalg.solve(np.eye(len(F)) - closed.T, later)
+    linear_output, linear_input = w.linear_output.copy(), w.linear_input.copy()
+    linear_output[-1] += slopes[:p]
+    if k:
+        linear_input[-1] += slopes[p:]
+    return replace(w, linear_output=linear_output, linear_input=linear_input)
+
+
+def _with_inputs_before(F: Array, G: Array, remembers: bool) -> tuple[Array, Array]:
+    """Dynamics of the state, or of the state and the input before."""
+    m = G.shape[1]
+    return (np.pad(F, (0, m)), np.vstack([G, np.eye(m)])) if remembers else (F, G)
 
 
 @checked
@@ -375,7 +411,7 @@ def with_terminal_set(
 
 
 def _given(given: Any, d: int, weights: Weights) -> Rows:
-    h = finite_array("terminal_set's h", given[1], ndim=1)
+    h = row_sides("terminal_set's h", given[1])
     H = finite_array("terminal_set's H", given[0], shape=(len(h), d))
     return widened(H, weights.Q.shape[1]), np.zeros((len(h), weights.R.shape[1])), h
 

@@ -19,6 +19,7 @@ from koopman_control.mpc.weights import Weights
 
 USUAL = 1e3  # price of a violation of one unit, in units of the cost
 FAR = 1e4  # times as far as states go; input bounds that lead there are no measure
+NEVER = 1e8  # times as far as inputs and targets lead in a plan; bounds there are no measure
 
 
 class Units(NamedTuple):
@@ -54,12 +55,19 @@ def units_of(
     inputs = _half(w.input_bounds)
     inputs = np.where(inputs > 0.0, inputs, _largest(input_reference.values))
     inputs = np.where(inputs > 0.0, inputs, np.where(np.isfinite(w.rate_bounds), w.rate_bounds, 0))
-    states = np.maximum(_half(w.output_bounds), _largest(reference.values[:, :p]))
-    if model.signals.ground is not None:
-        states = np.where(states > 0.0, states, state_scale(model))
+    asked = _largest(reference.values[:, :p])
+    states = np.maximum(_half(w.output_bounds), asked)
+    known = None if model.signals.ground is None else state_scale(model)
+    if known is not None:
+        states = np.where(states > 0.0, states, known)
+        asked = np.maximum(asked, known)
+    reached = _reached(model, controlled, inputs, len(w.Q)) if inputs.all() else np.zeros(p)
+    most = NEVER * np.maximum(asked, reached)
+    states = np.where(most > 0.0, np.minimum(states, most), states)
     inputs = inputs / _excess(model, controlled, inputs, states)
     if not states.all() and inputs.any():
-        states = np.where(states > 0.0, states, _reached(model, controlled, inputs))
+        reached = _reached(model, controlled, inputs, p + 1)
+        states = np.where(states > 0.0, states, reached)
     last = np.pad(np.diagonal(w.terminal), (0, p + len(inputs) - len(w.terminal)))
     by_state = _diagonals(w.Q) + last[:p], np.abs(w.linear_output).max(axis=0)
     by_input = _diagonals(w.R) + _diagonals(w.S) + last[p:], np.abs(w.linear_input).max(axis=0)
@@ -102,7 +110,7 @@ def _excess(model: LiftedModel, controlled: Index, inputs: Array, states: Array)
     """How many times too far every input is bounded (m,), to tell its size; one where it does."""
     over = np.ones(len(inputs))
     for j, (index, size) in enumerate(zip(controlled, inputs, strict=True)):
-        reached = _reached(model, np.array([index]), np.array([size]))
+        reached = _reached(model, np.array([index]), np.array([size]), len(states) + 1)
         told = (states > 0.0) & (reached > 0.0)
         most = float((reached[told] / states[told]).min(initial=np.inf))
         if FAR < most < np.inf:
@@ -110,14 +118,15 @@ def _excess(model: LiftedModel, controlled: Index, inputs: Array, states: Array)
     return over
 
 
-def _reached(model: LiftedModel, controlled: Index, inputs: Array) -> Array:
-    """How far inputs of usual size drive states (p,) from rest, in as many steps as they need.
+def _reached(model: LiftedModel, controlled: Index, inputs: Array, n_steps: int) -> Array:
+    """How far inputs of usual size drive states (p,) from rest.
 
-    Not in the whole horizon: an unstable model leaves everything behind.
+    For a size not in the whole horizon, but in as many steps as they need: an unstable model leaves
+    everything behind.
     """
     response, far = model.B[:, controlled] * inputs, np.zeros(len(model.C))
     with np.errstate(all="ignore"):
-        for _ in range(len(far) + 1):
+        for _ in range(n_steps):
             far = far + np.abs(model.C @ response).sum(axis=1)
             response = model.A @ response
     return np.where(np.isfinite(far), far, 0.0)

@@ -12,8 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from koopman_control.common.arrays import Array, Index, balanced, finite_array, real_array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.settings import Bounds, Cost, Tube
+from koopman_control.mpc.solvers.program import NO_SIDE
 
 Mask = NDArray[np.bool_]
+
+NEVER = 1e3  # times as far as two inputs can lie apart; rates beyond that are no bound
+
+
+def opened(bounds: Array) -> Array:
+    """Read numbers of 1e20 and beyond as infinity, of whatever sign."""
+    far = np.abs(bounds) >= NO_SIDE  # not for NaN
+    return np.where(far, np.copysign(np.inf, bounds), bounds) if far.any() else bounds
 
 
 def weight_matrix(name: str, value: ArrayLike, size: int) -> Array:
@@ -91,7 +100,7 @@ def box(
     """Expand bounds to shape (2, horizon, size): lows and highs; infinite where there is none."""
     if value is None:
         value = (-np.inf, np.inf) if default is None else default
-    given = real_array(name, value)
+    given = opened(real_array(name, value))
     if given.shape == (2,):
         given = np.repeat(given[:, None], size, axis=1)
     if given.shape == (2, size):
@@ -103,14 +112,23 @@ def box(
         )
     if np.isnan(given).any() or np.any(given[0] > given[1]):
         raise ValueError(f"{name} is {given.tolist()}; expected each low at or below its high")
+    if np.any(given[0] == np.inf) or np.any(given[1] == -np.inf):
+        raise ValueError(
+            f"{name} is {given.tolist()}; expected lows below infinity and highs above its negative"
+        )
     return given
 
 
-def rates(value: ArrayLike | None, size: int) -> Array:
-    """Expand the largest input change to shape (size,); infinite where there is no bound."""
+def rates(value: ArrayLike | None, input_bounds: Array) -> Array:
+    """Expand the largest input change to shape (m,); infinite where there is no bound.
+
+    Nor is there one where a change is far larger than what lies between the inputs' bounds
+    (2, N, m).
+    """
+    size = input_bounds.shape[2]
     if value is None:
         return np.full(size, np.inf)
-    given = real_array("rates", value)
+    given = opened(real_array("rates", value))
     if given.shape not in ((), (1,), (size,)):
         raise ValueError(
             f"rates has shape {given.shape}; expected a number or one per input, ({size},)"
@@ -118,7 +136,8 @@ def rates(value: ArrayLike | None, size: int) -> Array:
     given = np.broadcast_to(given, (size,)).copy()
     if np.isnan(given).any() or np.any(given <= 0.0):
         raise ValueError(f"rates is {given.tolist()}; expected positive changes per step")
-    return given
+    apart = input_bounds[1].max(axis=0) - input_bounds[0].min(axis=0)
+    return np.where(given > NEVER * apart, np.inf, given)
 
 
 def slack_weights(value: ArrayLike | str, size: int) -> Array:
@@ -155,9 +174,19 @@ def soft_mask(value: Any, size: int) -> Mask:
 
 def polytope_rows(value: Any, sizes: tuple[int, int]) -> tuple[Array, Array, Array]:
     """Check (G_y, G_u, g) with shapes (k, d), (k, m) and (k,); (d, m) are the sizes."""
-    g = finite_array("polytope's g", value[2], ndim=1)
+    g = row_sides("polytope's g", value[2])
     G_y = finite_array("polytope's G_y", value[0], shape=(len(g), sizes[0]))
     return G_y, finite_array("polytope's G_u", value[1], shape=(len(g), sizes[1])), g
+
+
+def row_sides(name: str, value: ArrayLike) -> Array:
+    """Check upper sides of rows, shape (k,); infinite where there is none."""
+    sides = opened(real_array(name, value, ndim=1))
+    if not np.all(sides > -np.inf):  # NaN is not, either
+        raise ValueError(
+            f"{name} is {sides.tolist()}; expected numbers, or infinity where a row has no side"
+        )
+    return sides
 
 
 @dataclass(frozen=True)
@@ -247,6 +276,7 @@ def weights_for(
     past = np.tile(np.array([-np.inf, np.inf])[:, None, None], (1, N, p - d))
     outputs = _output_bounds(bounds.outputs, bounds.terminal, d, N)
     allowed = None if model.action_bounds is None else model.action_bounds[:, controlled]
+    inputs = box("input_bounds", bounds.inputs, m, N, allowed)
     Q, R = 1.0 if cost.Q is None else cost.Q, 0.0 if cost.R is None else cost.R
     return Weights(
         Q=widened(stage_weights("Q", Q, d, N), p, axes=2),
@@ -255,8 +285,8 @@ def weights_for(
         terminal=np.zeros((p, p)),
         linear_output=widened(stage_rows("linear_output", cost.linear_output, d, N), p),
         linear_input=stage_rows("linear_input", cost.linear_input, m, N),
-        input_bounds=box("input_bounds", bounds.inputs, m, N, allowed),
-        rate_bounds=rates(bounds.rates, m),
+        input_bounds=inputs,
+        rate_bounds=rates(bounds.rates, inputs),
         output_bounds=np.dstack([outputs, past]),
         polytope=(widened(G_y, p), G_u, np.tile(g, (N, 1))),
         soft=np.append(soft_mask(bounds.soft, d), np.zeros(p - d, dtype=bool)),

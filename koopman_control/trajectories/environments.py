@@ -14,6 +14,7 @@ import numpy as np
 
 import koopman_envs
 from koopman_control.common import Array
+from koopman_control.common.arrays import as_array
 from koopman_control.common.border import checked, shown
 
 gym.register_envs(koopman_envs)  # the import registered them; this only says that it is used
@@ -209,7 +210,7 @@ def numbers(
         EnvironmentFault: They are no finite real numbers of this shape.
     """
     try:
-        raw = np.asarray(value)
+        raw = as_array(value)
     except Exception:  # rows of unequal length, a tensor on another device, ...
         raw = np.empty(0, dtype=object)
     if raw.dtype.kind not in "fiub":

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from koopman_control.common import Array, positive_float, real_array
+from koopman_control.common import Array, optional_package, positive_float, real_array
 from koopman_control.common.border import checked
 from koopman_control.trajectories.resampling import (
     Signals,
@@ -22,7 +23,7 @@ from koopman_control.trajectories.resampling import (
     stretches,
     usual_interval,
 )
-from koopman_control.trajectories.table import Column, column_of, read_numbers
+from koopman_control.trajectories.table import Column, column_of, read_clock, read_numbers
 from koopman_control.trajectories.trajectory import Trajectory
 
 
@@ -241,7 +242,8 @@ def from_table(
             a structured array; or an array of shape (R, columns) with columns named 0, 1, ...
         observations: Names of the p observation columns, which the trajectories keep.
         actions: Names of the m action columns.
-        time: Name of the column of times; None for rows that follow each other evenly, `dt` apart.
+        time: Name of the column of times, in seconds or as dates; None for rows that follow each
+            other evenly, `dt` apart.
         angles: Names of those observation columns that are angles and jump.
         run: Name of a column that labels runs, if there is one.
         missing: Numbers or texts that stand for a missing value, such as -9999. What looks like
@@ -274,6 +276,9 @@ def from_table(
         when = np.arange(len(Y)) * settings["dt"]
     else:
         when = column_of(table, time)
+        if _in_texts(when):
+            pandas = optional_package("pandas", "forecast")
+            when = read_clock(pandas.DataFrame({str(time): when}), str(time)).dates
     return split_at_gaps(
         when,
         Y,
@@ -284,20 +289,39 @@ def from_table(
     )
 
 
+LATEST = 1e11  # seconds since 1970; what is larger is not in seconds
+UNITS = {1e14: ("milliseconds", 1e-3), 1e17: ("microseconds", 1e-6), np.inf: ("nanoseconds", 1e-9)}
+
+
 def _seconds(time: Any) -> Array:
     """Return times as seconds, shape (R,); missing ones are NaN."""
     stamps = np.asarray(time)
     if stamps.dtype.kind == "M":
         known = stamps[~np.isnat(stamps)]
-        since = stamps - (known[0] if len(known) else stamps[:1])
-        missing = np.isnat(stamps)
-        return np.where(missing, np.nan, since / np.timedelta64(1, "ns") * 1e-9)
-    if stamps.dtype.kind == "O":
+        stamps = stamps - (known[0] if len(known) else stamps[:1])
+    if stamps.dtype.kind == "m":
+        return np.where(np.isnat(stamps), np.nan, stamps / np.timedelta64(1, "ns") * 1e-9)
+    if stamps.dtype.kind in "OUS":
         raise TypeError(
             "time holds Python objects; expected seconds or numpy datetime64: for times with a "
             "zone in pandas, column.dt.tz_convert(None)"
         )
+    if stamps.dtype.kind in "iuf" and stamps.ndim == 1 and np.isfinite(stamps).any():
+        known = stamps[np.isfinite(stamps)]
+        largest = known.max()
+        if largest >= LATEST:
+            name, unit = next(of for most, of in UNITS.items() if largest < most)
+            warnings.warn(
+                f"time holds {largest:.0f}, too large for seconds since 1970; taken as {name}",
+                stacklevel=4,
+            )
+            return np.asarray((stamps - known[0]) * unit)  # while they are whole, no digit is lost
     return real_array("time", time, ndim=1)
+
+
+def _in_texts(column: NDArray[Any]) -> bool:
+    """Whether all times of a column are texts."""
+    return column.dtype.kind in "OU" and all(isinstance(value, str) for value in column.tolist())
 
 
 def _rows(name: str, value: ArrayLike) -> Array:

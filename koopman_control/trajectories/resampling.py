@@ -66,6 +66,7 @@ def clean_rows(
     back = (np.diff(t) < 0.0) & ~relabelled
     run = np.concatenate([[0], np.cumsum(relabelled | back)])
     fresh = np.concatenate([[True], (np.diff(t) != 0.0) | (np.diff(run) != 0)])
+    _check_clock(len(t), int(back.sum()), int((~fresh).sum()))
     return Signals(
         time=t[fresh],
         observations=np.where(np.isfinite(y), y, np.nan)[fresh],
@@ -76,6 +77,21 @@ def clean_rows(
         n_repeated=int((~fresh).sum()),
         n_back=int(back.sum()),
     )
+
+
+def _check_clock(n: int, n_back: int, n_repeated: int) -> None:
+    """Refuse times that are no clock: mostly going back, or mostly standing still."""
+    if n_back > 0.5 * (n - 1):
+        raise ValueError(
+            f"time goes back in {n_back} of {n} rows; expected times that grow within a run: sort "
+            "the rows by time, or name the column that labels runs"
+        )
+    if n_repeated > 0.5 * (n - 1):
+        raise ValueError(
+            f"time repeats the row before in {n_repeated} of {n} rows; expected a time for each "
+            "reading: it may have been rounded (to whole seconds, or to 32 bits, in which times "
+            "since 1970 have steps of two minutes)"
+        )
 
 
 def usual_interval(signals: Signals) -> Array:

@@ -149,15 +149,19 @@ def column_of(table: Any, name: Any) -> NDArray[Any]:
     """Return a column of a frame, a dictionary, a structured array or a matrix as an array."""
     matrix = isinstance(table, np.ndarray) and table.ndim == 2
     try:
-        return np.asarray(table[:, name] if matrix else table[name])
+        column = np.asarray(table[:, name] if matrix else table[name])
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        columns = getattr(table, "columns", None)
-        if columns is None and isinstance(table, dict):
-            columns = list(table)
+        found = getattr(table, "columns", list(table) if isinstance(table, dict) else None)
+        columns = None if found is None else list(found)
         alike = get_close_matches(str(name), [str(c) for c in columns or ()], n=1)
         there = f"; did you mean {alike[0]!r}" if alike else ""
-        there += f"; the table has {list(columns)}" if columns is not None else ""
+        there += f"; the table has {columns}" if columns is not None else ""
         raise ValueError(f"the table has no column {name!r}{there}") from error
+    if column.ndim == 2 and not matrix:
+        raise ValueError(
+            f"the table has {column.shape[1]} columns {name!r}; give each a name of its own"
+        )
+    return column
 
 
 def rows_named(rows: NDArray[np.intp]) -> str:
@@ -184,7 +188,10 @@ def date_columns(frame: Any, date: str | Sequence[str] | None) -> tuple[Any, Any
         return asked[0], asked[1] if len(asked) == 2 else None
     usual = _of_usual_name(frame, DATE_NAMES)
     if not usual:
-        raise ValueError(f"the table has no column of dates; name one of {names} as date")
+        raise ValueError(
+            f"the table has no column of dates; name one of {names} as date, or as seconds if it "
+            "counts these, or give the seconds from row to row as dt"
+        )
     return next((name for name in usual if not _is_time(frame[name])), usual[0]), None
 
 
@@ -250,7 +257,7 @@ def _read(column: Any, name: Any) -> tuple[Dates, tzinfo | None, list[str]]:
     if len(unread):
         raise ValueError(
             f"column {name!r} holds {column.iloc[unread[0]]!r}, no date, in {rows_named(unread)}; "
-            "expected dates such as 2020-01-31 00:10:00"
+            "expected dates such as 2020-01-31 00:10:00 (a column of seconds is named as such)"
         )
     years = parsed.dt.year.to_numpy()
     beyond = np.flatnonzero((years < YEARS[0]) | (years > YEARS[1]))

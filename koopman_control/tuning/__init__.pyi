@@ -1,13 +1,13 @@
 from .page import write_tuned
 from .settings import Range, settings_of, tuned
-from .study import Judgement, Search, Trial, Tuned, tune
+from .study import Judgement, Tried, Tuned, Tuning, tune
 
 __all__ = [
     "Judgement",
     "Range",
-    "Search",
-    "Trial",
+    "Tried",
     "Tuned",
+    "Tuning",
     "settings_of",
     "tune",
     "tuned",

@@ -33,7 +33,7 @@ from koopman_control.tuning.study import (
     FIRST_LEARNING,
     GIVEN,
     Judgement,
-    Trial,
+    Tried,
     Tuned,
 )
 
@@ -143,7 +143,7 @@ def figures(found: Tuned) -> dict[str, Figure]:
     return drawn
 
 
-def _means(good: Sequence[Trial]) -> Array:
+def _means(good: Sequence[Tried]) -> Array:
     return np.array([t.found.mean for t in good if t.found is not None])
 
 
@@ -153,7 +153,7 @@ def _floor(means: Array) -> float:
     return max(float(means.min()), low - (high - low)) - 0.05 * (high - low or 1.0)
 
 
-def _history(found: Tuned, good: Sequence[Trial]) -> Figure:
+def _history(found: Tuned, good: Sequence[Tried]) -> Figure:
     figure = style.new_figure(height=3.4)
     axes = figure.subplots()
     numbers, means, low = np.array([t.number for t in good]), _means(good), _floor(_means(good))
@@ -190,7 +190,7 @@ def _importance(importance: Mapping[str, float]) -> Figure:
     return figure
 
 
-def _slices(found: Tuned, good: Sequence[Trial]) -> Figure:
+def _slices(found: Tuned, good: Sequence[Tried]) -> Figure:
     ranges = found.search.ranges()
     order = [*found.importance, *(name for name in ranges if name not in found.importance)]
     names = order[:MOST_PANELS]
@@ -261,7 +261,7 @@ def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _failed(trials: Sequence[Trial]) -> dict[str, str]:
+def _failed(trials: Sequence[Tried]) -> dict[str, str]:
     return {
         f"trial {t.number}": t.found.error for t in trials if t.found is not None and t.found.error
     }
@@ -305,7 +305,7 @@ def _plain(judged: Judgement) -> dict[str, Any]:
     return {**vars(judged), "mean": None if judged.error else judged.mean}
 
 
-def _task_file(found: Tuned, best: Trial, source: PathLike | None) -> str:
+def _task_file(found: Tuned, best: Tried, source: PathLike | None) -> str:
     search, given = found.search, found.finals[GIVEN]
     if source is None:
         imports = "from koopman_control.tasks import TASKS"

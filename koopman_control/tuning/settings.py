@@ -64,8 +64,10 @@ def _cost(task: Task) -> Cost:
     return found
 
 
-def _in_mpc(task: Task, **groups: Any) -> Task:
-    return replace(task, mpc={**task.mpc, **groups})
+def _in_mpc(task: Task, name: str, group: Any, **change: Any) -> Task:
+    if all(getattr(group, field) == value for field, value in change.items()):
+        return task
+    return replace(task, mpc={**task.mpc, name: replace(group, **change)})
 
 
 def _nearest(values: tuple[float, ...], own: float) -> float:
@@ -145,22 +147,22 @@ _READY = {
     "guesses": Setting(
         "further initial guesses of a plan in each step",
         lambda t: _between(0, 6, _search(t).guesses),
-        lambda t, n: _in_mpc(t, search=replace(_search(t), guesses=n)),
+        lambda t, n: _in_mpc(t, "search", _search(t), guesses=n),
     ),
     "first_guesses": Setting(
         "the same in the first step of an episode",
         lambda t: _between(0, 128, _search(t).first_guesses),
-        lambda t, n: _in_mpc(t, search=replace(_search(t), first_guesses=n)),
+        lambda t, n: _in_mpc(t, "search", _search(t), first_guesses=n),
     ),
     "iterations": Setting(
         "programs that a step solves at most",
         lambda t: _between(1, 3, _search(t).iterations),
-        lambda t, n: _in_mpc(t, search=replace(_search(t), iterations=n)),
+        lambda t, n: _in_mpc(t, "search", _search(t), iterations=n),
     ),
     "trust": Setting(
         "price of plans beyond the data",
         lambda t: Range(0, 0, _nearest(TRUSTS, _cost(t).trust), choices=TRUSTS),
-        lambda t, price: _in_mpc(t, cost=replace(_cost(t), trust=price)),
+        lambda t, price: _in_mpc(t, "cost", _cost(t), trust=price),
     ),
     "R": Setting(
         "factor on the weight of the inputs",

@@ -43,13 +43,14 @@ FINALISTS = 3
 BATCHES = 20  # of a search, at most
 SMALLEST_BATCH = 4
 SEED = 20
+DATABASES = (".db", ".sqlite", ".sqlite3")  # endings of SQLite files
 PATIENCE = 1.0  # s, after which it is seen again what other processes have found
 
 OnTrial = Callable[[int, float | None], None]  # a trial's number and mean return; None: it failed
 
 
 @dataclass(frozen=True)
-class Search(CheckedFields):
+class Tuning(CheckedFields):
     """What is searched.
 
     Args:
@@ -61,7 +62,7 @@ class Search(CheckedFields):
 
     Example:
         >>> from koopman_control.tasks import TASKS
-        >>> Search(TASKS["Pendulum"], trials=200).batch
+        >>> Tuning(TASKS["Pendulum"], trials=200).batch
         10
     """
 
@@ -149,7 +150,7 @@ def _together(parts: Sequence[Judgement]) -> Judgement:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Tried:
     """Settings that were tried.
 
     Args:
@@ -178,13 +179,13 @@ class Tuned:
         importance: Share of the difference between good and bad trials that a setting explains.
     """
 
-    search: Search
-    trials: tuple[Trial, ...]
+    search: Tuning
+    trials: tuple[Tried, ...]
     finals: Mapping[int, Judgement]
     importance: Mapping[str, float]
 
     @property
-    def best(self) -> Trial | None:
+    def best(self) -> Tried | None:
         """The best finalist that is better than the task as it is beyond chance; None: none is."""
         better = {n: found.mean for n, found in self.finals.items() if self.is_better(n)}
         return self.trials[max(better, key=lambda n: (better[n], -n))] if better else None
@@ -225,7 +226,7 @@ class Tuned:
 
 @checked
 def tune(
-    search: Search,
+    search: Tuning,
     storage: PathLike,
     jobs: int = 2,
     on_trial: OnTrial = lambda number, mean: None,
@@ -264,7 +265,7 @@ def tune(
 class _Kept:
     """The study in its file."""
 
-    def __init__(self, search: Search, path: Path) -> None:
+    def __init__(self, search: Tuning, path: Path) -> None:
         self._optuna: Any = optional_package("optuna", "tuning")
         self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
         ensure_writable_folder(path.parent)
@@ -319,7 +320,7 @@ class _Kept:
         ]
         try:
             for number, found in _judgements(units, search.seeds, jobs):
-                with _faults(self._path):
+                with self._alone():
                     self._tell(number, found)
                 self._claims.pop(number).release()
                 on_trial(number, None if found.error else found.mean)
@@ -361,18 +362,18 @@ class _Kept:
             for number, found in _judgements(units, search.seeds + 1, jobs):
                 finals[number] = found
                 kept = {str(n): vars(f) for n, f in sorted(finals.items())}
-                with _faults(self._path):
+                with self._alone():
                     self._study.set_user_attr("finals", kept)
         finally:
             claim.release()
         return Tuned(search, trials, dict(sorted(finals.items())), self._importance())
 
-    def _trials(self) -> tuple[Trial, ...]:
+    def _trials(self) -> tuple[Tried, ...]:
         with _faults(self._path):
             known = self._study.get_trials(deepcopy=False)
         found = [(t, t.user_attrs.get("found")) for t in known]
         return tuple(
-            Trial(t.number, dict(t.params), None if f is None else _read(f)) for t, f in found
+            Tried(t.number, dict(t.params), None if f is None else _read(f)) for t, f in found
         )
 
     def _importance(self) -> dict[str, float]:
@@ -390,7 +391,7 @@ class _Kept:
 
     def _storage(self) -> Any:
         storages = self._optuna.storages
-        if self._path.suffix in (".db", ".sqlite", ".sqlite3"):
+        if self._path.suffix in DATABASES:
             return storages.RDBStorage(
                 f"sqlite:///{self._path.resolve()}",
                 engine_kwargs={"connect_args": {"timeout": 60}},
@@ -430,15 +431,29 @@ class _Kept:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Work on the file while no other process proposes or takes trials."""
+        """Work on the file while no other process does."""
         claim = Claim(self._beside("lock"))
         while not claim.take():
             time.sleep(0.01)
         try:
             with _faults(self._path):
+                if self._path.suffix not in DATABASES:
+                    _cut_torn_line(self._path)
                 yield
         finally:
             claim.release()
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off what a full disk or a kill left of a line, which Optuna would take for damage."""
+    if not path.is_file():
+        return
+    with path.open("rb+") as file:
+        end = last = file.seek(0, 2)
+        while last and file.seek(last - 1) >= 0 and file.read(1) != b"\n":
+            last -= 1
+        if last < end and last:  # else it has no line at all, and is something else
+            file.truncate(last)
 
 
 def _judgements(units: Sequence[_Unit], seeds: int, jobs: int) -> Iterator[tuple[int, Judgement]]:

@@ -7,6 +7,7 @@ from koopman_control.common import (
     positive_float,
     positive_int,
     read_only,
+    real_array,
 )
 
 
@@ -92,3 +93,10 @@ def test_positive_floats_are_finite_and_above_zero() -> None:
     for other in (True, "1", None):
         with pytest.raises(TypeError, match="above 0"):
             positive_float("dt", other)
+
+
+def test_what_is_masked_is_missing_not_what_lies_under_the_mask() -> None:
+    masked = np.ma.masked_greater([1, 2, -9999], 1)
+    np.testing.assert_array_equal(real_array("x", masked), [1.0, np.nan, -9999.0])
+    with pytest.raises(ValueError, match="x holds nan"):
+        finite_array("x", masked)

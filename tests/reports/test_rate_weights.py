@@ -3,6 +3,8 @@
 The cost to come is a quadratic form in the last state and the last input, cross term included.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -226,3 +228,28 @@ def test_a_target_that_cannot_be_held_gives_no_regulator(unstable: float) -> Non
     K, to_come = riccati(model, np.zeros(2), np.zeros(1), np.eye(2), no_price, S=np.eye(1))
     np.testing.assert_array_equal(K, np.zeros((1, 3)))
     np.testing.assert_array_equal(to_come, np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("S", [0.0, 0.5])
+@pytest.mark.parametrize(
+    "cost",
+    [
+        Cost(input_reference=0.3),  # at which the target does not rest
+        Cost(linear_input=0.4),
+        Cost(linear_output=[0.3, 0.1]),
+        Cost(linear_output=[0.3, 0.1], linear_input=-0.2, input_reference=-0.4),
+    ],
+)
+def test_linear_costs_and_a_drift_at_the_target_are_part_of_what_is_to_come(
+    cost: Cost, S: float
+) -> None:
+    spring = LiftedModel.from_arrays([[0.9, 0.1], [-0.3, 0.8]], [[0.005], [0.1]])
+    cost = replace(cost, Q=[1.0, 0.1], R=0.1, S=S)
+    late = replace(cost, terminal="riccati")
+
+    def first(horizon: int, cost: Cost) -> Array:
+        return KoopmanMPC(spring, horizon, cost=cost, reference=[2.0, 0.0]).act([1.0, -0.3])
+
+    expected = first(100, cost)
+    for horizon in (1, 3):
+        np.testing.assert_allclose(first(horizon, late), expected, rtol=1e-6)

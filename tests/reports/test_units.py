@@ -252,3 +252,19 @@ def test_a_solution_far_away_is_one_and_a_way_without_end_is_none(far: float, so
         assert answer.values["x"][0] == pytest.approx(far, rel=1e-6)
     endless = compile_qp(cp.Problem(cp.Minimize(near - x[0] / far), [x[1] <= 0.5]), [])
     assert endless.solve({}, "auto").status == "unbounded"
+
+
+@pytest.mark.parametrize("solver", ["auto", "piqp", "clarabel", "osqp"])
+def test_slopes_do_not_drown_in_slight_squares(solver: str) -> None:
+    x, free = cp.Variable(2, name="x"), cp.Variable(1, name="free")
+    off = cp.Parameter(2, name="off")
+    missed = atoms.norm1(off + np.array([[0.0], [-0.18]]) @ free)
+    cost = 0.01 * atoms.sum_squares(x) + 95.0 * missed
+    problem = cp.Problem(cp.Minimize(cost), [1.05 * x[0] + 1.7 * x[1] == 0.046])
+    answer = compile_qp(problem, [off]).solve({"off": [-0.03, 1.3]}, solver)
+    assert answer.status == "optimal"
+    least = 0.046 / (1.05**2 + 1.7**2)  # times the row
+    close = 2e-3 if solver == "osqp" else 1e-6
+    np.testing.assert_allclose(answer.objective, 0.01 * 0.046 * least + 95.0 * 0.03, atol=close)
+    np.testing.assert_allclose(answer.values["x"], [1.05 * least, 1.7 * least], atol=close)
+    np.testing.assert_allclose(answer.values["free"], 1.3 / 0.18, atol=close)

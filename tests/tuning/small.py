@@ -6,19 +6,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from koopman_control.tuning import Search, tune
+from koopman_control.tuning import Tuning, tune
 from tests.benchmark.tiny import tiny_task
 
 
-def small_search(**changes: Any) -> Search:
+def small_search(**changes: Any) -> Tuning:
     settings: dict[str, Any] = {
         "task": tiny_task(n_rounds=0),
-        "trials": 9,
+        "trials": 6,
         "names": ("horizon", "R", "features", "Q"),
-        "seeds": 2,
-        "episodes": 2,
+        "seeds": 1,
+        "episodes": 1,
     }
-    return Search(**(settings | changes))
+    return Tuning(**(settings | changes))
 
 
 if __name__ == "__main__":

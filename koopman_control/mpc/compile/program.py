@@ -20,6 +20,7 @@ from koopman_control.mpc.solvers import (
     make_solver,
     residuals,
 )
+from koopman_control.mpc.solvers.program import NO_SIDE
 
 PASSES = 3  # through the rows
 
@@ -156,7 +157,6 @@ def column_units(A: Array, alike: Iterable[Index] = ()) -> Array:
 
 
 KEPT = 1e-9  # relative; a row that is broken by less is kept
-NO_BOUND = 1e20  # numbers from here on stand for infinity, as in most solvers
 
 Values = Mapping[str, ArrayLike] | ArrayLike
 
@@ -252,8 +252,8 @@ class ParametricQP:
         else:
             arrays = [real_array(name, values[name], shape=shape) for name, shape in shapes.items()]
             theta = np.concatenate([np.zeros(0), *map(np.ravel, arrays)])
-        if not np.abs(theta).max(initial=0.0) < NO_BOUND:
-            theta = np.where(np.abs(theta) >= NO_BOUND, np.copysign(np.inf, theta), theta)
+        if not np.abs(theta).max(initial=0.0) < NO_SIDE:
+            theta = np.where(np.abs(theta) >= NO_SIDE, np.copysign(np.inf, theta), theta)
             wrong = np.isnan(theta) | (np.isinf(theta) & ~self._bounding)
             if wrong.any():
                 i = int(np.argmax(wrong))
@@ -289,10 +289,18 @@ class ParametricQP:
             elsewhere |= abs(part.matrix).sum(axis=0) > 0.0
         return np.asarray(~elsewhere)
 
+    @cached_property
+    def opening(self) -> NDArray[np.bool_]:
+        """Whether infinity and its negative in an entry of theta leave sides open, shape (2, t)."""
+        up, down = self.upper.matrix.toarray(), self.lower.matrix.toarray()
+        plus = (up >= 0.0).all(axis=0) & (down <= 0.0).all(axis=0)
+        minus = (up <= 0.0).all(axis=0) & (down >= 0.0).all(axis=0)
+        return np.stack([plus, minus]) & self._bounding
+
     def _side(self, side: AffineMap, theta: Array, open_end: float) -> Array:
         """Evaluate one side of the rows; `open_end` where there is none."""
         values = side(_finite(theta))
-        values[values * np.sign(open_end) >= NO_BOUND] = open_end
+        values[values * np.sign(open_end) >= NO_SIDE] = open_end
         for j in np.flatnonzero(np.isinf(theta)):
             moved = side.matrix[:, [j]].toarray()[:, 0] * np.copysign(1.0, theta[j])
             values[moved != 0.0] = np.copysign(np.inf, moved[moved != 0.0])

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, Index
 from koopman_control.common.border import CheckedFields, checked, shown
@@ -297,9 +298,12 @@ class WithSlacks:
 
     Args:
         qp: The program.
+        patterned: Whether soft rows that boxes rule out keep their slacks, so that the pattern is
+            that of other programs with these matrices.
     """
 
     qp: DenseQP
+    patterned: bool = False
 
     @cached_property
     def _size(self) -> float:
@@ -311,8 +315,18 @@ class WithSlacks:
         return self.qp.divided(self._size)
 
     @cached_property
+    def _sides(self) -> tuple[Array, Array]:
+        return self._scaled.needed_sides()
+
+    @cached_property
+    def _met(self) -> NDArray[np.bool_]:
+        """Which rows have a side that can be met."""
+        low, high = (side[len(self.qp.f) :] for side in self._sides)
+        return np.asarray(np.isfinite(low) | np.isfinite(high))
+
+    @cached_property
     def _soft(self) -> Index:
-        return np.flatnonzero(self.qp.soft)
+        return np.flatnonzero(self.qp.soft & (self._met | self.patterned))
 
     def matrices(self) -> tuple[Any, Any]:
         """Cost matrix, upper triangle, and rows, both sparse.
@@ -334,11 +348,13 @@ class WithSlacks:
     def vectors(self) -> tuple[Array, Array, Array]:
         """Linear cost, lower and upper sides that go with `matrices`."""
         qp, soft, n, k = self._scaled, self._soft, len(self.qp.f), len(self._soft)
-        side_low = np.where(qp.soft, -np.inf, qp.lower[n:])
-        lower = np.concatenate([qp.lower[:n], side_low, qp.lower[n:][soft], np.zeros(k)])
-        upper = np.concatenate([qp.upper, np.full(2 * k, np.inf)])
+        low, high = self._sides
+        side_low = np.where(qp.soft, -np.inf, low[n:])
+        lower = np.concatenate([low[:n], side_low, low[n:][soft], np.zeros(k)])
+        upper = np.concatenate([high, np.full(2 * k, np.inf)])
         upper = np.where(upper >= lower - ROUNDING, np.maximum(lower, upper), upper)
-        return np.append(qp.f, qp.linear_weight[soft]), lower, upper
+        prices = np.where(self._met, qp.linear_weight, 0.0)  # large ones spoil tolerances
+        return np.append(qp.f, prices[soft]), lower, upper
 
     def multipliers(self, y: Array) -> Array:
         """Multipliers of bounds and rows, shape (n + r,), from those of `matrices`' rows."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import clarabel
@@ -25,6 +26,10 @@ from koopman_control.mpc.solvers.base import (
     solved_far_or_near,
 )
 from koopman_control.mpc.solvers.program import DenseQP
+
+STUCK = ("InsufficientProgress", "NumericalError")
+TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
+COARSE = 1e-9  # where the fine ones cannot be reached
 
 
 class ClarabelSolver(SolverBase):
@@ -56,9 +61,7 @@ class ClarabelSolver(SolverBase):
 
     def __init__(self, **options: Option) -> None:
         super().__init__(**options)
-        self._told = clarabel.DefaultSettings()
-        for name, value in self._settings.items():
-            setattr(self._told, name, value)
+        self._told = _told(self._settings)
 
     @classmethod
     def options(cls) -> set[str]:
@@ -78,6 +81,10 @@ class ClarabelSolver(SolverBase):
             cones: list[Any] = [clarabel.ZeroConeT(int(equal.sum()))]
             cones.append(clarabel.NonnegativeConeT(len(sides) - int(equal.sum())))
             found = clarabel.DefaultSolver(P, q, stacked, sides, cones, self._told).solve()
+            if str(found.status) in STUCK and not self._options:
+                told = _told({**self._settings, **dict.fromkeys(TOLERANCES, COARSE)})
+                told.time_limit = self.limit(until - time.perf_counter())
+                found = clarabel.DefaultSolver(P, q, stacked, sides, cones, told).solve()
             word = str(found.status)
             parts = np.split(np.asarray(found.z), np.cumsum([equal.sum(), above.sum()]))
             y = np.zeros(len(lower))
@@ -88,3 +95,11 @@ class ClarabelSolver(SolverBase):
             return Answer(x, y, self.STATUS.get(word, word), int(found.iterations))
 
         return solved_far_or_near(WithSlacks(qp), answer)
+
+
+def _told(settings: Mapping[str, Option]) -> Any:
+    """Return settings as Clarabel takes them."""
+    told = clarabel.DefaultSettings()
+    for name, value in settings.items():
+        setattr(told, name, value)
+    return told

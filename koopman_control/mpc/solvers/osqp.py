@@ -59,7 +59,7 @@ class OsqpSolver(SolverBase):
 
     def solve(self, qp: DenseQP, matrices_changed: bool, seconds: float = math.inf) -> Solution:
         """Solve, from the previous iterate if there is one."""
-        program = WithSlacks(qp)
+        program = WithSlacks(qp, patterned=True)
         q, lower, upper = program.vectors()
         if np.any(lower > upper):  # OSQP would raise
             return Solution(None, "infeasible", 0)

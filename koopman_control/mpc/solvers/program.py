@@ -24,7 +24,8 @@ WIDEST = 1e3  # boxes that a variable's unit may span
 PASSES = 3  # through the rows, for variables that only other free ones tell the size of
 FAR = 1e6  # times as far as cost and rows lead; sides beyond that are no measure of one program
 FLAT = 1e-5  # of slopes; curvatures below that are none
-NO_SIDE = 1e20  # sides from here on stand for none
+BEYOND = 1e2  # times as far as boxes reach; sides of rows from there on are never met
+NO_SIDE = 1e20  # sides from here on stand for none, as in most solvers
 
 
 class DenseQP(NamedTuple):
@@ -71,6 +72,25 @@ class DenseQP(NamedTuple):
         """How far rows of A lie beyond their sides at v (n,), shape (r,)."""
         rows, n = self.A @ v, len(self.f)
         return np.maximum(0.0, np.maximum(rows - self.upper[n:], self.lower[n:] - rows))
+
+    def needed_sides(self) -> tuple[Array, Array]:
+        """Sides of variables and rows, (n + r,), without those of rows that boxes rule out by far.
+
+        Far off, they change nothing but the program's looks, to which solvers are sensitive.
+        """
+        n = len(self.f)
+        low, high = within(NO_SIDE, self.lower, self.upper)
+        up, down = np.maximum(self.A, 0.0), np.minimum(self.A, 0.0)
+        with np.errstate(invalid="ignore"):  # no box, times zero
+            most = np.where(up > 0.0, up * high[:n], 0.0) + np.where(
+                down < 0.0, down * low[:n], 0.0
+            )
+            least = np.where(up > 0.0, up * low[:n], 0.0) + np.where(
+                down < 0.0, down * high[:n], 0.0
+            )
+        far = BEYOND * np.maximum(most.sum(axis=1), -least.sum(axis=1))
+        far = np.append(np.full(n, np.inf), np.where(far > 0.0, far, np.inf))
+        return within(far, low, high)
 
     def cost(self, v: Array) -> float:
         """Cost at v (n,), penalties of soft rows included."""
@@ -141,7 +161,7 @@ class Scaling(NamedTuple):
 def _measured(qp: DenseQP, near: bool, alike: Array | None) -> tuple[Array, float]:
     """Sizes of the variables, (n,), and of the cost, by all sides or those within reach."""
     n, A, curvature = len(qp.f), np.abs(qp.A), np.diagonal(qp.H)
-    low, high = within(NO_SIDE, qp.lower, qp.upper)
+    low, high = qp.needed_sides()
     units = np.where(curvature > 0.0, 1.0 / np.sqrt(curvature), 0.0)  # of the root of the cost
     for _ in range(PASSES):
         reach, free = np.sqrt(np.square(A * units).sum(axis=1)), np.flatnonzero(units == 0.0)
@@ -168,10 +188,13 @@ def _measured(qp: DenseQP, near: bool, alike: Array | None) -> tuple[Array, floa
     slopes, rows = np.abs(qp.f[alone]), np.vstack([np.eye(n)[:, alone], A[:, alone]])
     meant = np.where((rows > 0.0) & (widths[:, None] > 0.0), widths[:, None] / rows, np.nan)
     far = np.array([np.nan_to_num(np.nanmax(each, initial=0.0)) for each in meant.T])
+    pull = float((slopes * far).max())
     if len(alone) == n:
-        cost = float((slopes * far).max()) or 1.0
+        cost = pull or 1.0
+    elif pull > cost:  # between what squares cost and what slopes do, so that neither is lost
+        cost = float(np.sqrt(cost) * np.sqrt(pull))
     usual = np.nanmedian(np.vstack([meant, np.where(far > 0.0, np.nan, 1.0)]), axis=0)
-    sizes[alone] = np.where(slopes > 0.0, cost / slopes, usual)
+    sizes[alone] = np.where((slopes > 0.0) & (far == 0.0), cost / slopes, usual)
     return sizes, cost
 
 
