@@ -77,6 +77,8 @@ class Tuning(CheckedFields):
         check_fields(self)
         for name in ("trials", "seeds", "episodes"):
             positive_int(name, getattr(self, name))
+        if self.names == ():
+            raise ValueError("names is empty; expected at least one setting, or None for all")
         settings_of(self.task, self.names)
 
     @property

@@ -7,7 +7,7 @@ LogJudgement LogReport LogReport.of ModelReport Monomials Neurons NoiseEstimate 
 ParametricQP QPSolution Reduction Round Simulation Trial Trial.beats Spectrum Step CompiledStep
 BatchMPC Message Rehearsal ServedStep ServingReport Parameters.with_more Tube
 EndModel PilotController PilotStep Piloted RewardModel
-Suite
+Suite Judgement Tried Tuned Range Range.suggested
 Finding Findings Findings.named InputShape Rate RewardLaw Threshold
 """
 # The checks themselves.

@@ -12,6 +12,7 @@ from tests.border import parts
 
 ENV = "koopman_envs/VanDerPol-v0"
 RUN, BENCHMARK = ("run", ENV), ("benchmark", ENV)
+TUNE = ("tune", "Pendulum")
 DESCRIBE = ("describe", "Pendulum-v1")
 RENDER = ("render", "folder")
 FORECAST = ("forecast", "table.csv", "--target", "T", "--horizon", "3")
@@ -43,6 +44,14 @@ TYPED = [
     (DESCRIBE, "--import", ("no_such_module", "")),
     (DESCRIBE, "--write-task", ("folder", "file/within")),
     (RENDER, "--seed", SEEDS),
+    (TUNE, "--trials", COUNTS),
+    (TUNE, "--settings", ("horizn", "", "horizon,")),
+    (TUNE, "--seeds", COUNTS),
+    (TUNE, "--episodes", COUNTS),
+    (TUNE, "--jobs", COUNTS),
+    (TUNE, "--cluster", ("here", "tcp://", "")),
+    (TUNE, "--storage", ("folder", "file", "file/within")),
+    (TUNE, "--out", ("file", "file/within")),
     (BENCHMARK, "--seeds", COUNTS),
     (BENCHMARK, "--episodes", COUNTS),
     (BENCHMARK, "--jobs", COUNTS),
