@@ -83,7 +83,7 @@ def column_names(path: PathLike) -> list[str]:
         return list(READERS[kind](file, ()))
     pandas = optional_package("pandas", "forecast")
     with refusing(NO_TABLE.format(file.name)):
-        return _written_how(file, pandas)[2]
+        return written_how(file, pandas)[2]
 
 
 def _kind_of(path: PathLike) -> tuple[Path, str]:
