@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 
 CHANCES = 4  # times that a unit's process may end before it is given up
 ROUNDS = 2  # times that a cluster may give up a unit, after several losses each (`KilledWorker`)
+GONE = "the cluster's scheduler is gone; what was finished before is kept"
 FETCHING = 10.0  # s, to get a result, which is lost if its worker ended just after it
 AHEAD = 2  # units sent for each thread of a cluster: the next one is there, and it sees demand
 
@@ -163,9 +164,7 @@ def _on_dask(
                 ):
                     raise  # the unit's own
                 if client.status != "running":
-                    raise ClusterGoneError(
-                        "the cluster's scheduler is gone; what was finished before is kept"
-                    ) from None
+                    raise ClusterGoneError(GONE) from None
                 losses[number] += 1
                 if losses[number] < ROUNDS:
                     waiting.append(item)
@@ -174,6 +173,12 @@ def _on_dask(
             finally:
                 del future
             yield unit, result
+    except ClusterGoneError:
+        raise
+    except Exception as error:  # of many kinds, if the scheduler goes while it is asked
+        if client.status == "running" and not isinstance(error, distributed.comm.CommClosedError):
+            raise
+        raise ClusterGoneError(GONE) from error
     finally:
         with suppress(Exception):  # of a cluster that is gone
             client.cancel(ended.futures, force=True)

@@ -77,7 +77,7 @@ class Tuning(CheckedFields):
         check_fields(self)
         for name in ("trials", "seeds", "episodes"):
             positive_int(name, getattr(self, name))
-        if self.names == ():
+        if self.names is not None and not self.names:
             raise ValueError("names is empty; expected at least one setting, or None for all")
         settings_of(self.task, self.names)
 
