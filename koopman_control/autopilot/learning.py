@@ -31,6 +31,7 @@ from koopman_control.autopilot.reward import (
     EndModel,
     RewardModel,
     Samples,
+    aimless,
     less_effort,
     staying,
     unknown_places,
@@ -401,8 +402,7 @@ class Learning:
         returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
         steps, score = total_steps(self._logbook.data), estimator.choices_[0].score
         self._rounds.append(Round(steps, returns, score, kept, time.perf_counter() - began))
-        aimless = not end.n_ends and reward.blind(samples)
-        return Fit(estimator, objective, reward, end, aimless)
+        return Fit(estimator, objective, reward, end, aimless(samples))
 
     def _model(self, number: int, data: Sequence[Trajectory], seed: int) -> EDMDc:
         """Fit a model to data; in the first rounds, find out what its neurons need to see."""
