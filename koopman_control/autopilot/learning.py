@@ -55,6 +55,7 @@ EndFunction = Callable[[Array], ArrayLike]
 
 FIRST = 0.25  # share of the budget before there is a controller
 ROUNDS, PER_ROUND = (2, 6), 400  # fewest and most rounds, and steps of the budget for each
+SEARCH = 0.1  # share of the budget that is searched for rewards with one model, at least
 SHORTEST_ROUND = 50  # steps
 TEST = 0.6  # share of a round that its controller is tested in
 MOST_FIRST = 1000  # steps
@@ -245,8 +246,9 @@ class Learning:
         self._n_first = len(data)
         self._look()
         fit, new, number = self._fit(0, data), list[Trajectory](), 0
+        search = max(self._stretch, int(SEARCH * budget))
         while fit.aimless and (left := budget - total_steps(data)) > 0:
-            new = book.stretch(self._controller(fit, CURIOUS, number), min(left, self._stretch))
+            new = book.stretch(self._controller(fit, CURIOUS, number), min(left, search))
             number += 1
             fit = self._fit(number, new)
         edges, test = self._rounds_left()
