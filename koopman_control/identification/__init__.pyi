@@ -16,6 +16,7 @@ from .reduction import Reduction, reduced
 from .regression import Coupling
 from .report import ModelReport
 from .rollouts import ROLLOUTS, Rollout, lifted, linear_response
+from .shards import ShardSums
 from .signals import Signals
 from .simulation import Simulation
 from .smoothing import NoiseEstimate
@@ -40,6 +41,7 @@ __all__ = [
     "Reduction",
     "RidgeSolver",
     "Rollout",
+    "ShardSums",
     "Signals",
     "Simulation",
     "Spectrum",

@@ -89,7 +89,7 @@ def column_names(path: PathLike) -> list[str]:
         return list(READERS[kind](file, ()))
     pandas = optional_package("pandas", "forecast")
     with refusing(NO_TABLE.format(file.name)):
-        return _written_how(file, pandas)[2]
+        return written_how(file, pandas)[2]
 
 
 def _kind_of(path: PathLike) -> tuple[Path, str]:
@@ -126,7 +126,7 @@ def _read_text(
     pandas = optional_package("pandas", "forecast")
     complaint = NO_TABLE.format(file.name)
     with refusing(complaint):
-        separator, decimal, header = _written_how(file, pandas)
+        separator, decimal, header = written_how(file, pandas)
     for name in names:
         _require(file, name, header)
     places = [header.index(name) for name in names]
@@ -159,8 +159,8 @@ def _read_text(
     return Columns(columns, (note,))
 
 
-def _written_how(file: Path, pandas: Any) -> tuple[str, str, list[str]]:
-    """Find the separator, the decimal mark and the names of columns."""
+def written_how(file: Path, pandas: Any) -> tuple[str, str, list[str]]:
+    """Find the separator, the decimal mark and the names of columns of a text."""
     opened = pandas.io.common.get_handle(file, "r", encoding="utf-8-sig", compression="infer")
     with opened as handles:
         sample = handles.handle.read(SNIFFED)

@@ -293,6 +293,23 @@ LATEST = 1e11  # seconds since 1970; what is larger is not in seconds
 UNITS = {1e14: ("milliseconds", 1e-3), 1e17: ("microseconds", 1e-6), np.inf: ("nanoseconds", 1e-9)}
 
 
+def usual_step(
+    table: Any,
+    observations: Sequence[Column],
+    actions: Sequence[Column],
+    time: Column,
+    run: Column | None,
+) -> float:
+    """Return the sampling time that `from_table` takes for a table where none is given."""
+    Y, U = (
+        np.column_stack([read_numbers(table, name, ["none"]) for name in names])
+        for names in (observations, actions)
+    )
+    labels = None if run is None else column_of(table, run)
+    signals = clean_rows(_seconds(column_of(table, time)), Y, U, labels)
+    return float(usual_interval(signals).max())
+
+
 def _seconds(time: Any) -> Array:
     """Return times as seconds, shape (R,); missing ones are NaN."""
     stamps = np.asarray(time)
