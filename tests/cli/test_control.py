@@ -118,7 +118,7 @@ def test_a_log_goes_in_as_identify_read_it(here: Path) -> None:
     assert "inputs are bounded by the range of the data" in result.stderr
     (folder,) = Path("runs").iterdir()
     mpc = KoopmanMPC.load(folder / "controller.npz")
-    np.testing.assert_allclose(mpc.bounds.inputs[0], data.actions.min(), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(mpc.bounds.inputs)[0], data.actions.min(), rtol=1e-6)
 
     model = LiftedModel.load("free.npz")
     told = {"inputs": ["force"], "outputs": ["x", "v"], "time": "t"}
