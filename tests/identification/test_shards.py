@@ -36,7 +36,7 @@ SHARDS = [DATA[:3], DATA[3:4], [], DATA[4:8], DATA[8:]]
 
 
 def estimator(**settings: Any) -> EDMDc:
-    usual = {"features": SampledFeatures(20, random_state=0), "horizon": 10}
+    usual: dict[str, Any] = {"features": SampledFeatures(20, random_state=0), "horizon": 10}
     return EDMDc(**(usual | settings))
 
 
