@@ -1,22 +1,25 @@
 """Measured logs of real systems: free runs on the official test parts, beside peers.
 
-    pip install "koopman-control[logs]" sysidentpy pykoop    # peers are optional
+    pip install "koopman-control[logs]" sysidentpy pykoop jax-sysid   # peers
     python -m examples.benchmarks.logs --data FOLDER
 
 FOLDER holds `silverbox.csv.gz`, `cascaded_tanks.csv.gz`, `emps_train.csv.gz`,
 `emps_test.csv.gz` and `soft_robot.npz`, the public data sets of nonlinearbenchmark.org and of
 D. Bruder's soft robot as tables: columns u, y; u_train, y_train, u_test, y_test; t, force,
 position, reference; arrays train0_u, train0_y, ..., val3_y. Everything is chosen on training
-data alone; `identify` gets no options. Of several feature seeds the worst is the figure. Prints a
-Markdown table and writes all numbers as JSON.
+data alone; `identify` gets no options. Of several feature seeds the worst is the figure. Prints
+Markdown tables and writes all numbers as JSON, each as soon as it is there, so that an interrupted
+run goes on where it was.
 """
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,12 +27,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from examples.benchmarks.logs_peers import PEERS
+from examples.benchmarks.logs_peers import PEERS, Peer
 from koopman_control import EDMDc, LiftedModel, Trajectory, identify
 from koopman_control.common import Array, optional_package, write_text_atomically
 from koopman_control.evaluation import metrics_json, package_versions, simulate_log
 
 Simulate = Callable[[Trajectory], Array]  # outputs at the rows of a run, (rows, p)
+Fitted = Callable[[Sequence[Trajectory]], Peer | None]
 RATE = 610.35  # Hz, of Silverbox
 ARROW = slice(100, 40_575)
 BELOW_EXTRAPOLATION = slice(100, 32_100)
@@ -129,20 +133,28 @@ def simulator(model: LiftedModel, thinning: int = 1) -> Simulate:
     return lambda test: simulate_log(model, test, thinning)[0]
 
 
-def own(data: LogData, seed: int) -> tuple[dict[str, dict[str, float]], str]:
+def own(data: LogData, seed: int) -> dict[str, Any]:
     """`identify` without options, and the linear model it starts from."""
     found = identify(data.train, random_state=seed)
     thinning, memory = found.structure.thinning, found.structure.memory
     first = (memory + 1) * thinning
-    models = {"identify": found.model, "linear, output error": found.linear}
-    scores = {name: errors(data, simulator(m, thinning), first) for name, m in models.items()}
-    return scores, str(found.structure)
+    return {
+        "rmse": errors(data, simulator(found.model, thinning), first),
+        "linear": errors(data, simulator(found.linear, thinning), first),
+        "structure": str(found.structure),
+    }
 
 
-def defaults(data: LogData, memory: int) -> dict[str, float]:
+def defaults(data: LogData, memory: int) -> dict[str, Any]:
     """`EDMDc` with a memory and nothing else."""
     model = EDMDc(memory=memory).fit(data.train).model_
-    return errors(data, simulator(model), memory + 1)
+    return {"rmse": errors(data, simulator(model), memory + 1)}
+
+
+def other(data: LogData, peer: Fitted) -> dict[str, Any]:
+    """A peer; empty where it is not installed."""
+    simulate = peer(data.train)
+    return {} if simulate is None else {"rmse": errors(data, simulate, simulate.first)}
 
 
 def main(
@@ -150,66 +162,94 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"{list(DATA)}; all if none.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Feature seeds.")] = 5,
     peers: Annotated[bool, typer.Option(help="Run the peers that are installed, too.")] = True,
-    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("logs.json"),
+    out: Annotated[
+        Path, typer.Option(help="Where the JSON goes; what it holds is not run again.")
+    ] = Path("logs.json"),
 ) -> None:
     """Identify every data set, and print the errors of free runs on the official test parts."""
     warnings.simplefilter("ignore")
-    used = package_versions() | {name: installed(name) for name in ("sysidentpy", "pykoop")}
-    print(f"versions {used}; feature seeds 0 ... {seeds - 1}, the worst is shown")
-    rows: list[dict[str, Any]] = []
-
-    def note(name: str, unit: str, subject: str, score: dict[str, float], **more: Any) -> None:
-        rows.append({"data": name, "unit": unit, "subject": subject, "rmse": score} | more)
-        shown = ", ".join(f"{test} {value:.4g}" for test, value in score.items())
-        extra = ", ".join(f"{key} {value}" for key, value in more.items())
-        print(f"{name}, {subject}: {shown} {unit} ({extra})", flush=True)
-
+    results = Results(out)
+    print(f"versions {results.versions}; feature seeds 0 ... {seeds - 1}, the worst is shown")
     for name in names or list(DATA):
         log = DATA[name](data)
-        collected: dict[str, list[dict[str, float]]] = {}
         for seed in range(seeds):
-            begun, cpu = time.perf_counter(), time.process_time()
-            scores, structure = own(log, seed)
-            taken = {
-                "seconds": round(time.perf_counter() - begun, 1),
-                "cpu_seconds": round(time.process_time() - cpu, 1),
-            }
-            for subject, score in scores.items():
-                collected.setdefault(subject, []).append(score)
-            note(name, log.unit, f"identify, seed {seed}", scores["identify"], structure=structure,
-                 **taken)  # fmt: skip
-        for subject, each in collected.items():
-            worst = {test: worst_of([score[test] for score in each]) for test in each[0]}
-            note(name, log.unit, f"{subject}, worst of {seeds}", worst)
+            results.run(name, log.unit, f"identify, seed {seed}", partial(own, log, seed))
         for memory in (0, 5):
-            begun = time.perf_counter()
-            score = defaults(log, memory)
-            taken = {"seconds": round(time.perf_counter() - begun, 1)}
-            note(name, log.unit, f"EDMDc(memory={memory})", score, **taken)
+            subject = f"EDMDc(memory={memory})"
+            results.run(name, log.unit, subject, partial(defaults, log, memory))
         for subject, peer in PEERS.items() if peers else ():
-            begun = time.perf_counter()
-            simulate = peer(log.train)
-            if simulate is None:
-                print(f"{name}, {subject}: not installed")
-                continue
-            taken = {"seconds": round(time.perf_counter() - begun, 1)}
-            note(name, log.unit, subject, errors(log, simulate, simulate.first), **taken)
-    write_text_atomically(out, metrics_json({"versions": used, "rows": rows}))
-    table(rows)
+            results.run(name, log.unit, subject, partial(other, log, peer))
+    table(results.rows, names or list(DATA), seeds)
 
 
-def worst_of(values: list[float]) -> float:
-    return float("nan") if not np.isfinite(values).all() else max(values)
+class Results:
+    """Rows of results in a file, to which every new one is written at once.
+
+    Args:
+        path: The file; rows that it holds are kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows: list[dict[str, Any]] = []
+        if path.is_file():
+            self.rows = json.loads(path.read_text("utf-8"))["rows"]
+        packages = ("sysidentpy", "pykoop", "jax-sysid")
+        self.versions: dict[str, str | None] = dict(package_versions())
+        self.versions |= {name: installed(name) for name in packages}
+
+    def run(self, name: str, unit: str, subject: str, what: Callable[[], dict[str, Any]]) -> None:
+        """Run and note a subject, if it is not known yet."""
+        if any((row["data"], row["subject"]) == (name, subject) for row in self.rows):
+            return
+        begun, cpu = time.perf_counter(), time.process_time()
+        found = what()
+        if not found:
+            print(f"{name}, {subject}: not installed")
+            return
+        row = {"data": name, "unit": unit, "subject": subject} | found
+        row["seconds"] = round(time.perf_counter() - begun, 1)
+        row["cpu_seconds"] = round(time.process_time() - cpu, 1)
+        print(row, flush=True)
+        self.rows.append(row)
+        text = metrics_json({"versions": self.versions, "rows": self.rows})
+        write_text_atomically(self._path, text)
 
 
-def table(rows: list[dict[str, Any]]) -> None:
-    for name in dict.fromkeys(row["data"] for row in rows):
-        mine = [row for row in rows if row["data"] == name and "seed" not in row["subject"]]
-        tests = list(mine[0]["rmse"])
-        print(f"\n| {name}, {mine[0]['unit']} | {' | '.join(tests)} |")
-        print(f"|---|{'---|' * len(tests)}")
-        for row in mine:
-            print(f"| {row['subject']} | {' | '.join(f'{v:.4g}' for v in row['rmse'].values())} |")
+def worst_of(values: list[float | None]) -> float:
+    """The largest; NaN if one is lost."""
+    known = [value for value in values if value is not None]
+    return max(known) if len(known) == len(values) else float("nan")
+
+
+def table(rows: list[dict[str, Any]], names: list[str], seeds: int) -> None:
+    """Print the worst of the seeds, and all others."""
+    for name in names:
+        every = [row for row in rows if row["data"] == name]
+        ours = [
+            row for row in every if row["subject"] in {f"identify, seed {s}" for s in range(seeds)}
+        ]
+        if not ours:
+            continue
+        tests = list(ours[0]["rmse"])
+        seconds = max(row["cpu_seconds"] for row in ours)
+        shown = [
+            (
+                f"{subject}, worst of {len(ours)}",
+                [worst_of([r[kind][t] for r in ours]) for t in tests],
+                seconds,
+            )
+            for subject, kind in (("identify", "rmse"), ("its linear model", "linear"))
+        ]
+        shown += [
+            (row["subject"], [worst_of([row["rmse"][t]]) for t in tests], row["cpu_seconds"])
+            for row in every
+            if "linear" not in row
+        ]
+        print(f"\n| {name}, {ours[0]['unit']} | {' | '.join(tests)} | CPU s |")
+        print(f"|---|{'---|' * len(tests)}---|")
+        for subject, values, cpu in shown:
+            print(f"| {subject} | {' | '.join(f'{v:.4g}' for v in values)} | {cpu:.0f} |")
 
 
 def installed(package: str) -> str | None:

@@ -72,7 +72,7 @@ def subjects(folder: Path) -> Iterator[Subject]:
     controller().save(path)
     yield Subject("controller", path.read_bytes(), KoopmanMPC.load, lambda to, mpc: mpc.save(to))
     for fill in (None, Fill.linear):
-        read = partial(read_table, columns=["T", "p"], date=None, fill=fill)
+        read = partial(read_table, columns=["T", "p"], fill=fill)
         yield Subject(f"table, fill={fill}", table(), read, None, (damaged,))
 
 

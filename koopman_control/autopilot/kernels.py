@@ -46,7 +46,7 @@ NOTHING = F(-1e30)  # what a plan is worth that drives the model out of its rang
 
 
 class Dynamics(NamedTuple):
-    """A re-lifted one-step map: dx = (constant + linear e + K tanh(W e + b)) [1, u].
+    """A re-lifted map: dx = (constant + linear e + e' quadratic e + K tanh(W e + b)) [1, u].
 
     Args:
         plain: States that are feature inputs themselves.
@@ -55,6 +55,7 @@ class Dynamics(NamedTuple):
         b: Shape (n,).
         K: Shape ((1 + m) d, n): drift first, then the gain of each input.
         linear: Shape ((1 + m) d, e).
+        quadratic: Upper triangular, shape ((1 + m) d, e, e), or (0, e, e) for none.
         constant: Shape ((1 + m) d,).
         low: Lower limits of the states, shape (d,).
         high: Upper limits, shape (d,).
@@ -67,6 +68,7 @@ class Dynamics(NamedTuple):
     b: Array
     K: Array
     linear: Array
+    quadratic: Array
     constant: Array
     low: Array
     high: Array
@@ -111,6 +113,9 @@ class Objective(NamedTuple):
         discount: Of each step.
         unknown: Worth of unknown places, per step.
         hold: Steps of the model that each input of a plan is held for.
+        trusted_low: The model is not to be trusted below, shape (d,).
+        trusted_high: Nor above, shape (d,).
+        distrust: Worth of every step outside.
     """
 
     reward: ReadOut
@@ -122,6 +127,9 @@ class Objective(NamedTuple):
     discount: float
     unknown: float
     hold: int
+    trusted_low: Array
+    trusted_high: Array
+    distrust: float
 
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
@@ -150,6 +158,21 @@ def angle_pair(x: Array, cosine: Array, sine: Array) -> None:
         s = h * (ONE + q * (S3 + q * (S5 + q * (S7 + q * S9))))
         c = ONE + q * (C2 + q * (C4 + q * (C6 + q * (C8 + q * C10))))
         sine[v], cosine[v] = TWO * s * c, ONE - TWO * s * s
+
+
+@compiled
+def curve(P: Array, Z: Array, out: Array, H: Array) -> None:
+    """Add z' P z to `out` (r, LANES), for inputs Z (e, LANES) and upper triangular P (r, e, e)."""
+    for r in range(P.shape[0]):
+        for i in range(P.shape[1]):
+            for v in range(LANES):
+                H[0, v] = ZERO
+            for j in range(i, P.shape[1]):
+                a = P[r, i, j]
+                for v in range(LANES):
+                    H[0, v] += a * Z[j, v]
+            for v in range(LANES):
+                out[r, v] += H[0, v] * Z[i, v]
 
 
 @compiled
@@ -196,16 +219,7 @@ def evaluate(f: ReadOut, Z: Array, out: Array, H: Array) -> None:
             a = f.linear[r, j]
             for v in range(LANES):
                 out[r, v] += a * Z[j, v]
-    for r in range(f.quadratic.shape[0]):
-        for i in range(z):
-            for v in range(LANES):
-                H[0, v] = ZERO
-            for j in range(i, z):
-                a = f.quadratic[r, i, j]
-                for v in range(LANES):
-                    H[0, v] += a * Z[j, v]
-            for v in range(LANES):
-                out[r, v] += H[0, v] * Z[i, v]
+    curve(f.quadratic, Z, out, H)
     read_out(f.W, f.b, f.K, Z, out, H)
     for r in range(len(f.constant)):
         low, high = f.low[r], f.high[r]
@@ -237,6 +251,7 @@ def advance(c: Dynamics, X: Array, Z: Array, U: Array, rates: Array, H: Array) -
             a = c.linear[r, j]
             for v in range(LANES):
                 rates[r, v] += a * Z[j, v]
+    curve(c.quadratic, Z, rates, H)
     read_out(c.W, c.b, c.K, Z, rates, H)
     for i in range(d):
         for v in range(LANES):
@@ -270,7 +285,7 @@ def returns(c: Dynamics, g: Objective, x0: Array, plans: Array, J: NDArray[np.fl
     rates, H = np.zeros(((1 + m) * d, LANES), f32), np.zeros((4, LANES), f32)
     paid, told = np.zeros((2, LANES), f32), np.zeros((3, LANES), f32)
     worth, alive, due = np.zeros(LANES, f32), np.zeros(LANES, f32), np.zeros(LANES, f32)
-    discount, unknown = f32(g.discount), f32(g.unknown)
+    discount, unknown, distrust = f32(g.discount), f32(g.unknown), f32(g.distrust)
     n_told, n_paid = len(g.of_state.constant), len(g.reward.constant)
     for first in range(0, S, LANES):
         size = min(LANES, S - first)
@@ -305,9 +320,12 @@ def returns(c: Dynamics, g: Objective, x0: Array, plans: Array, J: NDArray[np.fl
             if n_told:
                 evaluate(g.of_state, Z, told, H)
             for v in range(LANES):
-                over = False
+                over = lost = False
                 for i in range(d):
                     over |= (X[i, v] < g.end_low[i]) | (X[i, v] > g.end_high[i])
+                    lost |= (X[i, v] < g.trusted_low[i]) | (X[i, v] > g.trusted_high[i])
+                if lost:
+                    worth[v] += factor * alive[v] * distrust
                 if n_told:
                     over |= told[0, v] > HALF
                     worth[v] += factor * alive[v] * unknown * told[2, v]

@@ -20,6 +20,7 @@ from koopman_control.autopilot.modelling import (
     Trim,
     fitted,
     ignorable,
+    smooth_pieces,
     structure_of,
     turning,
 )
@@ -30,12 +31,14 @@ from koopman_control.autopilot.reward import (
     EndModel,
     RewardModel,
     Samples,
+    aimless,
     less_effort,
     staying,
     unknown_places,
 )
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
 from koopman_control.autopilot.surface import Surface
+from koopman_control.autopilot.trust import trusted_box
 from koopman_control.autopilot.value import fitted_value
 from koopman_control.common import Array
 from koopman_control.common.arrays import finite_array, real_array
@@ -51,8 +54,10 @@ RewardFunction = Callable[[Array, Array, Array], ArrayLike]
 EndFunction = Callable[[Array], ArrayLike]
 
 FIRST = 0.25  # share of the budget before there is a controller
-ROUNDS, PER_ROUND = (2, 5), 400  # fewest and most rounds, and steps of the budget for each
-TEST, SHORT_TEST = 0.4, 60  # share of a round that its controller is tested in; at least so many
+ROUNDS, PER_ROUND = (2, 6), 400  # fewest and most rounds, and steps of the budget for each
+SEARCH = 0.1  # share of the budget that is searched for rewards with one model, at least
+SHORTEST_ROUND = 50  # steps
+TEST = 0.6  # share of a round that its controller is tested in
 MOST_FIRST = 1000  # steps
 LOOKS = 3  # rounds in which the structure is looked for
 MOST_SHARE = 0.75  # of the budget that may go into them if the model needs that many
@@ -141,12 +146,14 @@ class Fit:
         objective: What plans are worth.
         reward: The learned reward.
         end: When episodes end.
+        aimless: Whether rewards tell nothing about states, and no episode ended.
     """
 
     estimator: EDMDc
     objective: Objective
     reward: RewardModel
     end: EndModel
+    aimless: bool
 
 
 def best_of(tested: Sequence[tuple[Fit, Sequence[Trajectory]]]) -> Fit:
@@ -159,14 +166,15 @@ def best_of(tested: Sequence[tuple[Fit, Sequence[Trajectory]]]) -> Fit:
     """
     cut = [len(t) for _, runs in tested for t in runs[:1] if not t.terminated]
     length = min(cut, default=max(len(t) for _, runs in tested for t in runs))
-    scores = np.array(
-        [
-            np.mean([t.rewards[:length].sum() for t in runs if t.rewards is not None])
-            for _, runs in tested
-        ]
-    )
+    scores = np.array([_earned(runs, length) for _, runs in tested])
     enough = scores.max() - NEARLY * (scores.max() - scores.min())
     return tested[int(np.flatnonzero(scores >= enough)[-1])][0]
+
+
+def _earned(runs: Sequence[Trajectory], length: int) -> float:
+    """Mean return of so many steps of an episode; what was broken off before does not count."""
+    whole = [t for t in runs if t.terminated or len(t) >= length] or runs
+    return float(np.mean([t.rewards[:length].sum() for t in whole if t.rewards is not None]))
 
 
 def as_told(name: str, function: Callable[..., ArrayLike], *arguments: Array) -> Array:
@@ -226,8 +234,9 @@ class Learning:
     def learned(self, start: float) -> Piloted:
         """Collect, fit, control, in rounds, until the budget is used.
 
-        Every round begins with a test of its controller, from the same reset. The rest of it is
-        greedy, in turns with curious where that was paid evenly. In the end, the controller that
+        As long as rewards tell nothing about states, controllers go where nothing is known yet.
+        Then every round begins with a test of its controller, from the same reset. The rest of it
+        is greedy, in turns with curious where that was paid evenly. In the end, the controller that
         did best in its test acts.
         """
         budget, data, book = self._budget, self._logbook.data, self._logbook
@@ -236,23 +245,42 @@ class Learning:
             book.stretch(Exploration(), min(STRETCH, first - total_steps(data)))
         self._n_first = len(data)
         self._look()
-        n_rounds = min(max(budget // PER_ROUND, ROUNDS[0]), ROUNDS[1])
-        edges = np.geomspace(first, budget, n_rounds + 1).astype(int).tolist()
-        edges[-1] = budget
-        new, tested = list(data), list[tuple[Fit, list[Trajectory]]]()
-        for number, edge in enumerate(edges[1:]):
-            fit, new, turn = self._fit(number, new), [], 0
+        fit, new, number = self._fit(0, data), list[Trajectory](), 0
+        search = max(self._stretch, int(SEARCH * budget))
+        while fit.aimless and (left := budget - total_steps(data)) > 0:
+            new = book.stretch(self._controller(fit, CURIOUS, number), min(left, search))
+            number += 1
+            fit = self._fit(number, new)
+        edges, test = self._rounds_left()
+        tested = list[tuple[Fit, list[Trajectory]]]()
+        for i, edge in enumerate(edges):
+            if i:
+                number += 1
+                fit = self._fit(number, new)
+            greedy = self._controller(fit, CAREFUL, number)
+            new = book.stretch(greedy, test, again=True)
+            tested.append((fit, new))
+            look = self._flat(new)
             while (left := edge - total_steps(data)) > 0:
-                curious = turn % 2 == 1 and number < n_rounds - 1 and self._flat(new)
-                pilot = self._controller(fit, CURIOUS if curious else CAREFUL, number)
-                length = min(left, self._stretch * (1 if curious else 2))
-                if turn == 0:
-                    length = min(length, max(int(TEST * left), SHORT_TEST))
-                part = book.stretch(pilot, length, again=turn == 0)
-                if turn == 0:
-                    tested.append((fit, part))
-                new, turn = new + part, turn + 1
-        return self._piloted(best_of(tested), start)
+                pilot = self._controller(fit, CURIOUS, number) if look else greedy
+                length = min(left, self._stretch * (1 if look else 2))
+                new = new + book.stretch(pilot, length)
+                look = not look and self._flat(new)
+        return self._piloted(best_of(tested) if tested else fit, start)
+
+    def _rounds_left(self) -> tuple[list[int], int]:
+        """Part the steps that are left: where each round ends, and how many steps its test has.
+
+        All tests are of one length, so that they compare, and the last round is nothing else.
+        """
+        done = total_steps(self._logbook.data)
+        if not (left := self._budget - done):
+            return [], 0
+        n = min(max(self._budget // PER_ROUND, ROUNDS[0]), ROUNDS[1])
+        n = max(1, min(n, left // SHORTEST_ROUND))
+        test = max(1, int(TEST * left / (n - 1 + TEST)))
+        ends = np.linspace(done, self._budget - test, n).astype(int).tolist()[1:]
+        return [*ends, self._budget], test
 
     def _flat(self, tested: Sequence[Trajectory]) -> bool:
         """Whether a controller was paid about the same at every step: there may be more elsewhere.
@@ -371,11 +399,12 @@ class Learning:
         residuals = np.concatenate(one_step_residuals(model, data))
         followed = residuals <= np.quantile(residuals, share_of(estimator))
         unknown = unknown_places(samples, model, followed, seed)
-        objective = self._objective(model, reward, end, unknown, samples, seed)
+        trusted = trusted_box(samples, residuals, model) if self._levers.trim else None
+        objective = self._objective(model, reward, end, unknown, trusted, samples, seed)
         returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
         steps, score = total_steps(self._logbook.data), estimator.choices_[0].score
         self._rounds.append(Round(steps, returns, score, kept, time.perf_counter() - began))
-        return Fit(estimator, objective, reward, end)
+        return Fit(estimator, objective, reward, end, aimless(samples))
 
     def _model(self, number: int, data: Sequence[Trajectory], seed: int) -> EDMDc:
         """Fit a model to data; in the first rounds, find out what its neurons need to see."""
@@ -385,8 +414,8 @@ class Learning:
         estimator = fitted(data, self._structure, seed, trim)
         if not self._levers.structure or self._told.ignored is not None or number >= LOOKS:
             return estimator
-        pieces = data if estimator.trimmed_ is None else estimator.trimmed_.pieces
         found = self._structure
+        pieces = smooth_pieces(data, found, seed) if self._levers.trim else data
         if number == 0 and self._told.angles is None:
             found = turning(pieces, found, seed)
         found = replace(found, ignored=ignorable(pieces, found, seed))
@@ -401,6 +430,7 @@ class Learning:
         reward: RewardModel,
         end: EndModel,
         unknown: Surface,
+        trusted: Array | None,
         samples: Samples,
         seed: int,
     ) -> Objective:
@@ -420,13 +450,15 @@ class Learning:
             box=end.box,
             unknown=size,
             hold=self._hold // self._step,
+            trusted=trusted,
+            distrust=-size,
         )
         if not self._levers.value:
             return plain
         discount = DISCOUNT**self._step
         avoided = unknown.times(-CAREFUL * size)
-        common = model, reward, end, samples.x, self._box, discount, avoided, seed
-        value = fitted_value(*common)
+        common = model, reward, end, samples.x, plain
+        value = fitted_value(*common, discount, avoided, self._box, seed)
         candidates = [plain, replace(plain, value=value, discount=discount)]
         length = max(len(t) for t in self._logbook.data) // self._hold
 

@@ -10,14 +10,23 @@ from typing import Literal
 import numpy as np
 
 from koopman_control.autopilot.findings import Findings
-from koopman_control.features import Angle, Coordinates, SampledFeatures
+from koopman_control.features import (
+    Angle,
+    Coordinates,
+    FeatureMap,
+    FeatureUnion,
+    PolynomialFeatures,
+    SampledFeatures,
+)
 from koopman_control.identification import Corrections, EDMDc
 from koopman_control.trajectories import Trajectory, total_steps
 
 Trim = float | Literal["auto"] | None
 
 NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
+MOST_PRODUCTS = 12  # feature inputs up to which products of any two stand beside the neurons
 FEWEST_NEURONS = 10  # where data are enough for no more
+SMOOTH = 0.85  # share of the samples that columns are judged by
 HORIZON, FOLDS = 20, 4
 WORSE = 1.1  # factor on the error that leaving one input out may cost, to be tried with others
 BETTER = 0.5  # factor on the error that reading a column as an angle has to bring
@@ -66,13 +75,19 @@ def estimator(
     neurons: Sequence[int],
     steepness: Sequence[float],
     trim: Trim,
+    products: Sequence[bool],
 ) -> EDMDc:
-    """Return the unfitted estimator."""
-    features = [
-        SampledFeatures(n, steepness=s, ignored=tuple(unseen), random_state=seed)
-        for n in neurons
-        for s in steepness
-    ]
+    """Return the unfitted estimator.
+
+    Products of any two feature inputs say what neurons cannot that do not see a column: how
+    friction, by a speed, acts at any angle.
+    """
+    features: list[FeatureMap] = []
+    for n in neurons:
+        for s in steepness:
+            drawn = SampledFeatures(n, steepness=s, ignored=tuple(unseen), random_state=seed)
+            both = FeatureUnion([drawn, PolynomialFeatures(2)])
+            features += [both if beside else drawn for beside in products]
     return EDMDc(
         features,
         coupling="bilinear",
@@ -93,9 +108,34 @@ def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: Tr
         unseen = unseen[1:]
     steps = total_steps(data)
     few = [n for n in NEURONS if 2 * (1 + m) * (1 + n_inputs + n) <= steps] or [FEWEST_NEURONS]
+    products = (False, True) if worth_products(n_inputs, m, few[-1], steps) else (False,)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is unsettled is judged by left-out errors
-        return estimator(structure, unseen, seed, few, STEEPNESS, trim).fit(data)
+        return estimator(structure, unseen, seed, few, STEEPNESS, trim, products).fit(data)
+
+
+def worth_products(n_inputs: int, m: int, neurons: int, steps: int) -> bool:
+    """Say whether data are enough for products of any two feature inputs beside neurons."""
+    count = n_inputs * (n_inputs + 1) // 2
+    return n_inputs <= MOST_PRODUCTS and (1 + m) * (1 + n_inputs + neurons + count) <= steps
+
+
+def smooth_pieces(data: Sequence[Trajectory], structure: Structure, seed: int) -> list[Trajectory]:
+    """Keep what a smooth model follows best: what is left in would hide which columns it needs."""
+    p, m = data[0].observations.shape[1], data[0].actions.shape[1]
+    n_inputs, n = len(Coordinates.of(p, None, structure.angles).embedded), NEURONS[1]
+    unseen = structure.unseen(p, (*structure.context, *(structure.ignored or ())))
+    products = (worth_products(n_inputs, m, n, total_steps(data)),)
+    settings = estimator(
+        structure, unseen[: n_inputs - 1], seed, [n], STEEPNESS[1:2], SMOOTH, products
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trimmed = settings.fit(data).trimmed_
+    except ValueError:  # too few samples to tell
+        return list(data)
+    return list(data) if trimmed is None else trimmed.pieces
 
 
 def turning(data: Sequence[Trajectory], structure: Structure, seed: int) -> Structure:
@@ -147,14 +187,16 @@ def _error(
     data: Sequence[Trajectory], structure: Structure, ignored: Sequence[int], seed: int
 ) -> float:
     """Left-out error of a model whose neurons see neither context nor these columns."""
-    p = data[0].observations.shape[1]
+    p, m = data[0].observations.shape[1], data[0].actions.shape[1]
     unseen = structure.unseen(p, (*structure.context, *ignored))
-    if len(unseen) >= len(Coordinates.of(p, None, structure.angles).embedded):
+    n_inputs, n = len(Coordinates.of(p, None, structure.angles).embedded), NEURONS[1]
+    if len(unseen) >= n_inputs:
         return np.inf
+    products = (worth_products(n_inputs, m, n, total_steps(data)),)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            settings = estimator(structure, unseen, seed, NEURONS[1:2], STEEPNESS[1:2], None)
+            settings = estimator(structure, unseen, seed, [n], STEEPNESS[1:2], None, products)
             return settings.fit(data).choices_[0].score
     except ValueError:  # too few samples to tell
         return np.inf

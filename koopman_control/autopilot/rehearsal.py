@@ -12,7 +12,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 
 Planner = Callable[[Array], Array]  # from a state (d,) to a plan (N, m)
-STARTS, DECISIONS = 2, 50
+STARTS, DECISIONS = 2, 100  # twice a plan's, so that what is planned is also earned
 CLEARLY = 0.02  # share of the range of returns by which a later candidate has to be better
 
 
@@ -23,13 +23,13 @@ def rehearsed(
     plan: Planner,
     start: Array,
     n_decisions: int,
-    hold: int,
+    objective: Objective,
 ) -> float:
     """Return what a closed loop on the model earns from a start (d,)."""
     embed, x, total = model.signals.embedding, start[None], 0.0
     for _ in range(n_decisions):
         u = plan(x[0])[:1]
-        for _ in range(hold):
+        for _ in range(objective.hold):
             with np.errstate(all="ignore"):
                 x_next = model.one_step.step(x, u)
             if not np.isfinite(x_next).all():
@@ -39,6 +39,7 @@ def rehearsed(
             if (x_next < end.box[0]).any() or (x_next > end.box[1]).any() or told[0] > 0.5:
                 return total + float(told[1])
             total += float(reward(embed(x), u, e_next)[0])
+            total += objective.distrust * float(objective.lost(x_next)[0])
             x = x_next
     return total
 
@@ -69,10 +70,7 @@ def best_rehearsed(
     some = starts[np.linspace(0, len(starts) - 1, min(STARTS, len(starts))).astype(int)]
     n = min(DECISIONS, n_decisions)
     earned = np.array(
-        [
-            [rehearsed(model, reward, end, planner(c), x, n, c.hold) for x in some]
-            for c in candidates
-        ]
+        [[rehearsed(model, reward, end, planner(c), x, n, c) for x in some] for c in candidates]
     )
     mean = earned.mean(axis=1)
     finite = mean[np.isfinite(mean)]

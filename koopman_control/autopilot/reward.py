@@ -17,6 +17,7 @@ from koopman_control.trajectories import Trajectory
 SIMPLER = 0.05  # share of the unexplained variance that a more complex reward has to save
 NEURONS, STEEPNESS = (100, 200), (0.5, 1.0, 2.0)
 RAREST = 500  # a reward that is earned once in so many steps counts as much as rarer ones
+TOLD = 0.999  # share of the variance of rewards that inputs alone explain, where these tell all
 FARTHEST = 10.0  # spreads beyond which it costs no more to be away
 EXPLAINED = 0.95  # share of the ends that limits have to explain
 MOST = 6000  # rows that surfaces are fitted to
@@ -124,6 +125,16 @@ class RewardModel:
             SampledFeatures(n, steepness=s, random_state=seed) for n in NEURONS for s in STEEPNESS
         ]
         return cls(fitted_surface(inputs[after], r, several, weight=weight), after)
+
+
+def aimless(samples: Samples) -> bool:
+    """Say whether nothing is known to aim at: no end, and rewards that inputs alone explain."""
+    if samples.ended.any():
+        return False
+    if np.ptp(samples.r) == 0.0:
+        return True
+    r = samples.r[:, None]
+    return float(fitted_surface(samples.u, r, [None], weight=rarity(r[:, 0])).r2[0]) >= TOLD
 
 
 def less_effort(surface: Surface, box: Array, price: float) -> Surface:

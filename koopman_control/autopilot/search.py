@@ -42,6 +42,9 @@ class Objective:
         discount: Of each step.
         unknown: Worth of places of which nothing is known, per step; below zero they are avoided.
         hold: Steps of the model that each input of a plan is held for.
+        trusted: Limits of the states, beyond which the model is not to be trusted, shape (2, d);
+            None: everywhere.
+        distrust: Worth of every step beyond them.
     """
 
     reward: Surface
@@ -52,6 +55,15 @@ class Objective:
     discount: float = 1.0
     unknown: float = 0.0
     hold: int = 1
+    trusted: Array | None = None
+    distrust: float = 0.0
+
+    def lost(self, X: Array) -> NDArray[np.bool_]:
+        """Say which states (T, d) lie where the model is not to be trusted, shape (T,)."""
+        if self.trusted is None:
+            return np.zeros(len(X), dtype=bool)
+        outside: NDArray[np.bool_] = ((X < self.trusted[0]) | (X > self.trusted[1])).any(axis=1)
+        return outside
 
 
 @dataclass(frozen=True)
@@ -193,16 +205,33 @@ def dynamics_arrays(model: LiftedModel) -> Any:
         )
     f, e = covered.arrays, len(step.linear)
     n = len(f.biases)
-    if len(f.parents) or f.codes.any():
-        raise ValueError("plans are searched on models whose features are tanh neurons only")
+    products = f.parents - n
+    if (products >= e).any() or f.codes.any():
+        raise ValueError(
+            "plans are searched on models whose features are tanh neurons and products of two "
+            "inputs only"
+        )
+    rows = covered.in_values(
+        np.concatenate([step.constant.reshape(1, -1), step.linear, step.nonlinear])
+    )
+    # From products of standardised feature inputs to those of feature inputs as they are.
+    size = 1.0 / f.scale
+    P = np.zeros((rows.shape[1], e, e))
+    P[:, products, f.factors - n] = rows[1 + n + e :].T
+    P *= size[:, None] * size
+    both = P + np.swapaxes(P, 1, 2)
+    linear = rows[1 + n : 1 + n + e].T * size - both @ f.center
+    constant = rows[0] - (rows[1 + n : 1 + n + e].T * size) @ f.center
+    constant += f.center @ P @ f.center
     return kernels.Dynamics(
         plain=step.embedding.plain,
         angles=step.embedding.angles,
         W=filled(f.weights.T, 4, 2),
         b=single(np.pad(f.biases, (0, -n % 4))),
-        K=filled(step.nonlinear.T, 1, 4),
-        linear=single(step.linear.T.reshape(-1, e)),
-        constant=single(step.constant.ravel()),
+        K=filled(rows[1 : 1 + n].T, 1, 4),
+        linear=single(linear),
+        quadratic=single(np.triu(both) - P * np.eye(e) if len(products) else P[:0]),
+        constant=single(constant),
         low=single(step.limits[0]),
         high=single(step.limits[1]),
         stops=np.asarray(step.saturating),
@@ -237,7 +266,10 @@ def objective_arrays(objective: Objective, model: LiftedModel) -> Any:
     """Turn an objective into what the loops read."""
     from koopman_control.autopilot import kernels
 
-    e, m = len(model.signals.center), model.n_inputs
+    e, m, d = len(model.signals.center), model.n_inputs, objective.box.shape[1]
+    trusted = objective.trusted
+    if trusted is None:
+        trusted = np.tile([[-np.inf], [np.inf]], d)
     return kernels.Objective(
         reward=surface_arrays(objective.reward, e + m),
         after=bool(objective.after),
@@ -248,4 +280,7 @@ def objective_arrays(objective: Objective, model: LiftedModel) -> Any:
         discount=float(objective.discount),
         unknown=float(objective.unknown),
         hold=int(objective.hold),
+        trusted_low=single(trusted[0]),
+        trusted_high=single(trusted[1]),
+        distrust=float(objective.distrust),
     )

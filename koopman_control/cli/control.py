@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from koopman_control.cli.errors import new_folder, one_sentence
+from koopman_control.cli.log_data import MINARI, read_logs
 
 if TYPE_CHECKING:
     from koopman_control.identification import LiftedModel
@@ -33,7 +34,18 @@ def control(
     reference: Annotated[str | None, typer.Option(help="Target of the states, likewise.")] = None,
     rollout: Annotated[str | None, typer.Option(help="linear, bilinear or relifted.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Saved trajectories that the model was fitted on.")
+        Path | None,
+        typer.Option(help="What the model was fitted on: saved trajectories, or a log file."),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of an input in a log file; those that `identify` was told."),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None, typer.Option(help="Column of an output in a log file, likewise.")
+    ] = None,
+    clock: Annotated[
+        str | None, typer.Option("--time", help="Column of times in a log file, likewise.")
     ] = None,
     variants: Annotated[int, typer.Option(min=0, help="Other fits to the data to try it on.")] = 5,
     starts: Annotated[int, typer.Option(min=1, help="Starts on each.")] = 5,
@@ -56,22 +68,22 @@ def control(
     """
     with one_sentence(debug):
         from koopman_control.evaluation import rehearse
+        from koopman_control.evaluation.summary import printable
         from koopman_control.identification import LiftedModel
         from koopman_control.mpc import controller_from
-        from koopman_control.trajectories import load_trajectories
 
         options: dict[str, Any] = {"horizon": horizon, "rollout": rollout}
         options |= {"Q": _numbers("--Q", q), "R": _numbers("--R", r)}
         options |= {"reference": _numbers("--reference", reference)}
         asked = read_settings(settings) | {k: v for k, v in options.items() if v is not None}
         plant = LiftedModel.load(model)
-        runs = None if data is None else load_trajectories(data)
-        notes = with_bounds(asked, plant, runs)
+        runs, notes = read_data(data, plant, inputs, outputs, clock)
+        notes += with_bounds(asked, plant, runs)
         controller = controller_from(plant, asked)
         name = f"{model.name.partition('.')[0]}-{time.strftime('%Y%m%d-%H%M%S')}"
         with new_folder(output / name) as folder:
             for note in notes:
-                typer.echo(f"Note: {note}.", err=True)
+                typer.echo(printable(f"Note: {note.removesuffix('.')}."), err=True)
             found = rehearse(
                 controller, runs, n_variants=variants, n_starts=starts, n_steps=steps, noise=noise
             )
@@ -96,6 +108,50 @@ def read_settings(path: Path | None) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
 
 
+def read_data(
+    path: Path | None,
+    model: LiftedModel,
+    inputs: list[str] | None,
+    outputs: list[str] | None,
+    clock: str | None,
+) -> tuple[list[Trajectory] | None, list[str]]:
+    """Read saved trajectories, or a log as `identify` read it, at the model's sampling time."""
+    from koopman_control.common.files import FileFormatError
+    from koopman_control.identification.log_facts import thinned
+    from koopman_control.trajectories import load_trajectories
+
+    named = bool(inputs or outputs) or clock is not None
+    if path is None:
+        if named:
+            raise ValueError("--inputs, --outputs and --time tell how to read --data; give that")
+        return None, []
+    told = model.summary.get("log", {})
+    minari = str(path).startswith(MINARI)
+    if not minari and not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    log = minari or path.suffix.lower() != ".npz"
+    if not log and not named:
+        try:
+            return load_trajectories(path), []
+        except FileFormatError:
+            if not told:
+                raise
+    columns = inputs or told.get("inputs", []), outputs or told.get("outputs", [])
+    if not all(columns) and not minari:
+        raise ValueError(
+            f"the model does not tell which columns of {path.name} it was fitted to; name them "
+            "with --inputs and --outputs"
+        )
+    thinning, dt = int(model.summary.get("thinning", 1)), model.dt
+    clock = clock or told.get("time")
+    between = None if dt is None else dt if clock else dt / thinning
+    runs, notes = read_logs(
+        [path], *columns, time=clock, dt=between, run=told.get("run_column"),
+        angles=told.get("angle") or [], missing=told.get("missing") or [],
+    )  # fmt: skip
+    return (runs if clock and dt is not None else thinned(runs, thinning)), notes
+
+
 def with_bounds(
     settings: dict[str, Any], model: LiftedModel, runs: list[Trajectory] | None
 ) -> list[str]:
@@ -107,21 +163,23 @@ def with_bounds(
     if not isinstance(bounds, dict):
         return notes  # what is wrong with it is said later
     known = "inputs" in bounds or model.action_bounds is not None
-    if runs is None:
-        if not known:
-            raise ValueError(
-                "nothing bounds the inputs: neither settings nor the model do; give bounds.inputs "
-                "in the file of settings, or --data"
-            )
-        return notes
-    if not known:
+    if runs is None and not known:
+        raise ValueError(
+            "nothing bounds the inputs: neither settings nor the model do; give bounds.inputs "
+            "in the file of settings, or --data"
+        )
+    if runs is not None and not known:
         U = np.concatenate([run.actions for run in runs])
         bounds["inputs"] = [U.min(axis=0).tolist(), U.max(axis=0).tolist()]
         notes.append(f"inputs are bounded by the range of the data, {_range(bounds['inputs'])}")
-    if "outputs" not in bounds:
-        d, angle = model.coordinates.n_outputs, model.coordinates.is_angle
+    d, angle = model.coordinates.n_outputs, model.coordinates.is_angle
+    if runs is not None:
         X = np.concatenate([run.X[:, :d] for run in model.signals.runs(runs)])
-        low, high = X.min(axis=0), X.max(axis=0)
+        ranges = np.stack([X.min(axis=0), X.max(axis=0)])
+    else:  # of the log that `identify` saw
+        ranges = np.array(model.summary.get("output_range", np.empty((0, d))), dtype=np.float64)
+    if "outputs" not in bounds and ranges.shape == (2, d):
+        low, high = ranges
         low[angle[:d]], high[angle[:d]] = -np.inf, np.inf
         bounds["outputs"] = [low.tolist(), high.tolist()]
         notes.append(

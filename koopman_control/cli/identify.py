@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from koopman_control.cli.errors import new_folder, one_sentence
+from koopman_control.cli.errors import CHECKPOINT, one_sentence, run_folder
+from koopman_control.cli.log_data import MINARI, read_logs
 
 if TYPE_CHECKING:
     from koopman_control.trajectories import Trajectory
@@ -39,10 +41,17 @@ class SeveralValues(TyperCommand):
 
 def identify(
     logs: Annotated[
-        list[Path], typer.Argument(help="CSV, TSV, Parquet, MATLAB or .npz files, one run each.")
+        list[Path],
+        typer.Argument(
+            help="CSV, TSV, Parquet, MATLAB or .npz files, one run each; or minari:NAME."
+        ),
     ],
-    inputs: Annotated[list[str], typer.Option(help="Column of an input; may be repeated.")],
-    outputs: Annotated[list[str], typer.Option(help="Column of an output; may be repeated.")],
+    inputs: Annotated[
+        list[str] | None, typer.Option(help="Column of an input; may be repeated.")
+    ] = None,
+    outputs: Annotated[
+        list[str] | None, typer.Option(help="Column of an output; may be repeated.")
+    ] = None,
     time: Annotated[str | None, typer.Option(help="Column of times in seconds or dates.")] = None,
     dt: Annotated[
         float | None, typer.Option(help="Seconds from row to row, or to resample to with --time.")
@@ -68,6 +77,9 @@ def identify(
     ] = 60.0,
     seed: Annotated[int, typer.Option(min=0, max=4_000_000, help="Seed of the features.")] = 0,
     export: Annotated[Path | None, typer.Option(help="Write the model here, too (.npz).")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on in the folder of an interrupted run.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder in which a folder is made.")] = Path("runs"),
     json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json and nothing else to standard output.")
@@ -87,7 +99,7 @@ def identify(
 
         def read(paths: Sequence[Path]) -> tuple[list[Trajectory], list[str]]:
             return read_logs(
-                paths, inputs, outputs, time=time, dt=dt, run=run_column,
+                paths, inputs or [], outputs or [], time=time, dt=dt, run=run_column,
                 angles=angle or [], missing=missing or [],
             )  # fmt: skip
 
@@ -100,19 +112,25 @@ def identify(
         else:
             data, judged_on = split_runs(data, split)
         notes += coverage(data).findings
-        name = f"{logs[0].name.partition('.')[0]}-{clock.strftime('%Y%m%d-%H%M%S')}"
-        with new_folder(output / name) as folder:
+        title = logs[0].name.removeprefix(MINARI)
+        with going_on(output, title.partition(".")[0], resume) as (folder, checkpoint):
             for note in notes:
                 typer.echo(printable(f"Note: {note}"), err=True)
-            found = identified(data, seconds=seconds, random_state=seed)
+            found = identified(data, seconds=seconds, random_state=seed, checkpoint=checkpoint)
             judged = judge_on_log(found, judged_on)
-            asked = {
-                "logs": [str(path) for path in logs], "inputs": inputs, "outputs": outputs,
-                "time": time, "dt": dt, "test": [str(path) for path in test or []],
-                "split": split, "run_column": run_column, "angle": angle, "missing": missing,
+            columns = {
+                "inputs": inputs or list(data[0].action_names or ()),
+                "outputs": outputs or list(data[0].observation_names or ()),
+                "time": time, "run_column": run_column, "angle": angle, "missing": missing,
+            }  # fmt: skip
+            summary = {**found.model.summary, "log": columns}
+            found = replace(found, model=replace(found.model, summary=summary))
+            asked = columns | {
+                "logs": [str(path) for path in logs], "dt": dt,
+                "test": [str(path) for path in test or []], "split": split,
                 "seconds": seconds, "seed": seed,
             }  # fmt: skip
-            page = write_identification(folder, found, judged, logs[0].name, notes, asked)
+            page = write_identification(folder, found, judged, title, notes, asked)
             if export is not None:
                 found.model.save(export)
         if json:
@@ -124,73 +142,30 @@ def identify(
             typer.echo(f"Report: {page}")
 
 
-def read_logs(
-    paths: Sequence[Path],
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    *,
-    time: str | None,
-    dt: float | None,
-    run: str | None,
-    angles: Sequence[str],
-    missing: Sequence[str],
-) -> tuple[list[Trajectory], list[str]]:
-    """Read files into trajectories, each file a run or several; whatever is wrong is one sentence.
+@contextmanager
+def going_on(output: Path, name: str, resume: Path | None) -> Iterator[tuple[Path, Path]]:
+    """Make the folder of a run, or find that of an interrupted one, and the file of its search.
 
-    Returns:
-        The trajectories, and what was made of the files.
+    The file goes when the run has ended; where it is interrupted, how to go on is said.
     """
-    import numpy as np
-
-    from koopman_control.common import positive_float
-    from koopman_control.trajectories import from_table, read_columns
-    from koopman_control.trajectories.log_files import PIECES
-
-    if dt is not None:
-        positive_float("dt", dt)
-    asked = [*inputs, *outputs, *([time] if time else []), *([run] if run else [])]
-    twice = sorted({column for column in asked if asked.count(column) > 1})
-    if twice:
-        raise ValueError(f"column {twice[0]!r} is named twice; name each column once")
-    data: list[Trajectory] = []
-    notes: list[str] = []
-    for path in paths:
-        found = read_columns(path, asked, _progress(path))
-        columns = dict(found.columns)
-        label = run
-        if PIECES in columns:
-            own = columns[run].astype(str) if run else np.zeros(len(columns[PIECES]), dtype="U1")
-            columns[PIECES] = np.char.add(own, columns[PIECES].astype(str))
-            label = PIECES
-        if time and columns[time].dtype.kind in "OUS":
-            columns[time] = _dates(columns, time)
-        runs, report = from_table(
-            columns, list(outputs), list(inputs), time=time, dt=dt, angles=list(angles),
-            run=label, missing=list(missing),
-        )  # fmt: skip
-        data += runs
-        notes += [f"{path.name}: {note}" for note in found.notes]
-        if report.n_runs > 1 or report.n_incomplete or report.n_back or report.jitter > 0.01:
-            notes.append(f"{path.name}: {str(report).replace(chr(10), '; ')}.")
-    if time is None and dt is None:
-        data = [replace(trajectory, dt=None) for trajectory in data]
-        notes.append("No --time and no --dt: time is counted in rows.")
-    return data, notes
-
-
-def _dates(columns: dict[str, Any], name: str) -> Any:
-    """Read a column of dates as seconds since the first."""
-    import numpy as np
-
-    from koopman_control.common import optional_package
-    from koopman_control.trajectories.table import read_clock, read_numbers
-
+    folder = run_folder(output, name, resume)
+    kept = folder / CHECKPOINT
+    kept.mkdir(exist_ok=True)
     try:
-        return read_numbers(columns, name, ["none"])
-    except (TypeError, ValueError):
-        pandas = optional_package("pandas", "forecast")
-        dates = read_clock(pandas.DataFrame({name: columns[name]}), name).dates
-        return (dates - dates[0]) / np.timedelta64(1, "ns") * 1e-9
+        yield folder, kept / "search.npz"
+    except KeyboardInterrupt:
+        if any(kept.iterdir()):
+            typer.echo(f"Go on with the same command and --resume {folder}", err=True)
+        raise
+    except Exception:
+        shutil.rmtree(kept, ignore_errors=True)  # the same would go wrong again
+        raise
+    else:
+        shutil.rmtree(kept, ignore_errors=True)
+    finally:
+        for empty in (kept, folder):
+            with suppress(OSError):
+                empty.rmdir()  # it refuses where there is something
 
 
 def split_runs(
@@ -233,14 +208,3 @@ def _cut(run: Trajectory, steps: int) -> tuple[Trajectory, Trajectory]:
         run, observations=run.observations[steps:], actions=run.actions[steps:], rewards=None
     )
     return first, second
-
-
-def _progress(path: Path) -> Callable[[int], None] | None:
-    """Report rows read of large files on standard error."""
-    if not path.is_file() or path.stat().st_size < 200_000_000:
-        return None
-
-    def report(rows: int) -> None:
-        typer.echo(f"\r{path.name}: {rows:,} rows", nl=False, err=True)
-
-    return report

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import scipy.sparse as sp
 
 Precision = Literal["double", "float"]
 PER_LINE = 8
@@ -40,6 +41,15 @@ class Arrays:
             return name
         self._texts.append(self._text(kind, name, flat))
         self.size += flat.size * (8 if kind == "real" and self.precision == "double" else 4)
+        return name
+
+    def add_sparse(self, name: str, matrix: Any) -> str:
+        """Add a matrix row by row: where rows start, the columns of entries and their values."""
+        matrix = sp.csr_array(matrix)
+        matrix.eliminate_zeros()
+        self.add(f"{name}_start", matrix.indptr.astype(np.int64))
+        self.add(f"{name}_column", matrix.indices.astype(np.int64))
+        self.add(f"{name}_value", np.asarray(matrix.data, dtype=np.float64))
         return name
 
     def _text(self, kind: str, name: str, flat: np.ndarray) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.deploy.arrays import Arrays
+from koopman_control.deploy.compression import low_rank, met_states
 from koopman_control.deploy.features import FeatureCode
 from koopman_control.deploy.programs import (
     INFINITE,
@@ -16,11 +17,13 @@ from koopman_control.deploy.programs import (
     Program,
     programs_of,
 )
-from koopman_control.deploy.sequential import relifted_context
+from koopman_control.deploy.sequential import sequential_context
+from koopman_control.deploy.step_map import step_map_context
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc import KoopmanMPC, Observed
 from koopman_control.mpc.estimation import History
-from koopman_control.mpc.estimation.kalman import SteadyFilter
+from koopman_control.mpc.estimation.kalman import ExtendedFilter, SteadyFilter
+from koopman_control.mpc.estimation.robust import DOUBTFUL, RobustFilter
 from koopman_control.mpc.state import WITHIN, TargetRows
 
 # The rooms below hand their parts to each other under names with an underscore; so does this file.
@@ -62,24 +65,20 @@ class TargetPart(NamedTuple):
 def check_exportable(mpc: KoopmanMPC) -> None:
     """Raise a NotExportableError that names what of a controller has no C code."""
     estimator = mpc._estimators[0]
-    covered = "linear and re-lifted roll-outs of one model, solved as quadratic programs"
+    covered = "roll-outs of one model, solved as quadratic programs"
     if mpc._through_cvxpy:
         raise NotExportableError(
             "the controller has terms that are no quadratic program, or solver='cvxpy'; C code "
             f"covers {covered}: state conic terms by bounds or squares, and use solver='auto'"
         )
-    if mpc.rollout == "bilinear":
-        raise NotExportableError(
-            f"rollout is 'bilinear'; C code covers {covered}: use 'relifted', or 'linear'"
-        )
     if len(mpc._scenarios.models) > 1:
         raise NotExportableError(
             f"model is {len(mpc._scenarios.models)} models; C code covers {covered}: give one"
         )
-    if not isinstance(estimator, History | SteadyFilter):
+    if not isinstance(estimator, History | SteadyFilter | ExtendedFilter):
         raise NotExportableError(
             f"estimator makes a {type(estimator).__name__}; C code covers states as they are "
-            "observed, KalmanObserver and OffsetFree"
+            "observed, KalmanObserver, OffsetFree and the filter for the noise that a model knows"
         )
     if mpc.search.deadline is not None:
         raise NotExportableError(
@@ -145,12 +144,17 @@ def known_of(mpc: KoopmanMPC, targets: tuple[TargetPart, TargetPart], offset: bo
     )
 
 
-def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
-    """Collect all that the templates ask for; constants go into `arrays`."""
+def context_of(mpc: KoopmanMPC, arrays: Arrays, tolerance: float = 0.0) -> dict[str, Any]:
+    """Collect all that the templates ask for; constants go into `arrays`.
+
+    See `low_rank` for the tolerance.
+    """
     check_exportable(mpc)
     model, layout, estimator = mpc.model, mpc._layout, mpc._estimators[0]
     targets = target_parts(mpc)
     has_offset = isinstance(estimator, SteadyFilter) and estimator._offsets
+    has_offset |= isinstance(estimator, ExtendedFilter) and len(estimator._offset_root) > 0
+    steps_forward = mpc.rollout != "linear" or isinstance(estimator, ExtendedFilter)
     parameters, first = [], 0
     for name, value in mpc.parameters.items():
         parameters.append(Part(name, first, value.size))
@@ -185,11 +189,17 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     if first:
         arrays.add("parameters_at_first", mpc.parameters.theta)
     _inputs(mpc, arrays)
+    context |= {"steps_forward": False, "layer_kinds": [], "lift_lines": []}
+    if steps_forward:
+        context |= step_map_context(model, arrays)
     context |= _coordinates(model, arrays) | _lift(mpc, arrays) | _estimator(mpc, arrays)
+    calls = [*context["lift_lines"], *(f"activate_{kind}(" for kind in context["layer_kinds"])]
+    context["uses"] = lambda name: any(name in call for call in calls)
     if mpc.rollout == "linear":
         known = known_of(mpc, targets, has_offset)
-        return context | _programs(list(programs_of(mpc._linear_planner, known)), arrays)
-    return context | relifted_context(mpc, arrays)
+        programs = list(programs_of(mpc._linear_planner, known))
+        return context | _programs(programs, met_states(model), tolerance, arrays)
+    return context | sequential_context(mpc, arrays)
 
 
 def _add_observed(name: str, read: Observed, width: int, arrays: Arrays) -> None:
@@ -240,7 +250,7 @@ def _lift(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     if model.n_angles:
         arrays.add("angle_states", embedding.angles)
     sizes = {"n_embedded": n_e, "n_plain": len(embedding.plain)}
-    if mpc.rollout != "linear":
+    if mpc.rollout == "relifted":
         return sizes
     arrays.add("embedded_center", model.signals.center)
     arrays.add("embedded_scale", model.signals.scale)
@@ -253,13 +263,14 @@ def _lift(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
         "reduced": model.reduction is not None,
         "lift_lines": lines,
         "rooms": code.rooms,
-        "uses": lambda name: any(name in line for line in lines),
         "epsilon": repr(float(np.finfo(np.float64).eps)),
     }
 
 
 def _estimator(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     model, estimator = mpc.model, mpc._estimators[0]
+    if isinstance(estimator, ExtendedFilter):
+        return _extended(estimator, arrays)
     if not isinstance(estimator, SteadyFilter):
         return {"estimator": "observed"}
     p, gain = estimator._sensor.size, estimator._gain
@@ -275,21 +286,61 @@ def _estimator(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     return {"estimator": "filter"}
 
 
-def _programs(programs: list[Program], arrays: Arrays) -> dict[str, Any]:
+def _extended(estimator: ExtendedFilter, arrays: Arrays) -> dict[str, Any]:
+    arrays.add("noise_root", estimator._noise)
+    arrays.add("measurement_root", estimator._R_root)
+    arrays.add("state_spread", estimator._spread)
+    arrays.add("usual", estimator._sensor._usual)
+    return {
+        "estimator": "extended",
+        "n_uncertain": len(estimator._noise),
+        "robust": isinstance(estimator, RobustFilter),
+        "doubtful": repr(DOUBTFUL),
+    }
+
+
+def _programs(
+    programs: list[Program], samples: Array, tolerance: float, arrays: Arrays
+) -> dict[str, Any]:
+    """Describe programs.
+
+    Args:
+        programs: The programs.
+        samples: Lifted states as they are met, shape (S, n).
+        tolerance: Predictions may err by it, relative to the largest; see `low_rank`.
+        arrays: Takes their constants.
+    """
     described = []
+    programs = [one.shortest(samples.shape[1]) for one in programs]
     for i, one in enumerate(programs):
+        (r, n), n_z, (y, t) = (
+            one.G.shape,
+            samples.shape[1],
+            (len(one.predicted), one.slope_by_predicted.shape[1]),
+        )
+        by_lifted, others = one.predicted[:, :n_z], one.predicted[:, n_z:]
+        factors = low_rank(by_lifted, one.weight, samples, tolerance) if tolerance else None
+        left, right = (None, None) if factors is None else factors
+        angles = one.angles
         fields = {
             "G": one.G.T,
             "unit": one.unit,
-            "by_known": one.by_known.T,
-            "constant": one.constant,
-            "by_turn": one.by_turn.T,
-            "turned_by": None if one.turned_by is None else one.turned_by.T,
+            "by_lifted": by_lifted.T if left is None else left.T,
+            "compressed": None if right is None else right.T,
+            "by_others": others.T if others.any() else None,
+            "slope": one.slope,
+            "slope_by_predicted": None if one.direct else one.slope_by_predicted.T,
+            "slope_by_others": one.slope_by_others.T if one.slope_by_others.any() else None,
+            "rows": one.rows,
+            "seen": angles.seen,
+            "turned": angles.turned,
+            "turn_at_rest": angles.constant,
+            "turned_by": None if angles.by_inputs is None else angles.by_inputs.T,
             "low": one.low,
             "high": one.high,
             "price": one.price,
             "softness": one.softness,
-            "by_others": one.by_others if len(one.sides) else None,
+            "sides_by_others": one.sides_by_others if len(one.sides) else None,
             "shape": one.shape,
             "moving": one.sides if len(one.sides) else None,
         }
@@ -297,11 +348,19 @@ def _programs(programs: list[Program], arrays: Arrays) -> dict[str, Any]:
             key: "NULL" if value is None or not value.size else arrays.add(f"{key}_{i}", value)
             for key, value in fields.items()
         }
-        r, n = one.G.shape
+        for key, matrix in (
+            ("rows_by_predicted", one.rows_by_predicted),
+            ("rows_by_others", one.rows_by_others),
+            ("turns_by_others", angles.by_others),
+        ):
+            names[key] = arrays.add_sparse(f"{key}_{i}", matrix)
         numbers = {
             "n": n,
-            "rows": r,
-            "n_values": len(one.by_known),
+            "n_rows": r,
+            "n_predicted": y,
+            "n_counting": t,
+            "rank": 0 if right is None else len(right),
+            "n_angles": len(angles.seen),
             "sides": len(one.sides),
             "feedback": int(one.feedback),
             "soft": one.soft,
@@ -313,9 +372,10 @@ def _programs(programs: list[Program], arrays: Arrays) -> dict[str, Any]:
     )
     return {
         "programs": described,
-        "n_known": programs[0].by_known.shape[1],
+        "n_known": programs[0].predicted.shape[1],
         "most_rows": most_rows,
-        "most_values": max(len(one.by_known) for one in programs),
+        "most_predicted": max(len(one.predicted) for one in programs),
+        "most_rank": max(one["rank"] for one in described),
         "most_n": max(one.G.shape[1] for one in programs),
         "most_active": most_active,
         "most_iterations": 10 * most_rows + 100,

@@ -1,11 +1,10 @@
-"""The parts of a re-lifted controller: its one-step map, its problem and its guesses as arrays."""
+"""The parts of a controller with a nonlinear roll-out: its problem and its guesses as arrays."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from koopman_control.deploy.arrays import Arrays
 from koopman_control.deploy.programs import (
@@ -14,12 +13,9 @@ from koopman_control.deploy.programs import (
     OVERLOOKED,
     NotExportableError,
 )
-from koopman_control.identification.compiled_rollouts import (
-    CoveredFeatures,
-    _constants,
-    covered_features,
-)
-from koopman_control.identification.rollouts import OneStepMap
+from koopman_control.deploy.step_map import entering
+from koopman_control.identification import LiftedModel
+from koopman_control.identification.compiled_rollouts import CoveredFeatures
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.mpc.planning.condense import EXACT_PENALTY, KEPT, Condenser
 from koopman_control.mpc.planning.sequential import (
@@ -31,11 +27,10 @@ from koopman_control.mpc.planning.sequential import (
 )
 
 COARSER = {"double": 1.0, "float": 300.0}  # tolerances of violated rows, as solvers are
-KINDS = ("tanh", "relu", "sine", "softplus")
 
 
-def relifted_context(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
-    """Collect what the templates of re-lifted roll-outs ask for."""
+def sequential_context(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
+    """Collect what the templates of nonlinear roll-outs ask for."""
     planner = mpc._planner
     assert isinstance(planner, SequentialPlanner)
     condenser = planner.condenser
@@ -45,8 +40,9 @@ def relifted_context(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
             "inputs, as absolute values and largest ones make them; state such terms by squares, "
             "or as soft bounds of states"
         )
+    if mpc.rollout == "bilinear":
+        _add_bilinear(mpc.model, entering(mpc.model), arrays)
     return {
-        **_step_map(mpc, arrays),
         **_problems(planner, arrays),
         **_guesses(mpc, planner, arrays),
         "widths": (mpc.model.n_states, len(mpc._layout.controlled)),
@@ -54,55 +50,18 @@ def relifted_context(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def _step_map(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
-    step_map = mpc.model.one_step
-    if not isinstance(step_map, OneStepMap):
-        raise NotExportableError(
-            "the model lifts its inputs (input_features), which has no C code; fit it without"
-        )
-    features = covered_features(step_map.features)
-    if features is None:
-        raise NotExportableError(
-            f"{step_map.features!r} has no C code for re-lifted roll-outs; expected one hidden "
-            "layer, Fourier or polynomial features, or a union of them with one polynomial"
-        )
-    m = len(step_map.constant) - 1
-    if step_map.saturating.any() and m > 1:
-        raise NotExportableError(
-            f"the model has {m} inputs and states that stop at their limits, which has no C code; "
-            "fit it with LeastSquares(limits=...) that leave these states free"
-        )
-    c = _constants(step_map, features, CoveredFeatures([], m))
-    own = c.features
-    arrays.add("neuron_weights", own.weights)
-    arrays.add("neuron_biases", own.biases)
-    arrays.add("feature_center", own.center)
-    arrays.add("feature_scale", own.scale)
-    arrays.add("monomial_parents", own.parents)
-    arrays.add("monomial_factors", own.factors)
-    arrays.add("rate_constant", c.constant)
-    arrays.add("rate_coefficients", c.coefficients.T)
-    arrays.add("state_low", np.maximum(c.low, -INFINITE))
-    arrays.add("state_high", np.minimum(c.high, INFINITE))
-    if step_map.saturating.any():
-        arrays.add("saturating", step_map.saturating.astype(np.int64))
-    if mpc.model.n_angles:
-        arrays.add("state_is_angle", mpc.model.coordinates.is_angle.astype(np.int64))
-    starts = [0, *own.ends.tolist()][: len(own.ends)]
-    layers = [
-        {"kind": KINDS[code], "first": first, "size": int(end) - first}
-        for code, first, end in zip(own.codes.tolist(), starts, own.ends, strict=True)
-    ]
-    kinds = sorted({layer["kind"] for layer in layers})
-    return {
-        "layers": layers,
-        "layer_kinds": kinds,
-        "uses": lambda name: name == "activate_tanh(" and "tanh" in kinds,
-        "n_neurons": len(own.biases),
-        "n_monomials": len(own.parents),
-        "n_values": len(own.biases) + len(own.center) + len(own.parents),
-        "stopping": bool(step_map.saturating.any()),
-    }
+def _add_bilinear(model: LiftedModel, inputs: CoveredFeatures, arrays: Arrays) -> None:
+    """Add the lifted model in what enters it: z+ = c + A z + sum_b v_b (B_b + N_b z)."""
+    assert model.N is not None  # as the roll-out was checked
+    N, n = model.N, model.n_lifted
+    free = np.column_stack([np.zeros(n), model.A])[None]
+    driven = np.concatenate([model.B.T[:, :, None], N], axis=2)  # (q, n, 1 + n)
+    moved = inputs.in_values(np.concatenate([free, driven]))
+    arrays.add("lifted_constant", moved[0, :, 0])
+    arrays.add("lifted_by_lifted", moved[0, :, 1:].T)
+    arrays.add("lifted_by_entering", moved[1:, :, 0])
+    arrays.add("couplings", np.swapaxes(moved[1:, :, 1:], 1, 2))
+    arrays.add("state_by_lifted", model.C.T)
 
 
 def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
@@ -113,11 +72,11 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
     whole = [_stated(one.merit._condenser, f"whole_{i}", arrays) for i, one in enumerate(tried)]
     made = [_stated(one.condenser, f"made_{i}", arrays) for i, one in enumerate(tried)]
     constant = planner.condenser._constant
-    _add_sparse(arrays, "square_by_theta", sp.csr_array(constant.quadratic))
+    arrays.add_sparse("square_by_theta", constant.quadratic)
     arrays.add("cost_by_theta", constant.linear)
     held = planner.condenser._held
     if held is not None:
-        _add_sparse(arrays, "held", sp.csr_array(held))
+        arrays.add_sparse("held", held)
     most_rows = max(one["n"] + one["rows"] for one in made)
     n = max(one["n"] for one in made)
     soft = max(int(np.isfinite(one.condenser.linear_weight).sum()) for one in tried)
@@ -139,7 +98,6 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
         "tie": repr(TIE),
         "most_vectors": max(one["size"] for one in (*whole, *made)),
         "most_rows": most_rows,
-        "most_values": most_rows,
         "most_n": n,
         "most_active": min(most_rows, n + soft) + 1,
         "most_iterations": 10 * most_rows + 100,
@@ -150,15 +108,15 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
 def _stated(c: Condenser, name: str, arrays: Arrays) -> dict[str, Any]:
     """Add the matrices of a compiled problem."""
     matrices = {
-        "P_vv": sp.csr_array(c.P_vv),
-        "P_vy": sp.csr_array(c.P_vy),
-        "P_yy": sp.csr_array(c.P_yy),
-        "A_v": sp.csr_array(c.A_v),
+        "P_vv": c.P_vv,
+        "P_vy": c.P_vy,
+        "P_yy": c.P_yy,
+        "A_v": c.A_v,
         "A_y": c.A_y,
         "by_theta": c._stacked.matrix,
     }
     for key, matrix in matrices.items():
-        _add_sparse(arrays, f"{name}_{key}", matrix)
+        arrays.add_sparse(f"{name}_{key}", matrix)
     fields = {
         "constant": np.clip(c._stacked.constant, -INFINITE, INFINITE),
         "price": np.minimum(c.linear_weight, INFINITE),
@@ -172,14 +130,6 @@ def _stated(c: Condenser, name: str, arrays: Arrays) -> dict[str, Any]:
         "first_on_y": c.first_on_y,
         "size": len(c._stacked.constant),
     }
-
-
-def _add_sparse(arrays: Arrays, name: str, matrix: Any) -> None:
-    matrix = sp.csr_array(matrix)
-    matrix.eliminate_zeros()
-    arrays.add(f"{name}_start", matrix.indptr.astype(np.int64))
-    arrays.add(f"{name}_column", matrix.indices.astype(np.int64))
-    arrays.add(f"{name}_value", np.asarray(matrix.data, dtype=np.float64))
 
 
 def _merit(planner: SequentialPlanner, i: int, arrays: Arrays) -> dict[str, Any]:

@@ -15,9 +15,16 @@ from koopman_control.common.arrays import Array
 from koopman_control.common.files import write_text_atomically
 from koopman_control.evaluation.backtest import Backtest
 from koopman_control.evaluation.plots import forecast_checks, forecast_figure
-from koopman_control.evaluation.report import metrics_json, package_versions, picture, plain, render
+from koopman_control.evaluation.report import (
+    Picture,
+    metrics_json,
+    package_versions,
+    picture,
+    plain,
+    render,
+)
 from koopman_control.evaluation.summary import flatten
-from koopman_control.forecasting import Forecast, TimeTable
+from koopman_control.forecasting import DirectForecaster, Forecast, TimeTable
 
 FORMULA = tuple("=+-@＝＋－＠")  # what a formula begins with
 MOST_FIGURES = 6  # targets that are drawn
@@ -36,8 +43,9 @@ def write_forecast_report(
         result: What came out.
         settings: What was asked for.
     """
-    level, versions = result.scores["level"], package_versions()
-    scores = metrics_json(result.scores | {"repairs": table.repairs, "versions": versions})
+    level = result.scores["level"]
+    told_too = {"repairs": table.repairs, "versions": package_versions()}
+    scores = metrics_json(result.scores | told_too)
     write_text_atomically(folder / "scores.json", scores)
     low, high = result.ahead.interval(level)
     write_text_atomically(
@@ -45,16 +53,7 @@ def write_forecast_report(
     )
     write_text_atomically(folder / "backtest.csv", _backtest_csv(table, result))
     names = result.scores["targets"]
-    pictures = [
-        picture(
-            folder,
-            "forecast" if j == 0 else f"forecast_{j + 1}",
-            drawn(table, result.ahead, result.errors, level, j),
-            "Measured rows, the forecast of those that follow, and its interval; below, the error "
-            "of held-out forecasts at each lead.",
-        )
-        for j in range(min(len(names), MOST_FIGURES))
-    ]
+    pictures = _fans(folder, table, result.ahead, result.errors, level)
     missed = (result.truth - result.forecasts[0])[:, 0]
     pictures.append(
         picture(
@@ -66,35 +65,121 @@ def write_forecast_report(
             "one step missed: no drift, if it lies around zero.",
         )
     )
-    source = resources.files(__package__).joinpath("forecast.html.jinja").read_text("utf-8")
     by_horizon = result.scores["by_horizon"]
-    page = render(
-        source,
-        title=title,
-        verdict=" ".join(told(result, j) for j in range(len(names))),
-        horizons=list(by_horizon),
-        targets=[
-            {
-                "name": name,
-                "rows": [
-                    (method.replace("_", " "), [by_horizon[h][method][j] for h in by_horizon])
-                    for method in result.errors
-                ],
-                "note": f"{result.scores['n_windows']} held-out forecasts; continuous ranked "
-                f"probability score {result.scores['crps'][j]:.4g}.",
-            }
-            for j, name in enumerate(names)
-        ],
-        facts=[*((f"{100 * share:.0f} %", what) for what, share in result.forecaster.weights_)][
-            :MOST_PARTS
-        ]
-        + [("repairs", text) for text in table.repairs],
-        pictures=pictures,
-        settings=flatten(plain(settings)),
-        versions=versions,
+    targets = [
+        {
+            "name": name,
+            "rows": [
+                (method.replace("_", " "), [by_horizon[h][method][j] for h in by_horizon])
+                for method in result.errors
+            ],
+            "note": f"{result.scores['n_windows']} held-out forecasts; continuous ranked "
+            f"probability score {result.scores['crps'][j]:.4g}.",
+        }
+        for j, name in enumerate(names)
+    ]
+    page = _page(
+        title,
+        " ".join(told(result, j) for j in range(len(names))),
+        (list(by_horizon), targets),
+        (result.forecaster, table),
+        pictures,
+        settings,
+        "PNG files, forecast.csv, backtest.csv and scores.json",
     )
     write_text_atomically(folder / "report.html", page)
     return scores
+
+
+def write_kept_forecast(
+    folder: Path,
+    title: str,
+    table: TimeTable,
+    forecaster: DirectForecaster,
+    ahead: Forecast,
+    level: float,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write report.html, forecast.csv and figures of a forecast by a forecaster fitted before.
+
+    Args:
+        folder: Where to; must exist.
+        title: Heading of the page.
+        table: What goes on.
+        forecaster: What made the forecast.
+        ahead: The forecast of the targets, the table's first columns.
+        level: Probability of the interval.
+        settings: What was asked for.
+    """
+    low, high = ahead.interval(level)
+    write_text_atomically(folder / "forecast.csv", forecast_csv(table, (ahead.mean, low, high)))
+    H, p = ahead.mean.shape
+    squares = forecaster.errors_[:, :p] ** 2
+    horizons = sorted({1, -(-H // 2), H})
+    targets = [
+        {
+            "name": table.names[j],
+            "rows": [("when it was fitted", [float(squares[:h, j].mean()) for h in horizons])],
+            "note": "From data left out when the forecaster was fitted; this table was not seen.",
+        }
+        for j in range(p)
+    ]
+    page = _page(
+        title,
+        f"The {H} rows that follow {table.written(table.dates[-1:])[0]}, by a forecaster fitted "
+        "before; nothing was fitted to this table.",
+        (horizons, targets),
+        (forecaster, table),
+        _fans(folder, table, ahead, {"model": forecaster.errors_[:, :p]}, level),
+        settings,
+        "PNG files and forecast.csv",
+    )
+    write_text_atomically(folder / "report.html", page)
+
+
+def _fans(
+    folder: Path, table: TimeTable, ahead: Forecast, errors: Mapping[str, Array], level: float
+) -> list[Picture]:
+    """Draw the forecasts of the first targets."""
+    return [
+        picture(
+            folder,
+            "forecast" if j == 0 else f"forecast_{j + 1}",
+            drawn(table, ahead, errors, level, j),
+            "Measured rows, the forecast of those that follow, and its interval; below, the error "
+            "of held-out forecasts at each lead.",
+        )
+        for j in range(min(ahead.mean.shape[1], MOST_FIGURES))
+    ]
+
+
+def _page(
+    title: str,
+    verdict: str,
+    errors: tuple[Sequence[Any], Sequence[Mapping[str, Any]]],
+    made_of: tuple[DirectForecaster, TimeTable],
+    pictures: Sequence[Picture],
+    settings: Mapping[str, Any],
+    files: str,
+) -> str:
+    """Render the page; `errors` holds horizons and, by target, the errors up to these."""
+    forecaster, table = made_of
+    source = resources.files(__package__).joinpath("forecast.html.jinja").read_text("utf-8")
+    return render(
+        source,
+        title=title,
+        verdict=verdict,
+        horizons=errors[0],
+        targets=errors[1],
+        facts=[
+            *[(f"{100 * share:.0f} %", what) for what, share in forecaster.weights_[:MOST_PARTS]],
+            *[("repairs", text) for text in table.repairs],
+        ],
+        pictures=pictures,
+        settings=flatten(plain(settings)),
+        versions=package_versions(),
+        files=files,
+    )
 
 
 def told(result: Backtest, j: int) -> str:
@@ -116,13 +201,14 @@ def drawn(
     """Draw the forecast of a target."""
     low, high = ahead.interval(level)
     H = len(low)
+    shown = table.clock if table.seconds is None else table.counted
     return forecast_figure(
-        (table.clock(table.dates[-2 * H :]), table.rows[-2 * H :, j]),
-        (table.clock(table.dates_after(H)), ahead.mean[:, j], low[:, j], high[:, j]),
+        (shown(table.dates[-2 * H :]), table.rows[-2 * H :, j]),
+        (shown(table.dates_after(H)), ahead.mean[:, j], low[:, j], high[:, j]),
         {method.replace("_", " "): sizes[:, j] for method, sizes in errors.items()},
         table.names[j],
         level,
-        "" if table.zone is None else str(table.zone),
+        "seconds" if table.seconds is not None else "" if table.zone is None else str(table.zone),
     )
 
 
@@ -136,9 +222,8 @@ def forecast_csv(table: TimeTable, values: Sequence[Array]) -> str:
     H, p = values[0].shape
     rows = np.stack(values, axis=-1).reshape(H, -1)
     dates = table.written(table.dates_after(H))
-    return _csv(
-        ["date", *_heads(table, p)], ([d, *_cells(r)] for d, r in zip(dates, rows, strict=True))
-    )
+    heads = [_when(table), *_heads(table, p)]
+    return _csv(heads, ([d, *_cells(r)] for d, r in zip(dates, rows, strict=True)))
 
 
 def _backtest_csv(table: TimeTable, result: Backtest) -> str:
@@ -154,7 +239,11 @@ def _backtest_csv(table: TimeTable, result: Backtest) -> str:
         for w, t in enumerate(result.origins.tolist())
         for h in range(H)
     )
-    return _csv(["last row known", "steps ahead", "date", *heads], rows)
+    return _csv(["last row known", "steps ahead", _when(table), *heads], rows)
+
+
+def _when(table: TimeTable) -> str:
+    return "date" if table.seconds is None else "seconds"
 
 
 def _heads(table: TimeTable, p: int) -> list[str]:

@@ -25,6 +25,8 @@ from koopman_control.forecasting.calendars import Steps, calendar_steps
 from koopman_control.forecasting.series import Filling, fill_gaps, refuse_gaps
 from koopman_control.trajectories.table import (
     HOUR,
+    KEEP,
+    Clock,
     Dates,
     read_clock,
     read_numbers,
@@ -34,6 +36,8 @@ from koopman_control.trajectories.table import (
 
 DAY, WEEK, YEAR = 86_400.0, 7 * 86_400.0, 365.2425 * 86_400.0
 SAME_INTERVAL = 1e-3  # relative
+SECOND = np.timedelta64(1, "s")
+SHORTEST, LONGEST = 1e-6, 4e9  # seconds between rows, and in a table: what dates in ns can tell
 MOST_FILLED = 10  # times as many rows as there were, for a date far off would ask for any memory
 
 
@@ -49,6 +53,8 @@ class TimeTable(CheckedFields):
         repairs: What was filled, dropped or counted on, in words.
         zone: The time zone that the dates were written in, or None where they did not tell.
         steps: What spaces the rows where a calendar does, such as months; dt is then what is usual.
+        seconds: Time of the first row in seconds, of a table that counts these and knows no dates:
+            `dates` are then counted from 1970 on and mean nothing else.
     """
 
     dates: Dates
@@ -58,6 +64,7 @@ class TimeTable(CheckedFields):
     repairs: tuple[str, ...]
     zone: tzinfo | None = None
     steps: Steps | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Check that there are finite rows, one for each date, with a name for each column."""
@@ -69,6 +76,8 @@ class TimeTable(CheckedFields):
                 f"{np.shape(self.rows)}; expected a date for each row, and at least one column"
             )
         positive_float("dt", self.dt)
+        if self.seconds is not None and not np.isfinite(self.seconds):
+            raise ValueError(f"seconds is {self.seconds}; expected a finite time of the first row")
 
     @checked
     def dates_after(self, n_steps: int) -> Dates:
@@ -82,8 +91,15 @@ class TimeTable(CheckedFields):
         return wall_clock(dates, self.zone)
 
     @checked
+    def counted(self, dates: Dates) -> Array:
+        """Return the seconds that a table without dates counts at dates of its kind."""
+        return np.asarray((self.seconds or 0.0) + (dates - self.dates[0]) / SECOND)
+
+    @checked
     def written(self, dates: Dates) -> list[str]:
         """Write dates of the table's kind as the table has them, with their offset from UTC."""
+        if self.seconds is not None:
+            return [f"{second:.12g}" for second in self.counted(dates).tolist()]
         shows = self.clock(dates)
         texts = [str(text).replace("T", " ") for text in np.datetime_as_string(shows, unit="s")]
         if self.zone is None:
@@ -117,15 +133,22 @@ class TimeTable(CheckedFields):
         return np.column_stack(waves) if waves else np.empty((len(dates), 0))
 
     def periods(self) -> list[float]:
-        """Return which of day, week and year, in seconds, the table covers twice and resolves."""
+        """Return which of day, week and year, in seconds, the table covers twice and resolves.
+
+        None where there are no dates: nobody says that a day matters to it.
+        """
+        if self.seconds is not None:
+            return []
         covered = len(self.dates) * self.dt
         return [p for p in (DAY, WEEK, YEAR) if covered >= 2.0 * p and self.dt <= p / 4.0]
 
     def seasons(self) -> tuple[int, ...]:
         """Return after how many rows a day, a week and a year have passed, where that is whole.
 
-        Two of a season have to fit into a quarter of the table.
+        Two of a season have to fit into a quarter of the table. None where there are no dates.
         """
+        if self.seconds is not None:
+            return ()
         rows: dict[float, float] = {period: period / self.dt for period in (DAY, WEEK, YEAR)}
         if self.steps is not None and self.steps.unit.startswith("month"):
             rows = {YEAR: 12.0 / self.steps.count}
@@ -159,6 +182,9 @@ def time_table(
     date: str | Sequence[str] | None = None,
     fill: Filling | None = None,
     missing: Sequence[str | int | float] = (),
+    *,
+    seconds: str | None = None,
+    dt: float | None = None,
 ) -> TimeTable:
     """Read columns of a pandas frame as a regular table.
 
@@ -171,6 +197,8 @@ def time_table(
             them.
         missing: Numbers or texts that stand for a missing value, such as -9999. What looks like
             one and is not listed is refused; "none" keeps every number.
+        seconds: Name of a column that counts seconds, of a table without dates.
+        dt: Seconds from row to row, of a table without any times.
 
     Raises:
         ValueError: A column is missing or holds text, or numbers that look like markers of missing
@@ -184,7 +212,11 @@ def time_table(
     absent = [column for column in columns if column not in frame.columns]
     if absent:
         raise ValueError(f"the table has no column {absent[0]!r}; it has {list(frame.columns)}")
-    clock, said = read_clock(frame, date), list[str]()
+    said = list[str]()
+    if seconds is None and dt is None:
+        clock, first_second = read_clock(frame, date), None
+    else:
+        clock, first_second = _read_seconds(frame, date, seconds, dt)
     name, dates = clock.name, clock.dates
     rows = np.column_stack([read_numbers(frame, column, missing, said) for column in columns])
     repairs = [*clock.notes, *said]
@@ -197,17 +229,18 @@ def time_table(
             )
         dates, rows = np.delete(dates, repeated), np.delete(rows, repeated, axis=0)
         repairs.append(f"dropped {rows_named(repeated)} for repeating a date")
-    places, dt, steps = _places(dates, name, clock.zone)
+    places, step, steps = _places(dates, name, clock.zone)
     left_out = int(places[-1]) + 1 - len(places)
     if left_out and fill is None:
         first = int(np.flatnonzero(np.diff(places) > 1)[0])
         raise ValueError(
             f"{left_out} rows are missing from the table, first after row {first} ({dates[first]});"
-            f" fill them deliberately with fill, or cut the table{_summer_time(dates, first, dt)}"
+            f" fill them deliberately with fill, or cut the table{_summer_time(dates, first, step)}"
         )
     if fill is None:
         refuse_gaps("the table", rows)
-        return TimeTable(dates, rows, tuple(columns), dt, tuple(repairs), clock.zone, steps)
+        names = tuple(columns)
+        return TimeTable(dates, rows, names, step, tuple(repairs), clock.zone, steps, first_second)
     if left_out > MOST_FILLED * len(places):
         raise ValueError(
             f"column {name!r} leaves {left_out} rows out between {len(places)}; expected at most "
@@ -220,10 +253,45 @@ def time_table(
     empty = int((~np.isfinite(rows)).sum())
     if empty:
         repairs.append(f"filled {empty} missing values")
-    grid = np.append(dates[:1], following(dates[0], len(regular) - 1, dt, steps, clock.zone))
+    grid = np.append(dates[:1], following(dates[0], len(regular) - 1, step, steps, clock.zone))
     grid[places] = dates
-    filled = fill_gaps(regular, fill)
-    return TimeTable(grid, filled, tuple(columns), dt, tuple(repairs), clock.zone, steps)
+    filled, names = fill_gaps(regular, fill), tuple(columns)
+    return TimeTable(grid, filled, names, step, tuple(repairs), clock.zone, steps, first_second)
+
+
+def _read_seconds(
+    frame: Any, date: str | Sequence[str] | None, column: str | None, dt: float | None
+) -> tuple[Clock, float]:
+    """Count rows from 1970 on by a column of seconds or by their number; also the first second."""
+    if date is not None or (column is not None and dt is not None):
+        raise ValueError(
+            "date, seconds and dt each say when rows were taken; expected only one of them"
+        )
+    if len(frame) < 2:
+        raise ValueError(f"the table has {len(frame)} rows; expected at least 2")
+    if column is None:
+        step, name = positive_float("dt", dt), "row"
+        if step < SHORTEST:
+            raise ValueError(f"dt is {step:g} s; expected at least {SHORTEST:g} s")
+        times = np.arange(len(frame)) * step
+    else:
+        times, name = read_numbers(frame, column, [KEEP]), column
+        empty = np.flatnonzero(~np.isfinite(times))
+        if len(empty):
+            raise ValueError(f"column {name!r} holds no number of seconds in {rows_named(empty)}")
+        back = np.flatnonzero(np.diff(times) < 0.0) + 1
+        if len(back):
+            raise ValueError(
+                f"column {name!r} goes back in time in {rows_named(back)}; sort the table by it"
+            )
+        if times[-1] - times[0] > LONGEST or np.median(np.diff(times)) < SHORTEST:
+            raise ValueError(
+                f"column {name!r} goes from {times[0]:g} to {times[-1]:g} in {len(times)} rows; "
+                f"expected seconds, at least {SHORTEST:g} apart and at most {LONGEST:g} in all"
+            )
+    nanoseconds = np.round((times - times[0]) * 1e9).astype(np.int64)
+    dates = np.datetime64("1970-01-01", "ns") + nanoseconds.astype("timedelta64[ns]")
+    return Clock(dates, None, name, ()), float(times[0])
 
 
 def _places(

@@ -18,6 +18,7 @@ import numpy as np
 
 from koopman_control.common.arrays import positive_float, positive_int, seed_number
 from koopman_control.common.border import checked
+from koopman_control.common.files import PathLike
 from koopman_control.features import (
     FeatureMap,
     FeatureUnion,
@@ -25,6 +26,7 @@ from koopman_control.features import (
     SampledFeatures,
 )
 from koopman_control.identification.draws import (
+    CLEARLY,
     N_FOLDS,
     ONE_STEP,
     PLENTY,
@@ -32,8 +34,12 @@ from koopman_control.identification.draws import (
     Member,
     Structure,
     Subject,
+    Trial,
     member,
+    members_along,
+    restored,
 )
+from koopman_control.identification.kept_search import KeptSearch
 from koopman_control.identification.least_squares import single_threaded_blas
 from koopman_control.identification.log_facts import (
     RowTiming,
@@ -45,55 +51,36 @@ from koopman_control.identification.log_facts import (
     with_input_range,
 )
 from koopman_control.identification.model import LiftedModel
+from koopman_control.identification.one_step_search import (
+    OneStepFit,
+    best_of,
+    fitted_one_step,
+    judged_one_step,
+)
 from koopman_control.identification.output_error import (
     OuterWeights,
     free_run_error,
 )
 from koopman_control.identification.regression import Regression
-from koopman_control.identification.snapshots import Run
+from koopman_control.identification.teaching import Teacher, imagined
 from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
 
 MEMORIES = (0, 1, 2, 3, 5, 8, 12, 20, 35, 50)
 MOST_CUBED = 7  # states whose monomials of degree 3 are tried
-CLEARLY = 0.9  # of the error: a larger structure has to be worth it
 FEWEST = 4  # features worth drawing
-HOPELESS = 10.0  # standard deviations; larger errors are all alike
 FEWEST_TEACHERS, KEPT = 3, 3  # draws a model learns from at least; else every third, the best
+SIMILAR = 2.0  # of the least error: structures that teach, too, where data are few
+ONE_STEP_FEATURES = 100  # of one-step fits
+PULLED = (1.0, 0.1)  # strengths of fits that teach together
+STUDENTS = 3  # structures that learn from them
+JUDGED = 3_000  # imagined steps that students are judged on
 GRACE = 30.0  # seconds to finish what was begun
 MOST_DRAWS = 18
-RIVALS = 5  # structures that draw features of full size
+RIVALS = 8  # structures that draw features of full size
 DRAW_ROWS, MODEL_ROWS = 8_000, 20_000  # steps that a fit of a draw, or of the model, looks at
 AS_GOOD = 1.25  # of the least error, in windows that differ by what is thinned
 LOST = 0.01  # share of the movement of inputs that may happen within a step
 STEEPNESS = 0.5  # smooth features extrapolate better
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A structure that was tried.
-
-    Args:
-        structure: The structure.
-        n_features: Features of the model.
-        errors: Root mean square of the errors of free runs on each part of the data left out, in
-            standard deviations of the outputs; infinite where they diverged.
-        seconds: Time it took.
-    """
-
-    structure: Structure
-    n_features: int
-    errors: tuple[float, ...]
-    seconds: float
-
-    @property
-    def error(self) -> float:
-        """Root mean square over the parts."""
-        return float(np.sqrt(np.mean(np.square(self.errors))))
-
-    def beats(self, other: Trial) -> bool:
-        """Whether it is clearly better, on every part."""
-        ratios = np.minimum(self.errors, HOPELESS) / np.minimum(other.errors, HOPELESS)
-        return bool((ratios < 1.0).all() and np.exp(np.mean(np.log(ratios))) < CLEARLY)
 
 
 @dataclass(frozen=True)
@@ -136,6 +123,7 @@ def identify(
     n_draws: int | None = None,
     seconds: float = 60.0,
     random_state: int = 0,
+    checkpoint: PathLike | None = None,
 ) -> Identified:
     """Identify a model from data, everything chosen by free runs on data left out.
 
@@ -148,13 +136,16 @@ def identify(
         seconds: Time of computing after which nothing new is tried; what was begun is finished. A
             search that is cut short depends on the machine.
         random_state: Seed of all draws.
+        checkpoint: File in which the search is kept while it goes on, and from which the same call
+            goes on where an interrupted one was; None keeps nothing.
 
     Returns:
         The model and how it was found.
 
     Raises:
         ModuleNotFoundError: If numba is not installed.
-        ValueError: If data are too few, or an argument is out of range.
+        ValueError: If data are too few, an argument is out of range, or the checkpoint is of other
+            data or settings.
 
     Example:
         >>> found = identify(trajectories)  # doctest: +SKIP
@@ -162,33 +153,56 @@ def identify(
         memory 2, linear in the inputs, feed-through
         >>> found.model.simulate(u, y[:3])  # doctest: +SKIP
     """
-    begun = time.process_time()
     positive_int("n_features", n_features, minimum=FEWEST)
     seed_number("random_state", random_state)
     if n_draws is not None:
         positive_int("n_draws", n_draws)
-    deadline = begun + positive_float("seconds", seconds)
+    positive_float("seconds", seconds)
     runs, findings = with_found_limits(check_trajectories(data))
     runs, more = with_input_range(runs)
     findings += more
-    search = _Search(runs, angles, n_features, random_state, begun, deadline)
+    settings = {"angles": list(angles), "n_features": n_features, "random_state": random_state}
+    kept = KeptSearch(checkpoint, runs, settings)
+    begun = time.process_time() - kept.spent
+    search = _Search(runs, angles, n_features, random_state, begun, begun + seconds, kept)
     with single_threaded_blas(), warnings.catch_warnings():
         # Draws that are no good are found out by their simulations.
         warnings.filterwarnings("ignore", message=".*is saturated", category=UserWarning)
         chosen = search.structure() if structure is None else structure
+        steps = total_steps(runs) // chosen.thinning
         if n_draws is None:
-            steps = total_steps(runs) // chosen.thinning
             n_draws = int(np.clip(PLENTY // max(steps, 1), 2, MOST_DRAWS))
-        members = search.teachers(search.subject(chosen, DRAW_ROWS), n_draws)
+        rival = None if structure is not None else search.one_step(chosen)
+        if steps > PLENTY:
+            taught = [chosen]
+            teachers, errors = search.best_draws(chosen, n_draws)
+        else:
+            taught = [chosen] if structure is not None else search.colleagues(chosen)
+            teachers, errors = search.fits_to_all(taught, n_draws)
+        error = float(np.mean(errors))
+        if rival is not None and rival.error < CLEARLY * error:
+            chosen, error, strength, by = (
+                rival.structure,
+                rival.error,
+                0.0,
+                "one-step least squares",
+            )
+            model = fitted_one_step(search.subject(chosen, MODEL_ROWS), rival)
+            search.findings.append(
+                "One-step least squares simulates data left out better than fits to whole runs: "
+                "the model is fitted by that."
+            )
+        else:
+            model, strength, chosen = search.student(taught, teachers)
+            by = "output error of free runs"
         subject = search.subject(chosen, MODEL_ROWS)
-        model, strength = search.student(subject, members)
         linear, _, _ = subject.linear(None)
         linear_error = search.linear_error(subject)
     return Identified(
-        model=search.finished(model, chosen, strength),
-        linear=search.finished(linear, chosen, 0.0),
+        model=search.finished(model, chosen, strength, by),
+        linear=search.finished(linear, chosen, 0.0, "output error of free runs"),
         structure=chosen,
-        error=float(np.mean([m.error for m in members])),
+        error=error,
         linear_error=linear_error,
         trials=tuple(search.trials),
         findings=tuple([*findings, *search.findings]),
@@ -207,11 +221,14 @@ class _Search:
         seed: int,
         begun: float,
         deadline: float,
+        kept: KeptSearch,
     ) -> None:
         self._data, self._angles, self._seed = data, angles, seed
         self._n_features, self._begun, self._deadline = n_features, begun, deadline
-        self.trials: list[Trial] = []
+        self.trials: list[Trial] = list(kept.trials)
+        self._kept = kept
         self._members: dict[Structure, list[Member]] = {}
+        self._judged: list[Trial] = []
         self.findings: list[str] = []
 
     def subject(self, structure: Structure, most_rows: int) -> Subject:
@@ -248,8 +265,10 @@ class _Search:
         self._say_of_timing(timing, best.feedthrough)
         longer = [n for n in self._memories(best) if n > best.memory]
         best = self._better([best, *(replace(best, memory=n) for n in longer)], patience=2)
-        more = [m for m in self._memories(best) if m > best.memory][:1]
-        near = [replace(best, memory=n) for n in (best.memory, *more)]
+        memories = self._memories(best)
+        less = [n for n in memories if 0 < n < best.memory][-1:]
+        more = [n for n in memories if n > best.memory][:1]
+        near = [replace(best, memory=n) for n in (best.memory, *more, *less)]
         bilinear = [replace(structure, coupling="bilinear") for structure in near]
         self._better([*self._with_monomials(best), *near, *bilinear])
         return self._contest(best)
@@ -269,7 +288,7 @@ class _Search:
             for rival in rivals[1:]:
                 best = rival if rival.beats(best) else best
             return best.structure
-        judged = [self._drawn(rival) for rival in rivals[:RIVALS]]
+        self._judged = judged = [self._drawn(rival) for rival in rivals[:RIVALS]]
         self.trials += judged
         best = judged[0]
         for trial in judged[1:]:
@@ -347,8 +366,10 @@ class _Search:
                 errors.append(draw.error)
             except ValueError:  # too few data for this structure
                 errors.append(np.inf)
-        self.trials.append(Trial(structure, count, tuple(errors), time.process_time() - begun))
-        return self.trials[-1]
+        trial = Trial(structure, count, tuple(errors), time.process_time() - begun)
+        self.trials.append(trial)
+        self._kept.add_trial(trial, time.process_time() - self._begun)
+        return trial
 
     def _thinning(self) -> int:
         """Choose how many rows make a step: as many as cost a linear model nothing."""
@@ -383,15 +404,90 @@ class _Search:
                 break
             draw = len(known)
             features = self.features(subject, draw, self._n_features)
+            if (kept := self._kept.member(subject.structure, draw)) is not None:
+                known.append(restored(subject, features, *kept))
+                continue
             fold = draw % len(subject.folds)
             pulls = subject.strengths
             known.append(member(subject, features, fold, pulls, self._deadline + GRACE))
+            spent = time.process_time() - self._begun
+            self._kept.add_member(subject.structure, known[-1], spent)
         return known[:n_draws]
 
-    def teachers(self, subject: Subject, n_draws: int) -> list[Member]:
-        """Return the draws that gain most over the linear model on data they have not seen."""
+    def one_step(self, structure: Structure) -> OneStepFit:
+        """Judge one-step least squares with ever longer memories, then other couplings and draws.
+
+        Ends two memories after the best, or when half of the time is over.
+        """
+        begun, spent = time.process_time(), 0.5 * (self._deadline - self._begun)
+        plain = replace(structure, coupling="linear", degree=1)
+        fits: list[OneStepFit] = []
+
+        def judge(structure: Structure, draw: int) -> None:
+            if fits and time.process_time() > max(begun, self._begun + spent) + GRACE / 3.0:
+                return
+            subject = self.subject(structure, MODEL_ROWS)
+            try:
+                features = self.features(subject, 700 + draw, ONE_STEP_FEATURES)
+            except ValueError:  # too few data for this structure
+                return
+            fits.append(judged_one_step(subject, features))
+
+        for memory in (n for n in self._memories(plain) if n > 0 or structure.memory == 0):
+            judge(replace(plain, memory=memory), 0)
+            sizes = [fit.error for fit in fits]
+            if len(sizes) > 2 and min(sizes[:-2]) <= min(sizes[-2:]):
+                break
+        if fits:
+            judge(replace(best_of(fits).structure, coupling="bilinear"), 0)
+            judge(best_of(fits).structure, 1)
+            judge(best_of(fits).structure, 2)
+        fits = fits or [OneStepFit(plain, PolynomialFeatures(1), 0.0, (np.inf,))]
+        best = best_of(fits)
+        seconds = time.process_time() - begun
+        self.trials.append(Trial(best.structure, ONE_STEP_FEATURES, best.errors, seconds))
+        return best
+
+    def colleagues(self, structure: Structure) -> list[Structure]:
+        """Return the structures that do nearly as well as the chosen one, which comes first."""
+        size = {t.structure: t.typical for t in self._judged}
+        least = min([*size.values(), np.inf])
+        others = sorted((s for s in size if s != structure), key=lambda s: size[s])
+        alike = [s for s in others if s.feedthrough == structure.feedthrough]
+        return [structure, *(s for s in alike if size[s] <= SIMILAR * least)]
+
+    def best_draws(self, structure: Structure, n_draws: int) -> tuple[list[Teacher], list[float]]:
+        """Return draws that gain most over the linear model on data left out, and their errors."""
+        subject = self.subject(structure, DRAW_ROWS)
         members = sorted(self.members(subject, n_draws), key=lambda m: m.gain)
-        return members[: max(min(FEWEST_TEACHERS, len(members)), len(members) // KEPT)]
+        members = members[: max(min(FEWEST_TEACHERS, len(members)), len(members) // KEPT)]
+        typical = np.min([m.strength for m in members])  # with plenty of data nothing overfits
+        members = [replace(m, strength=float(typical)) for m in members]
+        return [Teacher(subject, m) for m in members], [m.error for m in members]
+
+    def fits_to_all(
+        self, structures: Sequence[Structure], n_draws: int
+    ) -> tuple[list[Teacher], list[float]]:
+        """Fit draws of some structures to all data, weakly pulled, as their median bears it.
+
+        Returns the fits, and the errors on data left out of the best draws of these structures.
+        """
+        each, teachers, left_out = max(1, n_draws // len(structures)), list[Teacher](), []
+        for structure in structures:
+            subject = self.subject(structure, DRAW_ROWS)
+            known = self.members(subject, min(2 * N_FOLDS, n_draws))
+            left_out += known
+            if not np.isfinite([m.strength for m in known]).any():
+                continue  # features do not help
+            for draw in range(each):
+                if teachers and time.process_time() > self._deadline + GRACE:
+                    break
+                features = self.features(subject, draw, self._n_features)
+                fits = members_along(subject, features, PULLED, self._deadline + GRACE)
+                teachers += [Teacher(subject, m) for m in fits]
+        left_out.sort(key=lambda m: m.gain)
+        few = left_out[: max(min(FEWEST_TEACHERS, len(left_out)), len(left_out) // KEPT)]
+        return teachers, [m.error for m in few]
 
     def linear_error(self, subject: Subject) -> float:
         """Judge linear models on the parts that they have not seen."""
@@ -402,61 +498,58 @@ class _Search:
             errors.append(free_run_error(weights, weights.theta, judged, subject.spread))
         return float(np.sqrt(np.mean(np.square(errors))))
 
-    def student(self, subject: Subject, members: Sequence[Member]) -> tuple[LiftedModel, float]:
-        """Fit one model to all data, and to what the draws agree on under inputs never logged."""
-        rows = sum(len(run.U) for run in subject.runs)
-        typical = np.min if rows > PLENTY else np.median  # with plenty of data nothing overfits
-        strength = float(typical([m.strength for m in members]))
-        if not np.isfinite(strength):  # no draw was better than the linear model
-            return subject.linear(None)[0], 0.0
-        rng = np.random.default_rng(self._seed)
-        more = imagined(subject, members, min(4 * rows, 8_000 - rows), rng)
-        features = self.features(subject, 500, 2 * self._n_features)
-        strengths = [s for s in STRENGTHS if s >= 0.99 * strength]
-        drawn = member(subject, features, None, strengths, self._deadline + 60.0, more)
+    def student(
+        self, structures: Sequence[Structure], teachers: Sequence[Teacher]
+    ) -> tuple[LiftedModel, float, Structure]:
+        """Fit a model to all data, and to what the teachers agree on under inputs never logged.
+
+        Of several structures, the one that agrees best with them under further such inputs is kept.
+
+        Returns:
+            The model, the pull on its features, and its structure.
+        """
+        subject = self.subject(structures[0], MODEL_ROWS)
+        finite = [t.member.strength for t in teachers if np.isfinite(t.member.strength)]
+        if not finite:  # no draw was better than the linear model
+            return subject.linear(None)[0], 0.0, structures[0]
+        strengths = [s for s in STRENGTHS if s >= 0.99 * min(finite)]
+        best: tuple[Subject, Member] | None = None
+        for structure in structures[:STUDENTS]:
+            subject = self.subject(structure, MODEL_ROWS)
+            rows = sum(len(run.U) for run in subject.runs)
+            rng = np.random.default_rng(self._seed)
+            more = imagined(teachers, subject, min(4 * rows, 8_000 - rows), rng)
+            judged = imagined(teachers, subject, JUDGED, rng) if rows <= PLENTY else []
+            features = self.features(subject, 500, 2 * self._n_features)
+            drawn = member(subject, features, None, strengths, self._deadline + 60.0, more, judged)
+            if best is None or drawn.error < best[1].error:
+                best = subject, drawn
+            if not judged or time.process_time() > self._deadline:
+                break
+        assert best is not None
+        subject, drawn = best
         regression = Regression(subject.design, drawn.weights.features)
         K = regression.factor(subject.runs).solver().solve(ONE_STEP)
-        return OuterWeights(regression.model(K)).model(drawn.theta), strength
+        model = OuterWeights(regression.model(K)).model(drawn.theta)
+        pull = drawn.strength if np.isfinite(drawn.strength) else 0.0
+        return model, pull, subject.structure
 
-    def finished(self, model: LiftedModel, structure: Structure, strength: float) -> LiftedModel:
-        """Tell a model of feed-through, and how it was found."""
+    def finished(
+        self,
+        model: LiftedModel,
+        structure: Structure,
+        strength: float,
+        by: str,
+    ) -> LiftedModel:
+        """Tell a model of feed-through, how it was found, and where its outputs were."""
+        Y = np.concatenate([run.observations for run in self._data])
         signals = replace(model.signals, input_delay=-1 if structure.feedthrough else 0)
         facts = {
             "estimator": f"identify: {structure}",
-            "fitted_by": "output error of free runs",
+            "fitted_by": by,
             "feature_pull": strength,
             "n_samples": total_steps(self._data) // structure.thinning,
             "thinning": structure.thinning,
+            "output_range": [Y.min(axis=0).tolist(), Y.max(axis=0).tolist()],
         }
         return replace(model, signals=signals, summary=facts)
-
-
-def imagined(
-    subject: Subject, members: Sequence[Member], rows: int, rng: np.random.Generator
-) -> list[Run]:
-    """Simulate draws under the logged inputs in another order; the median is what they agree on."""
-    memory, coordinates = subject.structure.memory, subject.design.signals.coordinates
-    p = coordinates.n_outputs
-    found: list[Run] = []
-    while sum(len(run.U) for run in found) < rows:
-        source = subject.data[int(rng.integers(len(subject.data)))]
-        length = min(len(source) - memory, 1_000)
-        block = max(8, min(64, length // 4))
-        firsts = rng.integers(0, max(1, len(source) - block), -(-length // block))
-        U = np.concatenate([source.actions[a : a + block] for a in firsts])[:length]
-        begin = int(rng.integers(0, max(1, len(source) - memory)))
-        start = source.observations[begin : begin + memory + 1]
-        past = source.actions[begin : begin + memory]
-        x0 = coordinates.along(start, past)[-1]
-        runs = [m.weights.simulated(m.theta, x0, U)[0] for m in members]
-        finite = [Y for Y in runs if np.isfinite(Y).all()]
-        if len(finite) < (len(runs) + 1) // 2:
-            rows -= length
-            continue
-        Y = np.median(finite, axis=0)
-        now = np.concatenate([start, Y]) if p == start.shape[1] else None
-        if now is None:
-            return []
-        X = coordinates.along(now, np.concatenate([past, U]))
-        found.append(Run(X, U))
-    return found

@@ -286,12 +286,19 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         self, settings: FitSettings, corrections: Corrections, data: list[Trajectory]
     ) -> list[Trajectory]:
         """Take noise out of the data and fit again; returns the data that were fitted to."""
+        regression = settings.least_squares
+
+        def fit(data: list[Trajectory], derivatives: Any = None, **changes: Any) -> Fit:
+            if derivatives:
+                changes["least_squares"] = replace(regression, derivatives=derivatives)
+            return Fit.to(replace(settings, **changes), data)
+
         self._fit, used, self.noise_ = smoothed_fit(
             self._fit,
             data,
-            lambda data, **changes: Fit.to(replace(settings, **changes), data),
+            fit,
             corrections.noise_std,
-            known=settings.least_squares.derivatives,
+            derivatives=regression.derivatives,
             unless_clean=corrections.noise == "auto",
         )
         return used
@@ -305,13 +312,16 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     def _other_draws(self, fit: Callable[[EDMDc], EDMDc]) -> list[LiftedModel]:
         """Fit to other draws of the same candidate features."""
-        models, corrections = [], self._corrections
-        if corrections.smooths:  # the data are smooth by now
-            corrections = replace(corrections, noise="ignore", noise_std=None)
+        models: list[LiftedModel] = []
+        changes: dict[str, Any] = {"n_draws": 1}
+        if self._corrections.smooths:  # the data are smooth by now
+            changes["corrections"] = replace(self._corrections, noise="ignore", noise_std=None)
+            if derivatives := self.noise_.derivatives:
+                regression = self.least_squares or LEAST_SQUARES
+                changes["least_squares"] = replace(regression, derivatives=derivatives)
         for k in range(1, self.n_draws):
             draws = [redrawn(f, k) for f in feature_maps(self.features, DEFAULT_FEATURES)]
-            other = clone(self).set_params(features=draws, n_draws=1, corrections=corrections)
-            models.append(fit(other).model_)
+            models.append(fit(clone(self).set_params(features=draws, **changes)).model_)
         return models
 
     def fit_shards(

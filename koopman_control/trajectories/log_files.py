@@ -1,7 +1,7 @@
 """Log files as columns: CSV, TSV, Parquet, MATLAB, NumPy; only what is asked for is kept.
 
 Text is read in pieces, so that a file may be far larger than the memory. From more rows than
-`MOST_CELLS` allow, whole pieces are kept at even distances, each a run of its own.
+`most_cells` allow, whole pieces are kept at even distances, each a run of its own.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.common import optional_package, refusing
+from koopman_control.common import optional_package, positive_int, refusing
 from koopman_control.common.border import checked
 from koopman_control.common.files import FileFormatError, PathLike
 
-PIECE = 100_000  # rows read at a time
+PIECE = 50_000  # rows read at a time
 MOST_CELLS = 20_000_000  # numbers kept, 160 MB
 SNIFFED = 65_536  # characters that show how a text is written
 PIECES = "piece of the file"  # column that labels rows read together
+TEXTS = (".csv", ".tsv", ".txt")
+NO_TABLE = "{} cannot be read as a table; expected text in UTF-8 with a row of names"
 
 Progress = Callable[[int], None]
 
@@ -42,7 +44,12 @@ class Columns:
 
 
 @checked
-def read_columns(path: PathLike, names: Sequence[str], progress: Progress | None = None) -> Columns:
+def read_columns(
+    path: PathLike,
+    names: Sequence[str],
+    progress: Progress | None = None,
+    most_cells: int = MOST_CELLS,
+) -> Columns:
     """Read columns of a log file by name.
 
     CSV and TSV may have commas, semicolons or tabs between columns, decimal commas, a byte-order
@@ -53,6 +60,7 @@ def read_columns(path: PathLike, names: Sequence[str], progress: Progress | None
         path: A file named `.csv`, `.tsv`, `.txt`, `.parquet`, `.mat` or `.npz`, texts also `.gz`.
         names: Columns to read.
         progress: Called with the number of rows read so far.
+        most_cells: Numbers of a text that are kept; of more, stretches at even distances.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -60,23 +68,43 @@ def read_columns(path: PathLike, names: Sequence[str], progress: Progress | None
         ValueError: If it cannot be read, a column is missing (the message names those most alike)
             or there twice.
     """
+    file, kind = _kind_of(path)
+    if kind in TEXTS:
+        return _read_text(file, names, progress, positive_int("most_cells", most_cells))
+    table = READERS[kind](file, names)
+    for name in names:
+        _require(file, name, list(table))
+    return Columns({name: table[name] for name in names})
+
+
+@checked
+def column_names(path: PathLike) -> list[str]:
+    """Return the names of the columns that `read_columns` finds in a file, in their order.
+
+    Raises:
+        FileNotFoundError | ModuleNotFoundError | ValueError: As `read_columns`.
+    """
+    file, kind = _kind_of(path)
+    if kind not in TEXTS:
+        return list(READERS[kind](file, ()))
+    pandas = optional_package("pandas", "forecast")
+    with refusing(NO_TABLE.format(file.name)):
+        return written_how(file, pandas)[2]
+
+
+def _kind_of(path: PathLike) -> tuple[Path, str]:
+    """Tell a file's kind by its name."""
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}")
     kinds = [end.lower() for end in file.suffixes]
     kind = kinds[-2] if kinds and kinds[-1] == ".gz" and len(kinds) > 1 else "".join(kinds[-1:])
-    if kind in (".csv", ".tsv", ".txt"):
-        return _read_text(file, names, progress)
-    readers = {".parquet": _read_parquet, ".mat": _read_matlab, ".npz": _read_numpy}
-    if kind not in readers:
+    if kind not in TEXTS and kind not in READERS:
         raise ValueError(
             f"{file.name} is of no known kind; expected a name that ends in .csv, .tsv, .txt, "
             ".parquet, .mat or .npz"
         )
-    table = readers[kind](file, names)
-    for name in names:
-        _require(file, name, list(table))
-    return Columns({name: table[name] for name in names})
+    return file, kind
 
 
 def _require(file: Path, name: str, there: Sequence[str]) -> None:
@@ -92,15 +120,17 @@ def _require(file: Path, name: str, there: Sequence[str]) -> None:
     raise ValueError(f"{file.name} has no column {name!r}{hint} (it has {shown})")
 
 
-def _read_text(file: Path, names: Sequence[str], progress: Progress | None) -> Columns:
+def _read_text(
+    file: Path, names: Sequence[str], progress: Progress | None, most_cells: int
+) -> Columns:
     pandas = optional_package("pandas", "forecast")
-    complaint = f"{file.name} cannot be read as a table; expected text in UTF-8 with a row of names"
+    complaint = NO_TABLE.format(file.name)
     with refusing(complaint):
         separator, decimal, header = written_how(file, pandas)
     for name in names:
         _require(file, name, header)
     places = [header.index(name) for name in names]
-    budget = max(PIECE, MOST_CELLS // max(1, len(names)))
+    budget = max(PIECE, most_cells // max(1, len(names)))
     pieces: list[list[NDArray[Any]]] = []
     stride, kept, n_rows = 1, 0, 0
     with refusing(complaint):
@@ -196,3 +226,10 @@ def _as_columns(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         elif array.ndim == 2:
             columns |= {f"{name}[{j}]": column for j, column in enumerate(array.T)}
     return columns
+
+
+READERS: dict[str, Callable[[Path, Sequence[str]], dict[str, NDArray[Any]]]] = {
+    ".parquet": _read_parquet,
+    ".mat": _read_matlab,
+    ".npz": _read_numpy,
+}

@@ -188,7 +188,10 @@ def date_columns(frame: Any, date: str | Sequence[str] | None) -> tuple[Any, Any
         return asked[0], asked[1] if len(asked) == 2 else None
     usual = _of_usual_name(frame, DATE_NAMES)
     if not usual:
-        raise ValueError(f"the table has no column of dates; name one of {names} as date")
+        raise ValueError(
+            f"the table has no column of dates; name one of {names} as date, or as seconds if it "
+            "counts these, or give the seconds from row to row as dt"
+        )
     return next((name for name in usual if not _is_time(frame[name])), usual[0]), None
 
 
@@ -254,7 +257,7 @@ def _read(column: Any, name: Any) -> tuple[Dates, tzinfo | None, list[str]]:
     if len(unread):
         raise ValueError(
             f"column {name!r} holds {column.iloc[unread[0]]!r}, no date, in {rows_named(unread)}; "
-            "expected dates such as 2020-01-31 00:10:00"
+            "expected dates such as 2020-01-31 00:10:00 (a column of seconds is named as such)"
         )
     years = parsed.dt.year.to_numpy()
     beyond = np.flatnonzero((years < YEARS[0]) | (years > YEARS[1]))

@@ -7,7 +7,7 @@ import numpy as np
 from koopman_control.autopilot.search import Objective
 from koopman_control.autopilot.surface import Surface, fitted_surface
 from koopman_control.common.arrays import Array
-from koopman_control.features import SampledFeatures
+from koopman_control.features import FeatureUnion, PolynomialFeatures, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.trajectories import HeldUniform, Trajectory, collect
 
@@ -43,6 +43,16 @@ def some_surface(n_inputs: int, n_functions: int, seed: int, neurons: int = 9) -
         high=np.full(n_functions, 40.0),
         r2=np.ones(n_functions),
     )
+
+
+@cache
+def with_products() -> LiftedModel:
+    """The same with products of two feature inputs beside the neurons."""
+    features = FeatureUnion(
+        [SampledFeatures(22, steepness=0.25, random_state=0), PolynomialFeatures(2)]
+    )
+    settings = EDMDc(features, coupling="bilinear", angles=[(0, 1)], regularization=1e-8, n_folds=0)
+    return settings.fit(pendulum_data()).model_
 
 
 @cache

@@ -35,6 +35,12 @@ def test_an_episode_that_ended_is_not_paid_for_what_others_go_on_to_do() -> None
     assert chosen([episode([0.0] * 6)], reached) == 1
 
 
+def test_an_episode_that_was_broken_off_does_not_count_beside_whole_ones() -> None:
+    often = [episode([-1.0, 90.0], terminated=True)] * 3 + [episode([-1.0])]
+    better = [episode([-1.0, 95.0], terminated=True), episode([-1.0])]
+    assert chosen(often, better, [episode([0.0] * 8)]) == 1
+
+
 def test_a_reference_pays_by_the_distance_in_spreads_and_leaves_the_rest_free() -> None:
     seen = np.array([[0.0, 0.0, 5.0], [2.0, 2000.0, 5.0]])  # spreads 1, 1000 and 0
     reward = towards([1.0, np.nan, 0.0], seen)

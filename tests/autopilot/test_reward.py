@@ -10,15 +10,17 @@ from koopman_control.autopilot.reward import (
     EndModel,
     RewardModel,
     Samples,
+    aimless,
     less_effort,
     rarity,
     staying,
     unknown_places,
 )
+from koopman_control.autopilot.search import Objective
 from koopman_control.autopilot.value import fitted_value
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
-from tests.autopilot.plants import BOX, pendulum, pendulum_data, some_surface
+from tests.autopilot.plants import ANYWHERE, BOX, pendulum, pendulum_data, some_surface
 
 MODEL = pendulum()
 SEEN = Samples.of(pendulum_data(), MODEL)
@@ -120,6 +122,17 @@ def test_places_without_data_are_unknown() -> None:
     assert known < 0.2 < 0.8 < never
 
 
+def test_rewards_of_inputs_alone_are_nothing_to_aim_at() -> None:
+    r = -0.1 * SEEN.u[:, 0] ** 2
+    assert aimless(paying(r)) and aimless(paying(np.zeros(len(r))))
+    assert not aimless(paying(r + np.where(np.arange(len(r)) == 100, 1.0, 0.0)))
+    assert not aimless(replace(paying(r), ended=np.arange(len(r)) == 100))
+
+
+def plain(reward: RewardModel) -> Objective:
+    return Objective(reward.surface, reward.after, None, ANYWHERE)
+
+
 @pytest.fixture(scope="module")
 def upright() -> LiftedModel:
     return MODEL
@@ -128,16 +141,27 @@ def upright() -> LiftedModel:
 def test_the_value_of_staying_is_that_of_a_geometric_series(upright: LiftedModel) -> None:
     reward = RewardModel.fit(paying(np.full(len(SEEN.r), 3.0)), upright)
     end = EndModel.fit(SEEN, upright)
-    value = fitted_value(upright, reward, end, SEEN.x, BOX, 0.9)
+    value = fitted_value(upright, reward, end, SEEN.x, plain(reward), 0.9, None, BOX)
     np.testing.assert_allclose(value(EMBED(SEEN.x)), 3.0 / 0.1, rtol=0.01)
 
 
 def test_the_value_is_higher_where_the_goal_is_nearer() -> None:
     r = np.where(np.abs(SEEN.x_next[:, 0]) < 0.6, 1.0, 0.0)
     reward, end = RewardModel.fit(paying(r), MODEL), EndModel.fit(SEEN, MODEL)
-    value = fitted_value(MODEL, reward, end, SEEN.x, BOX, 0.97)
+    value = fitted_value(MODEL, reward, end, SEEN.x, plain(reward), 0.97, None, BOX)
     near, away = value(EMBED(np.array([[0.1, 0.0], [3.1, 0.0]])))[:, 0]
     assert near > away
+
+
+def test_no_state_is_worth_more_than_an_end_that_is_paid_once() -> None:
+    ended = SEEN.x_next[:, 1] > 3.0
+    r = np.where(ended, 100.0, -0.1)
+    samples = replace(SEEN, r=r, ended=ended)
+    reward, end = RewardModel.fit(samples, MODEL), EndModel.fit(samples, MODEL)
+    value = fitted_value(MODEL, reward, end, SEEN.x, plain(reward), 0.99, None, BOX)
+    worth = value(EMBED(SEEN.x))[:, 0]
+    assert worth.max() <= 100.0 + 1e-9
+    assert worth[SEEN.x[:, 1] > 2.5].mean() > 80.0
 
 
 def test_places_that_the_model_cannot_follow_are_unknown() -> None:

@@ -7,17 +7,18 @@ import pytest
 
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
 from koopman_control.common.arrays import Array
-from tests.autopilot.plants import ANYWHERE, BOX, pendulum, some_surface, swing_up
+from koopman_control.identification import LiftedModel
+from tests.autopilot.plants import ANYWHERE, BOX, pendulum, some_surface, swing_up, with_products
 
 MODEL = pendulum()
 X0 = np.array([2.5, -1.0])
 PLANS = np.random.default_rng(0).uniform(-2.0, 2.0, (150, 20, 1))
 
 
-def by_numpy(g: Objective, x: Array, plans: Array) -> Array:
+def by_numpy(g: Objective, x: Array, plans: Array, model: LiftedModel = MODEL) -> Array:
     """The same, one step after the other in double precision."""
-    embed, worth = MODEL.signals.embedding, np.zeros(len(plans))
-    X = MODEL.rolled_out(x, plans, "relifted")
+    embed, worth = model.signals.embedding, np.zeros(len(plans))
+    X = model.rolled_out(x, plans, "relifted")
     before = np.concatenate([np.broadcast_to(x, (len(plans), 1, 2)), X[:, :-1]], axis=1)
     alive, factor = np.ones(len(plans)), 1.0
     for k in range(plans.shape[1]):
@@ -33,6 +34,9 @@ def by_numpy(g: Objective, x: Array, plans: Array) -> Array:
             over |= told[:, 0] > 0.5
             ends = told[:, 1]
             worth += factor * alive * g.unknown * told[:, 2]
+        if g.trusted is not None:
+            outside = ((X[:, k] < g.trusted[0]) | (X[:, k] > g.trusted[1])).any(axis=1)
+            worth += factor * alive * g.distrust * outside
         worth += factor * alive * np.where(over, ends, r)
         alive = np.where(over, 0.0, alive)
         factor *= g.discount
@@ -50,6 +54,8 @@ FULL = Objective(
     value=some_surface(3, 1, 2),
     discount=0.97,
     unknown=-0.3,
+    trusted=np.array([[-np.inf, -4.0], [np.inf, np.inf]]),
+    distrust=-2.0,
 )
 
 
@@ -68,6 +74,15 @@ def test_the_loop_prices_plans_as_one_step_after_the_other_does(goal: Objective)
     off = np.abs(search.worth(X0, PLANS) - exact)
     # A plan that ends at a limit's very edge may end a step earlier in single precision.
     assert np.quantile(off, 0.97) < 1e-3 * exact.std()
+
+
+def test_products_of_two_inputs_count_as_in_the_model() -> None:
+    model = with_products()
+    search = PlanSearch([model], FULL, BOX, Effort(20))
+    exact = by_numpy(FULL, X0, PLANS, model)
+    off = np.abs(search.worth(X0, PLANS) - exact)
+    assert off.max() < 1e-4 * exact.std()
+    assert off.max() < 0.1 * np.abs(exact - by_numpy(FULL, X0, PLANS)).max()
 
 
 def test_a_state_held_at_its_limit_moves_the_others_as_in_the_model() -> None:

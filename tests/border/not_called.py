@@ -8,7 +8,7 @@ ParametricQP QPSolution Reduction Round ShardSums ShardSums.add
 Simulation Trial Trial.beats Spectrum Step CompiledStep
 BatchMPC Message Rehearsal ServedStep ServingReport Parameters.with_more Tube
 EndModel PilotController PilotStep Piloted RewardModel
-Suite
+Suite Judgement Tried Tuned Range Range.suggested
 Finding Findings Findings.named InputShape Rate RewardLaw Threshold
 """
 # The checks themselves.

@@ -1,13 +1,21 @@
 """`control` makes, rehearses and saves a controller; `serve` runs it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from koopman_control import EDMDc, KoopmanMPC, SampledFeatures, Trajectory, save_trajectories
+from koopman_control import (
+    EDMDc,
+    KoopmanMPC,
+    LiftedModel,
+    SampledFeatures,
+    Trajectory,
+    save_trajectories,
+)
 from koopman_control.cli import app
 from koopman_control.common import check_contents
 
@@ -95,3 +103,44 @@ def test_inputs_that_nobody_bounded_stay_within_the_data(here: Path) -> None:
     low, high = np.asarray(KoopmanMPC.load(folder / "controller.npz").bounds.inputs)
     U = np.concatenate([run.actions for run in runs(False)])
     assert (low[0], high[0]) == (U.min(), U.max())
+
+
+def test_a_log_goes_in_as_identify_read_it(here: Path) -> None:
+    pytest.importorskip("pandas", reason="needs pip install pandas")
+    data = runs(False)[0]
+    U = np.vstack([data.actions, [[0.0]]])
+    columns = np.column_stack([0.1 * np.arange(len(U)), data.observations, U])
+    np.savetxt("log.csv", columns, delimiter=",", header="t,x,v,force", comments="")
+    asked = ("--horizon", 4, "--variants", 0, "--starts", 1, "--steps", 5)
+    named = ("--outputs", "x", "--outputs", "v", "--inputs", "force", "--time", "t")
+    result = call("control", "free.npz", "--data", "log.csv", *named, *asked)
+    assert result.exit_code == 0, result.output
+    assert "inputs are bounded by the range of the data" in result.stderr
+    (folder,) = Path("runs").iterdir()
+    mpc = KoopmanMPC.load(folder / "controller.npz")
+    np.testing.assert_allclose(np.asarray(mpc.bounds.inputs)[0], data.actions.min(), rtol=1e-6)
+
+    model = LiftedModel.load("free.npz")
+    told = {"inputs": ["force"], "outputs": ["x", "v"], "time": "t"}
+    ranges = [[-3.0, -2.0], [3.0, 2.0]]
+    summary = {**model.summary, "log": told, "output_range": ranges}
+    replace(model, summary=summary).save("told.npz")
+    result = call("control", "told.npz", "--data", "log.csv", *asked, "--output", "told")
+    assert result.exit_code == 0, result.output
+    model = LiftedModel.load("bounded.npz")
+    replace(model, summary={"output_range": ranges}).save("ranged.npz")
+    result = call("control", "ranged.npz", *asked, "--output", "bare")
+    assert result.exit_code == 0, result.output
+    assert "states are bounded, softly, by the range of the data, -3 to 3, -2 to 2" in result.stderr
+    (folder,) = Path("bare").iterdir()
+    np.testing.assert_array_equal(KoopmanMPC.load(folder / "controller.npz").bounds.outputs, ranges)
+
+
+def test_columns_that_nobody_told_are_asked_for(here: Path) -> None:
+    Path("log.csv").write_text("t,x\n0,1\n1,2\n", "utf-8")
+    result = call("control", "free.npz", "--data", "log.csv", "--horizon", 4)
+    assert result.exit_code == 1
+    assert "does not tell which columns of log.csv" in result.stderr
+    result = call("control", "bounded.npz", "--inputs", "u", "--horizon", 4)
+    assert result.exit_code == 1
+    assert "tell how to read --data; give that" in result.stderr

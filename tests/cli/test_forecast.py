@@ -32,7 +32,7 @@ def write(path: Path, dates: list[str], values: np.ndarray, name: str = "date") 
     return path
 
 
-def call(*arguments: str | Path | int) -> Result:
+def call(*arguments: str | Path | float) -> Result:
     return CliRunner().invoke(app, ["forecast", *(str(argument) for argument in arguments)])
 
 
@@ -179,7 +179,7 @@ def test_a_table_that_no_filling_mends_is_one_sentence(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--target", "P", "--horizon", 5], "no column 'P'; it has ['date', 'T', 'still']"),
+        (["--target", "P", "--horizon", 5], "no column 'P' (it has 'date', 'T', 'still')"),
         (["--target", "T", "--horizon", 5, "--with", "still"], "leave constant columns out"),
         (["--target", "T", "--horizon", 500], "720 rows; expected at least"),
         (["--target", "T", "--horizon", 5, "--date", "when"], "no column 'when'"),
@@ -271,3 +271,54 @@ def test_without_target_and_model_one_sentence_says_what_is_missing(tmp_path: Pa
     result = call(data, "--horizon", 3, "--output", tmp_path / "runs")
     assert result.exit_code == 1
     assert "name a --target and a --horizon" in result.stderr
+
+
+def waves(path: Path, clock: bool) -> Path:
+    """A sum of waves at 20 Hz, as a German spreadsheet writes it."""
+    t = 0.05 * np.arange(600)
+    y = np.sin(2.0 * t) + 0.05 * np.random.default_rng(0).normal(size=len(t))
+    rows = [f"{7.0 + a:.2f};{b:.5f}" if clock else f"{b:.5f};0" for a, b in zip(t, y, strict=True)]
+    text = ("t;load\n" if clock else "load;zero\n") + "\n".join(rows).replace(".", ",")
+    path.write_text(text, "utf-8-sig")
+    return path
+
+
+def test_tables_may_count_seconds_or_tell_no_times(tmp_path: Path) -> None:
+    asked = ("--target", "load", "--horizon", 8, "--lookback", 30, "--output", tmp_path / "runs")
+    kept = tmp_path / "kept.npz"
+    counted, bare = waves(tmp_path / "a.csv", True), waves(tmp_path / "b.csv", False)
+    result = call(counted, *asked, "--seconds", "t", "--save", kept)
+    assert result.exit_code == 0, result.output
+    (folder,) = (tmp_path / "runs").iterdir()
+    with (folder / "forecast.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["seconds"]) for row in rows] == pytest.approx(37.0 + 0.05 * np.arange(8))
+    result = call(bare, "--model", kept, "--dt", 0.05, "--output", tmp_path / "again")
+    assert result.exit_code == 0, result.output
+    (folder,) = (tmp_path / "again").iterdir()
+    with (folder / "forecast.csv").open(encoding="utf-8") as file:
+        again = list(csv.DictReader(file))
+    assert [row["load"] for row in again] == [row["load"] for row in rows]
+    assert float(again[0]["seconds"]) == pytest.approx(30.0)
+    page = (folder / "report.html").read_text("utf-8")
+    assert "by a forecaster fitted before" in page
+    assert "backtest.csv" not in page
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ((), "has no column of dates; name one of ['t', 'load'] with --date, or with --seconds"),
+        (("--seconds", "t", "--dt", 0.05), "expected only one of them"),
+        (("--seconds", "time"), "has no column 'time'"),
+        (("--dt", 0.0), "dt is 0"),
+    ],
+)
+def test_what_is_said_of_tables_without_dates(
+    more: tuple[str | float, ...], says: str, tmp_path: Path
+) -> None:
+    data = waves(tmp_path / "a.csv", True)
+    result = call(data, "--target", "load", "--horizon", 8, *more, "--output", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1

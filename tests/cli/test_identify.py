@@ -112,3 +112,69 @@ def test_runs_of_several_are_kept_whole_where_that_meets_the_share() -> None:
     assert ([len(r) for r in seen], [len(r) for r in left]) == ([40, 30], [30])
     seen, left = split_runs([run(200), run(10)], 0.5)
     assert sum(len(r) for r in seen) == pytest.approx(105, abs=1)
+
+
+def test_a_minari_data_set_needs_no_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    (tmp_path / "minari").mkdir()
+    rng, episodes = np.random.default_rng(0), []
+    for _ in range(3):
+        u, y = rng.uniform(-1.0, 1.0, 120), np.zeros((121, 2))
+        for t in range(120):
+            y[t + 1] = 0.8 * y[t, 0] + 0.3 * y[t, 1], 0.7 * y[t, 1] - 0.2 * y[t, 0] ** 3 + u[t]
+        episodes.append(kc.Trajectory(y, u))
+    kc.trajectories.to_minari(episodes, "koopman/bent-v0")
+    name, out = "minari:koopman/bent-v0", tmp_path / "runs"
+    result = call(name, "--outputs", "y1", "y0", "--seconds", 1, "--json", "--output", out)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads(result.stdout)
+    assert metrics["outputs"] == ["y1", "y0"]
+    assert min(metrics["fit_percent"]) > 80.0
+    assert metrics["settings"]["inputs"] == ["u0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("minari:none/none-v0",), "cannot be read; expected a Minari data set"),
+        (("minari:none/none-v0", "--time", "t"), "leave --time, --run-column and --missing out"),
+        (("log.csv",), "name its columns with --inputs and --outputs"),
+    ],
+)
+def test_what_is_said_of_data_sets(
+    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    result = call(*arguments, "--output", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert words in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from koopman_control.identification import automatic
+
+    data, out, calls = log(tmp_path / "log.csv", rows=120), tmp_path / "runs", [0]
+    fitted = automatic.member
+
+    def stopped(*arguments: object, **more: object) -> object:
+        calls[0] += 1
+        if calls[0] == 8:
+            raise KeyboardInterrupt
+        return fitted(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(automatic, "member", stopped)
+    result = call(data, *QUICK, "--output", out)
+    assert result.exit_code == 130
+    (folder,) = out.iterdir()
+    assert f"Go on with the same command and --resume {folder}" in result.output
+    result = call(data, *QUICK, "--resume", folder)
+    assert result.exit_code == 0, result.output
+    assert (folder / "report.html").is_file()
+    assert not (folder / "checkpoint").exists()
+    result = call(data, *QUICK, "--resume", folder)
+    assert result.exit_code == 1
+    assert "there is nothing to go on from" in result.output

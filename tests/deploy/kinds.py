@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -168,6 +169,53 @@ def stopping() -> LiftedModel:
     return fit.fit(runs).model_
 
 
+@cache
+def cornered() -> LiftedModel:
+    """Two carts with a motor each that pull each other; both speeds stop at limits."""
+    rng, runs = np.random.default_rng(3), []
+    for _ in range(12):
+        x, U, rows = 0.3 * rng.normal(size=3), rng.uniform(-1.0, 1.0, (40, 2)), []
+        for u in U:
+            rows.append(x)
+            pull = 0.2 * np.sin(3.0 * x[0])
+            change = [0.5 * u[0] + 0.2 * x[1] * u[1] - pull, (0.4 + 0.1 * x[0]) * u[1] + pull]
+            speeds = np.clip(x[1:] + change, -1.0, 1.0)
+            x = np.array([x[0] + 0.2 * (x[1] - x[2]), *speeds])
+        rows.append(x)
+        box, limits = np.array([[-1.0] * 2, [1.0] * 2]), [[-np.inf, -1.0, -1.0], [np.inf, 1.0, 1.0]]
+        runs.append(
+            Trajectory(
+                np.array(rows),
+                U,
+                dt=0.1,
+                action_bounds=box,
+                observation_bounds=np.array(limits),
+            )
+        )
+    fit = EDMDc(FEATURES["tanh"](), coupling="bilinear", regularization=1e-6, n_folds=0)
+    return fit.fit(runs).model_
+
+
+@cache
+def by_lifted_inputs(angles: Angles = "none") -> LiftedModel:
+    """Inputs enter by their squares and products, too."""
+    fit = EDMDc(
+        FEATURES["tanh"](),
+        coupling="bilinear",
+        regularization=1e-6,
+        angles=ANGLES[angles],
+        input_features=PolynomialFeatures(2),
+        n_folds=0,
+    )
+    return fit.fit(list(data(angles))).model_
+
+
+def noisy(own: LiftedModel) -> LiftedModel:
+    """The same model, which knows that what it was fitted to was noisy."""
+    noise = np.stack([np.full(own.coordinates.n_outputs, size) for size in (0.02, 0.01)])
+    return replace(own, signals=replace(own.signals, noise=noise))
+
+
 def relifted(own: LiftedModel, **settings: Any) -> KoopmanMPC:
     return controller(own, rollout="relifted", **settings)
 
@@ -213,7 +261,48 @@ RELIFTED: dict[str, Callable[[], KoopmanMPC]] = {
     "re-lifted, parameters": with_limits,
     "re-lifted, linear model": lambda: relifted(model()),
     "re-lifted, stops": lambda: relifted(stopping(), horizon=15, reference=[0.0, 0.0]),
+    "re-lifted, two inputs and stops": lambda: relifted(
+        cornered(), horizon=12, reference=[1.5, 0.0, 0.0], cost=Cost(S=0.01), bounds=Bounds()
+    ),
+    "re-lifted, lifted inputs": lambda: relifted(
+        by_lifted_inputs("pair"), inputs=Inputs(measured=[1]), reference=[0.0, 3.0, 0.0]
+    ),
+    "re-lifted, Kalman": lambda: relifted(bilinear(memory=1), estimator=KalmanObserver(0.05)),
+    "re-lifted, Kalman, delay": lambda: relifted(
+        bilinear(angles="single"), inputs=Inputs(delay=2), estimator=KalmanObserver(0.05)
+    ),
+    "re-lifted, offset-free": lambda: narrow(
+        estimator=OffsetFree(0.05), search=Search(guesses=2), reference=[0.2, 0.1, 0.0]
+    ),
+    "re-lifted, known noise": lambda: relifted(noisy(bilinear(angles="pair"))),
+    "known noise": lambda: controller(noisy(model(angles="pair"))),
+    "known noise, lifted inputs": lambda: relifted(noisy(by_lifted_inputs())),
+    "known noise, stops": lambda: relifted(noisy(stopping()), reference=[0.0, 0.0]),
 }
+
+BILINEAR: dict[str, Callable[[], KoopmanMPC]] = {
+    "bilinear": lambda: unlifted(bilinear()),
+    "bilinear, bounds": lambda: unlifted(
+        bilinear(),
+        output_bounds=([-0.4, -np.inf, -1.0], [0.4, np.inf, 1.0]),
+        bounds=Bounds(rates=0.4, soft=False),
+    ),
+    "bilinear, guesses": lambda: unlifted(
+        bilinear(angles="pair"), search=Search(guesses=3, first_guesses=12, seed=4)
+    ),
+    "bilinear, measured input, delay": lambda: unlifted(
+        bilinear(), inputs=Inputs(measured=[0], delay=2)
+    ),
+    "bilinear, lifted inputs": lambda: unlifted(by_lifted_inputs()),
+    "bilinear, offset-free": lambda: unlifted(bilinear(), estimator=OffsetFree(0.05)),
+    "bilinear, knots, known noise": lambda: unlifted(
+        noisy(bilinear()), inputs=Inputs(parametrization=Knots(4))
+    ),
+}
+
+
+def unlifted(own: LiftedModel, **settings: Any) -> KoopmanMPC:
+    return controller(own, rollout="bilinear", **settings)
 
 
 def trajectory() -> Array:
@@ -284,5 +373,6 @@ KINDS: dict[str, Callable[[], KoopmanMPC]] = {
         estimator=KalmanObserver(0.05),
     ),
     **RELIFTED,
+    **BILINEAR,
     "reduced": lambda: controller(reduced(model("tanh", "pair"), 8).model),
 }

@@ -66,13 +66,13 @@ class Exported:
     def solve(self, qp: DenseQP, anew: bool) -> tuple[Array | None, int]:
         """Return the solution, or None, and the iterations."""
         n, r = len(qp.f), len(qp.f) + len(qp.A)
-        by_slope, G = _metric(qp.H, qp.A, n)
+        to_slope, G = _metric(qp.H, qp.A, n)
         length = np.sqrt(np.square(G).sum(axis=1))
         price, softness = _prices((qp.linear_weight, qp.quadratic_weight), n, length)
         at = np.zeros(r)
         given = [
             np.ascontiguousarray((G / length[:, None]).T),
-            by_slope(qp.f) / length,
+            -G @ to_slope(qp.f) / length,
             np.clip(qp.lower / length, -INFINITE, INFINITE),
             np.clip(qp.upper / length, -INFINITE, INFINITE),
             price,

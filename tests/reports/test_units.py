@@ -260,7 +260,8 @@ def test_slopes_do_not_drown_in_slight_squares(solver: str) -> None:
     off = cp.Parameter(2, name="off")
     missed = atoms.norm1(off + np.array([[0.0], [-0.18]]) @ free)
     cost = 0.01 * atoms.sum_squares(x) + 95.0 * missed
-    problem = cp.Problem(cp.Minimize(cost), [1.05 * x[0] + 1.7 * x[1] == 0.046])
+    row: Any = 1.05 * x[0] + 1.7 * x[1] == 0.046
+    problem = cp.Problem(cp.Minimize(cost), [row])
     answer = compile_qp(problem, [off]).solve({"off": [-0.03, 1.3]}, solver)
     assert answer.status == "optimal"
     least = 0.046 / (1.05**2 + 1.7**2)  # times the row

@@ -50,6 +50,9 @@ fill_gaps series: holed longer wider
 time_table date: none
 time_table fill: none
 time_table missing: texts empty
+time_table seconds: none
+time_table dt: none
+TimeTable seconds: none zero minus fraction
 TimeTable.calendar n_more: zero
 TimeTable.calendar periods: none empty
 DirectForecaster.save path: text

@@ -91,7 +91,13 @@ ROWS = [
         "DirectForecaster",
         lambda **k: forecasting.DirectForecaster(**k).fit(parts.series()),
         lambda: dict(
-            horizon=3, periods=(7,), lookback=9, n_features=(0, 4), n_folds=2, random_state=0
+            horizon=3,
+            periods=(7,),
+            lookback=9,
+            n_features=(0, 4),
+            n_folds=2,
+            n_draws=2,
+            random_state=0,
         ),
     ),
     Row(
@@ -151,6 +157,8 @@ ROWS = [
             date="date",
             fill=None,
             missing=[-9999],
+            seconds=None,
+            dt=None,
         ),
     ),
     Row(
@@ -164,8 +172,10 @@ ROWS = [
             repairs=(),
             zone=UTC,
             steps=Steps("day", 1),
+            seconds=0.0,
         ),
     ),
+    Row("TimeTable.counted", parts.table().counted, lambda: dict(dates=parts.table().dates)),
     Row("TimeTable.clock", parts.table().clock, lambda: dict(dates=parts.table().dates)),
     Row("TimeTable.written", parts.table().written, lambda: dict(dates=parts.table().dates)),
     Row("TimeTable.calendar", parts.table().calendar, lambda: dict(n_more=1, periods=[86_400.0])),
