@@ -225,7 +225,9 @@ def test_settings_are_those_of_the_task_and_change_nothing_else() -> None:
     assert found.mpc["cost"] == Cost(trust=0.1)
     assert found.mpc["search"] == Search(guesses=2, first_guesses=128)
     assert tuned(task, {"draws": 3}).n_draws == 1  # only linear roll-outs are averaged
-    with pytest.raises(ValueError, match=r"'horizn'; there are .* Did you mean horizon\?"):
+    with pytest.raises(
+        ValueError, match=r"'horizn', which is no setting; there are .* Did you mean horizon\?"
+    ):
         tuned(task, {"horizn": 3})
 
 
