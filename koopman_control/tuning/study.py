@@ -274,10 +274,14 @@ class _Kept:
         self._search, self._path = search, path
         self._claims: dict[int, Claim] = {}
         with self._alone():
-            self._study = self._optuna.create_study(
-                storage=self._storage(), study_name="settings", direction="maximize",
-                load_if_exists=True,
-            )  # fmt: skip
+            try:
+                self._study = self._optuna.create_study(
+                    storage=self._storage(), study_name="settings", direction="maximize",
+                    load_if_exists=True,
+                )  # fmt: skip
+                self._study.get_trials(deepcopy=False)
+            except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+                raise _no_trials(path, error) from error
             self._require_same()
             if not self._study.get_trials(deepcopy=False):
                 self._study.enqueue_trial({n: r.own for n, r in search.ranges().items()})
@@ -483,13 +487,19 @@ def _faults(path: Path) -> Iterator[None]:
         raise FileNotWritableError(
             f"cannot write {path}: {error.strerror or error}; make room, or choose another file"
         ) from error
+    except FileFormatError:
+        raise
     except Exception as error:
         kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
         inside = "optuna" in kinds or "sqlalchemy" in kinds or "json" in kinds
         if not inside and "Invalid log format" not in str(error):
             raise
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise FileFormatError(
-            f"{path} is no file of trials, or it cannot be read or written ({reason}); choose "
-            "another file"
-        ) from error
+        raise _no_trials(path, error) from error
+
+
+def _no_trials(path: Path, error: Exception) -> FileFormatError:
+    reason = " ".join(str(error.__cause__ or error).split("\n", 1)[0].split())
+    return FileFormatError(
+        f"{path} is no file of trials, or it cannot be read or written ({reason}); choose another "
+        "file"
+    )

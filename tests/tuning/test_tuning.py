@@ -192,8 +192,12 @@ def test_a_file_of_another_search_or_of_something_else_is_refused(tmp_path: Path
     tune(small_search(trials=1), tmp_path / "trials.log", 1)
     with pytest.raises(ValueError, match=r"holds a search with episodes 1 \(now 3\)"):
         tune(small_search(episodes=3), tmp_path / "trials.log", 1)
-    for name in ("other.log", "other.db"):
-        (tmp_path / name).write_text("something else\nand more\n" * 50)
+    others = [b"something else\nand more\n" * 50, b'{"a": 1}\n', b"[1, 2]\n", bytes(range(256))]
+    for name, content in [
+        *((f"{n}.log", other) for n, other in enumerate(others)),
+        ("a.db", b"x" * 999),
+    ]:
+        (tmp_path / name).write_bytes(content)
         with pytest.raises(FileFormatError, match=r"is no file of trials, or it cannot be read"):
             tune(small_search(), tmp_path / name, 1)
     (tmp_path / "file").write_text("in the way")
