@@ -106,8 +106,8 @@ def test_two_processes_and_a_database_find_the_same(
     found = tune(small_search(), tmp_path / "trials.db", 2)
     assert without_times(found) == without_times(done[1])
     assert found.finals[0].returns == found.finals[-1].returns  # of the task as it is
-    assert found.steps["search, learning"] == 6 * 2 * 240
-    assert found.steps["search, judging"] == 6 * 2 * 20
+    assert found.steps["search, learning"] == 6 * 240
+    assert found.steps["search, judging"] == 6 * 20
 
 
 @pytest.mark.slow
