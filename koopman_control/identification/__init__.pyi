@@ -1,8 +1,8 @@
-from .automatic import Identified, Trial, identify
+from .automatic import Identified, identify
 from .compiled_rollouts import compiled_roll_out
 from .corrections import Corrections, LeastSquares
 from .delays import DelayEstimate, estimate_input_delay, with_input_delay
-from .draws import Structure
+from .draws import Structure, Trial
 from .edmdc import EDMDc
 from .errors import prediction_error
 from .foreign import from_control

@@ -155,7 +155,7 @@ def split_at_gaps(
     angles: Sequence[int] = (),
     angle_period: float = 2.0 * np.pi,
     hold_actions: bool = False,
-    runs: Sequence[str | int | float] | NDArray[Any] | None = None,
+    runs: NDArray[Any] | Sequence[str | int | float] | None = None,
     **known: Any,
 ) -> tuple[list[Trajectory], LogReport]:
     """Turn a time-stamped log into clean trajectories with one sampling time.

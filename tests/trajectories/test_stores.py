@@ -16,8 +16,8 @@ from koopman_control.trajectories import (
     TrajectoryStore,
     from_table,
     open_store,
+    pieces,
     save_trajectories,
-    stores,
 )
 
 pandas = pytest.importorskip("pandas")
@@ -69,8 +69,8 @@ def pairs(data: list[Trajectory]) -> Array:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "ROWS", 180)
-    monkeypatch.setattr(stores, "BYTES", 9_000)
+    monkeypatch.setattr(pieces, "ROWS", 180)
+    monkeypatch.setattr(pieces, "BYTES", 9_000)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "zarr", "npz"])
@@ -142,7 +142,7 @@ def test_a_model_is_that_of_all_the_files_trajectories(tmp_path: Path, small_sha
 def test_shards_of_another_rate_are_refused_or_brought_to_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "ROWS", 50)
+    monkeypatch.setattr(pieces, "ROWS", 50)
     written(tmp_path, "csv", table(100), name="a")
     written(tmp_path, "csv", table(100, dt=0.02), name="b")
     store = open_store(tmp_path, ["x"], ["u"], time="t")

@@ -36,6 +36,7 @@ identify angles: empty
 identify seconds: fraction
 identify n_draws: none
 identify random_state: zero
+identify checkpoint: none text
 LiftedModel.predict U: longer rowless
 LiftedModel.linearize U: longer
 LiftedModel.state observation: deep holed

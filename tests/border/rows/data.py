@@ -183,7 +183,7 @@ ROWS = [
     Row(
         "read_columns",
         lambda **k: read_columns(**k),
-        lambda: dict(path=log_file(), names=["u", "y"], progress=None),
+        lambda: dict(path=log_file(), names=["u", "y"], progress=None, most_cells=100),
     ),
     Row("coverage", kc.coverage, lambda: dict(data=data(), order=3, n_bins=4)),
     Row(

@@ -91,7 +91,13 @@ ROWS = [
         "DirectForecaster",
         lambda **k: forecasting.DirectForecaster(**k).fit(parts.series()),
         lambda: dict(
-            horizon=3, periods=(7,), lookback=9, n_features=(0, 4), n_folds=2, random_state=0
+            horizon=3,
+            periods=(7,),
+            lookback=9,
+            n_features=(0, 4),
+            n_folds=2,
+            n_draws=2,
+            random_state=0,
         ),
     ),
     Row(
