@@ -24,6 +24,7 @@ from koopman_control.tasks import TASKS
 from koopman_control.tasks.in_file import task_in_file
 from koopman_control.tuning import (
     Judgement,
+    Range,
     Tried,
     Tuned,
     settings_of,
@@ -165,6 +166,28 @@ def test_a_search_waits_for_the_trials_of_another_and_takes_over_what_it_leaves(
     monkeypatch.setattr("koopman_control.tuning.study.time.sleep", wait)
     tune(small_search(trials=4), path, 1, lambda n, mean: before.append(n))
     assert before == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_trial_that_was_left_while_it_was_proposed_gets_the_same_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tune(small_search(trials=8), tmp_path / "whole.log", 1)
+    suggested, count = Range.suggested, 0
+
+    def stops(self: Range, trial: Any, name: str) -> Any:
+        nonlocal count
+        count += 1
+        if count == 4 * 5 + 3:  # within the sixth trial
+            raise KeyboardInterrupt
+        return suggested(self, trial, name)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Range, "suggested", stops)
+        tune(small_search(trials=8), tmp_path / "left.log", 1)
+    assert without_times(tune(small_search(trials=8), tmp_path / "left.log", 1)) == without_times(
+        whole
+    )
 
 
 def test_trials_that_cannot_be_run_are_kept_with_the_reason_and_are_the_worst(
