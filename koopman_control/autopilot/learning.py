@@ -20,6 +20,7 @@ from koopman_control.autopilot.modelling import (
     Trim,
     fitted,
     ignorable,
+    smooth_pieces,
     structure_of,
     turning,
 )
@@ -30,6 +31,7 @@ from koopman_control.autopilot.reward import (
     EndModel,
     RewardModel,
     Samples,
+    aimless,
     less_effort,
     staying,
     unknown_places,
@@ -53,6 +55,7 @@ EndFunction = Callable[[Array], ArrayLike]
 
 FIRST = 0.25  # share of the budget before there is a controller
 ROUNDS, PER_ROUND = (2, 6), 400  # fewest and most rounds, and steps of the budget for each
+SEARCH = 0.1  # share of the budget that is searched for rewards with one model, at least
 SHORTEST_ROUND = 50  # steps
 TEST = 0.6  # share of a round that its controller is tested in
 MOST_FIRST = 1000  # steps
@@ -243,8 +246,9 @@ class Learning:
         self._n_first = len(data)
         self._look()
         fit, new, number = self._fit(0, data), list[Trajectory](), 0
+        search = max(self._stretch, int(SEARCH * budget))
         while fit.aimless and (left := budget - total_steps(data)) > 0:
-            new = book.stretch(self._controller(fit, CURIOUS, number), min(left, self._stretch))
+            new = book.stretch(self._controller(fit, CURIOUS, number), min(left, search))
             number += 1
             fit = self._fit(number, new)
         edges, test = self._rounds_left()
@@ -400,8 +404,7 @@ class Learning:
         returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
         steps, score = total_steps(self._logbook.data), estimator.choices_[0].score
         self._rounds.append(Round(steps, returns, score, kept, time.perf_counter() - began))
-        aimless = not end.n_ends and reward.blind(samples)
-        return Fit(estimator, objective, reward, end, aimless)
+        return Fit(estimator, objective, reward, end, aimless(samples))
 
     def _model(self, number: int, data: Sequence[Trajectory], seed: int) -> EDMDc:
         """Fit a model to data; in the first rounds, find out what its neurons need to see."""
@@ -411,8 +414,8 @@ class Learning:
         estimator = fitted(data, self._structure, seed, trim)
         if not self._levers.structure or self._told.ignored is not None or number >= LOOKS:
             return estimator
-        pieces = data if estimator.trimmed_ is None else estimator.trimmed_.pieces
         found = self._structure
+        pieces = smooth_pieces(data, found, seed) if self._levers.trim else data
         if number == 0 and self._told.angles is None:
             found = turning(pieces, found, seed)
         found = replace(found, ignored=ignorable(pieces, found, seed))

@@ -26,6 +26,7 @@ Trim = float | Literal["auto"] | None
 NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
 MOST_PRODUCTS = 12  # feature inputs up to which products of any two stand beside the neurons
 FEWEST_NEURONS = 10  # where data are enough for no more
+SMOOTH = 0.85  # share of the samples that columns are judged by
 HORIZON, FOLDS = 20, 4
 WORSE = 1.1  # factor on the error that leaving one input out may cost, to be tried with others
 BETTER = 0.5  # factor on the error that reading a column as an angle has to bring
@@ -117,6 +118,24 @@ def worth_products(n_inputs: int, m: int, neurons: int, steps: int) -> bool:
     """Say whether data are enough for products of any two feature inputs beside neurons."""
     count = n_inputs * (n_inputs + 1) // 2
     return n_inputs <= MOST_PRODUCTS and (1 + m) * (1 + n_inputs + neurons + count) <= steps
+
+
+def smooth_pieces(data: Sequence[Trajectory], structure: Structure, seed: int) -> list[Trajectory]:
+    """Keep what a smooth model follows best: what is left in would hide which columns it needs."""
+    p, m = data[0].observations.shape[1], data[0].actions.shape[1]
+    n_inputs, n = len(Coordinates.of(p, None, structure.angles).embedded), NEURONS[1]
+    unseen = structure.unseen(p, (*structure.context, *(structure.ignored or ())))
+    products = (worth_products(n_inputs, m, n, total_steps(data)),)
+    settings = estimator(
+        structure, unseen[: n_inputs - 1], seed, [n], STEEPNESS[1:2], SMOOTH, products
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trimmed = settings.fit(data).trimmed_
+    except ValueError:  # too few samples to tell
+        return list(data)
+    return list(data) if trimmed is None else trimmed.pieces
 
 
 def turning(data: Sequence[Trajectory], structure: Structure, seed: int) -> Structure:

@@ -12,7 +12,7 @@ from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
 
 Planner = Callable[[Array], Array]  # from a state (d,) to a plan (N, m)
-STARTS, DECISIONS = 2, 50
+STARTS, DECISIONS = 2, 100  # twice a plan's, so that what is planned is also earned
 CLEARLY = 0.02  # share of the range of returns by which a later candidate has to be better
 
 

@@ -17,7 +17,7 @@ from koopman_control.trajectories import Trajectory
 SIMPLER = 0.05  # share of the unexplained variance that a more complex reward has to save
 NEURONS, STEEPNESS = (100, 200), (0.5, 1.0, 2.0)
 RAREST = 500  # a reward that is earned once in so many steps counts as much as rarer ones
-TOLD_ALL = 1e-3  # share of the variance left, below which inputs alone explain rewards
+TOLD = 0.999  # share of the variance of rewards that inputs alone explain, where these tell all
 FARTHEST = 10.0  # spreads beyond which it costs no more to be away
 EXPLAINED = 0.95  # share of the ends that limits have to explain
 MOST = 6000  # rows that surfaces are fitted to
@@ -93,14 +93,6 @@ class RewardModel:
         before = self.surface(np.concatenate([e, u], axis=-1))
         return np.asarray(paid[..., 0] + before[..., 1])
 
-    def blind(self, samples: Samples) -> bool:
-        """Whether inputs alone explain the rewards: nothing is known to aim at."""
-        r, u = samples.r[~samples.ended], samples.u[~samples.ended]
-        if np.ptp(r) == 0.0:
-            return True
-        alone = fitted_surface(u, r[:, None], [None], weight=rarity(r))
-        return 1.0 - float(alone.r2[0]) <= max(TOLD_ALL, 2.0 * (1.0 - self.r2))
-
     @classmethod
     def fit(cls, samples: Samples, model: LiftedModel, seed: int = 0) -> RewardModel:
         """Learn the reward from steps that ended no episode.
@@ -133,6 +125,16 @@ class RewardModel:
             SampledFeatures(n, steepness=s, random_state=seed) for n in NEURONS for s in STEEPNESS
         ]
         return cls(fitted_surface(inputs[after], r, several, weight=weight), after)
+
+
+def aimless(samples: Samples) -> bool:
+    """Say whether nothing is known to aim at: no end, and rewards that inputs alone explain."""
+    if samples.ended.any():
+        return False
+    if np.ptp(samples.r) == 0.0:
+        return True
+    r = samples.r[:, None]
+    return float(fitted_surface(samples.u, r, [None], weight=rarity(r[:, 0])).r2[0]) >= TOLD
 
 
 def less_effort(surface: Surface, box: Array, price: float) -> Surface:

@@ -66,7 +66,8 @@ def fitted_value(
         U[1], U[2] = box[0], box[1]
     x, u = np.repeat(X, INPUTS, axis=0), np.tile(U, (T, 1))
     paid, alive, factor = np.zeros(len(x)), np.ones(len(x)), 1.0
-    for _ in range(HELD):
+    going, last = np.zeros((HELD, 2)), np.array([0.0, 0.0])  # least and most of a step's reward
+    for k in range(HELD):
         with np.errstate(all="ignore"):
             x_next = model.one_step.step(x, u)
         x_next = np.where(np.isfinite(x_next), x_next, x)
@@ -75,12 +76,18 @@ def fitted_value(
         if avoided is not None:
             r = r - avoided(embed(x_next))[:, 0]
         r = r + objective.distrust * objective.lost(x_next)
+        going[k] = r.min(), r.max()
+        if over.any():
+            last = np.array([min(last[0], e[over, 1].min()), max(last[1], e[over, 1].max())])
         paid += factor * alive * np.where(over, e[:, 1], r)
         alive = np.where(over, 0.0, alive)
         factor *= discount
         x = x_next
-    bound = np.array([paid.min(), paid.max()]) / (1.0 - discount**HELD)
-    bound = np.array([min(bound[0], paid.min()), max(bound[1], paid.max())])
+    # The end is paid once, a step again and again: no state is worth more, or less, than either.
+    forever = 1.0 / (1.0 - discount)
+    bound = np.array(
+        [min(forever * going[:, 0].min(), last[0]), max(forever * going[:, 1].max(), last[1])]
+    )
     features = SampledFeatures(NEURONS, steepness=STEEPNESS, random_state=seed)
     basis = Basis(embed(X), None, features)
     Phi, Phi_next = basis(embed(X)), basis(embed(x))

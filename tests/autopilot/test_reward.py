@@ -10,6 +10,7 @@ from koopman_control.autopilot.reward import (
     EndModel,
     RewardModel,
     Samples,
+    aimless,
     less_effort,
     rarity,
     staying,
@@ -123,11 +124,9 @@ def test_places_without_data_are_unknown() -> None:
 
 def test_rewards_of_inputs_alone_are_nothing_to_aim_at() -> None:
     r = -0.1 * SEEN.u[:, 0] ** 2
-    assert RewardModel.fit(paying(r), MODEL).blind(paying(r))
-    constant = paying(np.zeros(len(r)))
-    assert RewardModel.fit(constant, MODEL).blind(constant)
-    seen = paying(r + np.where(SEEN.x[:, 1] > np.quantile(SEEN.x[:, 1], 0.99), 1.0, 0.0))
-    assert not RewardModel.fit(seen, MODEL).blind(seen)
+    assert aimless(paying(r)) and aimless(paying(np.zeros(len(r))))
+    assert not aimless(paying(r + np.where(np.arange(len(r)) == 100, 1.0, 0.0)))
+    assert not aimless(replace(paying(r), ended=np.arange(len(r)) == 100))
 
 
 def plain(reward: RewardModel) -> Objective:
@@ -152,6 +151,17 @@ def test_the_value_is_higher_where_the_goal_is_nearer() -> None:
     value = fitted_value(MODEL, reward, end, SEEN.x, plain(reward), 0.97, None, BOX)
     near, away = value(EMBED(np.array([[0.1, 0.0], [3.1, 0.0]])))[:, 0]
     assert near > away
+
+
+def test_no_state_is_worth_more_than_an_end_that_is_paid_once() -> None:
+    ended = SEEN.x_next[:, 1] > 3.0
+    r = np.where(ended, 100.0, -0.1)
+    samples = replace(SEEN, r=r, ended=ended)
+    reward, end = RewardModel.fit(samples, MODEL), EndModel.fit(samples, MODEL)
+    value = fitted_value(MODEL, reward, end, SEEN.x, plain(reward), 0.99, None, BOX)
+    worth = value(EMBED(SEEN.x))[:, 0]
+    assert worth.max() <= 100.0 + 1e-9
+    assert worth[SEEN.x[:, 1] > 2.5].mean() > 80.0
 
 
 def test_places_that_the_model_cannot_follow_are_unknown() -> None:
