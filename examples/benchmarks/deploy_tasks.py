@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python -m examples.benchmarks.deploy_tasks            # or names of tasks
 
-Each task learns a model on learning seed 20 (features, rounds and budget its own; `--models` keeps it
-between runs); its controller and the same one compiled then run the same two episodes, seeds 20000
-and 20001. Where a controller amplifies the last digits of an observation, Python's own return with
-observations changed by 1e-15 of their size says by how much.
+Each task learns a model on learning seed 20 (features, rounds and budget its own; `--models` keeps
+it between runs); its controller and the same one compiled then run the same two episodes, seeds
+20000 and 20001. Where a controller amplifies the last digits of an observation, Python's own return
+with observations changed by 1e-15 of their size says by how much.
 """
 
 from __future__ import annotations
