@@ -94,6 +94,8 @@ TYPED = [
     (EXPORT, "--to", ("file", "file/within")),
     (EXPORT, "--precision", ("half", "")),
     (EXPORT, "--name", ("2nd", "", "a b", "while")),
+    (EXPORT, "--rank-tolerance", ("-1", "1", "nan", "little")),
+    (EXPORT, "--flash", ("0", "-1", "10", "small")),
     (SERVE, "--rate", ("0", "-1", "nan", "inf", "fast")),
     (SERVE, "--deadline", ("0", "-1", "nan", "inf", "soon")),
     (SERVE, "--patience", ("-1", "1.5", "much")),
@@ -156,6 +158,8 @@ MEANT = {
     "--seed": "seed",
     "--to": "folder",
     "--name": "name",
+    "--rank-tolerance": "rank_tolerance",
+    "--flash": "flash",
 }
 
 
