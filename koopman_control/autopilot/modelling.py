@@ -28,9 +28,10 @@ Trim = float | Literal["auto"] | None
 NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
 MOST_PRODUCTS = 12  # feature inputs up to which products of any two stand beside the neurons
 FEWEST_NEURONS = 10  # where data are enough for no more
+EXACT = 1e-4  # error below which one model is as good as another
 SMOOTH = 0.85  # share of the samples that columns are judged by
 HORIZON, FOLDS = 20, 4
-WORSE = 1.1  # factor on the error that leaving one input out may cost, to be tried with others
+WORSE = 1.3  # factor on the error that leaving one input out may cost, to be tried with others
 BETTER = 0.5  # factor on the error that reading a column as an angle has to bring
 NO_WORSE = 1.1  # and that it may cost in the end: as much as another draw of neurons does
 
@@ -204,4 +205,4 @@ def _error(
                 logs.append(typical_error(settings.fit(seen).model_, other))
         except ValueError:  # too few samples to tell
             return np.inf
-    return float(np.exp(np.mean(np.log(logs))))
+    return max(float(np.exp(np.mean(np.log(logs)))), EXACT)
