@@ -28,6 +28,7 @@ WAY = {
     "autopilot": "nothing told: findings, plans",
     "tasks": "ready settings",
     "benchmark": "many tasks and seeds",
+    "tuning": "settings by search",
     "cli": "koopman-control …",
 }
 BESIDE = "common"  # used by all; drawn without arrows

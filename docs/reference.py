@@ -24,6 +24,7 @@ PAGES = {
     "autopilot": ("Autopilot", "koopman_control.autopilot"),
     "tasks": ("Tasks", "koopman_control.tasks"),
     "benchmark": ("Benchmark", "koopman_control.benchmark"),
+    "tuning": ("Tuning", "koopman_control.tuning"),
     "environments": ("Environments", "koopman_envs"),
 }
 

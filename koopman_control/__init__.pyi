@@ -25,6 +25,7 @@ from .trajectories import (
     coverage,
     from_table,
     load_trajectories,
+    open_store,
     save_trajectories,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "identify",
     "learn",
     "load_trajectories",
+    "open_store",
     "prediction_error",
     "save_trajectories",
     "with_input_delay",

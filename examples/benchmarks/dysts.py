@@ -38,10 +38,11 @@ from koopman_control.evaluation import metrics_json, package_versions, valid_pre
 PER_PERIOD, TRAIN, WINDOWS, HORIZON, KNOWN = 12, 1_200, 10, 120, 60
 NEAR = 2 * PER_PERIOD  # points that sMAPE is about
 NOISES, THRESHOLD, LARGEST = (0.0, 0.01), 0.4, 20  # of outputs: NG-RC has too many monomials beyond
-SETTINGS: list[Settings] = [
-    {"steepness": s, "memory": m, "n_recurrent": r}
-    for s in (0.3, 1.0)
-    for m, r in ((0, 0), (30, 30))
+CLEAN: list[Settings] = [
+    {"steepness": s, "memory": m, "n_recurrent": m} for s in (0.3, 1.0) for m in (0, 30)
+]
+NOISY: list[Settings] = [  # the smoother knows no recurrent features
+    {"steepness": s, "memory": m, "noise": "smooth"} for s in (0.3, 1.0) for m in (0, 3)
 ]
 
 
@@ -100,8 +101,7 @@ def judged(name: str, system: Any, seed: int) -> list[dict[str, Any]]:
     for noise in NOISES:
         rng = np.random.default_rng(seed)
         train = series[:TRAIN] + noise * scale * rng.standard_normal((TRAIN, series.shape[1]))
-        smooth = {"noise": "smooth"} if noise else {}
-        ours = Sampled(300, [settings | smooth for settings in SETTINGS])
+        ours = Sampled(300, NOISY if noise else CLEAN)
         subjects: dict[str, Baseline] = {"ours": ours, "ESN": ESN(300), "NG-RC": NGRC()}
         for kind, subject in subjects.items():
             row = {"system": name, "noise": noise, "forecaster": kind}

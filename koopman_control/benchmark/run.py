@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from koopman_control.benchmark.baselines import Trained
@@ -31,6 +31,7 @@ from koopman_control.common.files import (
     PathLike,
     shared,
 )
+from koopman_control.common.workers import WorkerLostError, in_processes
 from koopman_control.evaluation import evaluate, package_versions
 from koopman_control.evaluation.report import plain
 from koopman_control.tasks import Task, reference_returns
@@ -55,8 +56,8 @@ def run_job(job: Job, seeds: Sequence[int]) -> list[Record]:
     trained: dict[str, Trained] = {}  # by subject, kept for its other conditions
     with threadpool_limits(limits=1):
         for part in job.parts:
-            key, subject, _ = part
-            record = asdict(key) | {"env_id": job.task.env_id, "settings": fingerprint(job.task)}
+            _, subject, _ = part
+            record = _named(job, part)
             if subject.needs is not None:
                 package = subject.needs[0]
                 record["peer"] = f"{package} {version(package.replace('_', '-'))}"
@@ -69,6 +70,14 @@ def run_job(job: Job, seeds: Sequence[int]) -> list[Record]:
                 outcome = {"error": f"{type(error).__name__}: {error}"}
             records.append(record | outcome)
     return records
+
+
+def _named(job: Job, part: Part) -> Record:
+    return asdict(part.key) | {"env_id": job.task.env_id, "settings": fingerprint(job.task)}
+
+
+def _failed(job: Job, error: Exception) -> list[Record]:
+    return [_named(job, part) | {"error": f"{type(error).__name__}: {error}"} for part in job.parts]
 
 
 def _learned_and_judged(
@@ -304,18 +313,24 @@ def run_benchmark(
 ) -> None:
     """Do all runs of a plan that are missing; each is on the disk as soon as it is done.
 
-    What is found does not depend on the number of processes, except for times. Several calls at a
-    time, in several processes, share the work on one folder: each does what no other is doing, and
-    returns when all is done. What a process leaves undone when it ends is done by the others.
+    What is found does not depend on the number of processes, except for times. They are of this
+    machine, or of what joblib is told outside (`joblib.parallel_config("dask")`, or
+    `koopman_control.common.cluster`). A run whose process ends is run again; one that ends its
+    process every time is recorded as failed.
+
+    Several calls at a time, in several processes, share the work on one folder: each does what no
+    other is doing, and returns when all is done. What a process leaves undone when it ends is done
+    by the others.
 
     Args:
         plan: What to run.
         runs: Where to.
-        jobs: Number of processes, each with one thread of linear algebra.
+        jobs: Number of processes, each with one thread of linear algebra; a cluster has its own.
         on_record: Called with the record of every run that was done, from this process.
 
     Raises:
-        ValueError: If `jobs` is below 1.
+        ValueError: If `jobs` is below 1, or a worker of the cluster has other versions.
+        ConnectionError: If the cluster is gone. What was done before is on the disk.
     """
     at_most = positive_int("jobs", jobs)
     runs.refresh()
@@ -327,19 +342,14 @@ def run_benchmark(
             if first is None:
                 time.sleep(PATIENCE)
                 continue
-            workers = min(at_most, len(todo))
-            with parallel_config("loky", inner_max_num_threads=1):
-                # Dispatched, that is claimed, when there is a process for it.
-                how = {"return_as": "generator_unordered", "pre_dispatch": workers}
-                work = Parallel(n_jobs=workers, batch_size=1, **how)
-                calls = (
-                    delayed(run_job)(job, plan.evaluation_seeds) for job in chain([first], claimed)
-                )
-                for records in work(calls):
-                    runs.add(records)
-                    ours.release()
-                    for record in records:
-                        on_record(record)
+            # Taken, that is claimed, when there is a process for it.
+            work = partial(run_job, seeds=plan.evaluation_seeds)
+            for job, found in in_processes(work, chain([first], claimed), min(at_most, len(todo))):
+                records = _failed(job, found) if isinstance(found, WorkerLostError) else found
+                runs.add(records)
+                ours.release()
+                for record in records:
+                    on_record(record)
     finally:
         ours.release(all_of_them=True)
 

@@ -16,6 +16,7 @@ from koopman_control.cli import (
     run,
     serve,
     tasks,
+    tune,
 )
 
 __all__ = ["app"]
@@ -31,6 +32,7 @@ app.command()(describe.describe)
 app.command()(tasks.tasks)
 app.command()(render.render)
 app.command()(benchmark.benchmark)
+app.command()(tune.tune)
 app.command()(forecast.forecast)
 app.command()(control.control)
 app.command()(serve.serve)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from koopman_control.cli.clusters import Cluster, on_cluster
 from koopman_control.cli.errors import one_sentence
 
 if TYPE_CHECKING:
@@ -72,7 +74,11 @@ def benchmark(
     conditions: Annotated[
         str, typer.Option(help="Under which conditions, by commas; --list tells which there are.")
     ] = "nominal",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes, one run in each.")] = 2,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Processes, one run in each, where no --cluster has its own."),
+    ] = 2,
+    cluster: Cluster = None,
     out: Annotated[Path, typer.Option(help="Folder of the results; goes on with those there.")] = (
         Path("runs/benchmark")
     ),
@@ -94,14 +100,15 @@ def benchmark(
     baseline.
 
     For example `koopman-control benchmark Pendulum-v1 --seeds 2 --episodes 20`, or the whole:
-    `koopman-control benchmark --jobs 8`.
+    `koopman-control benchmark --jobs 8`, or with the workers of a Dask cluster: `koopman-control
+    benchmark --cluster tcp://HOST:8786`. A run whose process is killed is done again by another.
 
     With --knowledge none the autopilot, which is told nothing, runs beside the tasks' own
     controllers, on twice their data. With --suite dm_control it runs on the DeepMind Control Suite
     (pip install 'koopman-control[suites]'), and OUT/published.md puts it beside what others
     published.
     """
-    with one_sentence(debug):
+    with one_sentence(debug), ExitStack() as stack:
         from koopman_control.benchmark import (
             CONDITIONS,
             SUBJECTS,
@@ -129,6 +136,7 @@ def benchmark(
         )
         for names, reason in plan.left_out.items():
             typer.echo(f"{' under '.join(names)} is left out: {reason}", err=True)
+        stack.enter_context(on_cluster(cluster, jobs))
         runs = open_runs(out, plan)
         try:
             _run(plan, runs, jobs)

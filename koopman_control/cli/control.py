@@ -120,13 +120,16 @@ def read_data(
     from koopman_control.identification.log_facts import thinned
     from koopman_control.trajectories import load_trajectories
 
-    named = inputs or outputs or clock
+    named = bool(inputs or outputs) or clock is not None
     if path is None:
         if named:
             raise ValueError("--inputs, --outputs and --time tell how to read --data; give that")
         return None, []
     told = model.summary.get("log", {})
-    log = str(path).startswith(MINARI) or path.suffix.lower() != ".npz"
+    minari = str(path).startswith(MINARI)
+    if not minari and not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    log = minari or path.suffix.lower() != ".npz"
     if not log and not named:
         try:
             return load_trajectories(path), []
@@ -134,7 +137,7 @@ def read_data(
             if not told:
                 raise
     columns = inputs or told.get("inputs", []), outputs or told.get("outputs", [])
-    if not all(columns) and not str(path).startswith(MINARI):
+    if not all(columns) and not minari:
         raise ValueError(
             f"the model does not tell which columns of {path.name} it was fitted to; name them "
             "with --inputs and --outputs"

@@ -81,6 +81,9 @@ def forecast(
     lookback: Annotated[
         int | None, typer.Option(min=1, help="Past rows that count; an eighth of all.")
     ] = None,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Draws of the sampled features, all averaged.")
+    ] = 1,
     backtest: Annotated[
         int, typer.Option(min=1, help="Fits that judge the last fifth, each a part of it.")
     ] = 1,
@@ -135,10 +138,10 @@ def forecast(
                 "fill": fill,
             }
             asked |= {"date": date, "missing": missing, "future": known, "lookback": lookback}
-            asked |= {"seconds": seconds, "dt": dt}
+            asked |= {"seconds": seconds, "dt": dt, "draws": draws}
             asked |= {"backtest": backtest, "level": level}
             scores, result = _judged(
-                folder, table, target, horizon, ahead, lookback, backtest, level, asked
+                folder, table, target, horizon, ahead, lookback, draws, backtest, level, asked
             )
             if save is not None:
                 _keep(save, table, result, target, known)
@@ -278,6 +281,7 @@ def _judged(
     horizon: list[int],
     ahead: Array | None,
     lookback: int | None,
+    n_draws: int,
     refits: int,
     level: float,
     asked: dict[str, Any],
@@ -291,6 +295,7 @@ def _judged(
         max(horizon),
         future=ahead,
         lookback=lookback,
+        n_draws=n_draws,
         refits=refits,
         level=level,
         horizons=horizon,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from koopman_control.cli.errors import new_folder, one_sentence
+from koopman_control.cli.errors import CHECKPOINT, one_sentence, run_folder
 from koopman_control.cli.log_data import MINARI, read_logs
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def identify(
     ] = 60.0,
     seed: Annotated[int, typer.Option(min=0, max=4_000_000, help="Seed of the features.")] = 0,
     export: Annotated[Path | None, typer.Option(help="Write the model here, too (.npz).")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on in the folder of an interrupted run.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder in which a folder is made.")] = Path("runs"),
     json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json and nothing else to standard output.")
@@ -109,11 +113,10 @@ def identify(
             data, judged_on = split_runs(data, split)
         notes += coverage(data).findings
         title = logs[0].name.removeprefix(MINARI)
-        name = f"{title.partition('.')[0]}-{clock.strftime('%Y%m%d-%H%M%S')}"
-        with new_folder(output / name) as folder:
+        with going_on(output, title.partition(".")[0], resume) as (folder, checkpoint):
             for note in notes:
                 typer.echo(printable(f"Note: {note}"), err=True)
-            found = identified(data, seconds=seconds, random_state=seed)
+            found = identified(data, seconds=seconds, random_state=seed, checkpoint=checkpoint)
             judged = judge_on_log(found, judged_on)
             columns = {
                 "inputs": inputs or list(data[0].action_names or ()),
@@ -137,6 +140,32 @@ def identify(
                 typer.echo(printable(sentence))
             typer.echo(f"Model: {found.structure}, in {found.seconds:.0f} s.")
             typer.echo(f"Report: {page}")
+
+
+@contextmanager
+def going_on(output: Path, name: str, resume: Path | None) -> Iterator[tuple[Path, Path]]:
+    """Make the folder of a run, or find that of an interrupted one, and the file of its search.
+
+    The file goes when the run has ended; where it is interrupted, how to go on is said.
+    """
+    folder = run_folder(output, name, resume)
+    kept = folder / CHECKPOINT
+    kept.mkdir(exist_ok=True)
+    try:
+        yield folder, kept / "search.npz"
+    except KeyboardInterrupt:
+        if any(kept.iterdir()):
+            typer.echo(f"Go on with the same command and --resume {folder}", err=True)
+        raise
+    except Exception:
+        shutil.rmtree(kept, ignore_errors=True)  # the same would go wrong again
+        raise
+    else:
+        shutil.rmtree(kept, ignore_errors=True)
+    finally:
+        for empty in (kept, folder):
+            with suppress(OSError):
+                empty.rmdir()  # it refuses where there is something
 
 
 def split_runs(

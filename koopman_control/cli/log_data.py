@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from koopman_control.trajectories import Trajectory
 
 LARGE = 200_000_000  # bytes of a file whose reading is shown
+EVERY = 1_000_000  # rows that are told
+MOST_CELLS = 1_000_000  # numbers of a file that are used: fits look at fewer
 MINARI = "minari:"  # before the name of a data set on this machine
 
 
@@ -85,14 +87,13 @@ def _rows(
     from koopman_control.trajectories.log_files import PIECES
 
     asked = [*inputs, *outputs, *([time] if time else []), *([run] if run else [])]
-    found = read_columns(path, asked, _progress(path))
+    found = read_columns(path, asked, _progress(path), MOST_CELLS)
     columns, label = dict(found.columns), run
     if PIECES in columns:
-        own = columns[run].astype(str) if run else np.zeros(len(columns[PIECES]), dtype="U1")
-        columns[PIECES] = np.char.add(own, columns[PIECES].astype(str))
+        if run:
+            own = np.unique(columns[run].astype(str), return_inverse=True)[1]
+            columns[PIECES] = columns[PIECES] * (1 + own.max()) + own
         label = PIECES
-    if time and columns[time].dtype.kind in "OUS":
-        columns[time] = _dates(columns, time)
     runs, report = from_table(
         columns, list(outputs), list(inputs), time=time, dt=dt, angles=list(angles),
         run=label, missing=list(missing),
@@ -147,27 +148,13 @@ def _episodes(
     return found
 
 
-def _dates(columns: dict[str, Any], name: str) -> Any:
-    """Read a column of dates as seconds since the first."""
-    import numpy as np
-
-    from koopman_control.common import optional_package
-    from koopman_control.trajectories.table import read_clock, read_numbers
-
-    try:
-        return read_numbers(columns, name, ["none"])
-    except (TypeError, ValueError):
-        pandas = optional_package("pandas", "forecast")
-        dates = read_clock(pandas.DataFrame({name: columns[name]}), name).dates
-        return (dates - dates[0]) / np.timedelta64(1, "ns") * 1e-9
-
-
 def _progress(path: Path) -> Callable[[int], None] | None:
     """Report rows read of large files on standard error."""
     if not path.is_file() or path.stat().st_size < LARGE:
         return None
 
     def report(rows: int) -> None:
-        typer.echo(f"\r{path.name}: {rows:,} rows", nl=False, err=True)
+        if rows % EVERY == 0:
+            typer.echo(f"\r{path.name}: {rows:,} rows", nl=False, err=True)
 
     return report

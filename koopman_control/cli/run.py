@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from koopman_control.cli.clusters import Cluster, on_cluster
 from koopman_control.cli.errors import CHECKPOINT, kept_on_failure, one_sentence, run_folder
 from koopman_control.cli.untold import (
     LongestEpisode,
     Module,
     WrittenTask,
     require_new_task,
-    task_in_file,
     untold,
 )
 
@@ -66,6 +66,7 @@ def run(
     seed: Annotated[int, typer.Option(help="First evaluation seed; others follow.")] = 1000,
     learning_seed: Annotated[int, typer.Option(help="Seed of everything random in learning.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes for the evaluation.")] = 2,
+    cluster: Cluster = None,
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path(
         "runs"
     ),
@@ -93,7 +94,7 @@ def run(
     episodes end, and plans with what it has learned. The report then says what it found and what
     was uncertain; `koopman-control describe` shows that alone, from a few steps.
     """
-    with one_sentence(debug):
+    with one_sentence(debug), ExitStack() as stack:
         from koopman_control.common.arrays import seed_number
         from koopman_control.evaluation import metrics_json
         from koopman_control.tasks.run import run_task
@@ -113,6 +114,7 @@ def run(
         chosen = _found(task, knowledge, options)
         if chosen.rollout == "relifted" and find_spec("numba") is None:
             typer.echo(SLOW, err=True)
+        processes = stack.enter_context(on_cluster(cluster, workers))
         folder = run_folder(output, chosen.name, resume)
 
         def keep(learned: Learned) -> None:
@@ -129,7 +131,7 @@ def run(
                     episodes=episodes,
                     first_seed=seed,
                     learning_seed=learning_seed,
-                    workers=workers,
+                    workers=processes,
                     progress=progress,
                     on_learned=keep,
                     checkpoint=folder / CHECKPOINT,
@@ -155,6 +157,7 @@ def _found(name: str, knowledge: Knowledge, options: Mapping[str, Any]) -> Task 
         options: What is only for environments without one, by the names of the options.
     """
     from koopman_control.tasks import TASKS, UnknownTaskError
+    from koopman_control.tasks.in_file import task_in_file
 
     if name.endswith(".py"):
         return task_in_file(Path(name))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from koopman_control.tasks import Task
     from koopman_control.tasks.untold import Untold
     from koopman_control.trajectories import Trajectory
 
@@ -80,35 +79,3 @@ def require_new_task(path: Path | None) -> None:
         raise ValueError(
             f"--write-task is {path}; expected a file that ends in .py, in a folder that is there"
         )
-
-
-def task_in_file(path: Path) -> Task:
-    """Import a Python file and return the task that it holds.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It cannot be imported, or holds no task, or several.
-    """
-    import sys
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    import cloudpickle
-
-    from koopman_control.tasks import Task
-
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is no Python file")
-    module = module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    cloudpickle.register_pickle_by_value(module)  # other processes cannot import it by its name
-    found = [value for value in vars(module).values() if isinstance(value, Task)]
-    if len(found) != 1:
-        raise ValueError(f"{path} holds {len(found)} tasks; expected one Task in it")
-    return found[0]

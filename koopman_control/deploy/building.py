@@ -22,9 +22,11 @@ unsigned long size_of_controller(void);
 unsigned long place_of_rung(void);
 unsigned long place_of_previous(void);
 unsigned long place_of_parameters(void);
+unsigned long place_of_active(void);
 unsigned long size_of_controller(void) {{ return (unsigned long)sizeof({name}); }}
 unsigned long place_of_rung(void) {{ return (unsigned long)offsetof({name}, rung); }}
 unsigned long place_of_previous(void) {{ return (unsigned long)offsetof({name}, previous); }}
+unsigned long place_of_active(void) {{ return (unsigned long)offsetof({name}, active_rows); }}
 unsigned long place_of_parameters(void)
 {{
     return (unsigned long){parameters};

@@ -17,8 +17,8 @@ from koopman_control.common.border import checked
 from koopman_control.common.files import PathLike
 from koopman_control.common.pickling import portable
 from koopman_control.deploy.building import NoCompilerError, library
-from koopman_control.deploy.export import Facts, read_export, sources_of
 from koopman_control.deploy.rehearsal import RUNGS
+from koopman_control.deploy.sources import Facts, read_export, sources_of
 from koopman_control.mpc import KoopmanMPC
 from koopman_control.mpc.state import InputLayout, Rung, input_that_acted, observation_array
 from koopman_control.mpc.weights import stage_rows
@@ -99,9 +99,15 @@ class CompiledMPC:
     @classmethod
     def _of(cls, mpc: KoopmanMPC) -> CompiledMPC:
         """Compile a controller as it is, its functions and parameters included."""
-        made = object.__new__(cls)
         facts = Facts.of(mpc, "double", "koopman_mpc")
-        sources = sources_of(mpc, facts)
+        return cls._from_sources(facts, sources_of(mpc, facts), mpc)
+
+    @classmethod
+    def _from_sources(
+        cls, facts: Facts, sources: Mapping[str, str], mpc: KoopmanMPC
+    ) -> CompiledMPC:
+        """Compile what was written of a controller."""
+        made = object.__new__(cls)
         functions = [
             target._function if given else None
             for target, given in zip(mpc._targets, facts.given, strict=True)
@@ -138,6 +144,7 @@ class CompiledMPC:
         self._plan = seen_at(0, N * m, real).reshape(N, m)
         self._outcome = seen_at(loaded.place_of_rung(), 2, np.dtype(np.int32))
         self._previous = seen_at(loaded.place_of_previous(), m, real)
+        self._active = seen_at(loaded.place_of_active(), 1, np.dtype(np.int32))
         self.parameters: dict[str, Array] = {}
         place = loaded.place_of_parameters()
         for name, shape in facts.parameters.items():
@@ -151,6 +158,11 @@ class CompiledMPC:
         self._layout = InputLayout(m + facts.n_measured, range(m, m + facts.n_measured))
         self._reset(self._address, None)  # parameters have their first values from here on
         self.reset()
+
+    @property
+    def active(self) -> int:
+        """Bounds that held the latest plan back, as the solver's working set has them."""
+        return int(self._active[0])
 
     def reset(self, previous_input: ArrayLike | None = None) -> None:
         """Begin an episode.

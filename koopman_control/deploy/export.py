@@ -5,50 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
-
-import jinja2
 
 from koopman_control.common.arrays import positive_int
 from koopman_control.common.border import checked, shown
 from koopman_control.common.files import (
-    FileFormatError,
     PathLike,
     ensure_writable_folder,
     write_text_atomically,
 )
 from koopman_control.deploy.arrays import Arrays, Precision
-from koopman_control.deploy.parts import context_of, target_parts
+from koopman_control.deploy.certification import certified
 from koopman_control.deploy.rehearsal import Rehearsal, rehearse
+from koopman_control.deploy.sources import CODE, FORMAT, Facts, rendered, whole_context
 from koopman_control.mpc import KoopmanMPC
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("koopman_control.deploy"),
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-    undefined=jinja2.StrictUndefined,
-)
-FORMAT = 1
 ACCURACY = {"double": 1e-9, "float": 1e-3}  # of an input, relative to the width of its box
 HIDDEN = {"double": 0.0, "float": 1e-7}  # by rounding
 CODE_BYTES = {"linear": 8_000, "bilinear": 14_000, "relifted": 14_000}  # about, on a Cortex-M4
-USUAL_PERIOD = 0.01  # seconds, where the model does not know its own
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # more characters need not count in C99
 KEYWORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
     "union unsigned void volatile while main real program".split()
 )
-CODE = {
-    "{name}.h": "controller.h.jinja",
-    "{name}.c": "controller.c.jinja",
-    "{name}_data.h": "data.h.jinja",
-}
 AROUND = {
     "check.c": "check.c.jinja",
     "check_data.h": "check_data.h.jinja",
@@ -56,81 +38,6 @@ AROUND = {
     "main_linux.c": "main_linux.c.jinja",
     "CMakeLists.txt": "CMakeLists.txt.jinja",
 }
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a program has to know of an exported controller to call it.
-
-    Args:
-        name: Of the controller.
-        precision: Of its numbers.
-        n_observations: Numbers of an observation.
-        n_inputs: Numbers of an input.
-        horizon: Steps of a plan.
-        n_targets: Numbers in a row of the reference.
-        n_measured: Measured inputs.
-        preview: Rows of their preview.
-        given: Whether the reference of states, and that of inputs, is given at every step.
-        parameters: Shapes of the user's parameters by name.
-    """
-
-    name: str
-    precision: Precision
-    n_observations: int
-    n_inputs: int
-    horizon: int
-    n_targets: int
-    n_measured: int
-    preview: int
-    given: tuple[bool, bool]
-    parameters: Mapping[str, tuple[int, ...]]
-
-    @classmethod
-    def of(cls, mpc: KoopmanMPC, precision: Precision, name: str) -> Facts:
-        """Collect them."""
-        states, inputs = target_parts(mpc)
-        return cls(
-            name=name,
-            precision=precision,
-            n_observations=mpc.model.coordinates.n_observations,
-            n_inputs=inputs.width,
-            horizon=mpc.horizon,
-            n_targets=states.width,
-            n_measured=len(mpc.inputs.measured),
-            preview=mpc.inputs.delay + mpc.horizon,
-            given=(states.kind == "given", inputs.kind == "given"),
-            parameters={key: value.shape for key, value in mpc.parameters.items()},
-        )
-
-
-def sources_of(mpc: KoopmanMPC, facts: Facts) -> dict[str, str]:
-    """Write a controller in C; returns the texts of its files by name."""
-    return _rendered(CODE, _context(mpc, facts))
-
-
-def _context(mpc: KoopmanMPC, facts: Facts, tolerance: float = 0.0) -> dict[str, Any]:
-    arrays = Arrays(facts.precision)
-    return {
-        **context_of(mpc, arrays, tolerance),
-        "name": facts.name,
-        "upper": facts.name.upper(),
-        "precision": facts.precision,
-        "version": version("koopman-control"),
-        "title": f"{mpc.model.n_lifted} lifted states, {mpc.rollout} roll-out, N = {mpc.horizon}",
-        "flash": arrays.size,
-        "arrays": arrays.text,
-        "dt": mpc.model.dt,
-        "period": round(1e9 * (mpc.model.dt or USUAL_PERIOD)),
-    }
-
-
-def _rendered(files: Mapping[str, str], context: dict[str, Any]) -> dict[str, str]:
-    name = context["name"]
-    return {
-        file.format(name=name): TEMPLATES.get_template(template).render(context)
-        for file, template in files.items()
-    }
 
 
 @checked
@@ -142,6 +49,7 @@ def export_c(
     *,
     rank_tolerance: float | None = None,
     flash: int | None = None,
+    certify: bool = False,
 ) -> Path:
     """Write a whole controller as C99: observer, lift, prediction, solver and fallbacks.
 
@@ -162,6 +70,8 @@ def export_c(
             less memory. None: nothing is left out in double, and what rounding hides, 1e-7, in
             single precision. `closed_loop_loss` tells what larger ones cost.
         flash: Bytes there are for constants and code; None: any number.
+        certify: Whether to say in the header what a step takes at worst (see `Certificate`), which
+            takes some seconds.
 
     Returns:
         The folder.
@@ -186,15 +96,19 @@ def export_c(
     if not 0.0 <= tolerance < 1.0:
         raise ValueError(f"rank_tolerance is {shown(rank_tolerance)}; expected it in [0, 1)")
     facts = Facts.of(mpc, precision, name)
-    context = _context(mpc, facts, tolerance)
+    context = whole_context(mpc, facts, tolerance)
     _check_flash(context["flash"] + CODE_BYTES[mpc.rollout], context["flash"], flash)
-    code = _rendered(CODE, context)
+    code = rendered(CODE, context)
+    certificate = ""
+    if certify:
+        certificate = str(certified(mpc, facts, code, context))
+        code = rendered(CODE, {**context, "certificate": certificate})
     recorded = rehearse(mpc)
     checks = Arrays(precision)
-    around = _rendered(AROUND, {**context, **_check(mpc, recorded, facts, checks)})
+    around = rendered(AROUND, {**context, **_check(mpc, recorded, facts, checks)})
     where = ensure_writable_folder(folder)
     sums = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in code.items()}
-    told = {"format": FORMAT, "files": sums, "facts": asdict(facts)}
+    told = {"format": FORMAT, "files": sums, "facts": asdict(facts), "certificate": certificate}
     for file, text in {**code, **around, f"{name}.json": json.dumps(told, indent=2)}.items():
         write_text_atomically(where / file, text)
     return where
@@ -224,33 +138,3 @@ def _check(mpc: KoopmanMPC, recorded: Rehearsal, facts: Facts, arrays: Arrays) -
         # Costs in single precision tell plans apart to the root of its rounding.
         "accuracy": arrays.number(1e-2 if local else ACCURACY[facts.precision]),
     }
-
-
-def read_export(folder: PathLike, name: str) -> tuple[Facts, dict[str, str]]:
-    """Read what `export_c` wrote.
-
-    Raises:
-        FileNotFoundError: If there is no such controller.
-        FileFormatError: If a file was changed, or is of a version this one cannot read.
-    """
-    where = Path(folder)
-    try:
-        told = json.loads((where / f"{name}.json").read_text(encoding="utf-8"))
-        sources = {file: (where / file).read_text(encoding="utf-8") for file in told["files"]}
-        facts = Facts(**told["facts"])
-        number = told["format"]
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{error.filename} does not exist; expected a folder that export_c wrote, with a "
-            f"controller of the name {name!r}"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(
-            f"{where / name}.json is no export that this version can read ({error}); export anew"
-        ) from error
-    if number != FORMAT:
-        raise FileFormatError(f"{where / name}.json has format {number}; expected {FORMAT}")
-    for file, text in sources.items():
-        if hashlib.sha256(text.encode()).hexdigest() != told["files"][file]:
-            raise FileFormatError(f"{where / file} was changed since it was exported; export anew")
-    return facts, sources

@@ -60,6 +60,7 @@ def backtest(
     lookback: int | None = None,
     refits: int = 1,
     level: float = 0.9,
+    n_draws: int = 1,
     horizons: Sequence[int] = (),
 ) -> Backtest:
     """Fit to the first four fifths, judge forecasts of the rest, refit to all, and look ahead.
@@ -76,6 +77,7 @@ def backtest(
         lookback: Longest look-back of the forecaster; None leaves it to that.
         refits: Number of equal parts of the last fifth; each is forecast by a fit to all before.
         level: Probability of the interval whose coverage is measured.
+        n_draws: Draws of the forecaster's features.
         horizons: Further horizons, at most `horizon`, to score.
 
     Raises:
@@ -99,7 +101,7 @@ def backtest(
 
     def fitted(n: int) -> DirectForecaster:
         seasons = [k for k in table.seasons() if k <= n // 4]
-        forecaster = DirectForecaster(horizon, periods=seasons, lookback=lookback)
+        forecaster = DirectForecaster(horizon, periods=seasons, lookback=lookback, n_draws=n_draws)
         return forecaster.fit(Y[:n], inputs=U[: n - 1] if U.shape[1] else None)
 
     judged = []

@@ -12,16 +12,17 @@ import io
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cloudpickle
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import EzPickle
-from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from koopman_control.common.arrays import Array
+from koopman_control.common.workers import WorkerLostError, in_processes
 from koopman_control.trajectories.environments import (
     Environment,
     advanced,
@@ -83,9 +84,11 @@ def recipe_for(env: Environment, seed: int, workers: int) -> Recipe:
             "NormalizeObservation: env.update_running_mean = False), draw random numbers from "
             "its np_random only, or use workers=1"
         )
-    ask = Parallel(n_jobs=workers)
     for how, steps, recipe in recipes:
-        (answer,) = ask([delayed(_beginning_of_copy)(recipe, seed, steps)])
+        ask = partial(_beginning_of_copy, seed=seed, steps=steps)
+        ((_, answer),) = in_processes(ask, [recipe], workers)
+        if isinstance(answer, WorkerLostError):
+            answer = str(answer)
         if not isinstance(answer, str) and _alike(_beginning(env, seed, steps), answer):
             return recipe
         trouble = answer if isinstance(answer, str) else "it behaves otherwise"

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pickle
 import traceback
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import numpy as np
 from gymnasium.vector import VectorEnv
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from koopman_control.common.arrays import Array, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.common.protocols import Controller
+from koopman_control.common.workers import WorkerLostError, in_processes
 from koopman_control.evaluation.copies import Recipe, recipe_for
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode, run_in_lockstep
 from koopman_control.evaluation.report import package_versions
@@ -211,7 +211,9 @@ def evaluate(
             environment (`gymnasium.make_vec`): as many episodes at once as it has copies, for a
             controller with `batch`; a step's time is then shared out among the copies.
         seeds: One reset seed per episode.
-        workers: Number of processes.
+        workers: Number of processes, of this machine or of what joblib is told outside
+            (`joblib.parallel_config("dask")`, or `koopman_control.common.cluster`). Episodes of one
+            that ends are run again in another.
         on_episode: Called after each episode, in the order of the seeds (a progress bar, say).
         previous_input: Action that acts as each episode begins, shape (m,), for a plant that is not
             at rest under the safe input; for a controller whose `reset` takes it, too.
@@ -225,6 +227,7 @@ def evaluate(
             controller returns what is no action.
         TypeError: If the controller lacks a method, takes no previous input or cannot be pickled
             for several workers, or the actions are not continuous.
+        WorkerLostError: If an episode ends its process every time.
         Exception: Whatever else the controller raises. What is raised after the first episode has
             the `Evaluation` of the episodes that were finished as an attribute `evaluation`.
 
@@ -297,31 +300,34 @@ def _run_in_processes(
             f"controller is a {type(controller).__name__} that other processes cannot be given "
             f"({error}); use workers=1, or let it hold no lock, open file or process"
         ) from error
-    # A few seeds per task: the controller travels with each task, and progress stays visible.
+    # A few seeds per unit: the controller travels with each unit, and progress stays visible.
     size = max(1, min(5, len(seeds) // (2 * workers)))
-    tasks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
-    run = Parallel(n_jobs=workers, return_as="generator")
-    given = packed, recipe, previous_input
-    batches = run(delayed(_run_batch)(*given, task) for task in tasks)
-    try:
-        for episodes, fault in batches:
-            yield from episodes
-            if fault is not None:
-                raise fault
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # joblib's, of batches it gives up
-            batches.close()
+    units = [(start, seeds[start : start + size]) for start in range(0, len(seeds), size)]
+    run = partial(_run_batch, packed, recipe, previous_input)
+    ended: dict[int, tuple[list[Episode], Exception | None]] = {}
+    begins = 0
+    with closing(in_processes(run, units, workers)) as batches:
+        for (start, _), found in batches:
+            ended[start] = ([], found) if isinstance(found, WorkerLostError) else found
+            while begins in ended:  # in the order of the seeds
+                episodes, fault = ended.pop(begins)
+                begins += size
+                yield from episodes
+                if fault is not None:
+                    raise fault
 
 
 def _run_batch(
-    packed: bytes, recipe: Recipe, previous_input: ArrayLike | None, seeds: tuple[int, ...]
+    packed: bytes,
+    recipe: Recipe,
+    previous_input: ArrayLike | None,
+    unit: tuple[int, tuple[int, ...]],
 ) -> tuple[list[Episode], Exception | None]:
     """Run a few episodes; an error is returned with those before it, which raising would lose."""
     episodes: list[Episode] = []
     try:
         with threadpool_limits(limits=1), closing(recipe.environment()) as env:
-            for episode in _run(cloudpickle.loads(packed), env, seeds, previous_input):
+            for episode in _run(cloudpickle.loads(packed), env, unit[1], previous_input):
                 episodes.append(episode)
     except Exception as error:
         error.add_note(traceback.format_exc())  # the traceback itself does not travel

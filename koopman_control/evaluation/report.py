@@ -4,11 +4,9 @@ import base64
 import io
 import json
 import math
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from koopman_control.common.files import (
     write_bytes_atomically,
     write_text_atomically,
 )
+from koopman_control.common.versions import package_versions as package_versions
 from koopman_control.evaluation.summary import (
     controller_rows,
     duration,
@@ -37,31 +36,6 @@ from koopman_control.evaluation.summary import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_PACKAGES = (
-    "koopman-control",
-    "numpy",
-    "scipy",
-    "cvxpy",
-    "clarabel",
-    "osqp",
-    "daqp",
-    "scikit-learn",
-    "numba",
-    "gymnasium",
-    "mujoco",
-)
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages a result depends on, where installed."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def plain(value: Any) -> Any:

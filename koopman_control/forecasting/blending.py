@@ -161,7 +161,8 @@ class Folds:
         periods: Rows of seasons.
         n_features: Numbers of sampled features on the state of all columns.
         n_folds: Parts that are judged.
-        seed: Of the features.
+        n_draws: Draws of the features.
+        seed: Of the first draw.
     """
 
     def __init__(
@@ -173,6 +174,7 @@ class Folds:
         periods: Sequence[int],
         n_features: Sequence[int],
         n_folds: int,
+        n_draws: int,
         seed: int,
     ) -> None:
         self.rows, self.scales, self.horizon, self.length = rows, scales, horizon, lookbacks[0]
@@ -180,7 +182,7 @@ class Folds:
         self.trunks = trunk.trunks(lookbacks, periods, self.p)
         self._parts = self._cut(n_folds)
         every = [np.concatenate(pieces) for pieces in zip(*self._parts, strict=True)]
-        self.maps = self._placed(periods, n_features, every, seed)
+        self.maps = self._placed(periods, n_features, every, range(seed, seed + n_draws))
         self._sums = self._accumulated(every)
 
     def _cut(self, n_folds: int) -> list[list[Origins]]:
@@ -199,7 +201,11 @@ class Folds:
         return parts
 
     def _placed(
-        self, periods: Sequence[int], n_features: Sequence[int], every: Sequence[Origins], seed: int
+        self,
+        periods: Sequence[int],
+        n_features: Sequence[int],
+        every: Sequence[Origins],
+        seeds: Sequence[int],
     ) -> list[StateMap]:
         parts = [(r.Y, r.U, o) for r, o in zip(self.rows, every, strict=True)]
         long = max((k for k in periods if k <= self.length), default=1)
@@ -210,8 +216,9 @@ class Folds:
         for level, period in choices:
             kind = Trunk(False, self.length, level, period)
             for n in n_features:
-                drawn = SampledFeatures(n, steepness=STEEPNESS, random_state=seed) if n else None
-                maps.append(StateMap.placed(kind, parts, self.horizon, drawn))
+                drawn = [SampledFeatures(n, steepness=STEEPNESS, random_state=k) for k in seeds]
+                for features in drawn if n else [None]:
+                    maps.append(StateMap.placed(kind, parts, self.horizon, features))
         return maps
 
     def _accumulated(self, every: Sequence[Origins]) -> list[list[Accumulator]]:

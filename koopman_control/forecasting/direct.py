@@ -23,7 +23,10 @@ SHORTER, N_LOOKBACKS = 1.5, 5  # steps from one look-back to the next
 SHORTEST = 64  # of the longest, beside these
 MOST_NUMBERS = 6e7  # in the factors of all columns
 
-_PLAIN, _LISTS = ("horizon", "lookback", "n_folds", "random_state"), ("periods", "n_features")
+_PLAIN, _LISTS = (
+    ("horizon", "lookback", "n_folds", "n_draws", "random_state"),
+    ("periods", "n_features"),
+)
 
 
 class DirectForecaster(BaseEstimator):  # type: ignore[misc]
@@ -41,6 +44,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
         lookback: Longest look-back in rows; None takes an eighth of the rows, at most 720.
         n_features: Numbers of sampled features to try on the state of all columns; 0 is linear.
         n_folds: Parts of the second half of the rows that regressions are judged on.
+        n_draws: Draws of the sampled features; all of them are fitted and averaged.
         random_state: Seed of the features.
 
     Attributes:
@@ -75,6 +79,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
         lookback: int | None = None,
         n_features: Sequence[int] = (0, 100, 300),
         n_folds: int = 3,
+        n_draws: int = 1,
         random_state: int = 0,
     ) -> None:
         self.horizon = horizon
@@ -82,6 +87,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
         self.lookback = lookback
         self.n_features = n_features
         self.n_folds = n_folds
+        self.n_draws = n_draws
         self.random_state = random_state
 
     def fit(self, series: Any, y: None = None, *, inputs: Any = None) -> DirectForecaster:
@@ -115,6 +121,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
                 [k for k in self.periods if k <= lookbacks[0]],
                 self.n_features,
                 self.n_folds,
+                self.n_draws,
                 self.random_state,
             )
             weighed = Weighed.of(folds)
@@ -254,6 +261,7 @@ class DirectForecaster(BaseEstimator):  # type: ignore[misc]
         check_fields(self)
         positive_int("horizon", self.horizon)
         positive_int("n_folds", self.n_folds)
+        positive_int("n_draws", self.n_draws)
         seed_number("random_state", self.random_state)
         for k in self.periods:
             positive_int("periods", k)

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap, spread
 from koopman_control.forecasting.memory import Scaling
-from koopman_control.identification.errors import Windows, windows_of
+from koopman_control.identification.crossvalidation import Folds
+from koopman_control.identification.errors import Windows
 from koopman_control.identification.least_squares import (
     ROWS_PER_COLUMN,
     Accumulator,
@@ -25,7 +27,7 @@ from koopman_control.identification.least_squares import (
     n_workers,
     whitening,
 )
-from koopman_control.identification.snapshots import Run, chunks_of
+from koopman_control.identification.snapshots import Piece, Run, chunks_of
 
 CHUNK = 4096  # snapshot pairs whose features are held in memory at once
 SAMPLE = 20_000  # snapshot pairs that features are placed by
@@ -73,7 +75,7 @@ class Lift:
         k, p = self.n_regressors, len(self.target_scale)
         n_pairs = sum(len(run.U) for runs in parts for run in runs)
         if basis is None:
-            basis = self._basis([run for runs in parts for run in runs], n_pairs)
+            basis = self.basis([run for runs in parts for run in runs], n_pairs)
         workers = n_workers(float(n_pairs) * k * k)
 
         def add(sums: Accumulator, runs: Sequence[Run]) -> None:
@@ -108,9 +110,10 @@ class Lift:
             linear[: len(constant)] += np.eye(len(constant))
         return StepMap(self.scaling, self.features, constant, linear, K[1 + n_e :].copy())
 
-    def _basis(self, runs: Sequence[Run], n_pairs: int) -> Array | None:
+    def basis(self, runs: Sequence[Run], n_pairs: int) -> Array | None:
         """Whiten by evenly spaced snapshot pairs; few pairs need no whitening at all."""
         n_rows = ROWS_PER_COLUMN * self.n_regressors
+        n_pairs = min(n_pairs, sum(len(run.U) for run in runs))  # those of a sample
         if n_pairs < 2 * n_rows:
             return None
         pairs = [_pairs(run, len(self.target_scale), self.increments) for run in runs]
@@ -171,22 +174,35 @@ def _pairs(run: Run, n_outputs: int, increments: bool) -> tuple[Array, Array]:
 STRENGTHS = (0.0, *(10.0**k for k in range(-20, 2, 2)))
 
 
-def time_folds(runs: Sequence[Run], n_folds: int) -> list[list[Run]]:
+def in_time(lengths: Sequence[int], n_folds: int) -> list[list[Piece]]:
     """Cut data into folds in the order of time: runs as they are, or a part of every run.
+
+    Args:
+        lengths: Snapshot pairs of every run.
+        n_folds: How many.
 
     Returns:
         At most `n_folds` folds; with at least as many runs as folds, whole runs.
     """
-    if len(runs) >= n_folds:
-        edges = np.linspace(0, len(runs), n_folds + 1).astype(int).tolist()
-        return [list(runs[a:b]) for a, b in pairwise(edges)]
-    folds: list[list[Run]] = [[] for _ in range(n_folds)]
-    for run in runs:
-        edges = np.linspace(0, len(run.U), n_folds + 1).astype(int).tolist()
+    n_runs = len(lengths)
+    if n_runs >= n_folds:
+        edges = np.linspace(0, n_runs, n_folds + 1).astype(int).tolist()
+        return [[(i, 0, lengths[i]) for i in range(a, b)] for a, b in pairwise(edges)]
+    folds: list[list[Piece]] = [[] for _ in range(n_folds)]
+    for i, length in enumerate(lengths):
+        edges = np.linspace(0, length, n_folds + 1).astype(int).tolist()
         for fold, (a, b) in zip(folds, pairwise(edges), strict=True):
             if b > a:
-                fold.append(run.piece(a, b))
+                fold.append((i, a, b))
     return [fold for fold in folds if fold]
+
+
+class TimeFolds(Folds, Protocol):
+    """Data by fold, in the order of time."""
+
+    @property
+    def further(self) -> list[Windows]:
+        """Return more windows of the last fold, in a list; none without folds."""
 
 
 class RollingOrigins:
@@ -194,14 +210,17 @@ class RollingOrigins:
 
     Args:
         lift: Features and units.
-        folds: Runs by fold, in the order of time.
-        horizon: Longest prediction judged, in steps.
+        sums: Of every fold, in the order of time.
+        windows: What each fold is judged on.
     """
 
-    def __init__(self, lift: Lift, folds: Sequence[Sequence[Run]], horizon: int) -> None:
-        self.lift = lift
-        self._folds, self._horizon = folds, horizon
-        self._sums = lift.sums(folds)
+    def __init__(self, lift: Lift, sums: Sequence[Accumulator], windows: Sequence[Windows]) -> None:
+        self.lift, self._sums, self._windows = lift, sums, windows
+
+    @property
+    def judges(self) -> bool:
+        """Whether there is a fold to forecast."""
+        return len(self._sums) > 1
 
     def total(self) -> Accumulator:
         """Return the sums over all data, ready for more; call it last."""
@@ -213,8 +232,7 @@ class RollingOrigins:
     def errors(self, regularization: float) -> Array:
         """Return standardised errors on windows of all folds but the first, (W, horizon, p)."""
         errors = []
-        for solver, fold in zip(self._solvers, self._folds[1:], strict=True):
-            windows = windows_of(fold, self._horizon)
+        for solver, windows in zip(self._solvers, self._windows[1:], strict=True):
             errors.append(_errors(self.lift, solver.solve(regularization), windows))
         return np.concatenate(errors)
 
@@ -225,7 +243,7 @@ class RollingOrigins:
     @cached_property
     def _solvers(self) -> list[RidgeSolver]:
         """A solver per fold after the first, of the folds before it."""
-        return [Accumulator.merged(self._sums[:i]).solver() for i in range(1, len(self._folds))]
+        return [Accumulator.merged(self._sums[:i]).solver() for i in range(1, len(self._sums))]
 
 
 def _errors(lift: Lift, K: Array, windows: Windows) -> Array:

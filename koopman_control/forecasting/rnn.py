@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,139 +18,66 @@ from sklearn.utils.validation import check_is_fitted
 
 from koopman_control.common.arrays import Array, positive_int, seed_number
 from koopman_control.common.border import check_fields, checked
-from koopman_control.features import FeatureMap, SampledFeatures, redrawn
+from koopman_control.features import FeatureMap, SampledFeatures
 from koopman_control.forecasting.control import as_model
-from koopman_control.forecasting.intervals import Calibration, Forecast, sizes
+from koopman_control.forecasting.ensemble import Ensemble
+from koopman_control.forecasting.intervals import Forecast, sizes
 from koopman_control.forecasting.memory import Scaling
-from koopman_control.forecasting.onestep import STRENGTHS, Lift, RollingOrigins, StepMap, time_folds
-from koopman_control.forecasting.series import Series, checked_histories, checked_series
+from koopman_control.forecasting.onestep import STRENGTHS, TimeFolds, in_time
+from koopman_control.forecasting.series import (
+    Series,
+    checked_histories,
+    checked_series,
+    require_moving,
+    series_of,
+)
 from koopman_control.identification import LiftedModel
 from koopman_control.identification.corrections import Corrections
 from koopman_control.identification.crossvalidation import (
     Choice,
+    FoldsInMemory,
     checked_candidates,
     feature_maps,
 )
 from koopman_control.identification.edmdc import EDMDc
-from koopman_control.identification.errors import Windows, bounded_score, rms_per_step, windows_of
-from koopman_control.identification.least_squares import Accumulator, single_threaded_blas
+from koopman_control.identification.errors import bounded_score, windows_of
+from koopman_control.identification.least_squares import single_threaded_blas
+from koopman_control.identification.shards import (
+    PilotSummation,
+    ShardedFolds,
+    ShardSums,
+    Summation,
+    check_pilot,
+    extent,
+    require_parts,
+)
 from koopman_control.identification.smoothing import NoiseEstimate
-from koopman_control.identification.snapshots import Run
-from koopman_control.trajectories import Trajectory
+from koopman_control.identification.snapshots import Run, sample_of
+from koopman_control.identification.workers import Shards, read, sharded
+from koopman_control.trajectories import Trajectory, check_trajectories
 
 CALIBRATION_WINDOWS = 200
 
 
-@dataclass
-class Member:
-    """One draw of the features: the sums of all its data, and the map solved from them."""
-
-    lift: Lift
-    total: Accumulator
-    step_map: StepMap
-
-    @classmethod
-    def solved(cls, origins: RollingOrigins, strength: float) -> Member:
-        """Fit to the data of all folds, whose sums are used up."""
-        lift, total = origins.lift, origins.total()
-        return cls(lift, total, lift.step_map(total.factor().solver().solve(strength)))
-
-    def add(self, runs: Sequence[Run], strength: float) -> None:
-        """Add runs and solve again."""
-        self.total.absorb(self.lift.sums([runs], self.total.basis)[0])
-        self.step_map = self.lift.step_map(self.total.factor().solver().solve(strength))
-
-
-class Ensemble:
-    """Fitted members of one scaling.
+@dataclass(frozen=True)
+class SeriesRuns:
+    """From the trajectories of a shard to runs, on a worker.
 
     Args:
-        scaling: Units and memory.
-        members: At least one.
-        choices: Candidates with their scores, best first.
-        error_per_step: Held-out error of the best, shape (horizon,).
-        calibration: What its forecasts missed on the last fold; None without folds.
+        like: A series that has the columns expected.
+        scaling: Units and memory; None takes outputs and inputs as they are.
     """
 
-    def __init__(
-        self,
-        scaling: Scaling,
-        members: list[Member],
-        choices: list[Choice],
-        error_per_step: Array,
-        calibration: Calibration | None,
-    ) -> None:
-        self.scaling, self.members, self.choices = scaling, members, choices
-        self.error_per_step, self.calibration = error_per_step, calibration
+    like: Series
+    scaling: Scaling | None
 
-    @classmethod
-    def chosen(
-        cls,
-        scaling: Scaling,
-        folds: list[list[Run]],
-        maps: Sequence[FeatureMap],
-        strengths: Sequence[float],
-        *,
-        horizon: int,
-        increments: bool,
-        n_draws: int,
-    ) -> Ensemble:
-        """Choose features and regularisation on the folds, and fit to all of them."""
-        runs = [run for fold in folds for run in fold]
-
-        def origins(features: FeatureMap) -> RollingOrigins:
-            return RollingOrigins(Lift.fitted(scaling, features, runs, increments), folds, horizon)
-
-        tried: list[tuple[Choice, RollingOrigins]] = []
-        for features in maps:
-            candidate = origins(features)
-            for value in strengths:
-                judged = len(folds) > 1
-                score = bounded_score(candidate.errors(value)) if judged else float("nan")
-                tried.append((Choice(features, value, score), candidate))
-        tried.sort(key=lambda pair: pair[0].score)
-        choices, best = [choice for choice, _ in tried], tried[0][1]
-        strength = choices[0].regularization
-        draws = [best, *(origins(redrawn(best.lift.features, k)) for k in range(1, n_draws))]
-        calibration, error_per_step = None, np.empty(0)
-        if len(folds) > 1:
-            error_per_step = rms_per_step(best.errors(strength))
-            windows = windows_of(folds[-1], horizon, CALIBRATION_WINDOWS)
-            newest = [draw.newest(strength) for draw in draws]
-            forecasts = _rolled_out(newest, windows.x0, windows.U)
-            calibration = Calibration.of(forecasts, _truth(windows, scaling))
-        members = [Member.solved(draw, strength) for draw in draws]
-        return cls(scaling, members, choices, error_per_step, calibration)
-
-    def add(self, runs: Sequence[Run]) -> None:
-        """Add runs to every member and solve again."""
-        for member in self.members:
-            member.add(runs, self.choices[0].regularization)
-
-    def rolled_out(self, x0: Array, U: Array) -> Array:
-        """Predict standardised outputs (n, S, H, p) from states (S, d) and inputs (S, H, m)."""
-        return _rolled_out([member.step_map for member in self.members], x0, U)
-
-    def errors(self, windows: Windows) -> Array:
-        """Return standardised errors of the mean, (W, H, p), NaN outside the data."""
-        errors: Array = self.rolled_out(windows.x0, windows.U).mean(axis=0) - _truth(
-            windows, self.scaling
-        )
-        return errors
-
-
-def _something(U: Array) -> Array:
-    """Let an input that never moves stand where there is none."""
-    return U if U.shape[1] else np.zeros((len(U), 1))
-
-
-def _rolled_out(maps: Sequence[StepMap], x0: Array, U: Array) -> Array:
-    return np.stack([step_map.rolled_out(x0, U) for step_map in maps])
-
-
-def _truth(windows: Windows, scaling: Scaling) -> Array:
-    """Return the outputs of windows, NaN outside the data."""
-    return np.where(windows.valid[..., None], windows.X[..., : len(scaling.center)], np.nan)
+    def __call__(self, trajectories: Sequence[Trajectory]) -> list[Run]:
+        """Read the states of every series that is long enough; there may be none."""
+        data = checked_series(list(trajectories), None, self.like) if trajectories else []
+        if self.scaling is None:
+            return [Run(one.Y, one.U) for one in data]
+        long = [one for one in data if len(one.U) > self.scaling.memory.length]
+        return self.scaling.runs(long) if long else []
 
 
 N_FEATURES, STEEPNESS = 500, 0.4  # the smoothness that served Lorenz's system best
@@ -231,7 +159,8 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
 
         Args:
             series: Rows of outputs, shape (T, p) or (T,), a pandas frame, or a `Trajectory`, whose
-                actions are the inputs; or a list of these, or shape (S, T, p).
+                actions are the inputs; or a list of these, or shape (S, T, p). Or shards of
+                trajectories, which need not fit into memory; see `fit_shards`.
             y: Ignored, for scikit-learn.
             inputs: Exogenous inputs, shape (T, m): row i acts from row i of the series to row
                 i + 1 (the last may be left out). For several series, a list of these.
@@ -244,31 +173,167 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
             ValueError: If settings are out of range, or data hold NaN, a constant column or too few
                 rows; the message names them.
         """
-        maps, strengths = self._checked_settings()
+        shards = sharded(series)
+        if shards is not None:
+            if inputs is not None:
+                raise TypeError("inputs are given beside shards; their actions are the inputs")
+            return self.fit_shards(shards)
+        self._checked_settings()
         data = checked_series(series, inputs)
         if self.noise == "smooth":
             data = self._smoothed(data)
         with single_threaded_blas():
-            scaling = Scaling.of(data, self.memory, self.n_recurrent, self.random_state)
-            runs = scaling.runs(data)
-            folds = time_folds(runs, self.n_folds) if self.n_folds else [runs]
-            if self.n_folds and len(folds) < 2:
-                raise ValueError(
-                    "series make a single snapshot pair beyond the memory; expected at least two "
-                    "for cross-validation"
-                )
-            ensemble = Ensemble.chosen(
-                scaling,
-                folds,
-                maps,
-                strengths,
-                horizon=self.horizon,
-                increments=self.increments,
-                n_draws=self.n_draws,
-            )
-        self._ensemble, self._like = ensemble, data[0]
-        self.choices_, self.cv_error_ = ensemble.choices, ensemble.error_per_step
+            self._take(self._chosen(data), data[0])
         return self
+
+    def _chosen(self, data: list[Series]) -> Ensemble:
+        """Fit to series in memory."""
+        sample = sample_of([Run(one.Y, one.U) for one in data])
+        scaling = self._scaling(sample, data[0].names)
+        folds = FoldsInMemory(
+            scaling.runs(data),
+            self.n_folds,
+            self.horizon,
+            deal=in_time,
+            n_further=CALIBRATION_WINDOWS,
+        )
+        return self._on(folds, scaling)
+
+    def _scaling(self, sample: Sequence[Run], names: tuple[str, ...]) -> Scaling:
+        """Measure scales on a sample of the data."""
+        series = [Series(run.X, run.U, names) for run in sample]
+        return Scaling.of(series, self.memory, self.n_recurrent, self.random_state)
+
+    def _on(self, folds: TimeFolds, scaling: Scaling) -> Ensemble:
+        """Choose and fit on folds."""
+        maps, strengths = self._checked_settings()
+        if self.n_folds and folds.n_folds < 2:
+            raise ValueError(
+                "series make a single snapshot pair beyond the memory; expected at least two "
+                "for cross-validation"
+            )
+        return Ensemble.chosen(
+            scaling,
+            folds,
+            maps,
+            strengths,
+            horizon=self.horizon,
+            increments=self.increments,
+            n_draws=self.n_draws,
+        )
+
+    def _take(self, ensemble: Ensemble, like: Series) -> None:
+        self._ensemble, self._like = ensemble, like
+        self.choices_, self.cv_error_ = ensemble.choices, ensemble.error_per_step
+
+    def fit_shards(
+        self,
+        readers: Sequence[Any],
+        pilot: Trajectory | Sequence[Trajectory] | None = None,
+        *,
+        workers: int | None = None,
+    ) -> SampledRNN:
+        """Fit to data that are read one shard at a time, by workers; see `EDMDc.fit_shards`.
+
+        Shards count in the order of time. Without a pilot they are read five times, of which the
+        last takes nearly all the time, and forecasts are those of `fit` to all the trajectories in
+        the same order, to rounding. With a pilot, they are read once, every shard is cut into folds
+        by itself, and intervals are calibrated on the last part of every shard.
+
+        Args:
+            readers: Functions that return trajectories, lists of them, Dask's delayed ones, or a
+                store from `open_store`; actions are the inputs.
+            pilot: Trajectories for a first fit, whose scales and features stay, or None.
+            workers: Processes on this machine; None leaves it to `joblib.parallel_config`, else
+                one.
+
+        Raises:
+            TypeError: If settings or data are of the wrong kind; the message names the shard.
+            ValueError: If shards differ in columns or are empty, or noise is to be taken out.
+            MemoryError: If workers die or have too little memory. The estimator is then as before.
+        """
+        self._checked_settings()
+        self._require_plain("a fit to shards")
+        shards = Shards(readers if (given := sharded(readers)) is None else given, workers)
+        with single_threaded_blas():
+            if pilot is None:
+                self._take(*self._over(shards))
+                return self
+            data = checked_series(check_trajectories(pilot))
+            ensemble = self._chosen(data)
+            tasks = [[i] for i in range(len(shards))]
+            work = self._summation(ensemble, data[0])
+            total = shards.summed(work, [None] * len(shards), ShardSums.add, tasks)
+            _, strengths = self._checked_settings()
+            self._take(ensemble.merged([total], strengths, self.horizon), data[0])
+        return self
+
+    def _over(self, shards: Shards) -> tuple[Ensemble, Series]:
+        """Fit to shards as to all their series in memory."""
+        like = series_of(shards.some()[0])
+        plain = SeriesRuns(like, None)
+        nothing = [None] * len(shards)
+        extents = shards.each(partial(extent, read=plain), nothing)
+        sample = ShardedFolds(shards, plain, extents, in_time, 0, self.horizon).sample
+        require_moving([Series(run.X, run.U, like.names) for run in sample])
+        scaling = self._scaling(sample, like.names)
+        scaled = SeriesRuns(like, scaling)
+        extents = shards.each(partial(extent, read=scaled), nothing)
+        if not any(one.lengths for one in extents):
+            raise ValueError(
+                f"no series in {len(shards)} shards has more than {self.memory + 1} rows, which "
+                f"the memory of {self.memory} needs; use a shorter memory or longer series"
+            )
+        folds = ShardedFolds(
+            shards, scaled, extents, in_time, self.n_folds, self.horizon, CALIBRATION_WINDOWS
+        )
+        return self._on(folds, scaling), like
+
+    def sums(self, shard: Any) -> ShardSums:
+        """Sum up a shard by the scales and features of this fit, the pilot; see `EDMDc.sums`.
+
+        Args:
+            shard: Trajectories, or a function that returns them; actions are the inputs.
+
+        Raises:
+            NotFittedError: If there was no pilot fit.
+            ValueError: If the shard differs from the pilot in columns, or noise is to be taken out.
+        """
+        self._require_plain("sums")
+        check_pilot(self, "_ensemble", "sums")
+        with single_threaded_blas(workers=1):
+            return self._summation(self._ensemble, self._like)(read(shard))
+
+    def merge(self, parts: Sequence[ShardSums]) -> SampledRNN:
+        """Make the network that of the data behind sums; the pilot's own are not counted.
+
+        Args:
+            parts: What `sums` returned, in the order of time.
+
+        Raises:
+            ValueError: If there is none, or one is of another pilot.
+        """
+        self._require_plain("merge")
+        check_pilot(self, "_ensemble", "merge")
+        require_parts(parts)
+        _, strengths = self._checked_settings()
+        with single_threaded_blas():
+            self._take(self._ensemble.merged(parts, strengths, self.horizon), self._like)
+        return self
+
+    def _summation(self, ensemble: Ensemble, like: Series) -> PilotSummation:
+        like = Series(like.Y[:2], like.U[:1], like.names)
+        lifts = [member.lift for member in ensemble.members]
+        bases = [member.total.basis for member in ensemble.members]
+        summation = Summation(SeriesRuns(like, ensemble.scaling), lifts, bases)
+        return PilotSummation(summation, self.n_folds, self.horizon, ensemble.mark, in_time)
+
+    def _require_plain(self, what: str) -> None:
+        if self.noise != "ignore":
+            raise ValueError(
+                f"noise is {self.noise!r}, which needs all data at once, unlike {what}; use "
+                'noise="ignore"'
+            )
 
     def _smoothed(self, data: list[Series]) -> list[Series]:
         """Take the noise out of series."""
@@ -281,7 +346,8 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of the input that stands for none
-            fit = settings.fit([Trajectory(one.Y, _something(one.U)) for one in data])
+            acted = [one.U if one.U.shape[1] else np.zeros((len(one.U), 1)) for one in data]
+            fit = settings.fit([Trajectory(one.Y, U) for one, U in zip(data, acted, strict=True)])
         self.noise_, self.smoothed_ = fit.noise_, [t.observations for t in fit.smoothed_]
         return [replace(one, Y=Y) for one, Y in zip(data, self.smoothed_, strict=True)]
 
@@ -298,11 +364,7 @@ class SampledRNN(BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: If the columns differ from those before; else as `fit`.
         """
-        if self.noise != "ignore":
-            raise ValueError(
-                f"noise is {self.noise!r}, which needs all data at once, unlike partial_fit; use "
-                'noise="ignore"'
-            )
+        self._require_plain("partial_fit")
         if not hasattr(self, "_ensemble"):
             return self.fit(series, inputs=inputs)
         data = checked_series(series, inputs, self._like)

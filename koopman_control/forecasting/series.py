@@ -58,10 +58,15 @@ def checked_series(data: Any, inputs: Any = None, like: Series | None = None) ->
             )
     if like is not None:
         return series  # a piece may well rest
+    require_moving(series)
+    return series
+
+
+def require_moving(series: Sequence[Series]) -> None:
+    """Raise a ValueError if a column never moves."""
     _refuse_constant("series", np.concatenate([one.Y for one in series]), series[0].names)
     U = np.concatenate([one.U for one in series])
     _refuse_constant("inputs", U, [str(i) for i in range(U.shape[1])])
-    return series
 
 
 def checked_histories(
@@ -127,13 +132,14 @@ def _read(name: str, data: Any, inputs: Any, horizon: int = 0) -> list[tuple[Ser
         )
     if all(isinstance(item, Trajectory) for item in items):
         return [
-            (_of_trajectory(item), _ahead(u, item.actions.shape[1], horizon))
+            (series_of(item), _ahead(u, item.actions.shape[1], horizon))
             for item, u in zip(check_trajectories(items), beside, strict=True)
         ]
     return [_of_rows(name, item, u, horizon) for item, u in zip(items, beside, strict=True)]
 
 
-def _of_trajectory(item: Trajectory) -> Series:
+def series_of(item: Trajectory) -> Series:
+    """Return the observations of a trajectory as a series, its actions as the inputs."""
     p = item.observations.shape[1]
     names = item.observation_names or tuple(str(i) for i in range(p))
     return Series(item.observations, item.actions, names)

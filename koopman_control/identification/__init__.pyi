@@ -1,8 +1,8 @@
-from .automatic import Identified, Trial, identify
+from .automatic import Identified, identify
 from .compiled_rollouts import compiled_roll_out
 from .corrections import Corrections, LeastSquares
 from .delays import DelayEstimate, estimate_input_delay, with_input_delay
-from .draws import Structure
+from .draws import Structure, Trial
 from .edmdc import EDMDc
 from .errors import prediction_error
 from .foreign import from_control
@@ -16,6 +16,7 @@ from .reduction import Reduction, reduced
 from .regression import Coupling
 from .report import ModelReport
 from .rollouts import ROLLOUTS, Rollout, lifted, linear_response
+from .shards import ShardSums
 from .signals import Signals
 from .simulation import Simulation
 from .smoothing import NoiseEstimate
@@ -40,6 +41,7 @@ __all__ = [
     "Reduction",
     "RidgeSolver",
     "Rollout",
+    "ShardSums",
     "Signals",
     "Simulation",
     "Spectrum",

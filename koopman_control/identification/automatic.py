@@ -18,6 +18,7 @@ import numpy as np
 
 from koopman_control.common.arrays import positive_float, positive_int, seed_number
 from koopman_control.common.border import checked
+from koopman_control.common.files import PathLike
 from koopman_control.features import (
     FeatureMap,
     FeatureUnion,
@@ -25,6 +26,7 @@ from koopman_control.features import (
     SampledFeatures,
 )
 from koopman_control.identification.draws import (
+    CLEARLY,
     N_FOLDS,
     ONE_STEP,
     PLENTY,
@@ -32,9 +34,12 @@ from koopman_control.identification.draws import (
     Member,
     Structure,
     Subject,
+    Trial,
     member,
     members_along,
+    restored,
 )
+from koopman_control.identification.kept_search import KeptSearch
 from koopman_control.identification.least_squares import single_threaded_blas
 from koopman_control.identification.log_facts import (
     RowTiming,
@@ -62,12 +67,11 @@ from koopman_control.trajectories import Trajectory, check_trajectories, total_s
 
 MEMORIES = (0, 1, 2, 3, 5, 8, 12, 20, 35, 50)
 MOST_CUBED = 7  # states whose monomials of degree 3 are tried
-CLEARLY = 0.9  # of the error: a larger structure has to be worth it
 FEWEST = 4  # features worth drawing
-HOPELESS = 10.0  # standard deviations; larger errors are all alike
 FEWEST_TEACHERS, KEPT = 3, 3  # draws a model learns from at least; else every third, the best
 SIMILAR = 2.0  # of the least error: structures that teach, too, where data are few
 ONE_STEP_FEATURES = 100  # of one-step fits
+PULLED = (1.0, 0.1)  # strengths of fits that teach together
 STUDENTS = 3  # structures that learn from them
 JUDGED = 3_000  # imagined steps that students are judged on
 GRACE = 30.0  # seconds to finish what was begun
@@ -77,39 +81,6 @@ DRAW_ROWS, MODEL_ROWS = 8_000, 20_000  # steps that a fit of a draw, or of the m
 AS_GOOD = 1.25  # of the least error, in windows that differ by what is thinned
 LOST = 0.01  # share of the movement of inputs that may happen within a step
 STEEPNESS = 0.5  # smooth features extrapolate better
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A structure that was tried.
-
-    Args:
-        structure: The structure.
-        n_features: Features of the model.
-        errors: Root mean square of the errors of free runs on each part of the data left out, in
-            standard deviations of the outputs; infinite where they diverged.
-        seconds: Time it took.
-    """
-
-    structure: Structure
-    n_features: int
-    errors: tuple[float, ...]
-    seconds: float
-
-    @property
-    def error(self) -> float:
-        """Root mean square over the parts."""
-        return float(np.sqrt(np.mean(np.square(self.errors))))
-
-    @property
-    def typical(self) -> float:
-        """Geometric mean over the parts, which one bad part does not decide."""
-        return float(np.exp(np.mean(np.log(np.clip(self.errors, 1e-12, HOPELESS)))))
-
-    def beats(self, other: Trial) -> bool:
-        """Whether it is clearly better, on every part."""
-        ratios = np.minimum(self.errors, HOPELESS) / np.minimum(other.errors, HOPELESS)
-        return bool((ratios < 1.0).all() and np.exp(np.mean(np.log(ratios))) < CLEARLY)
 
 
 @dataclass(frozen=True)
@@ -152,6 +123,7 @@ def identify(
     n_draws: int | None = None,
     seconds: float = 60.0,
     random_state: int = 0,
+    checkpoint: PathLike | None = None,
 ) -> Identified:
     """Identify a model from data, everything chosen by free runs on data left out.
 
@@ -164,13 +136,16 @@ def identify(
         seconds: Time of computing after which nothing new is tried; what was begun is finished. A
             search that is cut short depends on the machine.
         random_state: Seed of all draws.
+        checkpoint: File in which the search is kept while it goes on, and from which the same call
+            goes on where an interrupted one was; None keeps nothing.
 
     Returns:
         The model and how it was found.
 
     Raises:
         ModuleNotFoundError: If numba is not installed.
-        ValueError: If data are too few, or an argument is out of range.
+        ValueError: If data are too few, an argument is out of range, or the checkpoint is of other
+            data or settings.
 
     Example:
         >>> found = identify(trajectories)  # doctest: +SKIP
@@ -178,16 +153,18 @@ def identify(
         memory 2, linear in the inputs, feed-through
         >>> found.model.simulate(u, y[:3])  # doctest: +SKIP
     """
-    begun = time.process_time()
     positive_int("n_features", n_features, minimum=FEWEST)
     seed_number("random_state", random_state)
     if n_draws is not None:
         positive_int("n_draws", n_draws)
-    deadline = begun + positive_float("seconds", seconds)
+    positive_float("seconds", seconds)
     runs, findings = with_found_limits(check_trajectories(data))
     runs, more = with_input_range(runs)
     findings += more
-    search = _Search(runs, angles, n_features, random_state, begun, deadline)
+    settings = {"angles": list(angles), "n_features": n_features, "random_state": random_state}
+    kept = KeptSearch(checkpoint, runs, settings)
+    begun = time.process_time() - kept.spent
+    search = _Search(runs, angles, n_features, random_state, begun, begun + seconds, kept)
     with single_threaded_blas(), warnings.catch_warnings():
         # Draws that are no good are found out by their simulations.
         warnings.filterwarnings("ignore", message=".*is saturated", category=UserWarning)
@@ -244,10 +221,12 @@ class _Search:
         seed: int,
         begun: float,
         deadline: float,
+        kept: KeptSearch,
     ) -> None:
         self._data, self._angles, self._seed = data, angles, seed
         self._n_features, self._begun, self._deadline = n_features, begun, deadline
-        self.trials: list[Trial] = []
+        self.trials: list[Trial] = list(kept.trials)
+        self._kept = kept
         self._members: dict[Structure, list[Member]] = {}
         self._judged: list[Trial] = []
         self.findings: list[str] = []
@@ -387,8 +366,10 @@ class _Search:
                 errors.append(draw.error)
             except ValueError:  # too few data for this structure
                 errors.append(np.inf)
-        self.trials.append(Trial(structure, count, tuple(errors), time.process_time() - begun))
-        return self.trials[-1]
+        trial = Trial(structure, count, tuple(errors), time.process_time() - begun)
+        self.trials.append(trial)
+        self._kept.add_trial(trial, time.process_time() - self._begun)
+        return trial
 
     def _thinning(self) -> int:
         """Choose how many rows make a step: as many as cost a linear model nothing."""
@@ -423,9 +404,14 @@ class _Search:
                 break
             draw = len(known)
             features = self.features(subject, draw, self._n_features)
+            if (kept := self._kept.member(subject.structure, draw)) is not None:
+                known.append(restored(subject, features, *kept))
+                continue
             fold = draw % len(subject.folds)
             pulls = subject.strengths
             known.append(member(subject, features, fold, pulls, self._deadline + GRACE))
+            spent = time.process_time() - self._begun
+            self._kept.add_member(subject.structure, known[-1], spent)
         return known[:n_draws]
 
     def one_step(self, structure: Structure) -> OneStepFit:
@@ -482,7 +468,7 @@ class _Search:
     def fits_to_all(
         self, structures: Sequence[Structure], n_draws: int
     ) -> tuple[list[Teacher], list[float]]:
-        """Fit draws of some structures to all data, as strongly pulled as was best on parts.
+        """Fit draws of some structures to all data, weakly pulled, as their median bears it.
 
         Returns the fits, and the errors on data left out of the best draws of these structures.
         """
@@ -491,12 +477,13 @@ class _Search:
             subject = self.subject(structure, DRAW_ROWS)
             known = self.members(subject, min(2 * N_FOLDS, n_draws))
             left_out += known
-            strengths = sorted({m.strength for m in known if np.isfinite(m.strength)}, reverse=True)
-            for draw in range(each if strengths else 0):
+            if not np.isfinite([m.strength for m in known]).any():
+                continue  # features do not help
+            for draw in range(each):
                 if teachers and time.process_time() > self._deadline + GRACE:
                     break
                 features = self.features(subject, draw, self._n_features)
-                fits = members_along(subject, features, strengths, self._deadline + GRACE)
+                fits = members_along(subject, features, PULLED, self._deadline + GRACE)
                 teachers += [Teacher(subject, m) for m in fits]
         left_out.sort(key=lambda m: m.gain)
         few = left_out[: max(min(FEWEST_TEACHERS, len(left_out)), len(left_out) // KEPT)]

@@ -37,7 +37,9 @@ class LeastSquares(CheckedFields):
             plant, and leaves samples that end on one out; None knows none.
         derivatives: Which states are speeds of which others, by their numbers among the present
             states, {0: 2, 1: 3} say. The others' rows are then known, x+ = x + dt * mean speed, and
-            not fitted: noise does not enter them.
+            not fitted: noise does not enter them. Where noise is smoothed and none are given, those
+            are found that measurements show clearly, in units that go together, m and m/s say
+            (`noise_.derivatives`).
     """
 
     penalty: Penalty = "ridge"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.linalg
@@ -31,7 +31,7 @@ from koopman_control.identification.penalties import Penalty, Solver, solver_for
 from koopman_control.identification.preparation import fitted_candidates, warn_of_idle_inputs
 from koopman_control.identification.regression import Design, Regression, saturating_states
 from koopman_control.identification.rollouts import Rollout
-from koopman_control.identification.snapshots import Run, split_into_folds
+from koopman_control.identification.snapshots import Deal, Run, dealt, sample_of
 
 
 def feature_maps(features: Any, default: FeatureMap) -> list[FeatureMap]:
@@ -81,33 +81,100 @@ def checked_candidates(
     return strengths
 
 
+class Folds(Protocol):
+    """Data by fold, in memory or on shards.
+
+    Attributes:
+        n_pairs: Snapshot pairs of all data.
+        n_fixed: Sums, the first ones, that no fold leaves out.
+    """
+
+    n_pairs: int
+    n_fixed: int
+
+    @property
+    def sample(self) -> Sequence[Run]:
+        """Return runs that stand for all data."""
+
+    @property
+    def n_folds(self) -> int:
+        """Return the number of folds that can be left out."""
+
+    @property
+    def windows(self) -> list[Windows]:
+        """Return what each fold is judged on."""
+
+    def sums(self, lifts: Sequence[Any]) -> list[list[Accumulator]]:
+        """Accumulate every fold for every candidate, by candidate and fold."""
+
+
+class FoldsInMemory:
+    """Folds of runs.
+
+    Args:
+        runs: The data.
+        n_folds: Folds they are dealt into; 0 keeps all in one that is not judged.
+        horizon: Longest prediction judged, in steps.
+        always: Runs that every solver sees and that are not judged.
+        deal: Into folds of how many runs.
+        n_further: Number of further windows of the last fold.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        n_folds: int,
+        horizon: int,
+        always: Sequence[Run] = (),
+        *,
+        deal: Deal = dealt,
+        n_further: int = 0,
+    ) -> None:
+        self.sample, self.n_pairs = sample_of(runs), sum(len(run.U) for run in runs)
+        pieces = deal([len(run.U) for run in runs], n_folds) if n_folds else []
+        folds = [[runs[i].piece(a, b) for i, a, b in fold] for fold in pieces]
+        self._folds, self._n_further = folds or [list(runs)], n_further if folds else 0
+        self._always, self._horizon = always, horizon
+        self.n_folds, self.n_fixed = len(self._folds), 1 if always else 0
+
+    @cached_property
+    def windows(self) -> list[Windows]:
+        """What each fold is judged on."""
+        return [windows_of(fold, self._horizon) for fold in self._folds]
+
+    @property
+    def further(self) -> list[Windows]:
+        """More windows of the last fold, in a list; none if none were asked for."""
+        n, last = self._n_further, self._folds[-1]
+        return [windows_of(last, self._horizon, n)] if n else []
+
+    def sums(self, lifts: Sequence[Any]) -> list[list[Accumulator]]:
+        """Accumulate every fold for every candidate, by candidate and fold."""
+        parts = [*([self._always] if self._always else []), *self._folds]
+        return [lift.sums(parts) for lift in lifts]
+
+
 class CrossValidation:
     """Solvers that each leave one fold out, from one pass over the data.
 
     Args:
         regression: The candidate.
-        folds: Runs by fold, at least two folds, or one beside `always`; a single fold alone can
-            be fitted but not judged.
-        horizon: Longest prediction judged, in steps.
-        always: Runs that every solver sees and that are not judged.
+        sums: Its sums by fold, from `folds.sums`.
+        folds: The data.
         penalty: What regularises.
     """
 
     def __init__(
         self,
         regression: Regression,
-        folds: Sequence[Sequence[Run]],
-        horizon: int,
-        always: Sequence[Run] = (),
+        sums: Sequence[Accumulator],
+        folds: Folds,
         penalty: Penalty = "ridge",
     ) -> None:
-        self.regression = regression
+        self.regression, self.folds = regression, folds
         self._penalty: Penalty = penalty
-        self._fixed = 1 if always else 0
-        self._sums = regression.sums([*([always] if always else []), *folds])
+        self._sums = list(sums)
         self.factor = Accumulator.merged(self._sums)
-        self.runs = [run for fold in folds for run in fold]
-        self._folds, self._horizon = folds, horizon
 
     def total(self) -> Accumulator:
         """Return the sums over all data, ready for more."""
@@ -127,13 +194,13 @@ class CrossValidation:
                     self.scale,
                     rollout,
                 )
-                for solver, windows in zip(self._solvers, self._windows, strict=True)
+                for solver, windows in zip(self._solvers, self.folds.windows, strict=True)
             ]
         )
 
     def left_out(self, regularization: float | Array) -> list[LiftedModel]:
         """Return for every fold a model that has not seen it; for a single one, one that has."""
-        solvers = self._solvers if len(self._folds) > 1 else [self.factor.solver()]
+        solvers = self._solvers if self.folds.n_folds > 1 else [self.factor.solver()]
         return [self.regression.model(solver.solve(regularization)) for solver in solvers]
 
     def _coefficients(
@@ -173,20 +240,16 @@ class CrossValidation:
     @cached_property
     def _solvers(self) -> list[Solver]:
         """A solver per fold that has seen all the others."""
-        first, sums = self._fixed, self._sums
+        first, sums = self.folds.n_fixed, self._sums
         return [
             solver_for(self._penalty, Accumulator.merged([*sums[:i], *sums[i + 1 :]]))
             for i in range(first, len(sums))
         ]
 
     @cached_property
-    def _windows(self) -> list[Windows]:
-        return [windows_of(fold, self._horizon) for fold in self._folds]
-
-    @cached_property
     def scale(self) -> Array:
         """What errors are divided by, shape (d,)."""
-        return state_scale(self.runs, self.regression.design.signals.coordinates)
+        return state_scale(self.folds.sample, self.regression.design.signals.coordinates)
 
 
 @dataclass(frozen=True)
@@ -245,22 +308,18 @@ class Selection:
 
 def trials_of(
     design: Design,
-    runs: Sequence[Run],
+    folds: Folds,
     features: Sequence[FeatureMap],
-    n_folds: int,
-    horizon: int,
     penalty: Penalty,
     action_names: Sequence[str] | None,
 ) -> list[CrossValidation]:
     """Accumulate the data once for every candidate."""
-    folds = split_into_folds(runs, n_folds) if n_folds else [list(runs)]
-    if n_folds and len(folds) < 2:
-        raise ValueError("data holds a single step; expected at least two, to leave some out")
+    candidates = fitted_candidates(design, folds.sample, features, folds.n_pairs)
     trials = [
-        CrossValidation(regression, folds, horizon, penalty=penalty)
-        for regression in fitted_candidates(design, runs, features)
+        CrossValidation(candidate, sums, folds, penalty)
+        for candidate, sums in zip(candidates, folds.sums(candidates), strict=True)
     ]
-    held = saturating_states(trials[0].regression, trials[0].factor, runs)
+    held = saturating_states(trials[0].regression, trials[0].factor, folds.sample)
     if held.any():
         design = replace(design, signals=replace(design.signals, saturating=held))
         for trial in trials:

@@ -34,6 +34,8 @@ ONE_STEP = 1e-6  # ridge of one-step fits
 N_FOLDS = 3
 PATIENCE = 2  # weaker pulls tried that are no better
 LONGEST = 5_000  # steps of a window
+CLEARLY = 0.9  # of the error: a larger structure has to be worth it
+HOPELESS = 10.0  # standard deviations; larger errors are all alike
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,39 @@ class Structure(CheckedFields):
         through += f", monomials to degree {self.degree}" if self.degree > 1 else ""
         every = f", every {self.thinning} rows" if self.thinning > 1 else ""
         return f"memory {self.memory}, {self.coupling} in the inputs{through}{every}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A structure that was tried.
+
+    Args:
+        structure: The structure.
+        n_features: Features of the model.
+        errors: Root mean square of the errors of free runs on each part of the data left out, in
+            standard deviations of the outputs; infinite where they diverged.
+        seconds: Time it took.
+    """
+
+    structure: Structure
+    n_features: int
+    errors: tuple[float, ...]
+    seconds: float
+
+    @property
+    def error(self) -> float:
+        """Root mean square over the parts."""
+        return float(np.sqrt(np.mean(np.square(self.errors))))
+
+    @property
+    def typical(self) -> float:
+        """Geometric mean over the parts, which one bad part does not decide."""
+        return float(np.exp(np.mean(np.log(np.clip(self.errors, 1e-12, HOPELESS)))))
+
+    def beats(self, other: Trial) -> bool:
+        """Whether it is clearly better, on every part."""
+        ratios = np.minimum(self.errors, HOPELESS) / np.minimum(other.errors, HOPELESS)
+        return bool((ratios < 1.0).all() and np.exp(np.mean(np.log(ratios))) < CLEARLY)
 
 
 class Subject:
@@ -115,8 +150,29 @@ class Subject:
         return fitted_candidates(self.design, runs, [features])[0]
 
     def without(self, fold: int | None) -> list[Run]:
-        """Return the runs of all other folds."""
-        return [run for i, runs in enumerate(self.folds) if i != fold for run in runs]
+        """Return the runs of all other folds, in pieces that are as long as they can be."""
+        if fold is None:
+            return list(self.runs)
+        if len(self.runs) >= N_FOLDS:  # none was cut
+            return [run for i, runs in enumerate(self.folds) if i != fold for run in runs]
+        kept: list[Run] = []
+        last = None
+        for j in range(sum(map(len, self.folds))):
+            i = j % len(self.folds)
+            piece = self.folds[i][j // len(self.folds)]
+            if i == fold:
+                last = None
+                continue
+            if last is not None and np.array_equal(last.X[-1], piece.X[0]):
+                weight = None
+                if last.weight is not None and piece.weight is not None:
+                    weight = np.concatenate([last.weight, piece.weight])
+                X, U = np.concatenate([last.X, piece.X[1:]]), np.concatenate([last.U, piece.U])
+                kept[-1] = piece = Run(X, U, weight)
+            else:
+                kept.append(piece)
+            last = piece
+        return kept
 
     def linear(self, fold: int | None) -> tuple[LiftedModel, Array, float]:
         """Fit a model without features by output error, without a fold.
@@ -193,6 +249,19 @@ class Member:
     strength: float
     gain: float = 1.0
     fold: int | None = None
+
+
+def restored(subject: Subject, features: FeatureMap, theta: Array, facts: Array) -> Member:
+    """Return a draw from its weights, and its error, strength, gain and fold.
+
+    The features are those it was fitted with; what they were fitted to, they are again.
+    """
+    error, strength, gain, fold = facts.tolist()
+    without = None if fold < 0 else int(fold)
+    regression = subject.regression(features, subject.without(without))
+    K = np.zeros((regression.n_regressors, regression.n_targets))
+    weights = OuterWeights(regression.model(K))
+    return Member(weights, theta, error, strength, gain, without)
 
 
 class _Path:
@@ -276,7 +345,7 @@ def members_along(
     """Fit features to all data, pulled less and less; every strength asked for is a member."""
     path = _Path(subject, features, None)
     stronger = [s for s in STRENGTHS if s > 1.01 * max(strengths)]
-    found = path.along([*stronger[-1:], *strengths], deadline)
+    found = path.along([*stronger, *strengths], deadline)
     return [
         Member(path.weights, theta, error, strength)
         for strength, theta, error in found

@@ -1,23 +1,21 @@
 """EDMD with inputs: one least-squares problem per fit, all else chosen by cross-validation.
 
-In the order of a fit: its settings, one `Fit`, and `EDMDc`, the estimator that ties them together;
-`corrections` holds the groups of settings that are rarely changed.
+`EDMDc`, the estimator, ties together what `fitting` does in one fit and `corrections` before and
+after it.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import check_fields, checked
 from koopman_control.common.shorthand import takes_fields
-from koopman_control.features import Angle, Coordinates, FeatureMap, SampledFeatures, redrawn
+from koopman_control.features import Angle, FeatureMap, SampledFeatures, redrawn
 from koopman_control.identification.corrections import (
     CORRECTIONS,
     FIELDS,
@@ -27,201 +25,32 @@ from koopman_control.identification.corrections import (
 )
 from koopman_control.identification.crossvalidation import (
     Choice,
-    CrossValidation,
-    Selection,
-    alone,
     averaged,
-    best_of,
     checked_candidates,
     feature_maps,
-    trials_of,
 )
 from koopman_control.identification.delays import without_input_delay
 from koopman_control.identification.errors import prediction_score
-from koopman_control.identification.least_squares import RFactor, RidgeSolver, single_threaded_blas
+from koopman_control.identification.fitting import Fit, FitSettings
+from koopman_control.identification.least_squares import single_threaded_blas
 from koopman_control.identification.model import LiftedModel
-from koopman_control.identification.penalties import path_of, solver_for
-from koopman_control.identification.preparation import (
-    batches,
-    prepared,
-    warn_of_few_levels,
-    warn_of_lost_directions,
-    weights_of,
-)
-from koopman_control.identification.regression import Coupling, Design, Regression
+from koopman_control.identification.penalties import path_of
+from koopman_control.identification.preparation import batches, weights_of
+from koopman_control.identification.regression import Coupling
 from koopman_control.identification.rollouts import Rollout
+from koopman_control.identification.shards import ShardSums, check_pilot, require_parts
 from koopman_control.identification.smoothing import (
     Measured,
     NoiseEstimate,
     as_logged,
     smoothed_fit,
 )
-from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
-from koopman_control.identification.trimming import JUDGED, Trimmed, trimmed
+from koopman_control.identification.trimming import Trimmed, trimmed
+from koopman_control.identification.workers import Shards, read, sharded
 from koopman_control.trajectories import Trajectory, check_trajectories
 
 DEFAULT_FEATURES = SampledFeatures(random_state=0)
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """Settings of an `EDMDc` as a fit needs them, checked.
-
-    Args:
-        features: Candidates, unfitted.
-        input_features: Unfitted, or None.
-        coupling: "linear" or "bilinear".
-        strengths: Regularisations to choose from.
-        per_state: Choose one for each state.
-        least_squares: How the regression is set up.
-        rollout: Roll-out judged.
-        horizon: Longest prediction judged, in steps.
-        states: Observation columns to model, or None.
-        angles: Columns that are angles.
-        memory: Number of past steps in the state.
-        n_folds: Folds of the cross-validation, or 0.
-        described: The estimator in words.
-    """
-
-    features: list[FeatureMap]
-    input_features: FeatureMap | None
-    coupling: Coupling
-    strengths: Sequence[float]
-    per_state: bool
-    least_squares: LeastSquares
-    rollout: Rollout
-    horizon: int
-    states: Sequence[int] | None
-    angles: Sequence[Angle]
-    memory: int
-    n_folds: int
-    described: str
-
-    def coordinates(self, data: Sequence[Trajectory]) -> Coordinates:
-        """Say what a state of the data is."""
-        p, m = data[0].observations.shape[1], data[0].actions.shape[1] if self.memory else 0
-        return Coordinates.of(p, self.states, self.angles, memory=self.memory, n_inputs=m)
-
-    def quick_fit(self, data: Sequence[Trajectory]) -> LiftedModel:
-        """Fit the middle one of the candidate features, roughly, without a word about it."""
-        middle, some = self.features[len(self.features) // 2], self.strengths[::3]
-        rough = replace(
-            self, features=[middle], strengths=some, per_state=False, horizon=JUDGED, n_folds=2
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return Fit(rough, data, None).model
-
-
-class Fit:
-    """Choices made on first data, and the sums of all data so far.
-
-    Args:
-        settings: What to do.
-        data: Trajectories, checked and without delay.
-        weights: A weight for each step of each trajectory, or None.
-    """
-
-    def __init__(
-        self, settings: FitSettings, data: Sequence[Trajectory], weights: Sequence[Array] | None
-    ) -> None:
-        self._settings, self._seen = settings, data[0]
-        self.selection = self._selected(data, weights)
-        trial = self.selection.trial
-        self.regression = trial.regression
-        self._n_pairs = sum(len(run.U) for run in trial.runs)
-        self.model, decomposed = self._solved(trial.factor)
-        least = self.selection.choices[0].regularization
-        warn_of_lost_directions(trial.regression, trial.factor, decomposed, trial.runs, least)
-        self._total = trial.total()
-
-    def add(self, data: Sequence[Trajectory], weights: Sequence[Array] | None) -> None:
-        """Add rows to the sums of the fit; `solve` brings the model up to date."""
-        checked = check_trajectories([self._seen, *data])[1:]
-        runs = runs_of(checked, self.model.coordinates, weights)
-        self._total.absorb(self.regression.sums([runs], self._total.basis)[0])
-        self._n_pairs += sum(len(run.U) for run in runs)
-
-    def solve(self) -> None:
-        """Solve for the model of all data so far."""
-        self.model, _ = self._solved(self._total.factor())
-
-    def _solved(self, factor: RFactor) -> tuple[LiftedModel, RidgeSolver]:
-        """Solve for the model with the choices made, and note the facts about the fit."""
-        settings, best, decomposed = self._settings, self.selection.choices[0], factor.solver()
-        penalty = settings.least_squares.penalty
-        solver = decomposed if penalty == "ridge" else solver_for(penalty, factor)
-        strength = self.selection.strength
-        summary: dict[str, Any] = {
-            "estimator": settings.described,
-            "regularization": best.regularization,
-            "condition_number": decomposed.condition_number,
-            "n_samples": factor.n_samples,
-            "n_censored": self._n_pairs - factor.n_samples,
-            "n_features": best.features._n_features_out,
-            "cv_score": best.score,
-            "cv_rollout": settings.rollout,
-            "cv_horizon": settings.horizon,
-            "cv_scores": self.selection.scores(),
-        }
-        if isinstance(strength, np.ndarray):
-            per_state = strength[self.regression.state_targets]
-            summary["regularization_per_state"] = per_state.tolist()
-        model = self.regression.model(solver.solve(strength), summary)
-        return replace(model, error_quantiles=self.selection.error_quantiles()), decomposed
-
-    def score_left_out(self, seen: Sequence[Trajectory], judged: Sequence[Trajectory]) -> float:
-        """Score the choices on `judged`, each part of it by a fit that left it out."""
-        settings, fitted = self._settings, self.model.signals
-        design, _ = self._design(check_trajectories([*seen, *judged]), fitted.input_features)
-        signals = replace(design.signals, saturating=fitted.saturating)
-        regression = Regression(
-            replace(design, signals=signals), self.selection.choices[0].features
-        )
-        folds = split_into_folds(runs_of(judged, fitted.coordinates), max(2, settings.n_folds))
-        always, penalty = runs_of(seen, fitted.coordinates), settings.least_squares.penalty
-        trial = CrossValidation(regression, folds, settings.horizon, always, penalty)
-        return -trial.score(self.selection.strength, settings.rollout)
-
-    def _selected(self, data: Sequence[Trajectory], weights: Sequence[Array] | None) -> Selection:
-        """Accumulate the data once for every candidate, and choose."""
-        settings, input_features = self._settings, self._settings.input_features
-        if input_features is not None:
-            U = np.concatenate([t.actions for t in data])
-            input_features = clone(input_features).fit(U)
-            warn_of_few_levels(input_features, U)
-        design, runs = self._design(data, input_features, weights)
-        trials = trials_of(
-            design,
-            runs,
-            settings.features,
-            settings.n_folds,
-            settings.horizon,
-            settings.least_squares.penalty,
-            data[0].action_names,
-        )
-        if not settings.n_folds:
-            return alone(trials[0], settings.strengths[0])
-        return best_of(trials, settings.strengths, settings.rollout, settings.per_state)
-
-    def _design(
-        self,
-        data: Sequence[Trajectory],
-        input_features: FeatureMap | None,
-        weights: Sequence[Array] | None = None,
-    ) -> tuple[Design, list[Run]]:
-        """Read states, scales and limits from the data as the settings say."""
-        settings = self._settings
-        coordinates = settings.coordinates(data)
-        limited = settings.least_squares.limits == "data"
-        signals, runs = prepared(data, weights, coordinates, limited, input_features)
-        regression = settings.least_squares
-        design = Design.of(
-            signals, runs, settings.coupling, regression.targets, regression.derivatives
-        )
-        return design, runs
-
-
+UNSHARDED = "needs all data at once, unlike a fit to shards"
 LONGEST = 10_000  # characters of the text that describes an estimator
 
 
@@ -332,14 +161,16 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        data: Trajectory | Sequence[Trajectory],
+        data: Any,
         y: None = None,
         sample_weight: Any = None,
     ) -> EDMDc:
         """Fit a model to trajectories.
 
         Args:
-            data: One trajectory or several; no snapshot pair crosses from one to the next.
+            data: One trajectory or several; no snapshot pair crosses from one to the next. Or
+                shards of them, which need not fit into memory: a store from `open_store`, a
+                `dask.bag`, a list of Dask's delayed lists or of functions; see `fit_shards`.
             y: Ignored, for scikit-learn.
             sample_weight: One number per trajectory, or one array per trajectory with a weight
                 for each of its steps, or None. A weight of 2 counts a step twice.
@@ -353,6 +184,14 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             UserWarning: If data cannot tell unknowns apart (an input that never moves or follows
                 the state, repeated data), or features are saturated.
         """
+        shards = sharded(data)
+        if shards is not None:
+            if sample_weight is not None:
+                raise ValueError(
+                    "sample_weight is given with shards of data, which know none; use "
+                    "sample_weight=None, or trajectories in memory"
+                )
+            return self.fit_shards(shards)
         settings, corrections = self._checked_settings()
         missing = corrections.smooths and corrections.trim is None
         checked = check_trajectories(data, missing=missing)
@@ -367,20 +206,24 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             if corrections.smooths and weights is None:
                 doubting = corrections.noise == "smooth"
                 whole = Measured.of(shifted, settings.coordinates(shifted), doubting=doubting).data
-                self._fit = Fit(settings, whole, None)
+                self._fit = Fit.to(settings, whole)
                 self.smoothed_ = shifted = self._smoothed(settings, corrections, shifted)
                 if self.trimmed_ is None:
                     checked = self.smoothed_ = as_logged(checked, shifted, self.input_delay)
                 noise = self.noise_.acting
             else:
-                self._fit = Fit(settings, shifted, weights)
+                self._fit = Fit.to(settings, shifted, weights)
             model = corrections.applied(self._fit.model, shifted, self.rollout, self.horizon)
             self.model_ = self._with_delay(model, noise)
+        self._keep_choices()
+        if self.n_draws > 1:
+            others = self._other_draws(lambda one: one.fit(checked, sample_weight=sample_weight))
+            self.model_ = averaged([self.model_, *others])
+        return self
+
+    def _keep_choices(self) -> None:
         selection = self._fit.selection
         self.choices_, self.cv_error_ = selection.choices, selection.error_per_step
-        if self.n_draws > 1:
-            self.model_ = averaged([self.model_, *self._other_draws(checked, sample_weight)])
-        return self
 
     def _checked_settings(self) -> tuple[FitSettings, Corrections]:
         """Check all settings, and return what a fit and what follows it needs of them."""
@@ -443,12 +286,19 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         self, settings: FitSettings, corrections: Corrections, data: list[Trajectory]
     ) -> list[Trajectory]:
         """Take noise out of the data and fit again; returns the data that were fitted to."""
+        regression = settings.least_squares
+
+        def fit(data: list[Trajectory], derivatives: Any = None, **changes: Any) -> Fit:
+            if derivatives:
+                changes["least_squares"] = replace(regression, derivatives=derivatives)
+            return Fit.to(replace(settings, **changes), data)
+
         self._fit, used, self.noise_ = smoothed_fit(
             self._fit,
             data,
-            lambda data, **changes: Fit(replace(settings, **changes), data, None),
+            fit,
             corrections.noise_std,
-            known=settings.least_squares.derivatives,
+            derivatives=regression.derivatives,
             unless_clean=corrections.noise == "auto",
         )
         return used
@@ -460,16 +310,143 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
         signals = replace(model.signals, input_delay=self.input_delay, noise=noise)
         return replace(model, signals=signals)
 
-    def _other_draws(self, data: list[Trajectory], sample_weight: Any) -> list[LiftedModel]:
+    def _other_draws(self, fit: Callable[[EDMDc], EDMDc]) -> list[LiftedModel]:
         """Fit to other draws of the same candidate features."""
-        models, corrections = [], self._corrections
-        if corrections.smooths:  # the data are smooth by now
-            corrections = replace(corrections, noise="ignore", noise_std=None)
+        models: list[LiftedModel] = []
+        changes: dict[str, Any] = {"n_draws": 1}
+        if self._corrections.smooths:  # the data are smooth by now
+            changes["corrections"] = replace(self._corrections, noise="ignore", noise_std=None)
+            if derivatives := self.noise_.derivatives:
+                regression = self.least_squares or LEAST_SQUARES
+                changes["least_squares"] = replace(regression, derivatives=derivatives)
         for k in range(1, self.n_draws):
             draws = [redrawn(f, k) for f in feature_maps(self.features, DEFAULT_FEATURES)]
-            other = clone(self).set_params(features=draws, n_draws=1, corrections=corrections)
-            models.append(other.fit(data, sample_weight=sample_weight).model_)
+            models.append(fit(clone(self).set_params(features=draws, **changes)).model_)
         return models
+
+    def fit_shards(
+        self,
+        readers: Sequence[Any],
+        pilot: Trajectory | Sequence[Trajectory] | None = None,
+        *,
+        workers: int | None = None,
+    ) -> EDMDc:
+        """Fit to data that are read one shard at a time, by workers.
+
+        Workers lift their shards and keep sums of regressors and targets by fold; these are added
+        up along a tree that the order of the shards fixes, so that the model is the same bit for
+        bit whatever the number of workers and the order in which they finish (on processors of one
+        kind; others may round differently). joblib carries the work: inside
+        `joblib.parallel_config("dask")`, `("threading")` or `("ray")` it runs there.
+
+        Without a pilot, shards are read three times: for lengths and extreme values, for a sample
+        and the windows that judge, and for the sums, which take nearly all the time. The model is
+        that of `fit` to all the trajectories in the same order, to rounding (1e-8 in A and B was
+        asked for, 1e-11 is usual): scales, features and folds are the same. With a pilot they
+        are read once, and these come from the pilot: its scales set the size of the ridge term and
+        its states place the features, so that the model differs from that of `fit` as that of
+        another draw does. Give a pilot with data from all over the state space.
+
+        Args:
+            readers: Functions without arguments, each returning the trajectories of a shard (it
+                is called on a worker, so it must be picklable, and more than once without a pilot),
+                or lists of trajectories, Dask's delayed ones, or a store from `open_store`. A
+                trajectory ends with its shard.
+            pilot: Trajectories for a first fit, whose choice of scales, features and limits stays;
+                they are not counted as data. The regularisation is chosen anew.
+            workers: Processes on this machine; None leaves it to `joblib.parallel_config`, else
+                one.
+
+        Returns:
+            The estimator; the model is in `model_`. Linear roll-outs that diverge are stabilised by
+            the first shard that holds any trajectory (`Corrections(stability="auto")`).
+
+        Raises:
+            TypeError: If settings or data are of the wrong kind; the message names the shard.
+            ValueError: If shards differ in columns or time step, hold NaN, or are empty; or if
+                corrections need all data at once (noise, trim, refine_horizon).
+            MemoryError: If workers die or have too little memory. The estimator is then as before.
+
+        Example:
+            >>> store = open_store("logs/*.parquet", ["x"], ["u"], dt=0.01)  # doctest: +SKIP
+            >>> EDMDc(SampledFeatures(500)).fit_shards(store, workers=2).model_  # doctest: +SKIP
+        """
+        settings, corrections = self._checked_settings()
+        corrections.require_plain(UNSHARDED)
+        shards = Shards(readers if (given := sharded(readers)) is None else given, workers)
+        if pilot is not None:
+            pilot = check_trajectories(pilot)
+        with single_threaded_blas():
+            if pilot is None:
+                fit = Fit.to_shards(settings, shards, self.input_delay)
+            else:
+                first = Fit.to(settings, self._without_delay(pilot, None)[0])
+                fit = first.merged([first.summed(shards, self.input_delay)])
+            self._take(fit)
+        if self.n_draws > 1:
+            others = self._other_draws(lambda one: one.fit_shards(readers, pilot, workers=workers))
+            self.model_ = averaged([self.model_, *others])
+        return self
+
+    def sums(self, shard: Any) -> ShardSums:
+        """Sum up a shard by the scales and features of this fit, the pilot.
+
+        For those who carry the work themselves: sum every shard wherever it lies, by copies of one
+        fitted estimator, and `merge` what comes out. `fit_shards` does both.
+
+        Args:
+            shard: Trajectories, or a function that returns them.
+
+        Returns:
+            Sums by fold, of the same size whatever the shard; picklable.
+
+        Raises:
+            NotFittedError: If there was no pilot fit.
+            ValueError: If the shard differs from the pilot in columns or time step, or corrections
+                need all data at once.
+
+        Example:
+            >>> pilot = EDMDc(SampledFeatures(50)).fit(some)  # doctest: +SKIP
+            >>> pilot.merge([pilot.sums(shard) for shard in shards]).model_  # doctest: +SKIP
+        """
+        work = self._pilot("sums").summation(self.input_delay)
+        with single_threaded_blas(workers=1):
+            return work(read(shard))
+
+    def merge(self, parts: Sequence[ShardSums]) -> EDMDc:
+        """Make the model that of the data behind sums; the pilot's own are not counted.
+
+        Args:
+            parts: What `sums` returned, in the order in which they are to be added (another one
+                changes rounding only).
+
+        Returns:
+            The estimator, its regularisation chosen anew and its scales and features as they were.
+
+        Raises:
+            ValueError: If there is none, or one is of another pilot.
+        """
+        fit = self._pilot("merge")
+        require_parts(parts)
+        with single_threaded_blas():
+            self._take(fit.merged(parts))
+        return self
+
+    def _pilot(self, what: str) -> Fit:
+        """Return the fit whose choices shards share."""
+        if self.n_draws > 1:
+            raise ValueError(
+                f"n_draws is {self.n_draws}; {what} needs n_draws=1, or use fit_shards"
+            )
+        self._corrections.require_plain(UNSHARDED)
+        check_pilot(self, "_fit", what)
+        return self._fit
+
+    def _take(self, fit: Fit) -> None:
+        """Make a fit to shards the fit of this estimator."""
+        model = self._corrections.stable(fit.model, [fit.seen], self.rollout, self.horizon)
+        self._fit, self.model_, self.trimmed_ = fit, self._with_delay(model), None
+        self._keep_choices()
 
     def partial_fit(
         self,

@@ -41,24 +41,61 @@ class Windows:
     X: Array
     valid: NDArray[np.bool_]
 
+    @classmethod
+    def together(cls, parts: Sequence[Windows]) -> Windows:
+        """Put windows of one length after each other."""
+        fields = ((part.x0, part.U, part.X, part.valid) for part in parts)
+        return cls(*(np.concatenate(arrays) for arrays in zip(*fields, strict=True)))
+
+    def those(self, chosen: NDArray[np.intp]) -> Windows:
+        """Return some of the windows."""
+        return Windows(self.x0[chosen], self.U[chosen], self.X[chosen], self.valid[chosen])
+
 
 def windows_of(runs: Sequence[Run], horizon: int, max_windows: int = MAX_WINDOWS) -> Windows:
     """Cut runs into windows that start every half horizon, at most `max_windows`, evenly chosen."""
+    starts = window_starts([len(run.U) for run in runs], horizon, max_windows)
+    return cut_windows(runs, starts, horizon)
+
+
+def window_starts(
+    lengths: Sequence[int], horizon: int, max_windows: int = MAX_WINDOWS
+) -> list[tuple[int, int]]:
+    """Choose windows as `windows_of` does: the run and the first step of each.
+
+    Args:
+        lengths: Steps of every run.
+        horizon: Steps of a window.
+        max_windows: How many at most.
+    """
     stride = max(1, horizon // 2)
-    starts = [(i, t) for i, run in enumerate(runs) for t in range(0, len(run.U), stride)]
-    long = [(i, t) for i, t in starts if len(runs[i].U) - t >= stride]
-    starts = long or starts
-    if len(starts) > max_windows:
-        starts = [starts[j] for j in np.linspace(0, len(starts) - 1, max_windows).astype(int)]
+    sizes = np.asarray(lengths)
+    counts = -(-sizes // stride)  # of windows in each run
+    whole = np.where(sizes >= stride, (sizes - stride) // stride + 1, 0)  # of those long enough
+    counts = whole if whole.any() else counts
+    edges = np.cumsum(counts)
+    total = int(edges[-1])
+    chosen = np.arange(total)
+    if total > max_windows:
+        chosen = np.linspace(0, total - 1, max_windows).astype(int)
+    owner = np.searchsorted(edges, chosen, side="right")
+    first = (chosen - (edges - counts)[owner]) * stride
+    return list(zip(owner.tolist(), first.tolist(), strict=True))
+
+
+def cut_windows(runs: Sequence[Run], starts: Sequence[tuple[int, int]], horizon: int) -> Windows:
+    """Cut windows that start at (run, step) out of runs, at least one."""
     W, m, d = len(starts), runs[0].U.shape[1], runs[0].X.shape[1]
+    x0 = np.zeros((W, d))
     U, X = np.zeros((W, horizon, m)), np.zeros((W, horizon, d))
     valid = np.zeros((W, horizon), dtype=bool)
     for w, (i, t) in enumerate(starts):
         length = min(horizon, len(runs[i].U) - t)
+        x0[w] = runs[i].X[t]
         U[w, :length] = runs[i].U[t : t + length]
         X[w, :length] = runs[i].X[t + 1 : t + 1 + length]
         valid[w, :length] = True
-    return Windows(np.stack([runs[i].X[t] for i, t in starts]), U, X, valid)
+    return Windows(x0, U, X, valid)
 
 
 def state_scale(runs: Sequence[Run], coordinates: Coordinates) -> Array:

@@ -13,12 +13,11 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import FeatureMap
-from koopman_control.identification.draws import Structure, Subject
+from koopman_control.identification.draws import HOPELESS, Structure, Subject
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.output_error import OuterWeights, free_run_error
 
 RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)
-HOPELESS = 10.0  # standard deviations; larger errors are all alike
 
 
 @dataclass(frozen=True)

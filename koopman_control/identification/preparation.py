@@ -33,19 +33,38 @@ def prepared(
     input_features: FeatureMap | None,
 ) -> tuple[Signals, list[Run]]:
     """Read states, scales and limits from the data, and check that what is called angle is one."""
-    for trajectory in data if coordinates.has_angles else ():
-        coordinates.check_circles(trajectory.observations)
-    limits = np.tile([[-np.inf], [np.inf]], coordinates.dim)
-    if limited and data[0].observation_bounds is not None:
-        limits = coordinates.bounds(data[0].observation_bounds)
-    runs = runs_of(data, coordinates, weights)
+    runs = checked_runs(data, coordinates, weights)
+    limits = limits_of(data[0], coordinates, limited)
     return Signals.of(data, runs, coordinates, limits, input_features), runs
 
 
+def checked_runs(
+    data: Sequence[Trajectory], coordinates: Coordinates, weights: Sequence[Array] | None = None
+) -> list[Run]:
+    """Read states from the data, and check that what is called angle is one."""
+    for trajectory in data if coordinates.has_angles else ():
+        coordinates.check_circles(trajectory.observations)
+    return runs_of(data, coordinates, weights)
+
+
+def limits_of(trajectory: Trajectory, coordinates: Coordinates, limited: bool) -> Array:
+    """Return the limits of the states that a trajectory knows, shape (2, d)."""
+    if limited and trajectory.observation_bounds is not None:
+        return coordinates.bounds(trajectory.observation_bounds)
+    return np.tile([[-np.inf], [np.inf]], coordinates.dim)
+
+
 def fitted_candidates(
-    design: Design, runs: Sequence[Run], given: Sequence[FeatureMap]
+    design: Design, runs: Sequence[Run], given: Sequence[FeatureMap], n_pairs: int | None = None
 ) -> list[Regression]:
-    """Fit clones of the candidate features; drop those with more unknowns than samples."""
+    """Fit clones of the candidate features; drop those with more unknowns than samples.
+
+    Args:
+        design: What stands in the regression.
+        runs: The data, or a sample of them.
+        given: Candidates, unfitted.
+        n_pairs: How many snapshot pairs the data have; None: those of `runs`.
+    """
     pairs, signals = design.snapshots(runs), design.signals
     free = np.flatnonzero(~pairs.censored)
     n_samples, n_total = len(free), len(pairs.censored)
@@ -57,6 +76,8 @@ def fitted_candidates(
     dX = pairs.dX[free, : signals.coordinates.n_outputs]  # of what the state holds of the present
     fitted = [clone(features).fit_to_states(E, dX, signals.coordinates) for features in given]
     candidates = [Regression(design, features) for features in fitted]
+    if n_pairs is not None and n_pairs > n_total:
+        n_samples, n_total = n_samples * n_pairs // n_total, n_pairs
     usable = [c for c in candidates if c.n_regressors <= n_samples]
     if not usable:
         need = f"there are {min(c.n_regressors for c in candidates)} unknowns per lifted state"

@@ -175,7 +175,7 @@ class Regression:
         k, q = self.n_regressors, self.n_targets
         n_pairs = sum(len(run.U) for runs in parts for run in runs)
         if basis is None:
-            basis = self._basis([run for runs in parts for run in runs], n_pairs)
+            basis = self.basis([run for runs in parts for run in runs], n_pairs)
         workers = n_workers(float(n_pairs) * k * (k + q))
 
         def make() -> Accumulator:
@@ -198,14 +198,14 @@ class Regression:
         phi = self._phi(chunk.X)
         U = signals.lifted_inputs(chunk.U) / design.input_scale
         n_phi, now = phi.shape[1], phi[:-1]
-        Phi = np.empty((len(U), self.n_regressors))
+        Phi = np.empty((len(U), self.n_regressors), order="F")  # as it will be whitened
         Phi[:, :n_phi] = now
         if design.coupling == "bilinear":
             for i in range(U.shape[1]):
                 np.multiply(now, U[:, [i]], out=Phi[:, (1 + i) * n_phi : (2 + i) * n_phi])
         else:
             Phi[:, n_phi:] = U
-        Y = np.empty((len(U), self.n_targets))
+        Y = np.empty((len(U), self.n_targets), order="F")
         if design.targets == "increments":
             np.subtract(phi[1:], now, out=Y[:, :n_phi])
         else:
@@ -216,9 +216,10 @@ class Regression:
             Y[:, n_phi:] = turned[:, signals.embedding.angles]
         return Phi, Y, chunk.weight
 
-    def _basis(self, runs: Sequence[Run], n_pairs: int) -> Array | None:
+    def basis(self, runs: Sequence[Run], n_pairs: int) -> Array | None:
         """Whiten by evenly spaced snapshot pairs; few pairs need no whitening at all."""
         n_rows = ROWS_PER_COLUMN * self.n_regressors
+        n_pairs = min(n_pairs, sum(len(run.U) for run in runs))  # those of a sample
         if n_pairs < 2 * n_rows:
             return None
         first = np.cumsum([0, *(len(run.U) for run in runs)])
@@ -288,7 +289,7 @@ class Regression:
         signals = self.design.signals
         e = signals.embedding(X)
         n_e = e.shape[1]
-        phi = np.empty((len(X), self._n_phi))
+        phi = np.empty((len(X), self._n_phi), order="F")
         phi[:, 0] = 1.0
         np.subtract(e, signals.center, out=phi[:, 1 : 1 + n_e])
         phi[:, 1 : 1 + n_e] /= signals.scale

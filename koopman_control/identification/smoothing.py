@@ -11,10 +11,11 @@ models, and these smoother data.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from koopman_control.features import Coordinates, spread
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.smoothing_loops import Linearized, filter_run, smooth_back
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
+from koopman_control.identification.speeds import speeds_in
 from koopman_control.trajectories import Trajectory
 
 PASSES = 6
@@ -61,6 +63,7 @@ class NoiseEstimate:
         passes: How often the data were smoothed and fitted again; 0 where no noise was found.
         acting: Standard deviations of measurements and of steps, shape (2, p), with which a filter
             foretells left-out measurements best; None where it is best to believe them as they are.
+        derivatives: Which states are speeds of which others, as told or found; see `LeastSquares`.
     """
 
     measurement: Array
@@ -69,6 +72,7 @@ class NoiseEstimate:
     replaced: Array
     passes: int
     acting: Array | None = None
+    derivatives: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def white(self) -> bool:
@@ -188,7 +192,7 @@ def smoothed_fit(
     fit: Callable[..., F],
     noise_std: ArrayLike | None = None,
     *,
-    known: Collection[int] = (),
+    derivatives: Mapping[int, int] = MappingProxyType({}),
     unless_clean: bool = False,
 ) -> tuple[F, list[Trajectory], NoiseEstimate]:
     """Smooth and fit again, `PASSES` times.
@@ -199,7 +203,8 @@ def smoothed_fit(
         fit: Fits to trajectories, with changes of its settings given by name.
         noise_std: Standard deviation of the measurements, a number or one for each of p present
             states; None estimates it.
-        known: States whose rows are known, not fitted: nothing unforeseen moves them.
+        derivatives: Which states are speeds of which others; found after the first pass where none
+            are told. Nothing unforeseen moves a state that follows from its speed.
         unless_clean: Keep the first fit where its residuals show no noise.
 
     Returns:
@@ -222,18 +227,22 @@ def smoothed_fit(
         features = [first.selection.choices[0].features]
         smoother = Smoother(first.model, measured)
         R, Q = smoother.first_guess(given)
-        share = np.where(np.isin(np.arange(len(R)), list(known)), KNOWN, 1.0)
         for number in range(PASSES):
+            share = np.where(np.isin(np.arange(len(R)), list(derivatives)), KNOWN, 1.0)
             smoother.smooth(R, share * Q, RELINEARIZED[number > 0])
             used, found = smoother.trajectories(), smoother.estimate(R, Q, number + 1)
+            if number == 0 and not derivatives:
+                level = smoother.variance() if given is None else R
+                derivatives = speeds_in(measured.Y, measured.present, level, used[0].dt)
             last = {} if number == PASSES - 1 else {"rollout": "relifted"}
-            fitted = fit(used, features=features, **last)
+            fitted = fit(used, features=features, derivatives=derivatives, **last)
             smoother.model_is(fitted.model)
             if given is None:
                 R = np.maximum(np.minimum(smoother.variance(), 4.0 * R), smoother.least)
             Q = np.maximum(FALL**2 * Q, LAST_SHARE**2 * R)
     acting = best_filter(fitted, smoother, R, share)
-    return fitted, used, replace(found, measurement=np.sqrt(R), acting=acting)
+    known = replace(found, derivatives=derivatives)
+    return fitted, used, replace(known, measurement=np.sqrt(R), acting=acting)
 
 
 def best_filter(fitted: Fitted, smoother: Smoother, R: Array, known: Array) -> Array | None:

@@ -502,7 +502,7 @@ class KoopmanMPC:
         else:  # whatever is wrong has to be said here, not in the loop
             whole = more._tracking
             check_problem(whole.unpredicted, whole.parameters, (whole.u, whole.y))
-            more.parameters.restrict(compile_qp(whole.latest, whole.latest.parameters()))
+            more.parameters._restrict(compile_qp(whole.latest, whole.latest.parameters()))
         return more
 
     @checked

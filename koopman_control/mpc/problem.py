@@ -83,7 +83,7 @@ class Parameters(MutableMapping[str, Array]):
         more._stack()
         return more
 
-    def restrict(self, program: ParametricQP) -> None:
+    def _restrict(self, program: ParametricQP) -> None:
         """Note where infinite values would be part of a program's cost, equations or wrong sides.
 
         Raises:

@@ -151,7 +151,7 @@ def read_controller(path: PathLike) -> KoopmanMPC:
         mpc._terms += tuple(Term("stored", term) for term in terms)
         if content["qp"] is not None:
             vars(mpc)["qp"] = _checked_program(mpc, values.of_kind(content["qp"], ParametricQP))
-            mpc.parameters.restrict(mpc.qp)
+            mpc.parameters._restrict(mpc.qp)
         assert mpc._planner  # made now, and reset; what warms it up is left to the first reset
         return mpc
 

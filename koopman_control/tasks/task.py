@@ -183,9 +183,9 @@ class Task(CheckedFields):
             ValueError: If inputs have two targets.
         """
         cost: Cost = self.mpc.get("cost", Cost())
-        if cost.input_reference is Cost().input_reference:
+        if _as_default(cost.input_reference, Cost().input_reference):
             return replace(cost, input_reference=self.input_reference)
-        if self.input_reference is not type(self).input_reference:
+        if not _as_default(self.input_reference, type(self).input_reference):
             raise ValueError(
                 f"input_reference is {self.input_reference!r}, but mpc's cost has another; give "
                 "one of them"
@@ -243,8 +243,16 @@ def _as_given(setting: Any) -> Any:
     """What of a group of settings differs from its defaults, so that new ones change nothing."""
     if isinstance(setting, Cost | Bounds | Search | Inputs):
         given = {f.name: (getattr(setting, f.name), f.default) for f in fields(setting)}
-        return {name: value for name, (value, default) in given.items() if value is not default}
+        return {
+            n: value for n, (value, default) in given.items() if not _as_default(value, default)
+        }
     return asdict(setting) if is_dataclass(setting) and not isinstance(setting, type) else setting
+
+
+def _as_default(value: Any, default: Any) -> bool:
+    """Whether a setting was left as it is; in another process it is no longer the same object."""
+    plain = isinstance(value, bool | int | float | str | tuple)
+    return value is default or (plain and type(value) is type(default) and value == default)
 
 
 def _plain(value: Any) -> Any:

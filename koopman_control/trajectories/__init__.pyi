@@ -7,6 +7,7 @@ from .excitation import PRBS, HeldUniform, Multisine, OrnsteinUhlenbeck, Signal
 from .log_files import Columns, read_columns
 from .logs import LogReport, from_table, split_at_gaps
 from .store import load_trajectories, save_trajectories
+from .stores import TrajectoryStore, open_store
 from .trajectory import Trajectory, check_trajectories, total_steps
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "Signal",
     "Trajectory",
+    "TrajectoryStore",
     "adapted",
     "check_trajectories",
     "collect",
@@ -30,6 +32,7 @@ __all__ = [
     "from_table",
     "load_trajectories",
     "open_environment",
+    "open_store",
     "read_columns",
     "require_continuous",
     "save_trajectories",

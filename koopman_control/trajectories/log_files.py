@@ -1,7 +1,7 @@
 """Log files as columns: CSV, TSV, Parquet, MATLAB, NumPy; only what is asked for is kept.
 
 Text is read in pieces, so that a file may be far larger than the memory. From more rows than
-`MOST_CELLS` allow, whole pieces are kept at even distances, each a run of its own.
+`most_cells` allow, whole pieces are kept at even distances, each a run of its own.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.common import optional_package, refusing
+from koopman_control.common import optional_package, positive_int, refusing
 from koopman_control.common.border import checked
 from koopman_control.common.files import FileFormatError, PathLike
 
-PIECE = 100_000  # rows read at a time
+PIECE = 50_000  # rows read at a time
 MOST_CELLS = 20_000_000  # numbers kept, 160 MB
 SNIFFED = 65_536  # characters that show how a text is written
 PIECES = "piece of the file"  # column that labels rows read together
@@ -44,7 +44,12 @@ class Columns:
 
 
 @checked
-def read_columns(path: PathLike, names: Sequence[str], progress: Progress | None = None) -> Columns:
+def read_columns(
+    path: PathLike,
+    names: Sequence[str],
+    progress: Progress | None = None,
+    most_cells: int = MOST_CELLS,
+) -> Columns:
     """Read columns of a log file by name.
 
     CSV and TSV may have commas, semicolons or tabs between columns, decimal commas, a byte-order
@@ -55,6 +60,7 @@ def read_columns(path: PathLike, names: Sequence[str], progress: Progress | None
         path: A file named `.csv`, `.tsv`, `.txt`, `.parquet`, `.mat` or `.npz`, texts also `.gz`.
         names: Columns to read.
         progress: Called with the number of rows read so far.
+        most_cells: Numbers of a text that are kept; of more, stretches at even distances.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -64,7 +70,7 @@ def read_columns(path: PathLike, names: Sequence[str], progress: Progress | None
     """
     file, kind = _kind_of(path)
     if kind in TEXTS:
-        return _read_text(file, names, progress)
+        return _read_text(file, names, progress, positive_int("most_cells", most_cells))
     table = READERS[kind](file, names)
     for name in names:
         _require(file, name, list(table))
@@ -83,7 +89,7 @@ def column_names(path: PathLike) -> list[str]:
         return list(READERS[kind](file, ()))
     pandas = optional_package("pandas", "forecast")
     with refusing(NO_TABLE.format(file.name)):
-        return _written_how(file, pandas)[2]
+        return written_how(file, pandas)[2]
 
 
 def _kind_of(path: PathLike) -> tuple[Path, str]:
@@ -114,15 +120,17 @@ def _require(file: Path, name: str, there: Sequence[str]) -> None:
     raise ValueError(f"{file.name} has no column {name!r}{hint} (it has {shown})")
 
 
-def _read_text(file: Path, names: Sequence[str], progress: Progress | None) -> Columns:
+def _read_text(
+    file: Path, names: Sequence[str], progress: Progress | None, most_cells: int
+) -> Columns:
     pandas = optional_package("pandas", "forecast")
     complaint = NO_TABLE.format(file.name)
     with refusing(complaint):
-        separator, decimal, header = _written_how(file, pandas)
+        separator, decimal, header = written_how(file, pandas)
     for name in names:
         _require(file, name, header)
     places = [header.index(name) for name in names]
-    budget = max(PIECE, MOST_CELLS // max(1, len(names)))
+    budget = max(PIECE, most_cells // max(1, len(names)))
     pieces: list[list[NDArray[Any]]] = []
     stride, kept, n_rows = 1, 0, 0
     with refusing(complaint):
@@ -151,8 +159,8 @@ def _read_text(file: Path, names: Sequence[str], progress: Progress | None) -> C
     return Columns(columns, (note,))
 
 
-def _written_how(file: Path, pandas: Any) -> tuple[str, str, list[str]]:
-    """Find the separator, the decimal mark and the names of columns."""
+def written_how(file: Path, pandas: Any) -> tuple[str, str, list[str]]:
+    """Find the separator, the decimal mark and the names of columns of a text."""
     opened = pandas.io.common.get_handle(file, "r", encoding="utf-8-sig", compression="infer")
     with opened as handles:
         sample = handles.handle.read(SNIFFED)

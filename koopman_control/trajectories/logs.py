@@ -155,7 +155,7 @@ def split_at_gaps(
     angles: Sequence[int] = (),
     angle_period: float = 2.0 * np.pi,
     hold_actions: bool = False,
-    runs: Sequence[str | int | float] | NDArray[Any] | None = None,
+    runs: NDArray[Any] | Sequence[str | int | float] | None = None,
     **known: Any,
 ) -> tuple[list[Trajectory], LogReport]:
     """Turn a time-stamped log into clean trajectories with one sampling time.
@@ -291,6 +291,23 @@ def from_table(
 
 LATEST = 1e11  # seconds since 1970; what is larger is not in seconds
 UNITS = {1e14: ("milliseconds", 1e-3), 1e17: ("microseconds", 1e-6), np.inf: ("nanoseconds", 1e-9)}
+
+
+def usual_step(
+    table: Any,
+    observations: Sequence[Column],
+    actions: Sequence[Column],
+    time: Column,
+    run: Column | None,
+) -> float:
+    """Return the sampling time that `from_table` takes for a table where none is given."""
+    Y, U = (
+        np.column_stack([read_numbers(table, name, ["none"]) for name in names])
+        for names in (observations, actions)
+    )
+    labels = None if run is None else column_of(table, run)
+    signals = clean_rows(_seconds(column_of(table, time)), Y, U, labels)
+    return float(usual_interval(signals).max())
 
 
 def _seconds(time: Any) -> Array:

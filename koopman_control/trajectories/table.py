@@ -384,6 +384,16 @@ def _refuse_markers(name: Column, numbers: Array) -> None:
     )
 
 
+def looks_marked(numbers: Array) -> bool:
+    """Whether numbers may hold markers, at a glance: one stands apart from all others."""
+    low, high = numbers.min(), numbers.max()
+    inside = numbers[(numbers > low) & (numbers < high)]
+    if not len(inside):
+        return False
+    first, last = inside.min(), inside.max()
+    return bool(first - low > 0.5 * (high - first) or high - last > 0.5 * (last - low))
+
+
 def _markers(numbers: Array) -> tuple[Array, Array]:
     """Return the numbers that look like markers, the most frequent first, and all others."""
     distinct, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)

@@ -193,6 +193,32 @@ def check_trajectories(
     return _with_one_dt(_without_gaps(trajectories, missing))
 
 
+def like_the_first(data: Iterable[Trajectory], first: Trajectory) -> list[Trajectory]:
+    """Return trajectories that are of the same system as one seen before, with its time step.
+
+    Raises:
+        ValueError: One differs in columns or time step.
+    """
+    found = []
+    for i, item in enumerate(data):
+        for what, got, expected in zip(
+            ("observation columns", "action columns", "dt"),
+            _signature(item),
+            _signature(first),
+            strict=True,
+        ):
+            if got != expected and not (what == "dt" and _same_dt(got, expected)):
+                raise ValueError(
+                    f"data[{i}] has {got} as its {what}, the first shard has {expected}; expected "
+                    "trajectories of one system sampled at one rate"
+                )
+        if item.dt != first.dt:
+            item = copy.copy(item)
+            item._set(dt=first.dt)
+        found.append(item)
+    return found
+
+
 def _without_gaps(trajectories: list[Trajectory], missing: bool) -> list[Trajectory]:
     """Return the trajectories, or say that observations are NaN where none may be."""
     for i, item in enumerate(trajectories):

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cloudpickle
+import pytest
+
 from koopman_control.benchmark.variants import fingerprint
 from koopman_control.identification import LeastSquares
 from koopman_control.mpc import Search
@@ -32,3 +35,11 @@ def test_settings_that_came_later_count_only_where_they_are_used() -> None:
     assert fingerprint(replace(TASK, name="Other")) == fingerprint(TASK)
     uncensored = replace(TASK, fit={"least_squares": LeastSquares(limits=None)})
     assert fingerprint(uncensored) != fingerprint(TASK)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_the_same_in_another_process(name: str) -> None:
+    task = TASKS[name]
+    there = cloudpickle.loads(cloudpickle.dumps(task))
+    assert fingerprint(there) == fingerprint(task)
+    assert there._cost() == task._cost()

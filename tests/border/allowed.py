@@ -18,13 +18,14 @@ from tests.border.accepted import (
     judging,
     models,
     tasks,
+    tuning,
 )
 
 Entries = dict[tuple[str, str], set[str]]
 
 _SUBJECTS = [
     *(autopilot, benchmark, common, control, data, deploy, deploying, environments),
-    *(features, forecasting, judging, models, tasks),
+    *(features, forecasting, judging, models, tasks, tuning),
 ]
 
 

@@ -4,10 +4,11 @@
 MADE_BY_THE_PACKAGE = """
 Backtest Columns Coverage DelayEstimate Episode Evaluation Forecast Identified Learned
 LogJudgement LogReport LogReport.of ModelReport Monomials Neurons NoiseEstimate PairedDifference
-ParametricQP QPSolution Reduction Round Simulation Trial Trial.beats Spectrum Step CompiledStep
+ParametricQP QPSolution Reduction Round ShardSums ShardSums.add
+Simulation Trial Trial.beats Spectrum Step CompiledStep
 BatchMPC Message Rehearsal ServedStep ServingReport Parameters.with_more Tube
 EndModel PilotController PilotStep Piloted RewardModel
-Suite
+Suite Judgement Tried Tuned Range Range.suggested
 Finding Findings Findings.named InputShape Rate RewardLaw Threshold
 """
 # The checks themselves.

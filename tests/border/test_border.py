@@ -25,13 +25,14 @@ from tests.border.rows import (
     judging,
     models,
     tasks,
+    tuning,
 )
 from tests.border.rows.row import Row
 
 TABLE = [
     *(*data.ROWS, *features.ROWS, *models.ROWS, *control.ROWS, *judging.ROWS),
     *(*deploy.ROWS, *deploying.ROWS, *forecasting.ROWS, *tasks.ROWS, *benchmark.ROWS),
-    *(*autopilot.ROWS, *environments.ROWS, *common.ROWS),
+    *(*autopilot.ROWS, *environments.ROWS, *common.ROWS, *tuning.ROWS),
 ]
 LONGEST = 800  # characters; scikit-learn's own message about NaN takes 600
 

@@ -12,6 +12,7 @@ from tests.border import parts
 
 ENV = "koopman_envs/VanDerPol-v0"
 RUN, BENCHMARK = ("run", ENV), ("benchmark", ENV)
+TUNE = ("tune", "Pendulum")
 DESCRIBE = ("describe", "Pendulum-v1")
 RENDER = ("render", "folder")
 FORECAST = ("forecast", "table.csv", "--target", "T", "--horizon", "3")
@@ -27,6 +28,7 @@ NAMES = ("koopmn", "", "koopman,", "random,,zero")
 TYPED = [
     (RUN, "--episodes", COUNTS),
     (RUN, "--workers", COUNTS),
+    (RUN, "--cluster", ("here", "tcp://", "")),
     (RUN, "--seed", SEEDS),
     (RUN, "--learning-seed", SEEDS),
     (RUN, "--output", ("file", "file/within")),
@@ -42,9 +44,18 @@ TYPED = [
     (DESCRIBE, "--import", ("no_such_module", "")),
     (DESCRIBE, "--write-task", ("folder", "file/within")),
     (RENDER, "--seed", SEEDS),
+    (TUNE, "--trials", COUNTS),
+    (TUNE, "--settings", ("horizn", "", "horizon,")),
+    (TUNE, "--seeds", COUNTS),
+    (TUNE, "--episodes", COUNTS),
+    (TUNE, "--jobs", COUNTS),
+    (TUNE, "--cluster", ("here", "tcp://", "")),
+    (TUNE, "--storage", ("folder", "file", "file/within")),
+    (TUNE, "--out", ("file", "file/within")),
     (BENCHMARK, "--seeds", COUNTS),
     (BENCHMARK, "--episodes", COUNTS),
     (BENCHMARK, "--jobs", COUNTS),
+    (BENCHMARK, "--cluster", ("here", "tcp://", "")),
     (BENCHMARK, "--subjects", NAMES),
     (BENCHMARK, "--conditions", NAMES),
     (BENCHMARK, "--knowledge", ("all", "")),
@@ -60,6 +71,7 @@ TYPED = [
     (FORECAST, "--missing", ("",)),
     (FORECAST, "--lookback", (*COUNTS, "5000")),
     (FORECAST, "--backtest", (*COUNTS, "5000")),
+    (FORECAST, "--draws", COUNTS),
     (FORECAST, "--future", ("nowhere", "folder", "file")),
     (FORECAST, "--save", ("folder", "nowhere/kept.npz")),
     (FORECAST[:2], "--model", ("nowhere", "folder", "file")),
@@ -99,11 +111,13 @@ TYPED = [
     (IDENTIFY, "--missing", ("",)),
     (IDENTIFY, "--seconds", ("0", "-1", "many")),
     (IDENTIFY, "--seed", SEEDS),
+    (IDENTIFY, "--resume", ("nowhere", "file", "folder")),
     (IDENTIFY, "--export", ("folder", "none/model.npz")),
     (IDENTIFY, "--output", ("file", "file/within")),
 ]
 # Words beside the option and the value by which a sentence may name what is wrong.
 MEANT = {
+    "--cluster": "scheduler",
     "--output": "folder",
     "--out": "folder",
     "--import": "module",
@@ -111,10 +125,12 @@ MEANT = {
     "--target": "column",
     "--with": "column",
     "--date": "column",
+    "--seconds": "column",
     "--missing": "missing",
     "--horizon": "table has",
     "--lookback": "lookback",
     "--backtest": "refits",
+    "--draws": "n_draws",
     "--future": "file",
     "--model": "file",
     "--level": "level",
@@ -236,7 +252,7 @@ def test_every_option_is_in_the_table() -> None:
         ("forecast folder --target T --horizon 3", "there is no file folder"),
         ("forecast file --target T --horizon 3", "file is of no known kind"),
         ("identify", "Missing argument 'logs'"),
-        ("identify log.csv --inputs u", "Missing option '--outputs'"),
+        ("identify log.csv --inputs u", "name its columns with --inputs and --outputs"),
         ("identify none.csv --inputs u --outputs y", "there is no file none.csv"),
         ("identify file --inputs u --outputs y", "file is of no known kind"),
         ("identify log.csv --inputs u v --outputs y", "log.csv has no column 'v'"),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,3 +152,30 @@ def test_what_is_said_of_data_sets(
     assert result.exit_code == 1
     assert words in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from koopman_control.identification import automatic
+    from koopman_control.identification.draws import member
+
+    data, out, calls = log(tmp_path / "log.csv", rows=120), tmp_path / "runs", [0]
+
+    def stopped(*arguments: Any, **more: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 8:
+            raise KeyboardInterrupt
+        return member(*arguments, **more)
+
+    monkeypatch.setattr(automatic, "member", stopped)
+    result = call(data, *QUICK, "--output", out)
+    assert result.exit_code == 130
+    (folder,) = out.iterdir()
+    assert f"Go on with the same command and --resume {folder}" in result.output
+    result = call(data, *QUICK, "--resume", folder)
+    assert result.exit_code == 0, result.output
+    assert (folder / "report.html").is_file()
+    assert not (folder / "checkpoint").exists()
+    result = call(data, *QUICK, "--resume", folder)
+    assert result.exit_code == 1
+    assert "there is nothing to go on from" in result.output

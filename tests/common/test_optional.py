@@ -47,6 +47,13 @@ NEEDS = [
         "import gymnasium as g, koopman_envs; "
         "e = g.make('koopman_envs/Duffing-v0', render_mode='rgb_array'); e.reset(); e.render()",
     ),
+    (
+        "distributed",
+        "cluster",
+        "from koopman_control.cli import app; "
+        "app(['benchmark', 'Pendulum', '--subjects', 'zero', '--cluster', 'local'])",
+    ),
+    ("optuna", "tuning", "from koopman_control.cli import app; app(['tune', 'Pendulum'])"),
     ("casadi", "benchmarks", "import examples.references.multiple_shooting"),
     (
         "torch",
@@ -74,7 +81,16 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 def test_the_package_itself_needs_none_of_them() -> None:
     blocked = [
         *("box2d", "casadi", "control", "deeptime", "minari", "mujoco", "numba", "onnx", "optuna"),
-        *("pandas", "piqp", "pygame", "pykoop", "reservoirpy", "stable_baselines3"),
+        *(
+            "dask",
+            "distributed",
+            "pandas",
+            "piqp",
+            "pygame",
+            "pykoop",
+            "reservoirpy",
+            "stable_baselines3",
+        ),
     ]
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked})); import koopman_control as k; "

@@ -25,7 +25,9 @@ QUICK = (
 )
 
 
-def closed_loop(mpc: KoopmanMPC, fast: CompiledMPC, steps: int = 120) -> tuple[float, list[str]]:
+def closed_loop(
+    mpc: KoopmanMPC, fast: CompiledMPC, steps: int = 120, seed: int = 3
+) -> tuple[float, list[str]]:
     """Let a controller hold its own model, and another shadow it.
 
     Observations are noisy, and now and then incomplete; the state jumps; somebody else acts.
@@ -33,7 +35,7 @@ def closed_loop(mpc: KoopmanMPC, fast: CompiledMPC, steps: int = 120) -> tuple[f
     Returns:
         The largest difference of an input, and the rungs, which are the same.
     """
-    model, rng, rungs, worst = mpc.model, np.random.default_rng(3), [], 0.0
+    model, rng, rungs, worst = mpc.model, np.random.default_rng(seed), [], 0.0
     now, c = model.coordinates.n_outputs, len(mpc._layout.controlled)
     size = 2.0 if mpc.rollout == "linear" else 1.0  # of jumps: within reach of the model
     size = 0.3 if now == 2 else size  # or the plant
@@ -68,7 +70,7 @@ def check(kind: str) -> list[str]:
     assert isinstance(fast, CompiledMPC)
     mpc.reset()
     worst, rungs = closed_loop(mpc, fast)
-    assert worst < (1e-9 if mpc.rollout == "linear" else 1e-8)  # many programs a step
+    assert worst < 1e-9
     return rungs
 
 

@@ -91,7 +91,7 @@ def test_a_known_input_ahead_is_used() -> None:
 def test_no_regression_sees_what_it_is_judged_on() -> None:
     series = checked_series(recursion(200))
     scales = Scales.of(series)
-    folds = Folds([Rows.of(s, scales) for s in series], scales, 7, [10, 5], (), (0,), 3, 0)
+    folds = Folds([Rows.of(s, scales) for s in series], scales, 7, [10, 5], (), (0,), 3, 1, 0)
     seen = [part[0] for part in folds._parts]
     assert np.array_equal(np.concatenate(seen), np.arange(9, 200 - 7))
     for i, (judged,) in enumerate(folds.judged):
@@ -152,7 +152,9 @@ def test_the_score_is_minus_the_error_over_all_windows() -> None:
 def test_a_saved_forecaster_is_the_same_again(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     rows, u = np.cumsum(rng.standard_normal((300, 2)), axis=0), rng.standard_normal((304, 1))
-    fitted = DirectForecaster(4, periods=(5,), n_features=(0, 10)).fit(rows, inputs=u[:299])
+    fitted = DirectForecaster(4, periods=(5,), n_features=(0, 10), n_draws=2).fit(
+        rows, inputs=u[:299]
+    )
     fitted.save(tmp_path / "walk.npz")
     again = DirectForecaster.load(tmp_path / "walk.npz")
     one, two = (f.forecast_with_intervals(rows, u[:303]) for f in (fitted, again))
@@ -170,3 +172,15 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(FileFormatError):
         DirectForecaster.load(path)
+
+
+def test_draws_of_the_features_are_all_averaged() -> None:
+    rows = np.cumsum(np.random.default_rng(7).standard_normal((300, 2)), axis=0)
+
+    def ahead(seed: int, n_draws: int) -> np.ndarray:
+        forecaster = DirectForecaster(4, n_features=(10,), n_draws=n_draws, random_state=seed)
+        return forecaster.fit(rows).forecast(rows)
+
+    both = ahead(0, 2)
+    assert (both != ahead(0, 1)).any() and (both != ahead(1, 1)).any()
+    np.testing.assert_array_equal(both, ahead(0, 2))

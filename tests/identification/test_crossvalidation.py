@@ -5,7 +5,7 @@ import pytest
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
-from koopman_control.identification.crossvalidation import CrossValidation
+from koopman_control.identification.crossvalidation import CrossValidation, FoldsInMemory
 from koopman_control.identification.edmdc import EDMDc
 from koopman_control.identification.errors import scaled_errors, windows_of
 from koopman_control.identification.snapshots import split_into_folds
@@ -27,8 +27,10 @@ def test_relifted_errors_need_no_more_than_the_states_own_targets(strength: floa
     features = SampledFeatures(8, random_state=0)
     settings = EDMDc(features, coupling="bilinear", angles=[(0, 1)], horizon=10)
     chosen = settings.fit([turning(seed) for seed in range(6)])._fit.selection.trial
-    folds = split_into_folds(chosen.runs, 3)
-    trial = CrossValidation(chosen.regression, folds, 10)
+    folds = split_into_folds(chosen.folds.sample, 3)
+    in_memory = FoldsInMemory(chosen.folds.sample, 3, 10)
+    (sums,) = in_memory.sums([chosen.regression])
+    trial = CrossValidation(chosen.regression, sums, in_memory)
     each: float | Array = np.geomspace(1e-9, 1e-2, chosen.regression.n_targets)
     each = each if isinstance(strength, str) else strength
     wanted = []

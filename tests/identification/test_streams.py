@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import RFactor
@@ -51,6 +52,26 @@ def test_whitened_rows_have_mean_square_one_and_are_not_correlated() -> None:
 def test_nothing_is_whitened_to_rounding_level(n_rows: int) -> None:
     R0 = whitening(RFactor.of(np.zeros((n_rows, 4)), np.zeros((n_rows, 1))))
     np.testing.assert_allclose(np.abs(R0), 20.0 * EPS * np.eye(4), rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 63, 64, 65, 129, 200])
+def test_rows_are_whitened_by_halves_as_by_one_triangular_solve(k: int) -> None:
+    data = np.random.default_rng(0).normal(size=(300, k)) @ np.triu(np.ones((k, k)))
+    basis = whitening(RFactor.of(data, data[:, :0]))
+    sums = Accumulator(k, 1, basis)
+    sums.add(data, np.ones((300, 1)))
+    W = scipy.linalg.solve_triangular(basis, data.T, trans="T").T
+    R = sums.factor().R[:, :k]
+    np.testing.assert_allclose(R.T @ R, basis.T @ (W.T @ W) @ basis, rtol=1e-9, atol=1e-7)
+
+
+def test_sums_from_another_process_add_up_without_reflections() -> None:
+    data = rows(300)
+    basis = basis_of(data)
+    here, there = summed(data[:100], basis), summed(data[100:], basis)
+    here.absorb(pickle.loads(pickle.dumps(there)))
+    assert not here._closed
+    np.testing.assert_allclose(seen(here), gram(data), atol=1e-11)
 
 
 def test_whitening_does_not_depend_on_units() -> None:

@@ -286,7 +286,8 @@ class ParametricQP:
         elsewhere |= (self.constant.quadratic != 0.0).any(axis=0)
         elsewhere |= (self.constant.quadratic != 0.0).any(axis=1)
         for part in (self.q, self.recovery.shift):
-            elsewhere |= abs(part.matrix).sum(axis=0) > 0.0
+            entries = part.matrix.indices[part.matrix.data != 0.0]  # a file's cannot be sorted
+            elsewhere |= np.bincount(entries, minlength=len(elsewhere)) > 0
         return np.asarray(~elsewhere)
 
     @cached_property

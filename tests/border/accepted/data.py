@@ -3,6 +3,12 @@
 LINES = """
 from_minari n_episodes: none
 from_table time: none
+open_store time: none
+TrajectoryStore shards: empty
+TrajectoryStore.__getitem__ i: zero minus
+open_store dt: none fraction
+open_store run: none
+open_store missing: texts empty
 read_columns progress: none
 read_columns names: empty
 OrnsteinUhlenbeck correlation_steps: fraction
@@ -49,6 +55,11 @@ save_trajectories path: text
 """
 OTHER_NAMES = """
 read_columns path: file
+open_store path: file
+open_store observations: column
+open_store actions: column
+open_store time: column
+open_store run: column
 read_columns names: column
 split_at_gaps time: times
 load_trajectories path: file

@@ -1,6 +1,9 @@
 """Forecasting: see `allowed`."""
 
 LINES = """
+SampledRNN.fit_shards pilot: none
+SampledRNN.fit_shards workers: none
+SampledRNN.sums shard: empty
 SampledRNN.model dt: none fraction
 SampledRNN.model action_bounds: none
 TimeTable names: texts
@@ -57,6 +60,9 @@ DirectForecaster.save notes: none
 TimeTable.dates_after n_steps: zero
 """
 OTHER_NAMES = """
+SampledRNN.fit_shards readers: data
+SampledRNN.fit_shards pilot: data
+SampledRNN.sums shard: data
 TimeTable names: rows
 time_table columns: column
 SampledRNN.fit series: inputs

@@ -1,6 +1,9 @@
 """Fitting and using models: see `allowed`."""
 
 LINES = """
+EDMDc.fit_shards pilot: none
+EDMDc.fit_shards workers: none
+EDMDc.sums shard: empty
 Spectrum.spurious tolerance: zero fraction
 Spectrum.eigenfunctions x: deep
 EDMDc input_features: none
@@ -33,6 +36,7 @@ identify angles: empty
 identify seconds: fraction
 identify n_draws: none
 identify random_state: zero
+identify checkpoint: none text
 LiftedModel.predict U: longer rowless
 LiftedModel.linearize U: longer
 LiftedModel.state observation: deep holed
@@ -72,6 +76,9 @@ stabilized radius: fraction
 stabilized data: none
 """
 OTHER_NAMES = """
+EDMDc.fit_shards readers: data
+EDMDc.fit_shards pilot: data
+EDMDc.sums shard: data
 LiftedModel.load path: file
 EDMDc states: columns
 EDMDc.score_left_out seen: data

@@ -51,6 +51,29 @@ def log_file() -> str:
 
 
 ROWS = [
+    Row(
+        "open_store",
+        trajectories.open_store,
+        lambda: dict(
+            path=log_file(),
+            observations=["y"],
+            actions=["u"],
+            time=None,
+            dt=0.1,
+            run=None,
+            missing=[-1.0],
+        ),
+    ),
+    Row(
+        "TrajectoryStore",
+        trajectories.TrajectoryStore,
+        lambda: dict(shards=list(trajectories.open_store(log_file(), ["y"], ["u"]))),
+    ),
+    Row(
+        "TrajectoryStore.__getitem__",
+        lambda i: trajectories.open_store(log_file(), ["y"], ["u"])[i],
+        lambda: dict(i=0),
+    ),
     Row("adapted", kc.adapted, lambda: dict(env="Pendulum-v1", max_episode_steps=5)),
     Row("PRBS", PRBS, fields(hold=2)),
     Row("HeldUniform", kc.HeldUniform, fields(hold=(1, 2))),
@@ -160,7 +183,7 @@ ROWS = [
     Row(
         "read_columns",
         lambda **k: read_columns(**k),
-        lambda: dict(path=log_file(), names=["u", "y"], progress=None),
+        lambda: dict(path=log_file(), names=["u", "y"], progress=None, most_cells=100),
     ),
     Row("coverage", kc.coverage, lambda: dict(data=data(), order=3, n_bins=4)),
     Row(

@@ -19,6 +19,10 @@ def driven() -> kc.SampledRNN:
     return kc.SampledRNN(features, n_folds=2, horizon=3).fit(parts.runs())
 
 
+def network() -> kc.SampledRNN:
+    return kc.SampledRNN(kc.SampledFeatures(3, random_state=0), n_folds=2, regularization=1e-3)
+
+
 ROWS = [
     Row(
         "SampledRNN",
@@ -58,6 +62,17 @@ ROWS = [
         lambda: dict(series=parts.series(), y=None, inputs=None),
     ),
     Row(
+        "SampledRNN.fit_shards",
+        lambda **k: network().fit_shards(**k),
+        lambda: dict(readers=[parts.runs()], pilot=parts.runs(), workers=1),
+    ),
+    Row("SampledRNN.sums", lambda **k: driven().sums(**k), lambda: dict(shard=parts.runs())),
+    Row(
+        "SampledRNN.merge",
+        lambda **k: driven().merge(**k),
+        lambda: dict(parts=[driven().sums(parts.runs())]),
+    ),
+    Row(
         "SampledRNN.score",
         lambda **k: parts.rnn().score(**k),
         lambda: dict(series=parts.series(), y=None, inputs=None),
@@ -76,7 +91,13 @@ ROWS = [
         "DirectForecaster",
         lambda **k: forecasting.DirectForecaster(**k).fit(parts.series()),
         lambda: dict(
-            horizon=3, periods=(7,), lookback=9, n_features=(0, 4), n_folds=2, random_state=0
+            horizon=3,
+            periods=(7,),
+            lookback=9,
+            n_features=(0, 4),
+            n_folds=2,
+            n_draws=2,
+            random_state=0,
         ),
     ),
     Row(

@@ -136,6 +136,7 @@ ROWS = [
             horizon=2,
             future=np.zeros((2, 1)),
             lookback=9,
+            n_draws=1,
             refits=1,
             level=0.9,
             horizons=(1,),

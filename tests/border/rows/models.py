@@ -61,6 +61,17 @@ ROWS = [
         lambda **k: parts.estimator().partial_fit(**k),
         lambda: dict(data=data(), y=None, sample_weight=np.ones(4)),
     ),
+    Row(
+        "EDMDc.fit_shards",
+        lambda **k: parts.estimator().fit_shards(**k),
+        lambda: dict(readers=[data()[:2], data()[2:]], pilot=data(), workers=1),
+    ),
+    Row("EDMDc.sums", lambda **k: parts.fitted().sums(**k), lambda: dict(shard=data())),
+    Row(
+        "EDMDc.merge",
+        lambda **k: parts.fitted().merge(**k),
+        lambda: dict(parts=[parts.fitted().sums(data())]),
+    ),
     Row("EDMDc.score", lambda **k: parts.fitted().score(**k), lambda: dict(data=data(), y=None)),
     Row(
         "EDMDc.score_left_out",
@@ -93,6 +104,7 @@ ROWS = [
             n_draws=1,
             seconds=5.0,
             random_state=1,
+            checkpoint=None,
         ),
     ),
     Row(

@@ -1,0 +1,5 @@
+"""Settings of a task by search, on seeds that no report uses."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
