@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,15 +157,15 @@ def test_what_is_said_of_data_sets(
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from koopman_control.identification import automatic
+    from koopman_control.identification.draws import member
 
     data, out, calls = log(tmp_path / "log.csv", rows=120), tmp_path / "runs", [0]
-    fitted = automatic.member
 
-    def stopped(*arguments: object, **more: object) -> object:
+    def stopped(*arguments: Any, **more: Any) -> Any:
         calls[0] += 1
         if calls[0] == 8:
             raise KeyboardInterrupt
-        return fitted(*arguments, **more)  # type: ignore[arg-type]
+        return member(*arguments, **more)
 
     monkeypatch.setattr(automatic, "member", stopped)
     result = call(data, *QUICK, "--output", out)

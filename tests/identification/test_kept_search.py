@@ -1,12 +1,14 @@
 """A search that was interrupted goes on, and ends with the same model."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import koopman_control as kc
 from koopman_control.identification import automatic, identify
+from koopman_control.identification.draws import member
 
 pytest.importorskip("numba", reason="output-error fits need numba")
 
@@ -26,24 +28,27 @@ def found(path: Path | None, data: kc.Trajectory) -> automatic.Identified:
 @pytest.mark.slow
 def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = found(None, bent())
-    path, fitted, calls = tmp_path / "search.npz", automatic.member, []
+    path, calls = tmp_path / "search.npz", [0]
 
-    def stopped(*arguments: object, **more: object) -> object:
-        calls.append(1)
-        if len(calls) > 20:
+    def counted(*arguments: Any, **more: Any) -> Any:
+        calls[0] += 1
+        return member(*arguments, **more)
+
+    def stopped(*arguments: Any, **more: Any) -> Any:
+        if calls[0] == 20:
             raise KeyboardInterrupt
-        return fitted(*arguments, **more)  # type: ignore[arg-type]
+        return counted(*arguments, **more)
 
     monkeypatch.setattr(automatic, "member", stopped)
     with pytest.raises(KeyboardInterrupt):
         found(path, bent())
-    done = len(calls)
-    monkeypatch.setattr(automatic, "member", lambda *a, **k: calls.append(1) or fitted(*a, **k))
+    done = calls[0]
+    monkeypatch.setattr(automatic, "member", counted)
     again = found(path, bent())
-    first = len(calls) - done
+    first = calls[0] - done
     np.testing.assert_array_equal(again.model.A, whole.model.A)
     assert [t.structure for t in again.trials] == [t.structure for t in whole.trials]
     found(path, bent())
-    assert len(calls) - done - first < first, "what is known is not fitted again"
+    assert calls[0] - done - first < first, "what is known is not fitted again"
     with pytest.raises(ValueError, match="keeps a search in other data"):
         found(path, bent(1))
