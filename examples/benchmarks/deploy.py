@@ -264,8 +264,8 @@ def microcontrollers() -> None:
     head = "controller | flash | RAM | stack | iterations | active bounds | closed-loop cost"
     print(f"| {head} |\n{'|---' * 7}|")
     plant = Plant(*SIZES[1], 40)
-    random, lorenz = (plant.model, 0.9 * np.abs(plant.targets).max(axis=0)), (learned(), [20.0] * 3)
-    for title, (model, side) in (("random", random), ("Lorenz", lorenz)):
+    random = plant.model, 0.9 * np.abs(plant.targets).max(axis=0)
+    for title, (model, side) in (("random", random), ("Lorenz", learned())):
         for form in (None, Knots(8)):
             mpc = KoopmanMPC(
                 model,
@@ -282,10 +282,11 @@ def microcontrollers() -> None:
             on_a_microcontroller(name, mpc, 1e-7)
             if title == "Lorenz":
                 on_a_microcontroller(f"{name}, rank tolerance 1e-4", mpc, 1e-4)
-    for name, form, n in (("VanDerPol", Knots(8), 20), ("BilinearMotor", Knots(5), 8)):
+    for name, N, form, n in (("VanDerPol", 100, Knots(8), 20), ("BilinearMotor", 22, Knots(5), 8)):
         task = TASKS[name]
         small = replace(
             task,
+            horizon=N,
             n_features=(n,),
             steepness=(0.25,),
             n_steps=task.first_steps,
@@ -295,18 +296,20 @@ def microcontrollers() -> None:
         )
         own = small.learn(20).controller
         assert isinstance(own, KoopmanMPC)
-        on_a_microcontroller(f"{name}, {n} features, {form}", own, 1e-4)
+        on_a_microcontroller(f"{name}, {n} features, N = {N}, {form}", own, 1e-4)
 
 
-def learned() -> LiftedModel:
-    """Learn 200 lifted states of the Lorenz system from 2,000 steps, for a linear roll-out."""
+def learned() -> tuple[LiftedModel, Array]:
+    """Learn 200 lifted states of the Lorenz system from 2,000 steps, for a linear roll-out.
+
+    Returns:
+        The model, and the largest values of its states in the data.
+    """
     data = collect("koopman_envs/Lorenz-v0", HeldUniform(hold=(1, 10)), n_steps=2000, seed=20)
     features = SampledFeatures(196, steepness=0.5, random_state=0)
-    return (
-        EDMDc(features, rollout="linear", states=[0, 1, 2], regularization=1e-6, n_folds=0)
-        .fit(data)
-        .model_
-    )
+    fit = EDMDc(features, rollout="linear", states=[0, 1, 2], regularization=1e-6, n_folds=0)
+    largest = np.max([np.abs(run.observations[:, :3]).max(axis=0) for run in data], axis=0)
+    return fit.fit(data).model_, largest
 
 
 def oscillation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import resource
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from pyarrow import parquet
 from scipy.linalg import blas
@@ -51,12 +53,19 @@ def stored(folder: Path, samples: int) -> TrajectoryStore:
     return open_store(folder / "data", ["x", "v"], ["u"], run="run", dt=DT)[:n_files]
 
 
-def used() -> tuple[float, float]:
-    """CPU seconds of this process, and of those that it waited for."""
-    own, theirs = (
-        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+def clock(_: int) -> tuple[int, float]:
+    """Process and its CPU seconds; slow enough for every worker to get a turn."""
+    time.sleep(0.1)
+    return os.getpid(), time.process_time()
+
+
+def clocks(workers: int) -> dict[int, float]:
+    """CPU seconds so far of every worker, which are started if there are none."""
+    if workers < 2:
+        return {}
+    return dict(
+        Parallel(n_jobs=workers, batch_size=1, max_nbytes=None)(delayed(clock)(i) for i in range(8))
     )
-    return own.ru_utime + own.ru_stime, theirs.ru_utime + theirs.ru_stime
 
 
 def fit(folder: Path, samples: int, n_features: int, workers: int) -> dict[str, Any]:
@@ -70,21 +79,23 @@ def fit(folder: Path, samples: int, n_features: int, workers: int) -> dict[str, 
     estimator = EDMDc(SampledFeatures(n_features, random_state=0), **({} if workers else GIVEN))
     with threadpool_limits(1):
         before = bare(20_000, n_features)
-        base, own, started = peak_memory(), used()[0], time.perf_counter()
+        there = clocks(workers)
+        base, own, started = peak_memory(), time.process_time(), time.perf_counter()
         estimator.fit_shards(shards, workers=max(1, workers))
-        wall, spent = time.perf_counter() - started, used()[0] - own
+        wall, spent = time.perf_counter() - started, time.process_time() - own
+        theirs = [then - there.get(pid, 0.0) for pid, then in clocks(workers).items()]
         get_reusable_executor().shutdown(wait=True)
         after = bare(20_000, n_features)
-    theirs = resource.getrusage(resource.RUSAGE_CHILDREN)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     products, triangular = ((one + two) / 2.0 for one, two in zip(before, after, strict=True))
     model = estimator.model_
     return {
         "wall": wall,
         "driver": spent,
-        "workers": used()[1] if workers > 1 else 0.0,
+        "workers": theirs,
         "base": base,
         "driver_mib": peak_memory() - base,
-        "worker_mib": theirs.ru_maxrss / 1024.0 if workers > 1 else 0.0,
+        "worker_mib": children.ru_maxrss / 1024.0 if workers > 1 else 0.0,
         "products": products * samples,
         "triangular": triangular * samples,
         "checksum": float(np.abs(model.A).sum()),
@@ -196,6 +207,25 @@ def steps(n_episodes: int, n_steps: int) -> dict[str, Any]:
     return {"x": rows[:, 0], "v": rows[:, 1], "u": rows[:, 2], "run": run}
 
 
+def agreement(folder: Path, samples: int, n_features: int) -> dict[str, Any]:
+    """How far a fit to a store is from one to all its trajectories in memory."""
+    store = stored(folder, samples)
+    data = [run for reader in store for run in reader()]
+    models = [
+        EDMDc(SampledFeatures(n_features, random_state=0)).fit(given).model_
+        for given in (store, data)
+    ]
+    size, difference = np.abs(models[1].A).max(), np.abs(models[0].A - models[1].A).max()
+    x0, U = np.stack([run.observations[0] for run in data]), np.stack([run.actions for run in data])
+    one, two = (model.rolled_out(x0, U[:, :20], "relifted") for model in models)
+    return {
+        "A": float(difference / size),
+        "rollouts": float(np.abs(one - two).max() / np.abs(two).max()),
+        "regularization": [model.summary["regularization"] for model in models],
+        "condition": models[1].summary["condition_number"],
+    }
+
+
 def dispatch(folder: Path) -> dict[str, Any]:
     """What Dask's scheduler takes for a task that does nothing, two workers on this machine."""
     distributed, n_tasks = optional_package("distributed", "cluster"), 2_000
@@ -217,4 +247,5 @@ UNITS: dict[str, Callable[..., dict[str, Any]]] = {
     "merge": merge,
     "episodes": episodes,
     "dispatch": dispatch,
+    "agreement": agreement,
 }

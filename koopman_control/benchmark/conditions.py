@@ -116,7 +116,8 @@ def smoothing(task: Task) -> Task:
     Noise makes each step begin elsewhere than the plan before foresaw. About an unstable target
     that plan, moved on, falls over within its horizon: most steps need a new one. On the cart-pole,
     learning seeds 20 and 21, a model of data without noise scored 0.95 with the task's own guesses
-    and 0.99 with four or eight times as many; models of noisy data 0.86 to 0.93, and 0.98 to 0.99.
+    and 0.99 with four or eight times as many; models of noisy data 0.86 to 0.93, and 0.98 to 0.99
+    (the same models and data, 12 episodes).
     """
     corrections = task.fit.get("corrections", Corrections())
     fit = {**task.fit, "corrections": replace(corrections, noise="smooth")}

@@ -189,16 +189,27 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays, tolerance: float = 0.0) -> dict[
     if first:
         arrays.add("parameters_at_first", mpc.parameters.theta)
     _inputs(mpc, arrays)
+    programs: list[Program] = []
+    if mpc.rollout == "linear":
+        known = known_of(mpc, targets, has_offset)
+        programs = [one.shortest(model.n_lifted) for one in programs_of(mpc._linear_planner, known)]
+    context["folded"] = _folds(mpc, sum(len(one.predicted) for one in programs))
+    if context["folded"]:
+        assert model.reduction is not None  # for the type checker
+        context["n_lifted"] = model.reduction.shape[1]
     context |= {"steps_forward": False, "layer_kinds": [], "lift_lines": []}
     if steps_forward:
         context |= step_map_context(model, arrays)
-    context |= _coordinates(model, arrays) | _lift(mpc, arrays) | _estimator(mpc, arrays)
+    context |= (
+        _coordinates(model, arrays)
+        | _lift(mpc, context["folded"], arrays)
+        | _estimator(mpc, arrays)
+    )
     calls = [*context["lift_lines"], *(f"activate_{kind}(" for kind in context["layer_kinds"])]
     context["uses"] = lambda name: any(name in call for call in calls)
     if mpc.rollout == "linear":
-        known = known_of(mpc, targets, has_offset)
-        programs = list(programs_of(mpc._linear_planner, known))
-        return context | _programs(programs, met_states(model), tolerance, arrays)
+        folded = model.reduction if context["folded"] else None
+        return context | _programs(programs, met_states(model), tolerance, folded, arrays)
     return context | sequential_context(mpc, arrays)
 
 
@@ -242,7 +253,16 @@ def _coordinates(model: LiftedModel, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def _lift(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
+def _folds(mpc: KoopmanMPC, predictions: int) -> bool:
+    """Whether predictions are better made of a reduced model's features themselves."""
+    reduction = mpc.model.reduction
+    if reduction is None or not predictions or isinstance(mpc._estimators[0], SteadyFilter):
+        return False
+    n, n_full = reduction.shape
+    return bool(predictions * n_full < predictions * n + n * n_full)
+
+
+def _lift(mpc: KoopmanMPC, folded: bool, arrays: Arrays) -> dict[str, Any]:
     model = mpc.model
     embedding, code = model.signals.embedding, FeatureCode(arrays)
     n_e = len(model.signals.center)
@@ -255,12 +275,13 @@ def _lift(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     arrays.add("embedded_center", model.signals.center)
     arrays.add("embedded_scale", model.signals.scale)
     lines = code.lines(model.features, "in", f"(psi + {1 + n_e})")
-    if model.reduction is not None:
+    reduced = model.reduction is not None and not folded
+    if model.reduction is not None and reduced:
         arrays.add("reduction", model.reduction.T)
     return {
         **sizes,
         "n_full": 1 + n_e + model.features._n_features_out + model.n_angles,
-        "reduced": model.reduction is not None,
+        "reduced": reduced,
         "lift_lines": lines,
         "rooms": code.rooms,
         "epsilon": repr(float(np.finfo(np.float64).eps)),
@@ -300,7 +321,11 @@ def _extended(estimator: ExtendedFilter, arrays: Arrays) -> dict[str, Any]:
 
 
 def _programs(
-    programs: list[Program], samples: Array, tolerance: float, arrays: Arrays
+    programs: list[Program],
+    samples: Array,
+    tolerance: float,
+    folded: Array | None,
+    arrays: Arrays,
 ) -> dict[str, Any]:
     """Describe programs.
 
@@ -308,24 +333,23 @@ def _programs(
         programs: The programs.
         samples: Lifted states as they are met, shape (S, n).
         tolerance: Predictions may err by it, relative to the largest; see `low_rank`.
+        folded: What reduces features to lifted states (n, full n), where it is put into what is
+            predicted; None: lifted states are there.
         arrays: Takes their constants.
     """
-    described = []
-    programs = [one.shortest(samples.shape[1]) for one in programs]
+    described, n_z = [], samples.shape[1]
     for i, one in enumerate(programs):
-        (r, n), n_z, (y, t) = (
-            one.G.shape,
-            samples.shape[1],
-            (len(one.predicted), one.slope_by_predicted.shape[1]),
-        )
+        (r, n), (y, t) = one.G.shape, (len(one.predicted), one.slope_by_predicted.shape[1])
         by_lifted, others = one.predicted[:, :n_z], one.predicted[:, n_z:]
         factors = low_rank(by_lifted, one.weight, samples, tolerance) if tolerance else None
-        left, right = (None, None) if factors is None else factors
+        left, right = (by_lifted, None) if factors is None else factors
+        if folded is not None:
+            left, right = (left @ folded, None) if right is None else (left, right @ folded)
         angles = one.angles
         fields = {
             "G": one.G.T,
             "unit": one.unit,
-            "by_lifted": by_lifted.T if left is None else left.T,
+            "by_lifted": left.T,
             "compressed": None if right is None else right.T,
             "by_others": others.T if others.any() else None,
             "slope": one.slope,
@@ -372,7 +396,8 @@ def _programs(
     )
     return {
         "programs": described,
-        "n_known": programs[0].predicted.shape[1],
+        "n_known": programs[0].predicted.shape[1]
+        + (0 if folded is None else np.diff(folded.shape)[0]),
         "most_rows": most_rows,
         "most_predicted": max(len(one.predicted) for one in programs),
         "most_rank": max(one["rank"] for one in described),

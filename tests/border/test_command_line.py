@@ -94,6 +94,8 @@ TYPED = [
     (EXPORT, "--to", ("file", "file/within")),
     (EXPORT, "--precision", ("half", "")),
     (EXPORT, "--name", ("2nd", "", "a b", "while")),
+    (EXPORT, "--rank-tolerance", ("-1", "1", "nan", "little")),
+    (EXPORT, "--flash", ("0", "-1", "10", "small")),
     (SERVE, "--rate", ("0", "-1", "nan", "inf", "fast")),
     (SERVE, "--deadline", ("0", "-1", "nan", "inf", "soon")),
     (SERVE, "--patience", ("-1", "1.5", "much")),
@@ -118,6 +120,8 @@ TYPED = [
 # Words beside the option and the value by which a sentence may name what is wrong.
 MEANT = {
     "--cluster": "scheduler",
+    "--settings": "no setting",
+    "--storage": "file",
     "--output": "folder",
     "--out": "folder",
     "--import": "module",
@@ -154,6 +158,8 @@ MEANT = {
     "--seed": "seed",
     "--to": "folder",
     "--name": "name",
+    "--rank-tolerance": "rank_tolerance",
+    "--flash": "flash",
 }
 
 

@@ -22,6 +22,10 @@ QUICK = (
     "offset-free",
     "measured input, delay, Kalman",
     "memory",
+    "bilinear, lifted inputs",
+    "re-lifted, two inputs and stops",
+    "re-lifted, offset-free",
+    "known noise",
 )
 
 

@@ -88,7 +88,9 @@ def test_a_smaller_working_set_is_the_users_choice(tmp_path: Path) -> None:
 
 
 @needs_gcc
-@pytest.mark.parametrize("kind", ["hard bounds", "re-lifted, bounds"])
+@pytest.mark.parametrize(
+    "kind", ["hard bounds", pytest.param("re-lifted, bounds", marks=pytest.mark.slow)]
+)
 def test_the_worst_case_is_told_in_the_header(kind: str, tmp_path: Path) -> None:
     own = KINDS[kind]()
     export_c(own, tmp_path, certify=True)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from koopman_control import Cost, KoopmanMPC
-from koopman_control.deploy import CompiledMPC, compiled, export_c
+from koopman_control.deploy import CompiledMPC, build_wheel, closed_loop_loss, compiled, export_c
 from tests.border import parts
 from tests.border.rows.row import Row, saved
 
@@ -22,6 +22,12 @@ def exported() -> dict[str, Any]:
     }
 
 
+def plain() -> dict[str, Any]:
+    """A controller in a folder."""
+    folder = saved(lambda: export_c(parts.controller(), "build"), "build")
+    return {"folder": folder, "name": "koopman_mpc"}
+
+
 def nothing(observation: Any) -> float:
     return 0.0
 
@@ -35,8 +41,20 @@ ROWS = [
         "export_c",
         export_c,
         lambda: dict(
-            mpc=parts.controller(), folder="build", precision="double", name="koopman_mpc"
+            mpc=parts.controller(),
+            folder="build",
+            precision="double",
+            name="koopman_mpc",
+            rank_tolerance=1e-6,
+            flash=100_000,
+            certify=False,
         ),
+    ),
+    Row("build_wheel", build_wheel, plain),
+    Row(
+        "closed_loop_loss",
+        closed_loop_loss,
+        lambda: dict(mpc=parts.controller(), exported=fast()),
     ),
     Row("compiled", compiled, lambda: dict(mpc=parts.controller())),
     Row("CompiledMPC", CompiledMPC, exported),
