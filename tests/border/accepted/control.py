@@ -50,7 +50,7 @@ KoopmanMPC.act observation: holed
 KoopmanMPC.act disturbance: none
 KoopmanMPC.act applied: none
 KoopmanMPC.reset previous_input: none
-KoopmanMPC.constrain top: zero minus fraction true deep
+KoopmanMPC.constrain top: zero minus inf fraction true deep
 KoopmanMPC.save path: text
 KoopmanMPC.penalize price: zero minus fraction true
 BatchMPC.act applied: none
