@@ -71,12 +71,17 @@ def _local(distributed: Any, workers: int) -> Iterator[Any]:
         )
     except (OSError, RuntimeError, TimeoutError) as error:
         raise ClusterGoneError(
-            f"cannot start {workers} workers on this machine: {error}; make room for their files "
-            "(dask's temporary-directory), or use --jobs without --cluster"
+            f"cannot start {workers} workers on this machine: {_root(error)}; make room for their "
+            "files (dask's temporary-directory), or use --jobs without --cluster"
         ) from error
     with made, distributed.Client(made, set_as_default=False) as client:
         made.adapt(minimum=workers, maximum=workers)  # also for one that is killed as it starts
         yield client
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what an error comes from in the first place."""
+    return error if error.__cause__ is None else _root(error.__cause__)
 
 
 @contextmanager
