@@ -3,10 +3,10 @@
     python -m examples.benchmarks.cluster
     python -m examples.benchmarks.cluster --units 34 --every 10
 
-First 50 runs that do next to nothing, on one worker: wall time less what the worker itself
-measured, per run. It includes the claim, the pickled task, the scheduler, and a row on the disk.
-Then a benchmark of 34 units, once in one process and once on two workers, of which one, drawn with
-seed 0, is killed (SIGKILL) every 10 s: rows that are missing, twice, or different.
+First 50 runs that do next to nothing: wall time per run on one worker less that in this process,
+which is what the pickled task, the scheduler and the way there and back add. Then a benchmark of 34
+units, once in one process and once on two workers, of which one, drawn with seed 0, is killed
+(SIGKILL) every 10 s: rows that are missing, twice, or different.
 """
 
 from __future__ import annotations
@@ -57,19 +57,20 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: row["seed"])
 
 
-def overhead(folder: Path, units: int) -> float:
-    """Seconds per unit beside its own work."""
+def overhead(folder: Path, units: int) -> tuple[float, float]:
+    """Seconds per unit on one worker less those in this process, and of this process's CPU."""
     small = plan(Subject("does nothing", no_action), units, 1)
+    begun = time.perf_counter()
+    run_benchmark(small, open_runs(folder / "here", small), 1)
+    here = time.perf_counter() - begun
     with cluster("local", 1):
         warm = plan(Subject("does nothing", no_action), 1, 1)
         run_benchmark(warm, open_runs(folder / "warm", warm))  # the worker imports the package
-        runs = open_runs(folder / "overhead", small)
-        begun = time.perf_counter()
+        runs = open_runs(folder / "there", small)
+        begun, spent = time.perf_counter(), time.process_time()
         run_benchmark(small, runs)
-        wall = time.perf_counter() - begun
-    times = [record["times"] for record in runs.records().values()]
-    own = sum(float(t["learn_seconds"] + t["judge_seconds"]) for t in times)
-    return (wall - own) / units
+        spent, there = time.process_time() - spent, time.perf_counter() - begun
+    return (there - here) / units, spent / units
 
 
 @contextmanager
@@ -105,7 +106,10 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores; seeds 20 ... and 20,000 ...")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"overhead of a unit: {1e3 * overhead(folder, 50):.1f} ms (goal 50)")
+        more, spent = overhead(folder, 50)
+        print(
+            f"overhead of a unit: {1e3 * more:.1f} ms (goal 50), {1e3 * spent:.1f} ms of CPU here"
+        )
         units = plan(SUBJECTS["koopman"], asked.units, asked.episodes)
         killed: list[int] = []
         begun = time.perf_counter()

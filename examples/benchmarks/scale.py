@@ -50,6 +50,7 @@ def main(
         "episodes 10000 100 100",
         "episodes 1 1000000 100",
         "dispatch",
+        "agreement 200000 500",
     ]
     for one in wanted:
         measured(folder, one)
@@ -113,6 +114,9 @@ def report(found: dict[str, dict[str, Any]], samples: int, features: int) -> Non
     print(f"  CPU of one worker / bare products: {one['driver'] / bound:.2f} (goal 1.2)")
     print(f"  / products and the triangular one, like with like: {one['driver'] / like:.2f}")
     print(f"  CPU of two workers / bare products: {total / two['products']:.2f}")
+    agreed = found["agreement 200000 500"]
+    print(f"  against a fit in memory (200,000 x 500): A {agreed['A']:.1e} of its largest entry,")
+    print(f"  20-step roll-outs {agreed['rollouts']:.1e} of the largest state (goal 1e-8)")
     merge = found["merge 1000 1000"]
     row = next(fit for name, fit in found.items() if name.startswith("products 1000 "))
     whole = row["sums"] / row["rows"] * 1e7

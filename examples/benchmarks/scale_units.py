@@ -196,6 +196,25 @@ def steps(n_episodes: int, n_steps: int) -> dict[str, Any]:
     return {"x": rows[:, 0], "v": rows[:, 1], "u": rows[:, 2], "run": run}
 
 
+def agreement(folder: Path, samples: int, n_features: int) -> dict[str, Any]:
+    """How far a fit to a store is from one to all its trajectories in memory."""
+    store = stored(folder, samples)
+    data = [run for reader in store for run in reader()]
+    models = [
+        EDMDc(SampledFeatures(n_features, random_state=0)).fit(given).model_
+        for given in (store, data)
+    ]
+    size, difference = np.abs(models[1].A).max(), np.abs(models[0].A - models[1].A).max()
+    x0, U = np.stack([run.observations[0] for run in data]), np.stack([run.actions for run in data])
+    one, two = (model.rolled_out(x0, U[:, :20], "relifted") for model in models)
+    return {
+        "A": float(difference / size),
+        "rollouts": float(np.abs(one - two).max() / np.abs(two).max()),
+        "regularization": [model.summary["regularization"] for model in models],
+        "condition": models[1].summary["condition_number"],
+    }
+
+
 def dispatch(folder: Path) -> dict[str, Any]:
     """What Dask's scheduler takes for a task that does nothing, two workers on this machine."""
     distributed, n_tasks = optional_package("distributed", "cluster"), 2_000
@@ -217,4 +236,5 @@ UNITS: dict[str, Callable[..., dict[str, Any]]] = {
     "merge": merge,
     "episodes": episodes,
     "dispatch": dispatch,
+    "agreement": agreement,
 }

@@ -47,7 +47,7 @@ from koopman_control.evaluation import Learned, Round
 from koopman_control.evaluation.learn import TOLERATED
 from koopman_control.features import Angle
 from koopman_control.identification import EDMDc, LiftedModel
-from koopman_control.identification.trimming import one_step_residuals, typical_error
+from koopman_control.identification.trimming import one_step_residuals, pieces_of, typical_error
 from koopman_control.trajectories import Trajectory, total_steps
 
 RewardFunction = Callable[[Array, Array, Array], ArrayLike]
@@ -229,6 +229,7 @@ class Learning:
         self._n_first = 0
         self._structure = Structure((), ())
         self._best: EDMDc | None = None
+        self._trusted: Array | None = None
         self._earned = np.zeros(0)
 
     def learned(self, start: float) -> Piloted:
@@ -382,7 +383,7 @@ class Learning:
         """Fit model, reward, end and value to all data."""
         began, seed = time.perf_counter(), self._seed + 1000 * number
         data = at_pace(self._seen(), self._step)
-        estimator = self._model(number, data, seed)
+        estimator = self._model(number, self._within_trust(data), seed)
         kept = self._best is None or (
             typical_error(estimator.model_, data)
             <= TOLERATED * typical_error(self._best.model_, data)
@@ -400,6 +401,7 @@ class Learning:
         followed = residuals <= np.quantile(residuals, share_of(estimator))
         unknown = unknown_places(samples, model, followed, seed)
         trusted = trusted_box(samples, residuals, model) if self._levers.trim else None
+        self._trusted = trusted
         objective = self._objective(model, reward, end, unknown, trusted, samples, seed)
         returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
         steps, score = total_steps(self._logbook.data), estimator.choices_[0].score
@@ -421,8 +423,23 @@ class Learning:
         found = replace(found, ignored=ignorable(pieces, found, seed))
         if found == self._structure:
             return estimator
+        other = fitted(data, found, seed, None if trim is None else share_of(estimator))
+        if typical_error(other.model_, data) > typical_error(estimator.model_, data):
+            return estimator
         self._structure = found
-        return fitted(data, found, seed, None if trim is None else share_of(estimator))
+        return other
+
+    def _within_trust(self, data: list[Trajectory]) -> list[Trajectory]:
+        """Leave out steps to where the model before was lost: they are of another kind."""
+        if self._trusted is None or self._best is None or np.isinf(self._trusted).all():
+            return data
+        along = self._best.model_.coordinates.along
+        low, high = self._trusted
+        kept = []
+        for t in data:
+            X = along(t.observations, t.actions)[-len(t) :]
+            kept.append(((low <= X) & (high >= X)).all(axis=1))
+        return pieces_of(data, kept) or data
 
     def _objective(
         self,

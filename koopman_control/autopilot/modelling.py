@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from koopman_control.features import (
     SampledFeatures,
 )
 from koopman_control.identification import Corrections, EDMDc
+from koopman_control.identification.trimming import halves, typical_error
 from koopman_control.trajectories import Trajectory, total_steps
 
 Trim = float | Literal["auto"] | None
@@ -26,11 +28,12 @@ Trim = float | Literal["auto"] | None
 NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
 MOST_PRODUCTS = 12  # feature inputs up to which products of any two stand beside the neurons
 FEWEST_NEURONS = 10  # where data are enough for no more
+EXACT = 1e-4  # error below which one model is as good as another
 SMOOTH = 0.85  # share of the samples that columns are judged by
 HORIZON, FOLDS = 20, 4
-WORSE = 1.1  # factor on the error that leaving one input out may cost, to be tried with others
+WORSE = 1.3  # factor on the error that leaving one input out may cost, to be tried with others
 BETTER = 0.5  # factor on the error that reading a column as an angle has to bring
-NO_WORSE = 1.02  # and that it may cost in the end
+NO_WORSE = 1.1  # and that it may cost in the end: as much as another draw of neurons does
 
 
 @dataclass(frozen=True)
@@ -170,12 +173,12 @@ def ignorable(data: Sequence[Trajectory], structure: Structure, seed: int) -> tu
     """
     plain = structure.plain(data[0].observations.shape[1])
     kept: tuple[int, ...] = ()
-    best = _error(data, structure, kept, seed)
-    if not np.isfinite(best):
+    whole = best = _error(data, structure, kept, seed)
+    if not np.isfinite(whole):
         return kept
     single = {c: _error(data, structure, (c,), seed) for c in plain}
     for c in sorted(plain, key=single.__getitem__):
-        if single[c] > WORSE * best:
+        if single[c] > WORSE * whole:
             break
         together = single[c] if not kept else _error(data, structure, (*kept, c), seed)
         if together <= NO_WORSE * best:
@@ -186,17 +189,20 @@ def ignorable(data: Sequence[Trajectory], structure: Structure, seed: int) -> tu
 def _error(
     data: Sequence[Trajectory], structure: Structure, ignored: Sequence[int], seed: int
 ) -> float:
-    """Left-out error of a model whose neurons see neither context nor these columns."""
+    """Typical error, on the half of the data not seen, of neurons that do not see these columns."""
     p, m = data[0].observations.shape[1], data[0].actions.shape[1]
     unseen = structure.unseen(p, (*structure.context, *ignored))
     n_inputs, n = len(Coordinates.of(p, None, structure.angles).embedded), NEURONS[1]
     if len(unseen) >= n_inputs:
         return np.inf
-    products = (worth_products(n_inputs, m, n, total_steps(data)),)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            settings = estimator(structure, unseen, seed, [n], STEEPNESS[1:2], None, products)
-            return settings.fit(data).choices_[0].score
-    except ValueError:  # too few samples to tell
-        return np.inf
+    parts, logs = halves(data), []
+    for draw, (seen, other) in product((seed, seed + 1), (parts, parts[::-1])):
+        products = (worth_products(n_inputs, m, n, total_steps(seen)),)
+        settings = estimator(structure, unseen, draw, [n], STEEPNESS[1:2], None, products)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                logs.append(typical_error(settings.fit(seen).model_, other))
+        except ValueError:  # too few samples to tell
+            return np.inf
+    return max(float(np.exp(np.mean(np.log(logs)))), EXACT)

@@ -16,6 +16,7 @@ from threading import Lock
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import cloudpickle
 from joblib import Parallel, delayed, parallel_config
 from joblib.parallel import get_active_backend
 
@@ -148,7 +149,9 @@ def _on_dask(
                 item := waiting.popleft() if waiting else next(source, None)
             ):
                 key = f"{name}-{uuid4().hex}"
-                future = client.submit(_where_fit, function, item[1], versions, key=key, pure=False)
+                # Dask's own pickler would send modules that workers lack by their names.
+                sent = cloudpickle.dumps((function, item[1]))
+                future = client.submit(_where_fit, sent, versions, key=key, pure=False)
                 running[key] = item
                 ended.add(future)
                 del future  # a cluster forgets a result that nobody refers to
@@ -184,10 +187,11 @@ def _on_dask(
             client.cancel(ended.futures, force=True)
 
 
-def _where_fit(function: Callable[[Any], Any], unit: Any, versions: Mapping[str, str]) -> Any:
+def _where_fit(sent: bytes, versions: Mapping[str, str]) -> Any:
     """Run a unit on a worker, which may have come after the others were looked at."""
     if trouble := unfitness(versions):
         raise UnfitWorkerError(trouble)
+    function, unit = cloudpickle.loads(sent)
     return function(unit)
 
 

@@ -89,7 +89,7 @@ class Lift:
             )
             for other in found[1:]:
                 found[0].absorb(other)
-            whole.append(found[0])
+            whole.append(found[0].rest())
         return whole
 
     def rows(self, E: Array, Y: Array) -> tuple[Array, Array]:

@@ -71,11 +71,12 @@ FEWEST = 4  # features worth drawing
 FEWEST_TEACHERS, KEPT = 3, 3  # draws a model learns from at least; else every third, the best
 SIMILAR = 2.0  # of the least error: structures that teach, too, where data are few
 ONE_STEP_FEATURES = 100  # of one-step fits
+FEWEST_ONE_STEP = 5_000  # steps of data; among fewer, the best of many such fits is luck
 PULLED = (1.0, 0.1)  # strengths of fits that teach together
-STUDENTS = 3  # structures that learn from them
+STUDENTS = 4  # structures that learn from them
 JUDGED = 3_000  # imagined steps that students are judged on
 GRACE = 30.0  # seconds to finish what was begun
-MOST_DRAWS = 18
+MOST_DRAWS = 36
 RIVALS = 8  # structures that draw features of full size
 DRAW_ROWS, MODEL_ROWS = 8_000, 20_000  # steps that a fit of a draw, or of the model, looks at
 AS_GOOD = 1.25  # of the least error, in windows that differ by what is thinned
@@ -132,7 +133,7 @@ def identify(
         structure: Memory, feed-through, coupling and thinning; None chooses them.
         angles: Observation columns that are angles in radians.
         n_features: Features of a draw; the model has twice as many.
-        n_draws: Draws of features; None takes 18 where data are few, 2 where there are plenty.
+        n_draws: Draws of features; None takes 36 where data are few, 2 where there are plenty.
         seconds: Time of computing after which nothing new is tried; what was begun is finished. A
             search that is cut short depends on the machine.
         random_state: Seed of all draws.
@@ -168,11 +169,12 @@ def identify(
     with single_threaded_blas(), warnings.catch_warnings():
         # Draws that are no good are found out by their simulations.
         warnings.filterwarnings("ignore", message=".*is saturated", category=UserWarning)
-        chosen = search.structure() if structure is None else structure
+        chosen = search.structure() if structure is None else search.given(structure)
         steps = total_steps(runs) // chosen.thinning
         if n_draws is None:
             n_draws = int(np.clip(PLENTY // max(steps, 1), 2, MOST_DRAWS))
-        rival = None if structure is not None else search.one_step(chosen)
+        plain = structure is None and steps >= FEWEST_ONE_STEP
+        rival = search.one_step(chosen) if plain else None
         if steps > PLENTY:
             taught = [chosen]
             teachers, errors = search.best_draws(chosen, n_draws)
@@ -226,7 +228,7 @@ class _Search:
         self._data, self._angles, self._seed = data, angles, seed
         self._n_features, self._begun, self._deadline = n_features, begun, deadline
         self.trials: list[Trial] = list(kept.trials)
-        self._kept = kept
+        self._kept, self._whole = kept, True
         self._members: dict[Structure, list[Member]] = {}
         self._judged: list[Trial] = []
         self.findings: list[str] = []
@@ -235,7 +237,7 @@ class _Search:
         """See the data with a structure."""
         return Subject(
             shifted(thinned(self._data, structure.thinning), structure.feedthrough),
-            structure, self._angles, most_rows, self._deadline,
+            structure, self._angles, most_rows, self._deadline, self._whole,
         )  # fmt: skip
 
     def features(self, subject: Subject, draw: int, count: int) -> FeatureMap:
@@ -254,9 +256,15 @@ class _Search:
             return sampled
         return FeatureUnion([sampled, PolynomialFeatures(structure.degree)])
 
+    def given(self, structure: Structure) -> Structure:
+        """Take a structure as it is."""
+        self._whole = self._forgets(structure.thinning)
+        return structure
+
     def structure(self) -> Structure:
         """Choose thinning, feed-through, memory and coupling, one after the other."""
         thinning = self._thinning()
+        self._whole = self._forgets(thinning)
         best = self._better([Structure(0, thinning=thinning), Structure(1, thinning=thinning)])
         timing = row_timing(thinned(self._data, thinning))
         if timing.through:
@@ -395,6 +403,19 @@ class _Search:
                 "step of the model, with the mean of their inputs."
             )
         return max(good)
+
+    def _forgets(self, thinning: int) -> bool:
+        """Whether the plant forgets where it began within a part of the data.
+
+        Then fits see runs of the whole length, whose starts, measured with noise, count less. Where
+        it integrates, what is missed early is carried to the end: shorter runs tell more.
+        """
+        data, structure = thinned(self._data, thinning), Structure(1)
+        subject = Subject(data, structure, self._angles, 5_000, self._deadline, False)
+        model, _, _ = subject.linear(None)
+        sizes = np.sort(np.abs(np.linalg.eigvals(model.A)))[::-1]
+        part = max(len(run.U) for fold in subject.folds for run in fold)
+        return bool(sizes[1] < 1.0 - 1.0 / part)  # the first is that of the constant
 
     def members(self, subject: Subject, n_draws: int) -> list[Member]:
         """Fit draws, each without another part of the data; known ones are not fitted again."""

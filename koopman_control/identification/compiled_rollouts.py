@@ -118,6 +118,11 @@ class CompiledRollOut:
         states = self.finished(rest, plan.copy(), heads, _nobody(rest, m))
         self.sensitivity(rest, states, plan)
 
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs m."""
+        return len(self._constants.inputs.center)
+
     def __reduce__(self) -> tuple[type[CompiledRollOut], tuple[Any, ...]]:
         """Copy to other processes what is compiled there again."""
         return CompiledRollOut, self._parts
@@ -138,6 +143,13 @@ class CompiledRollOut:
         x0 = np.ascontiguousarray(x0)
         self._loops.roll_out(self._constants, x0, plans, heads, regulator, X)
         return X
+
+    def step(self, x: Array, u: Array) -> tuple[Array, Array]:
+        """Advance a state x (d,) under u (m,); also returns the derivative (d, d) to x."""
+        x_next, F = np.empty(len(x)), np.empty((len(x), len(x)))
+        x, u = np.ascontiguousarray(x), np.ascontiguousarray(u)
+        self._loops.step(self._constants, x, u, x_next, F)
+        return x_next, F
 
     def sensitivity(self, x0: Array, X: Array, U: Array) -> Array:
         """Differentiate predicted states X (S, H, d) to U; returns shape (S, H, d, H m)."""

@@ -113,6 +113,7 @@ class Subject:
         angles: Observation columns that are angles in radians.
         most_rows: Steps that a fit looks at.
         deadline: Of `time.process_time`.
+        whole: Whether fits see what is not left out in one piece, or cut up as folds are.
     """
 
     def __init__(
@@ -122,9 +123,10 @@ class Subject:
         angles: Sequence[int],
         most_rows: int,
         deadline: float,
+        whole: bool = True,
     ) -> None:
         self.data, self.structure, self._angles = data, structure, angles
-        self.most_rows, self._deadline = most_rows, deadline
+        self.most_rows, self._deadline, self._whole = most_rows, deadline, whole
         p, m = data[0].observations.shape[1], data[0].actions.shape[1]
         memory = structure.memory
         coordinates = Coordinates.of(
@@ -150,10 +152,10 @@ class Subject:
         return fitted_candidates(self.design, runs, [features])[0]
 
     def without(self, fold: int | None) -> list[Run]:
-        """Return the runs of all other folds, in pieces that are as long as they can be."""
-        if fold is None:
+        """Return the runs of all other folds; if `whole`, in pieces as long as they can be."""
+        if fold is None and self._whole:
             return list(self.runs)
-        if len(self.runs) >= N_FOLDS:  # none was cut
+        if not self._whole or len(self.runs) >= N_FOLDS:  # in the latter case none was cut
             return [run for i, runs in enumerate(self.folds) if i != fold for run in runs]
         kept: list[Run] = []
         last = None
@@ -210,7 +212,7 @@ class Subject:
         if self._plain is None:
             structure = replace(self.structure, coupling="linear")
             self._plain = Subject(
-                self.data, structure, self._angles, self.most_rows, self._deadline
+                self.data, structure, self._angles, self.most_rows, self._deadline, self._whole
             )
         _, plain, _ = self._plain.linear(fold)
         m = self.data[0].actions.shape[1]

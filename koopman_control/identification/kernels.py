@@ -23,16 +23,22 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def compiled(loop: Loop) -> Loop:
+def compiled(loop: Loop, **changes: Any) -> Loop:
     """Compile a loop, and keep it beside this file or in the user's cache for the next process.
 
     Where neither can be written, every process compiles for itself.
     """
+    options = OPTIONS | changes
     try:
-        fast: Loop = njit(cache=True, **OPTIONS)(loop)
+        fast: Loop = njit(cache=True, **options)(loop)
     except RuntimeError:  # numba: "no locator available"
-        fast = njit(**OPTIONS)(loop)
+        fast = njit(**options)(loop)
     return fast
+
+
+def compiled_once(loop: Loop) -> Loop:
+    """Compile a long loop that several call once, not into each of them."""
+    return compiled(loop, forceinline=False)
 
 
 def forget_kept() -> None:
@@ -310,31 +316,59 @@ def hold(c: Constants, at: Point, gain: Array, excess: Array, F: Array, G: Array
             G[i, b] -= np.sum(gain[:, i] * undone_G[:, b])
 
 
+@compiled_once
+def linearize(
+    c: Constants,
+    x: Array,
+    u: Array,
+    points: tuple[Point, Point],
+    room: tuple[Array, Array, Array],
+    x_next: Array,
+    F: Array,
+    G: Array,
+) -> None:
+    """Advance x to x_next (d,), not yet clipped; find its derivatives F (d, d) and G (d, m)."""
+    (at, entering), (gain, excess, correction) = points, room
+    free_step(c, x, u, at, entering, gain, x_next)
+    if len(c.saturating):
+        stop(c, gain, x_next, excess, correction)
+    weights = np.ones(1 + len(gain))
+    weights[1:] = entering.values + correction
+    for i in range(len(x)):
+        differentiate(c, at, i, len(x), weights, F[i])
+        F[i, i] += 1.0
+        entering.adjoint[:] = gain[:, i]
+        pull_back(c.inputs, entering)
+        G[i] = entering.gradient
+    if np.any(excess != 0.0):
+        hold(c, at, gain, excess, F, G)
+    for i in range(len(x)):
+        if x_next[i] < c.low[i] or x_next[i] > c.high[i] or excess[i] != 0.0:
+            F[i], G[i] = 0.0, 0.0
+
+
+@compiled
+def step(c: Constants, x: Array, u: Array, x_next: Array, F: Array) -> None:
+    """Advance x under u to x_next (d,), and find the derivative F (d, d) to x."""
+    d, q = len(x), len(c.constant) // len(x) - 1
+    points = somewhere(c.features), somewhere(c.inputs)
+    excess = np.zeros(d)
+    room = np.empty((q, d)), excess, np.zeros(q)
+    linearize(c, x, u, points, room, x_next, F, np.empty((d, len(u))))
+    clip(c, excess, x_next)
+
+
 @compiled
 def sensitivity(c: Constants, x0: Array, X: Array, U: Array, Gamma: Array) -> None:
     """Differentiate states X (S, H, d) to inputs U (S, H, m); Gamma (S, H, d, H m) is zero."""
     d, q = len(x0), len(c.constant) // len(x0) - 1
-    at, entering = somewhere(c.features), somewhere(c.inputs)
-    x_next, gain, excess, correction = np.empty(d), np.empty((q, d)), np.zeros(d), np.zeros(q)
-    F, G, weights = np.empty((d, d)), np.empty((d, U.shape[2])), np.ones(1 + q)
+    points, x_next = (somewhere(c.features), somewhere(c.inputs)), np.empty(d)
+    room = np.empty((q, d)), np.zeros(d), np.zeros(q)
+    F, G = np.empty((d, d)), np.empty((d, U.shape[2]))
     for s in range(len(U)):
         x = x0
         for k in range(U.shape[1]):
-            free_step(c, x, U[s, k], at, entering, gain, x_next)
-            if len(c.saturating):
-                stop(c, gain, x_next, excess, correction)
-            weights[1:] = entering.values + correction
-            for i in range(d):
-                differentiate(c, at, i, d, weights, F[i])
-                F[i, i] += 1.0
-                entering.adjoint[:] = gain[:, i]
-                pull_back(c.inputs, entering)
-                G[i] = entering.gradient
-            if np.any(excess != 0.0):
-                hold(c, at, gain, excess, F, G)
-            for i in range(d):
-                if x_next[i] < c.low[i] or x_next[i] > c.high[i] or excess[i] != 0.0:
-                    F[i], G[i] = 0.0, 0.0
+            linearize(c, x, U[s, k], points, room, x_next, F, G)
             chain(F, G, k, Gamma[s])
             x = X[s, k]
 

@@ -224,6 +224,11 @@ class Accumulator:
         """What whitens the rows at present, or None while too few have come."""
         return self._basis
 
+    def rest(self) -> Accumulator:
+        """Let go of what only adding needs, until more is added; returns itself."""
+        self._blocks = []
+        return self
+
     def factor(self) -> RFactor:
         """Return the R factor of all rows added so far; more may be added afterwards."""
         return self.merged([self])

@@ -189,7 +189,7 @@ class Regression:
             found = fold_in_parallel(chunks_of(runs, CHUNK), make, add, workers)
             for other in found[1:]:
                 found[0].absorb(other)
-            whole.append(found[0])
+            whole.append(found[0].rest())
         return whole
 
     def rows(self, chunk: Chunk) -> tuple[Array, Array, Array | None]:

@@ -88,7 +88,7 @@ def trimmed(fit: FitTo, data: Sequence[Trajectory], trim: float | Literal["auto"
         kept = _concentrated(fit, data, share)[0]
     except ValueError:  # too few samples for the unknowns
         return replace(whole, errors=errors)
-    return Trimmed(_pieces(data, kept), kept, share, errors)
+    return Trimmed(pieces_of(data, kept), kept, share, errors)
 
 
 def one_step_residuals(model: LiftedModel, data: Sequence[Trajectory]) -> list[Array]:
@@ -122,12 +122,12 @@ def _concentrated(
     explains its share best after two turns goes on.
     """
     states = []
-    for start in (data, *_halves(data)):
+    for start in (data, *halves(data)):
         try:
             model = fit(start)
             for _ in range(TURNS):
                 kept, cost = _within(model, data, share)
-                model = fit(_pieces(data, kept))
+                model = fit(pieces_of(data, kept))
         except ValueError:  # too few samples; those of all data are enough, or nothing is
             if start is data:
                 raise
@@ -136,7 +136,7 @@ def _concentrated(
         states.append((cost, kept, model))
     _, kept, model = min(states, key=lambda state: state[0])
     for _ in range(PASSES):
-        model = fit(_pieces(data, kept))
+        model = fit(pieces_of(data, kept))
         before, (kept, _) = kept, _within(model, data, share)
         if all(np.array_equal(a, b) for a, b in zip(before, kept, strict=True)):
             break
@@ -156,11 +156,11 @@ def _within(
 
 def _chosen(fit: FitTo, data: Sequence[Trajectory]) -> tuple[float, dict[float, float]]:
     """Choose the share by the typical error of models on the half of the data they did not see."""
-    halves = _halves(data)
+    parts = halves(data)
     errors: dict[float, float] = {}
     for share in (1.0, *SHARES):
         logs = []
-        for seen, unseen in (halves, halves[::-1]):
+        for seen, unseen in (parts, parts[::-1]):
             try:
                 model = fit(seen) if share == 1.0 else _concentrated(fit, seen, share)[1]
             except ValueError:
@@ -181,17 +181,17 @@ def typical_error(model: LiftedModel, data: Sequence[Trajectory]) -> float:
     return float(np.exp(np.mean(0.5 * np.log(np.maximum(mean, 1e-16)))))
 
 
-def _halves(data: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
+def halves(data: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
     """Deal the data, in stretches of a tenth, into two halves."""
     stretch = max(SHORTEST, total_steps(data) // 10)
-    halves: tuple[list[Trajectory], list[Trajectory]] = ([], [])
+    parts: tuple[list[Trajectory], list[Trajectory]] = ([], [])
     number = 0
     for t in data:
         cuts = np.linspace(0, len(t), max(1, round(len(t) / stretch)) + 1).astype(int).tolist()
         for a, b in pairwise(cuts):
-            halves[number % 2].append(_piece(t, a, b))
+            parts[number % 2].append(_piece(t, a, b))
             number += 1
-    return halves if halves[1] else (halves[0], halves[0])
+    return parts if parts[1] else (parts[0], parts[0])
 
 
 def _without_scraps(kept: Mask) -> Mask:
@@ -210,7 +210,8 @@ def _stretches(kept: Mask) -> list[tuple[int, int]]:
     return [(a, b) for a, b in ends if b - a >= SHORTEST or b - a == len(kept)]
 
 
-def _pieces(data: Sequence[Trajectory], kept: Sequence[Mask]) -> list[Trajectory]:
+def pieces_of(data: Sequence[Trajectory], kept: Sequence[Mask]) -> list[Trajectory]:
+    """Cut out the stretches of kept steps, masks (T,) by trajectory; scraps are left out."""
     return [
         _piece(t, a, b) for t, mask in zip(data, kept, strict=True) for a, b in _stretches(mask)
     ]

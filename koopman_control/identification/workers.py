@@ -1,8 +1,8 @@
 """Work on shards of data: here, in other processes, or on a cluster; sums come out the same.
 
 Tasks run through joblib, so that whatever `joblib.parallel_config` names carries them (processes,
-threads, Dask, Ray), or, where the shards are Dask's own, as a Dask graph. What they return is added
-up along a tree that the number of shards fixes, not the order in which they finish.
+threads, Ray), or as a Dask graph, where it names Dask or the shards are Dask's own. What they
+return is added up along a tree that the number of shards fixes, not the order in which they finish.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Shards:
                 "readers mixes Dask's delayed shards with others; expected all of one kind"
             )
         self._lazy = theirs.pop()
+        self._as_graph = self._lazy or _cluster() is not None
 
     def __len__(self) -> int:
         """Return the number of shards."""
@@ -79,8 +80,8 @@ class Shards:
     def each(self, work: Work[T], arguments: Sequence[Any]) -> list[T]:
         """Work on every shard by itself; returns the results in order."""
         tasks = [[i] for i in range(len(self))]
-        if self._lazy:
-            return list(_dask().compute(*self._nodes(work, arguments, tasks, _never)))
+        if self._as_graph:
+            return _computed(self._nodes(work, arguments, tasks, _never))
         found = dict(self._finished(work, arguments, tasks, _never))
         return [found[i] for i in range(len(tasks))]
 
@@ -95,14 +96,14 @@ class Shards:
             add: How two results add up.
             tasks: Numbers of the shards that one worker goes through, one after the other.
         """
-        if self._lazy:
+        if self._as_graph:
             nodes = self._nodes(work, arguments, tasks, add)
             together = _dask().delayed(_together)
             while len(nodes) > 1:
                 groups = [nodes[i : i + FAN_IN] for i in range(0, len(nodes), FAN_IN)]
                 nodes = [together(add, group) for group in groups]
-            (total,) = _dask().compute(nodes[0])
-            return total  # type: ignore[no-any-return]
+            total: T = _computed(nodes)[0]
+            return total
         tree = Tree(len(tasks), add)
         for i, part in self._finished(work, arguments, tasks, add):
             tree.put(i, part)
@@ -134,16 +135,40 @@ class Shards:
                     del left[i]
                     yield i, result
                 return
-            except Exception as error:
-                died = isinstance(error, TerminatedWorkerError)
-                if not died and type(error).__name__ != "KilledWorker":  # distributed's
-                    raise
-                if not died or attempt == ATTEMPTS - 1:
-                    raise MemoryError(
-                        f"workers died {attempt + 1} times, with {len(left)} of {len(tasks)} tasks "
-                        "left, most likely for want of memory; use fewer workers, smaller shards "
-                        "or fewer features. The estimator is as it was before"
+            except TerminatedWorkerError as error:
+                if attempt == ATTEMPTS - 1:
+                    raise _died(
+                        f"{ATTEMPTS} times, with {len(left)} of {len(tasks)} tasks left"
                     ) from error
+
+
+def _computed(nodes: Sequence[Any]) -> list[Any]:
+    """Compute nodes of a Dask graph, on the cluster that joblib is told to use if it is."""
+    client = _cluster()
+    try:
+        if client is None:
+            return list(_dask().compute(*nodes))
+        return list(client.gather(client.compute(list(nodes))))
+    except Exception as error:
+        if type(error).__name__ == "KilledWorker":  # of distributed, which need not be there
+            raise _died("again and again") from error
+        raise
+
+
+def _cluster() -> Any:
+    """Return the client behind `joblib.parallel_config("dask")`, or None.
+
+    Work goes there as a graph: joblib would wait for ever for a worker that died.
+    """
+    backend, _ = get_active_backend()
+    return backend.client if type(backend).__name__ == "DaskDistributedBackend" else None
+
+
+def _died(how: str) -> MemoryError:
+    return MemoryError(
+        f"workers died {how}, most likely for want of memory; use fewer workers, smaller shards or "
+        "fewer features. The estimator is as it was before"
+    )
 
 
 class Tree(Generic[T]):
@@ -231,6 +256,9 @@ def _worked_off(
                 ) from error
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{name}: {error}") from error
+            except OSError as error:
+                said = f"{name}: {error.strerror or error}"
+                raise OSError(error.errno, said, error.filename) from error
             total = part if total is None else add(total, part)
     assert total is not None  # for the type checker: no task is empty
     return total

@@ -161,7 +161,9 @@ def _history(found: Tuned, good: Sequence[Tried]) -> Figure:
     axes.plot(numbers[inside], means[inside], "o", color=style.GREY, ms=4, label="trial")
     axes.plot(numbers[~inside], np.full((~inside).sum(), low), "v", color=style.GREY, ms=5)
     failed = [t.number for t in found.trials if t.found is not None and t.found.error]
-    axes.plot(failed, np.full(len(failed), low), "x", color=style.VERMILLION, ms=5, label="failed")
+    if failed:
+        places = np.full(len(failed), low)
+        axes.plot(failed, places, "x", color=style.VERMILLION, ms=5, label="failed")
     best = np.maximum.accumulate(means)
     axes.step(numbers, best, where="post", color=style.BLUE, lw=1.8, label="best so far")
     if good[0].number == 0:
@@ -210,6 +212,8 @@ def _slices(found: Tuned, good: Sequence[Tried]) -> Figure:
         if chosen.log:
             axes.set_xscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
+            if chosen.high < 20 * chosen.low:  # too few powers of ten
+                style.count_ticks(axes.xaxis, 4)
         style.plain_axes(axes, title=name)
         if chosen.choices:
             axes.set_xticks(range(len(places)), [str(v) for v in places], fontsize=7.5)

@@ -207,7 +207,8 @@ def settings_of(task: Task, names: tuple[str, ...] | None = None) -> dict[str, S
     for name in names:
         if name not in known:
             raise ValueError(
-                f"names holds {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}"
+                f"names holds {name!r}, which is no setting; there are {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
             )
     chosen = {each for name in names for each in known[name]}
     return {name: setting for name, setting in found.items() if name in chosen}

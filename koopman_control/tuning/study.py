@@ -256,11 +256,14 @@ def tune(
     """
     positive_int("jobs", jobs)
     kept = _Kept(search, Path(storage))
-    while mine := kept.mine():
-        if mine == [None]:
-            time.sleep(PATIENCE)
-            continue
-        kept.judge([trial for trial in mine if trial is not None], jobs, on_trial)
+    try:
+        while mine := kept.mine():
+            if mine == [None]:
+                time.sleep(PATIENCE)
+                continue
+            kept.judge([trial for trial in mine if trial is not None], jobs, on_trial)
+    finally:
+        kept.release()
     return kept.decided(jobs)
 
 
@@ -274,10 +277,14 @@ class _Kept:
         self._search, self._path = search, path
         self._claims: dict[int, Claim] = {}
         with self._alone():
-            self._study = self._optuna.create_study(
-                storage=self._storage(), study_name="settings", direction="maximize",
-                load_if_exists=True,
-            )  # fmt: skip
+            try:
+                self._study = self._optuna.create_study(
+                    storage=self._storage(), study_name="settings", direction="maximize",
+                    load_if_exists=True,
+                )  # fmt: skip
+                self._study.get_trials(deepcopy=False)
+            except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+                raise _no_trials(path, error) from error
             self._require_same()
             if not self._study.get_trials(deepcopy=False):
                 self._study.enqueue_trial({n: r.own for n, r in search.ranges().items()})
@@ -292,24 +299,40 @@ class _Kept:
             known = self._study.get_trials(deepcopy=False)
             begun = [trial for trial in known if trial.state != states.WAITING]
             open_ones = [trial for trial in begun if trial.state == states.RUNNING]
-            mine = [trial for trial in open_ones if self._take(trial.number)]
+            names = {*search.ranges()}
+            mine = [
+                trial if {*trial.params} == names else self._asked(trial.number)
+                for trial in open_ones
+                if self._take(trial.number)
+            ]
             whole = -(-len(begun) // search.batch) * search.batch
             goal = whole if mine else whole + search.batch * (len(begun) == whole)
-            for _ in range(min(goal, search.trials) - len(begun)):
-                mine.append(self._asked(len(begun) + len(mine)))
+            for number in range(len(begun), min(goal, search.trials)):
+                mine.append(self._asked(number))
             return mine or ([None] if open_ones else [])
 
     def _asked(self, number: int) -> Any:
+        """Propose settings; a trial that was left before it had all of them gets the same."""
+        study, running = self._study, self._optuna.trial.TrialState.RUNNING
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna calls parts of its sampler experimental
-            self._study.sampler = self._optuna.samplers.TPESampler(
-                seed=1000 * SEED + number, multivariate=True, constant_liar=True
-            )
-            trial = self._study.ask()
-            for name, values in self._search.ranges().items():
+            study.sampler = self._sampler(number, 0)
+            left = [t for t in study.get_trials(deepcopy=False) if t.number == number]
+            if left and left[0].state == running:
+                trial = self._optuna.trial.Trial(study, left[0]._trial_id)
+            else:
+                trial = study.ask()
+            getattr(trial, "relative_params", None)  # now, with this sampler
+            for index, (name, values) in enumerate(self._search.ranges().items(), 1):
+                study.sampler = self._sampler(number, index)
                 values.suggested(trial, name)
         self._take(trial.number)
         return trial
+
+    def _sampler(self, number: int, index: int) -> Any:
+        """Return the sampler of a trial, or of one of its settings, with a seed of its own."""
+        seed = int(np.random.SeedSequence([SEED, number, index]).generate_state(1)[0])
+        return self._optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
     def judge(self, trials: Sequence[Any], jobs: int, on_trial: OnTrial) -> None:
         """Judge trials, and write each down as soon as it is done."""
@@ -320,16 +343,17 @@ class _Kept:
             for trial in trials
             for k in range(search.seeds)
         ]
-        try:
-            for number, found in _judgements(units, search.seeds, jobs):
-                with self._alone():
-                    self._tell(number, found)
-                self._claims.pop(number).release()
-                on_trial(number, None if found.error else found.mean)
-        finally:
-            for claim in self._claims.values():
-                claim.release()
-            self._claims.clear()
+        for number, found in _judgements(units, search.seeds, jobs):
+            with self._alone():
+                self._tell(number, found)
+            self._claims.pop(number).release()
+            on_trial(number, None if found.error else found.mean)
+
+    def release(self) -> None:
+        """Leave trials that are not done to others, or to the next call."""
+        for claim in self._claims.values():
+            claim.release()
+        self._claims.clear()
 
     def _tell(self, number: int, found: Judgement) -> None:
         states = self._optuna.trial.TrialState
@@ -483,13 +507,19 @@ def _faults(path: Path) -> Iterator[None]:
         raise FileNotWritableError(
             f"cannot write {path}: {error.strerror or error}; make room, or choose another file"
         ) from error
+    except FileFormatError:
+        raise
     except Exception as error:
         kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
         inside = "optuna" in kinds or "sqlalchemy" in kinds or "json" in kinds
         if not inside and "Invalid log format" not in str(error):
             raise
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise FileFormatError(
-            f"{path} is no file of trials, or it cannot be read or written ({reason}); choose "
-            "another file"
-        ) from error
+        raise _no_trials(path, error) from error
+
+
+def _no_trials(path: Path, error: Exception) -> FileFormatError:
+    reason = " ".join(str(error.__cause__ or error).split("\n", 1)[0].split())
+    return FileFormatError(
+        f"{path} is no file of trials, or it cannot be read or written ({reason}); choose another "
+        "file"
+    )

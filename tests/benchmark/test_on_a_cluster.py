@@ -41,14 +41,14 @@ def undisturbed(folder: Path, plan: Plan) -> list[dict[str, Any]]:
 
 
 def test_workers_killed_at_random_change_no_row(tmp_path: Path) -> None:
-    plan = tiny_plan(seeds=range(10))
+    plan = tiny_plan(seeds=range(6))
     rng, killed = np.random.default_rng(0), []
 
     with cluster("local", 2):
         client = get_active_backend()[0].client
 
         def kill_one(record: dict[str, Any]) -> None:
-            if rng.random() < 0.4:
+            if rng.random() < 0.5:
                 pids = list(client.run(os.getpid).values())
                 if pids:
                     killed.append(int(rng.choice(pids)))
@@ -56,9 +56,9 @@ def test_workers_killed_at_random_change_no_row(tmp_path: Path) -> None:
 
         runs = open_runs(tmp_path / "disturbed", plan)
         run_benchmark(plan, runs, 2, kill_one)
-    assert len(killed) > 2
+    assert len(killed) > 1
     found = rows(tmp_path / "disturbed")
-    assert len(found) == len(plan.keys()) == 12
+    assert len(found) == len(plan.keys()) == 8
     assert found == undisturbed(tmp_path / "undisturbed", plan)
 
 

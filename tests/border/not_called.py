@@ -17,7 +17,8 @@ bounds_array finite_array positive_float positive_int read_only real_array
 """
 # They do in every step, or with every row, what their callers have checked.
 KERNELS = """
-Accumulator Accumulator.absorb Accumulator.add Accumulator.merged RFactor RFactor.merged RFactor.of
+Accumulator Accumulator.absorb Accumulator.add Accumulator.merged
+RFactor RFactor.merged RFactor.of
 RFactor.solver RidgeSolver RidgeSolver.solve components runge_kutta stacked
 Coordinates.along Coordinates.bounds Coordinates.check_circles Coordinates.names Coordinates.state
 Coordinates.wrap Coordinates.wrapped_difference

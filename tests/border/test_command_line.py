@@ -120,6 +120,8 @@ TYPED = [
 # Words beside the option and the value by which a sentence may name what is wrong.
 MEANT = {
     "--cluster": "scheduler",
+    "--settings": "no setting",
+    "--storage": "file",
     "--output": "folder",
     "--out": "folder",
     "--import": "module",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 from koopman_control.common.cluster import cluster
@@ -47,13 +49,20 @@ def test_where_nothing_or_something_else_answers_it_says_so(
 
 
 @pytest.mark.slow
-def test_units_are_done_by_its_workers_whatever_becomes_of_them(tmp_path: Path) -> None:
+def test_units_are_done_by_its_workers_whatever_becomes_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
     with cluster("local", 2, told.append) as workers:
         assert workers == 2
         assert "2 workers; dashboard: http://" in told[0]
         found = dict(in_processes(doubled, range(20), 1))
         assert found == {number: 2 * number for number in range(20)}
+        (tmp_path / "of_mine.py").write_text("def tripled(number): return 3 * number")
+        monkeypatch.syspath_prepend(tmp_path)
+        module = importlib.import_module("of_mine")
+        cloudpickle.register_pickle_by_value(module)  # as `run FILE.py` does: workers lack it
+        assert dict(in_processes(module.tripled, [1, 2], 1)) == {1: 3, 2: 6}
         once = [(number, str(tmp_path / f"{number % 2}")) for number in range(6)]
         assert sorted(in_processes(units.killed_at_first, once, 1)) == [(u, 2 * u[0]) for u in once]
         with pytest.raises(LookupError, match="not 0"):
@@ -95,7 +104,10 @@ def test_workers_that_would_find_something_else_are_refused_by_name(
             ):
                 with cluster(address):
                     pass
-        with units.worker(tmp_path, address, PYTHONPATH="", PYTHONSAFEPATH="1"):
+        (tmp_path / "broken" / "koopman_control").mkdir(parents=True)
+        file = tmp_path / "broken" / "koopman_control" / "__init__.py"
+        file.write_text("raise ImportError('it is not here')")
+        with units.worker(tmp_path, address, PYTHONPATH=str(tmp_path / "broken")):
             with pytest.raises(UnfitWorkerError, match=r"cannot run units of work .*; install"):
                 with cluster(address):
                     pass

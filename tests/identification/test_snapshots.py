@@ -1,8 +1,17 @@
 import numpy as np
+import pytest
 
 from koopman_control.features import Coordinates
+from koopman_control.identification import snapshots
 from koopman_control.identification.errors import bounded_score, rms_per_step, windows_of
-from koopman_control.identification.snapshots import Run, at_limit, split_into_folds, stack
+from koopman_control.identification.snapshots import (
+    Extent,
+    Run,
+    at_limit,
+    sample_of,
+    split_into_folds,
+    stack,
+)
 
 FREE = np.array([[-np.inf], [np.inf]])
 
@@ -63,3 +72,36 @@ def test_hopeless_steps_count_as_one_standard_deviation() -> None:
     errors = np.array([[[0.0, 0.0], [np.inf, 0.0], [np.nan, np.nan]]])
     assert bounded_score(errors) == np.sqrt(0.5)
     assert bounded_score(np.full((1, 2, 1), 1e200)) == 1.0
+
+
+def test_windows_are_those_of_a_list_of_all_starts() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        runs = [count(100.0 * i, int(n)) for i, n in enumerate(rng.integers(1, 30, 12))]
+        horizon, most = int(rng.integers(1, 40)), int(rng.integers(1, 40))
+        stride = max(1, horizon // 2)
+        starts = [(i, t) for i, run in enumerate(runs) for t in range(0, len(run.U), stride)]
+        starts = [(i, t) for i, t in starts if len(runs[i].U) - t >= stride] or starts
+        if len(starts) > most:
+            starts = [starts[j] for j in np.linspace(0, len(starts) - 1, most).astype(int)]
+        wanted = [runs[i].X[t, 0] for i, t in starts]
+        assert windows_of(runs, horizon, most).x0[:, 0].tolist() == wanted
+
+
+def test_a_sample_is_evenly_spaced_and_holds_every_extreme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "PLENTY", 40)
+    rng = np.random.default_rng(0)
+    runs = [Run(rng.normal(size=(n + 1, 2)), rng.normal(size=(n, 1))) for n in (3, 200, 1, 90)]
+    sample = sample_of(runs)
+    whole, kept = (np.concatenate([run.X for run in some]) for some in (runs, sample))
+    np.testing.assert_array_equal(kept.min(axis=0), whole.min(axis=0))
+    np.testing.assert_array_equal(kept.max(axis=0), whole.max(axis=0))
+    n_kept = sum(len(run.U) for run in sample)
+    assert 40 <= n_kept <= 46
+    pairs = {(*x, *y, *u) for run in runs for x, y, u in zip(run.X, run.X[1:], run.U, strict=False)}
+    assert {
+        (*x, *y, *u) for run in sample for x, y, u in zip(run.X, run.X[1:], run.U, strict=False)
+    } <= pairs
+    parts = Extent.together([Extent.of(runs[:2]), Extent.of([]), Extent.of(runs[2:])])
+    np.testing.assert_array_equal(parts.sample(), Extent.of(runs).sample())
+    assert sample_of(runs[:1]) == runs[:1]

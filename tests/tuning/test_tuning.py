@@ -24,6 +24,7 @@ from koopman_control.tasks import TASKS
 from koopman_control.tasks.in_file import task_in_file
 from koopman_control.tuning import (
     Judgement,
+    Range,
     Tried,
     Tuned,
     settings_of,
@@ -106,8 +107,8 @@ def test_two_processes_and_a_database_find_the_same(
     found = tune(small_search(), tmp_path / "trials.db", 2)
     assert without_times(found) == without_times(done[1])
     assert found.finals[0].returns == found.finals[-1].returns  # of the task as it is
-    assert found.steps["search, learning"] == 6 * 2 * 240
-    assert found.steps["search, judging"] == 6 * 2 * 20
+    assert found.steps["search, learning"] == 6 * 240
+    assert found.steps["search, judging"] == 6 * 20
 
 
 @pytest.mark.slow
@@ -167,6 +168,28 @@ def test_a_search_waits_for_the_trials_of_another_and_takes_over_what_it_leaves(
     assert before == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_trial_that_was_left_while_it_was_proposed_gets_the_same_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tune(small_search(trials=8), tmp_path / "whole.log", 1)
+    suggested, count = Range.suggested, 0
+
+    def stops(self: Range, trial: Any, name: str) -> Any:
+        nonlocal count
+        count += 1
+        if count == 4 * 5 + 3:  # within the sixth trial
+            raise KeyboardInterrupt
+        return suggested(self, trial, name)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Range, "suggested", stops)
+        tune(small_search(trials=8), tmp_path / "left.log", 1)
+    assert without_times(tune(small_search(trials=8), tmp_path / "left.log", 1)) == without_times(
+        whole
+    )
+
+
 def test_trials_that_cannot_be_run_are_kept_with_the_reason_and_are_the_worst(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,8 +215,12 @@ def test_a_file_of_another_search_or_of_something_else_is_refused(tmp_path: Path
     tune(small_search(trials=1), tmp_path / "trials.log", 1)
     with pytest.raises(ValueError, match=r"holds a search with episodes 1 \(now 3\)"):
         tune(small_search(episodes=3), tmp_path / "trials.log", 1)
-    for name in ("other.log", "other.db"):
-        (tmp_path / name).write_text("something else\nand more\n" * 50)
+    others = [b"something else\nand more\n" * 50, b'{"a": 1}\n', b"[1, 2]\n", bytes(range(256))]
+    for name, content in [
+        *((f"{n}.log", other) for n, other in enumerate(others)),
+        ("a.db", b"x" * 999),
+    ]:
+        (tmp_path / name).write_bytes(content)
         with pytest.raises(FileFormatError, match=r"is no file of trials, or it cannot be read"):
             tune(small_search(), tmp_path / name, 1)
     (tmp_path / "file").write_text("in the way")
@@ -225,7 +252,9 @@ def test_settings_are_those_of_the_task_and_change_nothing_else() -> None:
     assert found.mpc["cost"] == Cost(trust=0.1)
     assert found.mpc["search"] == Search(guesses=2, first_guesses=128)
     assert tuned(task, {"draws": 3}).n_draws == 1  # only linear roll-outs are averaged
-    with pytest.raises(ValueError, match=r"'horizn'; there are .* Did you mean horizon\?"):
+    with pytest.raises(
+        ValueError, match=r"'horizn', which is no setting; there are .* Did you mean horizon\?"
+    ):
         tuned(task, {"horizn": 3})
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
+from koopman_control.identification.compiled_rollouts import CompiledRollOut, compiled_roll_out
 from koopman_control.identification.smoothing import step_noise
 from koopman_control.mpc.estimation.base import Estimate, Estimator, History, Observer
 from koopman_control.mpc.estimation.kalman import (
@@ -40,6 +41,17 @@ class RobustFilter(ExtendedFilter):
     Args: those of `ExtendedFilter`.
     """
 
+    def __init__(self, model: LiftedModel, noise: Array, measurement: Array, offset: Array) -> None:
+        super().__init__(model, noise, measurement, offset)
+        self._fast = compiled_roll_out(model.one_step)
+        self._roots = np.ascontiguousarray(self._noise), np.ascontiguousarray(self._R_root)
+        self._limits = np.ascontiguousarray(model.limits)
+        self._turning = model.coordinates.is_angle[: self._sensor.size].copy()
+        if self._fast is not None:
+            d, p = model.n_states, self._sensor.size
+            nobody = Doubting(np.zeros(d), root=np.eye(d), doubted=np.zeros(p, dtype=bool))
+            self._corrected(self._fast, nobody, np.zeros(p), np.zeros(self._fast.n_inputs))
+
     @classmethod
     def for_noise_of(cls, model: LiftedModel) -> Self:
         """Make one for a model that knows the noise of its states."""
@@ -55,6 +67,8 @@ class RobustFilter(ExtendedFilter):
                 return first
             nobody = np.zeros(self._sensor.size, dtype=bool)
             return Doubting(first.x, root=np.asarray(first.root), doubted=nobody)
+        if self._fast is not None:
+            return self._corrected(self._fast, before, self._sensor.read(y), u)
         model, p = self._model, self._sensor.size
         x = model.one_step.step(before.x[None], u[None])[0]
         (F,), _ = model.one_step.jacobians(before.x[None], u[None])
@@ -71,6 +85,26 @@ class RobustFilter(ExtendedFilter):
             low, high = model.limits
             x = np.minimum(np.maximum(x + gain @ miss[there], low), high)
         return Doubting(x, root=root, doubted=far & ~again)
+
+    def _corrected(
+        self, fast: CompiledRollOut, before: Doubting, measured: Array, u: Array
+    ) -> Doubting:
+        """Do the same in compiled loops; those are made at the first call."""
+        from koopman_control.mpc.estimation.robust_loops import correct
+
+        x, F = fast.step(before.x, u)
+        root, doubted = correct(
+            x,
+            F,
+            before.root,
+            self._roots,
+            np.ascontiguousarray(measured),
+            self._turning,
+            before.doubted,
+            DOUBTFUL,
+            self._limits,
+        )
+        return Doubting(x, root=root, doubted=doubted)
 
 
 def estimators_for(

@@ -12,7 +12,13 @@ from koopman_control.common.arrays import Array
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import Corrections, EDMDc, LiftedModel
 from koopman_control.mpc import KalmanObserver, KoopmanMPC
-from koopman_control.mpc.estimation import Estimate, History, RobustFilter, estimators_for
+from koopman_control.mpc.estimation import (
+    Estimate,
+    History,
+    RobustFilter,
+    estimators_for,
+    robust,
+)
 from koopman_control.trajectories import Trajectory
 
 SIGMA = 0.05
@@ -147,3 +153,33 @@ def test_exact_data_need_no_filter() -> None:
     ).fit(exact)
     assert fit.noise_.acting is None
     assert fit.model_.signals.noise is None
+
+
+def test_compiled_steps_are_the_plain_ones(
+    model: LiftedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    limits = np.array([[-np.inf, -2.0], [np.inf, 2.0]])
+    model = replace(model, signals=replace(model.signals, limits=limits))
+    data, _ = run(105)
+    Y = np.array(data.observations)
+    Y[30, 0], Y[50:53], Y[70, 1] = 9.0, np.nan, np.nan
+    Y[90:] += np.array([3.0, 0.0])  # a jump that is followed
+    fast = RobustFilter.for_noise_of(model)
+    assert fast._fast is not None
+    quick = estimates(fast, Y, data.actions)
+    monkeypatch.setattr(robust, "compiled_roll_out", lambda step_map: None)
+    slow = estimates(RobustFilter.for_noise_of(model), Y, data.actions)
+    np.testing.assert_allclose(quick, slow, rtol=1e-9, atol=1e-11)
+
+
+def test_a_compiled_step_counts_angles_the_short_way_round() -> None:
+    pytest.importorskip("numba")
+    from koopman_control.mpc.estimation.robust_loops import correct
+
+    x, one, none = np.array([3.1]), np.eye(1), np.zeros(1, dtype=bool)
+    limits = np.array([[-np.inf], [np.inf]])
+    arguments = one, one, (0.0 * one, one), np.array([-3.1]), ~none, none, 5.0, limits
+    root, _ = correct(x, *arguments)
+    np.testing.assert_allclose(x, 3.1 + 0.5 * (2.0 * np.pi - 6.2))
+    np.testing.assert_allclose(root**2, 0.5)
