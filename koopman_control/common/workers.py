@@ -27,7 +27,7 @@ Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
 CHANCES = 4  # times that a unit's process may end before it is given up
-ROUNDS = 2  # times that a cluster may give up a unit, after several losses each (`KilledWorker`)
+ROUNDS = 3  # times that a cluster may give up a unit, after several losses each (`KilledWorker`)
 GONE = "the cluster's scheduler is gone; what was finished before is kept"
 FETCHING = 10.0  # s, to get a result, which is lost if its worker ended just after it
 AHEAD = 2  # units sent for each thread of a cluster: the next one is there, and it sees demand
