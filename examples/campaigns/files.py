@@ -135,7 +135,7 @@ def tried(subject: Subject, seed: int, folder: Path) -> str:
     """Attack once and say how it ended."""
     rng = np.random.default_rng(seed)
     attack = subject.attacks[int(rng.integers(len(subject.attacks)))]
-    path, again = folder / "attacked", folder / "again"
+    path, again = folder / "attacked.csv", folder / "again"
     path.write_bytes(attack(subject.data, rng))
     try:
         found = subject.read(path)

@@ -41,7 +41,7 @@ def main() -> None:
 
         def one_input(data: bytes) -> None:
             if data:
-                check(known[data[0] % len(known)], data[1:], folder / "file")
+                check(known[data[0] % len(known)], data[1:], folder / "file.csv")
 
         atheris.Setup([*sys.argv, str(corpus)], one_input)
         atheris.Fuzz()

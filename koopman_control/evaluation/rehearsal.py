@@ -163,11 +163,20 @@ def rehearse(
             reward=reward,
             n_steps=n_steps,
             observation_noise=noise,
+            action_bounds=_input_bounds(controller),
             output_bounds=bounds if np.isfinite(bounds).any() else None,
         )
         found.append(evaluate(controller, env, seeds))
     beyond = np.concatenate([_beyond(model, each) for each in found])
     return Rehearsal(controller, found[0], tuple(found[1:]), float(beyond.mean()))
+
+
+def _input_bounds(controller: KoopmanMPC) -> Array | None:
+    """The controller's own bounds of all inputs, where its model has none."""
+    low, high = controller._weights.input_bounds
+    box = np.stack([low.min(axis=0), high.max(axis=0)])
+    whole = box.shape[1] == controller.model.n_inputs and bool(np.isfinite(box).all())
+    return box if whole and controller.model.action_bounds is None else None
 
 
 def _in_pieces(runs: list[Trajectory]) -> list[Trajectory]:

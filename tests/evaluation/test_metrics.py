@@ -25,8 +25,8 @@ def test_metrics_json_is_strict_and_keeps_the_order_of_the_keys() -> None:
 
 
 def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "koopman_control.evaluation.report"
-    monkeypatch.setattr(f"{module}._PACKAGES", ("numpy", "no-such-package"))
+    module = "koopman_control.common.versions"
+    monkeypatch.setattr(f"{module}.PACKAGES", ("numpy", "no-such-package"))
     assert set(package_versions()) == {"python", "numpy"}
 
 

@@ -220,3 +220,12 @@ def test_a_rehearsal_tells_what_the_data_leave_open(tmp_path: Any) -> None:
 def spread(found: Any) -> float:
     means: Array = np.array([each.mean for each in found.variants])
     return float(np.ptp(means))
+
+
+def test_a_rehearsal_takes_the_controllers_bounds_where_the_model_has_none() -> None:
+    bare = LiftedModel.from_arrays(F, G, dt=0.1)
+    mpc = KoopmanMPC(bare, 5, R=0.1, input_bounds=[[-0.3], [0.3]])
+    found = rehearse(mpc, n_starts=2, n_steps=10)
+    assert np.abs(found.nominal.episodes[0].actions).max() <= 0.3
+    with pytest.raises(ValueError, match="action_bounds is None"):
+        rehearse(KoopmanMPC(bare, 5, R=0.1), n_starts=1, n_steps=5)

@@ -41,8 +41,8 @@ def test_an_undamaged_file_is_accepted_and_saved_again_the_same(
     kind: str, known: dict[str, Subject], tmp_path: Path
 ) -> None:
     subject = known[kind]
-    (tmp_path / "file").write_bytes(subject.data)
-    found = subject.read(tmp_path / "file")
+    (tmp_path / "file.csv").write_bytes(subject.data)
+    found = subject.read(tmp_path / "file.csv")
     if subject.write is not None:
         subject.write(tmp_path / "again", found)
         assert (tmp_path / "again").read_bytes() == subject.data
@@ -54,17 +54,19 @@ def test_files_cut_short_anywhere_are_refused(
 ) -> None:
     subject = known[kind]
     for length in range(0, len(subject.data), max(97, len(subject.data) // 300)):
-        (tmp_path / "file").write_bytes(subject.data[:length])
+        (tmp_path / "file.csv").write_bytes(subject.data[:length])
         with pytest.raises(ValueError, match="or it is damaged: make it again"):
-            subject.read(tmp_path / "file")
+            subject.read(tmp_path / "file.csv")
 
 
 def test_forgeries_get_past_the_checksum(known: dict[str, Subject], tmp_path: Path) -> None:
     told = []
     for seed in range(120):
-        (tmp_path / "file").write_bytes(forged(known["model"].data, np.random.default_rng(seed)))
+        (tmp_path / "file.csv").write_bytes(
+            forged(known["model"].data, np.random.default_rng(seed))
+        )
         try:
-            known["model"].read(tmp_path / "file")
+            known["model"].read(tmp_path / "file.csv")
         except ValueError as error:
             told.append(str(error))
     assert sum("whole lifted model" in text for text in told) >= 5

@@ -1,7 +1,7 @@
 """Controllers: see `allowed`."""
 
 LINES = """
-Parameters.__setitem__ value: zero minus fraction true
+Parameters.__setitem__ value: zero minus inf fraction true
 KalmanObserver measurement_noise: fraction true
 KalmanObserver process_noise: zero fraction true
 OffsetFree measurement_noise: fraction true
