@@ -228,9 +228,11 @@ def _with_slopes_to_come(
     by_state = 0.5 * np.pad(w.linear_output[-1], (0, k))
     closed = F - G @ K
     later = closed.T @ (P @ off + by_state) - 0.5 * K.T @ w.linear_input[-1]
-    if not later.any() or np.abs(np.linalg.eigvals(closed)).max() >= 1.0:
+    unit = _power_of_two(1.0 / np.sqrt(np.where(np.diag(P) > 0.0, np.diag(P), 1.0)))
+    back = closed.T * unit[:, None] / unit
+    if not later.any() or np.abs(np.linalg.eigvals(back)).max() >= 1.0:
         return w  # nothing to add, or no end to it
-    slopes = 2.0 * np.linalg.solve(np.eye(len(F)) - closed.T, later)
+    slopes = 2.0 * np.linalg.solve(np.eye(len(F)) - back, later * unit) / unit
     linear_output, linear_input = w.linear_output.copy(), w.linear_input.copy()
     linear_output[-1] += slopes[:p]
     if k:

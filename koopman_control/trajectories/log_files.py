@@ -7,9 +7,11 @@ Text is read in pieces, so that a file may be far larger than the memory. From m
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from koopman_control.common.files import FileFormatError, PathLike
 
 PIECE = 50_000  # rows read at a time
 MOST_CELLS = 20_000_000  # numbers kept, 160 MB
+SEEN = 20  # records that tell how a text is written
 SNIFFED = 65_536  # characters that show how a text is written
 PIECES = "piece of the file"  # column that labels rows read together
 TEXTS = (".csv", ".tsv", ".txt")
@@ -164,18 +167,29 @@ def written_how(file: Path, pandas: Any) -> tuple[str, str, list[str]]:
     opened = pandas.io.common.get_handle(file, "r", encoding="utf-8-sig", compression="infer")
     with opened as handles:
         sample = handles.handle.read(SNIFFED)
-    lines = [line for line in sample.splitlines() if line.strip()]
-    if not lines:
+    if not sample.strip():
         raise ValueError("it is empty")
-    counts = {mark: lines[0].count(mark) for mark in "\t;,"}
-    separator = max(counts, key=lambda mark: counts[mark])
-    header = [name.strip() for name in next(csv.reader([lines[0]], delimiter=separator))]
-    decimal = "."
+    separator = max("\t;,", key=lambda mark: _cells(_records(sample, mark)))
+    names, *rows = _records(sample, separator)
+    header, decimal = [name.strip(" ") for name in names], "."
     if separator != ",":
-        cells = [cell for line in lines[1:20] for cell in line.split(separator)]
+        cells = [cell for row in rows for cell in row]
         if any("," in cell and "." not in cell for cell in cells):
             decimal = ","
     return separator, decimal, header
+
+
+def _records(sample: str, separator: str) -> list[list[str]]:
+    """Read the first records of a text; its last one may have been cut."""
+    told = csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
+    records = list(islice((record for record in told if record), SEEN))
+    cut = len(sample) == SNIFFED and 1 < len(records) < SEEN
+    return records[:-1] if cut else records
+
+
+def _cells(records: Sequence[Sequence[str]]) -> tuple[bool, int]:
+    """Whether all records have as many cells, and how many the first one has."""
+    return len({len(record) for record in records}) == 1, len(records[0])
 
 
 def _read_parquet(file: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:

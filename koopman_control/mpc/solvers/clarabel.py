@@ -72,19 +72,17 @@ class ClarabelSolver(SolverBase):
         """Solve from scratch."""
         until = time.perf_counter() + seconds
 
+        told = self._told
+
         def answer(P: Any, rows: Any, q: Array, lower: Array, upper: Array) -> Answer:
-            self._told.time_limit = self.limit(until - time.perf_counter())
+            told.time_limit = self.limit(until - time.perf_counter())
             equal = lower == upper
             above, below = np.isfinite(upper) & ~equal, np.isfinite(lower) & ~equal
             stacked = sp.csc_matrix(sp.vstack([rows[equal], rows[above], -rows[below]]))
             sides = np.concatenate([upper[equal], upper[above], -lower[below]])
             cones: list[Any] = [clarabel.ZeroConeT(int(equal.sum()))]
             cones.append(clarabel.NonnegativeConeT(len(sides) - int(equal.sum())))
-            found = clarabel.DefaultSolver(P, q, stacked, sides, cones, self._told).solve()
-            if str(found.status) in STUCK and not self._options:
-                told = _told({**self._settings, **dict.fromkeys(TOLERANCES, COARSE)})
-                told.time_limit = self.limit(until - time.perf_counter())
-                found = clarabel.DefaultSolver(P, q, stacked, sides, cones, told).solve()
+            found = clarabel.DefaultSolver(P, q, stacked, sides, cones, told).solve()
             word = str(found.status)
             parts = np.split(np.asarray(found.z), np.cumsum([equal.sum(), above.sum()]))
             y = np.zeros(len(lower))
@@ -94,7 +92,12 @@ class ClarabelSolver(SolverBase):
             x = np.asarray(found.x)
             return Answer(x, y, self.STATUS.get(word, word), int(found.iterations))
 
-        return solved_far_or_near(WithSlacks(qp), answer)
+        program = WithSlacks(qp)
+        solution = solved_far_or_near(program, answer)
+        if solution.status in STUCK and not self._options:
+            told = _told({**self._settings, **dict.fromkeys(TOLERANCES, COARSE)})
+            solution = solved_far_or_near(program, answer)
+        return solution
 
 
 def _told(settings: Mapping[str, Option]) -> Any:

@@ -194,7 +194,7 @@ def _measured(qp: DenseQP, near: bool, alike: Array | None) -> tuple[Array, floa
     elif pull > cost:  # between what squares cost and what slopes do, so that neither is lost
         cost = float(np.sqrt(cost) * np.sqrt(pull))
     usual = np.nanmedian(np.vstack([meant, np.where(far > 0.0, np.nan, 1.0)]), axis=0)
-    sizes[alone] = np.where((slopes > 0.0) & (far == 0.0), cost / slopes, usual)
+    sizes[alone] = np.where(slopes > 0.0, cost / slopes, usual)
     return sizes, cost
 
 
