@@ -58,8 +58,10 @@ def expanded(surface: Surface, model: LiftedModel, X: Array, U: Array | None) ->
         cosine, sine = n + i, n + k + i
         bend = g[:, cosine] * e[:, cosine] + g[:, sine] * e[:, sine]
         curvature[:, angle, angle] -= bend
-    values, vectors = np.linalg.eigh(curvature)
-    concave = np.maximum(-values, 0.0)
+    # Not where a model has left everything behind.
+    known = np.asarray(np.isfinite(curvature).all(axis=(1, 2)))
+    values, vectors = np.linalg.eigh(np.where(known[:, None, None], curvature, 0.0))
+    concave = np.where(known[:, None], np.maximum(-values, 0.0), np.nan)
     return Expansion(gradient, (vectors * concave[:, None, :]) @ np.swapaxes(vectors, 1, 2))
 
 

@@ -19,7 +19,7 @@ from koopman_control.features import Coordinates, FeatureMap
 from koopman_control.identification.least_squares import RFactor, RidgeSolver, decomposed
 from koopman_control.identification.regression import Design, Regression
 from koopman_control.identification.signals import Signals
-from koopman_control.identification.snapshots import Run, runs_of
+from koopman_control.identification.snapshots import Run, at_limit, runs_of
 from koopman_control.trajectories import Trajectory, check_trajectories, total_steps
 
 MOST = 100_000  # snapshot pairs that features are drawn from
@@ -34,7 +34,7 @@ def prepared(
 ) -> tuple[Signals, list[Run]]:
     """Read states, scales and limits from the data, and check that what is called angle is one."""
     runs = checked_runs(data, coordinates, weights)
-    limits = limits_of(data[0], coordinates, limited)
+    limits = limits_met_now_and_then(limits_of(data[0], coordinates, limited), runs)
     return Signals.of(data, runs, coordinates, limits, input_features), runs
 
 
@@ -52,6 +52,13 @@ def limits_of(trajectory: Trajectory, coordinates: Coordinates, limited: bool) -
     if limited and trajectory.observation_bounds is not None:
         return coordinates.bounds(trajectory.observation_bounds)
     return np.tile([[-np.inf], [np.inf]], coordinates.dim)
+
+
+def limits_met_now_and_then(limits: Array, runs: Sequence[Run]) -> Array:
+    """Open the limits (2, d) of states that are mostly there: a flag or a goal, not a stop."""
+    there = np.sum([at_limit(run.X, limits).sum(axis=0) for run in runs], axis=0)
+    often = there > MOSTLY * sum(len(run.X) for run in runs)
+    return np.where(often, [[-np.inf], [np.inf]], limits) if often.any() else limits
 
 
 def fitted_candidates(
@@ -130,6 +137,7 @@ def weights_of(data: Sequence[Trajectory], sample_weight: Any) -> list[Array] | 
     return weights
 
 
+MOSTLY = 0.5  # share of the data
 FLAT = 0.99  # of an activation bounded by 1
 COLLINEAR = 1e-7  # relative; what went through float32 is no more precise
 LOOKED_AT = 2000  # rows

@@ -59,6 +59,15 @@ def test_a_plan_only_gets_better_and_stays_in_the_box() -> None:
     assert np.abs(better).max() <= 2.0
 
 
+def test_a_plan_that_the_model_loses_stays_as_it_is() -> None:
+    lost = np.full((3, 2), np.nan)
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(expanded(GOAL.reward, MODEL, lost, PLAN[:3]).curvature).any()
+        better, value = refinement().improved(np.array([np.nan, 0.0]), PLAN, -1.0)
+    assert value == -1.0
+    np.testing.assert_array_equal(better, PLAN)
+
+
 def test_a_concave_quadratic_of_states_and_inputs_is_taken_as_it_is() -> None:
     rng = np.random.default_rng(0)
     Z = rng.normal(size=(100, 4))

@@ -234,7 +234,7 @@ def test_as_many_samples_as_unknowns_suffice() -> None:
     assert EDMDc(FEW).fit(run(8, seed=0)).model_.n_lifted == 6
 
 
-def test_data_that_sit_on_their_bounds_are_told_what_to_do() -> None:
+def test_a_column_that_sits_on_its_bounds_loses_no_sample() -> None:
     bounds = np.array([[-9.0, -9.0, 0.1], [9.0, 9.0, 0.1]])
     data = [
         Trajectory(
@@ -244,14 +244,20 @@ def test_data_that_sit_on_their_bounds_are_told_what_to_do() -> None:
         )
         for t in runs()
     ]
-    message = r"0 usable samples \(120 more end on a known limit\).*limits=None uses all"
-    with pytest.raises(ValueError, match=message):
-        EDMDc(FEW).fit(data)
-    assert (
-        EDMDc(FEW, least_squares=LeastSquares(limits=None)).fit(data).model_.summary["n_samples"]
-        == 120
-    )
+    for limits in ("data", None):
+        fitted = EDMDc(FEW, least_squares=LeastSquares(limits=limits)).fit(data)
+        assert fitted.model_.summary["n_samples"] == 120
     assert EDMDc(FEW, states=[0, 1]).fit(data).model_.summary["n_samples"] == 120
+
+
+def test_data_that_end_on_limits_are_told_what_to_do() -> None:
+    x = np.array([[0.5, -0.5], [1.0, 0.2], [0.3, 1.0], [1.0, 0.1], [0.2, 1.0]])
+    data = Trajectory(
+        x, np.zeros((4, 1)), observation_bounds=np.array([[-1.0], [1.0]] * np.ones(2))
+    )
+    message = r"0 usable samples \(4 more end on a known limit\).*limits=None uses all"
+    with pytest.raises(ValueError, match=message):
+        EDMDc(FEW, n_folds=2).fit(data)
 
 
 @pytest.mark.parametrize(

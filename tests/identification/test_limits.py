@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from koopman_control.common.arrays import Array
-from koopman_control.features import SampledFeatures
+from koopman_control.features import PolynomialFeatures, SampledFeatures
 from koopman_control.identification import EDMDc, LiftedModel, prediction_error
 from koopman_control.identification.errors import scaled_errors, windows_of
 from koopman_control.identification.snapshots import runs_of
@@ -133,3 +133,17 @@ def test_pendulum_is_predicted_fifty_steps_ahead_from_400_random_steps(sampling:
     features = SampledFeatures(60, sampling=sampling, random_state=0)  # type: ignore[arg-type]
     fit = EDMDc(features, coupling="bilinear", angles=[(0, 1)], horizon=50).fit(pendulum(400, 3))
     assert prediction_error(fit.model_, pendulum(1000, 77), 50).max() < 1e-2
+
+
+def test_a_column_that_is_mostly_at_its_bound_is_no_stop() -> None:
+    """A flag that is seldom raised, or a goal at the edge: else no sample would be left."""
+    rng = np.random.default_rng(0)
+    u, x = rng.uniform(-1.0, 1.0, (60, 1)), np.zeros((61, 2))
+    for k in range(60):
+        x[k + 1] = 0.8 * x[k, 0] + 0.1 * u[k, 0], float(k in (20, 21, 40))
+    bounds = np.array([[-np.inf, 0.0], [np.inf, 1.0]])
+    data = Trajectory(x, u, observation_bounds=bounds)
+    model = EDMDc(PolynomialFeatures(1), regularization=0.0).fit(data).model_
+    assert np.isinf(model.limits).all()
+    after = model.one_step.step(np.array([[0.5, 0.0]]), np.array([[0.2]]))[0]
+    np.testing.assert_allclose(after[0], 0.42)
