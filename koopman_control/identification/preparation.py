@@ -137,7 +137,7 @@ def weights_of(data: Sequence[Trajectory], sample_weight: Any) -> list[Array] | 
     return weights
 
 
-MOSTLY = 0.5  # share of the data
+MOSTLY = 0.9  # share of the data
 FLAT = 0.99  # of an activation bounded by 1
 COLLINEAR = 1e-7  # relative; what went through float32 is no more precise
 LOOKED_AT = 2000  # rows
