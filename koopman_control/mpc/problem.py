@@ -28,8 +28,8 @@ from koopman_control.common.border import shown
 from koopman_control.common.pickling import portable
 from koopman_control.identification import LiftedModel
 from koopman_control.mpc.compile.program import ParametricQP
-from koopman_control.mpc.solvers.program import NO_SIDE
-from koopman_control.mpc.weights import Mask, Weights, opened
+from koopman_control.mpc.solvers.program import NO_SIDE, opened
+from koopman_control.mpc.weights import Mask, Weights
 
 BEYOND = 1e25  # stands for infinity in products: so far that no scale brings it back
 Build = Callable[[cp.Expression, cp.Expression, Any], Any]

@@ -12,17 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from koopman_control.common.arrays import Array, Index, balanced, finite_array, real_array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.mpc.settings import Bounds, Cost, Tube
-from koopman_control.mpc.solvers.program import NO_SIDE
+from koopman_control.mpc.solvers.program import opened
 
 Mask = NDArray[np.bool_]
 
 NEVER = 1e3  # times as far as two inputs can lie apart; rates beyond that are no bound
-
-
-def opened(bounds: Array) -> Array:
-    """Read numbers of 1e20 and beyond as infinity, of whatever sign."""
-    far = np.abs(bounds) >= NO_SIDE  # not for NaN
-    return np.where(far, np.copysign(np.inf, bounds), bounds) if far.any() else bounds
 
 
 def weight_matrix(name: str, value: ArrayLike, size: int) -> Array:

@@ -20,7 +20,7 @@ from koopman_control.mpc.solvers import (
     make_solver,
     residuals,
 )
-from koopman_control.mpc.solvers.program import NO_SIDE
+from koopman_control.mpc.solvers.program import NO_SIDE, opened
 
 PASSES = 3  # through the rows
 
@@ -253,7 +253,7 @@ class ParametricQP:
             arrays = [real_array(name, values[name], shape=shape) for name, shape in shapes.items()]
             theta = np.concatenate([np.zeros(0), *map(np.ravel, arrays)])
         if not np.abs(theta).max(initial=0.0) < NO_SIDE:
-            theta = np.where(np.abs(theta) >= NO_SIDE, np.copysign(np.inf, theta), theta)
+            theta = opened(theta)
             wrong = np.isnan(theta) | (np.isinf(theta) & ~self._bounding)
             if wrong.any():
                 i = int(np.argmax(wrong))

@@ -80,15 +80,10 @@ class DenseQP(NamedTuple):
         """
         n = len(self.f)
         low, high = within(NO_SIDE, self.lower, self.upper)
-        up, down = np.maximum(self.A, 0.0), np.minimum(self.A, 0.0)
-        with np.errstate(invalid="ignore"):  # no box, times zero
-            most = np.where(up > 0.0, up * high[:n], 0.0) + np.where(
-                down < 0.0, down * low[:n], 0.0
-            )
-            least = np.where(up > 0.0, up * low[:n], 0.0) + np.where(
-                down < 0.0, down * high[:n], 0.0
-            )
-        far = BEYOND * np.maximum(most.sum(axis=1), -least.sum(axis=1))
+        with np.errstate(invalid="ignore"):
+            ends = self.A * low[:n], self.A * high[:n]  # NaN where there is no box, times zero
+            most, least = (np.nansum(pick(*ends), axis=1) for pick in (np.fmax, np.fmin))
+        far = BEYOND * np.maximum(most, -least)
         far = np.append(np.full(n, np.inf), np.where(far > 0.0, far, np.inf))
         return within(far, low, high)
 
@@ -196,6 +191,12 @@ def _measured(qp: DenseQP, near: bool, alike: Array | None) -> tuple[Array, floa
     usual = np.nanmedian(np.vstack([meant, np.where(far > 0.0, np.nan, 1.0)]), axis=0)
     sizes[alone] = np.where(slopes > 0.0, cost / slopes, usual)
     return sizes, cost
+
+
+def opened(sides: Array) -> Array:
+    """Read numbers of 1e20 and beyond as infinity, of whatever sign."""
+    far = np.abs(sides) >= NO_SIDE  # not for NaN
+    return np.where(far, np.copysign(np.inf, sides), sides) if far.any() else sides
 
 
 def within(far: Array | float, low: Array, high: Array) -> tuple[Array, Array]:
