@@ -132,7 +132,7 @@ class Subject:
         coordinates = Coordinates.of(
             p, None, list(angles), memory=memory, n_inputs=m if memory else 0
         )
-        signals, self.runs = prepared(data, None, coordinates, True, None)
+        signals, self.runs = prepared(data, coordinates)
         self.design = Design.of(signals, self.runs, structure.coupling)
         self.folds = [fold for fold in split_into_folds(self.runs, N_FOLDS) if fold]
         now = np.concatenate([run.X[:, :p] for run in self.runs])

@@ -30,9 +30,9 @@ from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.penalties import solver_for
 from koopman_control.identification.preparation import (
     checked_runs,
-    limits_met_now_and_then,
     limits_of,
     too_few_samples,
+    unlimited,
     warn_of_few_levels,
     warn_of_lost_directions,
 )
@@ -317,8 +317,8 @@ def _design(
 ) -> Design:
     """Read scales and limits from a sample of the data as the settings say."""
     least_squares = settings.least_squares
-    limits = limits_of(first, coordinates, least_squares.limits == "data")
-    limits = limits_met_now_and_then(limits, sample)
+    limited = least_squares.limits == "data"
+    limits = limits_of(first, coordinates, sample) if limited else unlimited(coordinates)
     signals = Signals.of([first], sample, coordinates, limits, input_features)
     return Design.of(
         signals, sample, settings.coupling, least_squares.targets, least_squares.derivatives

@@ -25,17 +25,10 @@ from koopman_control.trajectories import Trajectory, check_trajectories, total_s
 MOST = 100_000  # snapshot pairs that features are drawn from
 
 
-def prepared(
-    data: Sequence[Trajectory],
-    weights: Sequence[Array] | None,
-    coordinates: Coordinates,
-    limited: bool,
-    input_features: FeatureMap | None,
-) -> tuple[Signals, list[Run]]:
+def prepared(data: Sequence[Trajectory], coordinates: Coordinates) -> tuple[Signals, list[Run]]:
     """Read states, scales and limits from the data, and check that what is called angle is one."""
-    runs = checked_runs(data, coordinates, weights)
-    limits = limits_met_now_and_then(limits_of(data[0], coordinates, limited), runs)
-    return Signals.of(data, runs, coordinates, limits, input_features), runs
+    runs = checked_runs(data, coordinates)
+    return Signals.of(data, runs, coordinates, limits_of(data[0], coordinates, runs), None), runs
 
 
 def checked_runs(
@@ -47,18 +40,22 @@ def checked_runs(
     return runs_of(data, coordinates, weights)
 
 
-def limits_of(trajectory: Trajectory, coordinates: Coordinates, limited: bool) -> Array:
-    """Return the limits of the states that a trajectory knows, shape (2, d)."""
-    if limited and trajectory.observation_bounds is not None:
-        return coordinates.bounds(trajectory.observation_bounds)
-    return np.tile([[-np.inf], [np.inf]], coordinates.dim)
+def limits_of(trajectory: Trajectory, coordinates: Coordinates, runs: Sequence[Run]) -> Array:
+    """Return the limits of the states that a trajectory knows, shape (2, d).
 
-
-def limits_met_now_and_then(limits: Array, runs: Sequence[Run]) -> Array:
-    """Open the limits (2, d) of states that are mostly there: a flag or a goal, not a stop."""
+    Where runs are mostly at one, it is none: the column is a flag or a goal, not held by a stop.
+    """
+    if trajectory.observation_bounds is None:
+        return unlimited(coordinates)
+    limits = coordinates.bounds(trajectory.observation_bounds)
     there = np.sum([at_limit(run.X, limits).sum(axis=0) for run in runs], axis=0)
     often = there > MOSTLY * sum(len(run.X) for run in runs)
-    return np.where(often, [[-np.inf], [np.inf]], limits) if often.any() else limits
+    return np.where(often, unlimited(coordinates), limits)
+
+
+def unlimited(coordinates: Coordinates) -> Array:
+    """Return limits of states that have none, shape (2, d)."""
+    return np.tile([[-np.inf], [np.inf]], coordinates.dim)
 
 
 def fitted_candidates(

@@ -26,7 +26,7 @@ from koopman_control.features import Coordinates, spread
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.smoothing_loops import Linearized, filter_run, smooth_back
 from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
-from koopman_control.identification.speeds import speeds_in
+from koopman_control.identification.speeds import GAUSSIAN, speeds_in
 from koopman_control.trajectories import Trajectory
 
 PASSES = 6
@@ -37,7 +37,6 @@ FALL = 0.7  # from pass to pass
 RELINEARIZED = 3, 1  # times, in the first pass and in later ones
 EXACT = 1e-7  # in spreads of a state: least noise assumed
 CHUNK = 2000  # states differentiated at once
-GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
 GLITCH = 8.0  # standard deviations of second differences
 LAGS = 10
 CLEAN = 1e-6  # in spreads of a state: residuals that hold no noise worth smoothing
