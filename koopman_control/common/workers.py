@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import nullcontext, suppress
-from itertools import chain
+from itertools import chain, islice
 from threading import Lock
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -30,6 +30,7 @@ CHANCES = 4  # times that a unit's process may end before it is given up
 ROUNDS = 3  # times that a cluster may give up a unit, after several losses each (`KilledWorker`)
 GONE = "the cluster's scheduler is gone; what was finished before is kept"
 FETCHING = 10.0  # s, to get a result, which is lost if its worker ended just after it
+FEW = 16  # results at a time, where a backend returns no single ones
 AHEAD = 2  # units sent for each thread of a cluster: the next one is there, and it sees demand
 
 
@@ -67,13 +68,43 @@ def in_processes(
         ClusterGoneError: The cluster's scheduler is gone.
         Exception: What the function raises; what is running is given up.
     """
-    backend, _ = get_active_backend()
-    source = _Source(units)
-    client = getattr(backend, "client", None)
+    source, client = _Source(units), dask_client()
     if client is None:
-        yield from _by_joblib(backend, function, source, jobs)
-    else:  # joblib itself would wait for ever for a unit that ended its workers
+        yield from _by_joblib(function, source, jobs)
+    else:
         yield from _on_dask(client, function, source)
+
+
+def dask_client() -> Any:
+    """Return the client behind `joblib.parallel_config("dask")`, or None.
+
+    Work goes there by itself: joblib would wait for ever for what ended its workers.
+    """
+    backend, _ = get_active_backend()
+    return getattr(backend, "client", None)
+
+
+def unordered(**settings: Any) -> Callable[[Iterable[Any]], Generator[Any, None, None]]:
+    """Return what runs joblib's calls, and yields what they return as they end.
+
+    Backends that cannot do that (multiprocessing, Ray) return a few at a time, so that not all
+    results are in memory at once.
+
+    Args:
+        **settings: As of `joblib.Parallel`.
+    """
+    backend, _ = get_active_backend()
+    if backend.supports_return_generator:
+        work: Any = Parallel(return_as="generator_unordered", **settings)
+        return work  # type: ignore[no-any-return]
+    work = Parallel(**settings)
+
+    def few_at_a_time(calls: Iterable[Any]) -> Generator[Any, None, None]:
+        left = iter(calls)
+        while few := list(islice(left, FEW)):
+            yield from work(few)
+
+    return few_at_a_time
 
 
 class _Source(Iterator[tuple[int, Any]]):
@@ -94,8 +125,9 @@ def _lost(where: str) -> WorkerLostError:
 
 
 def _by_joblib(
-    backend: Any, function: Callable[[Any], Any], source: _Source, jobs: int
+    function: Callable[[Any], Any], source: _Source, jobs: int
 ) -> Iterator[tuple[Any, Any]]:
+    backend, _ = get_active_backend()
     ours = backend.supports_inner_max_num_threads and backend.inner_max_num_threads is None
     losses: Counter[int] = Counter()
     taken: dict[int, Any] = {}  # from the source and not finished, in this try or another
@@ -110,8 +142,8 @@ def _by_joblib(
         waiting = list(taken.items())
         suspects = [item for item in waiting if losses[item[0]] > 1][:1]
         with parallel_config("loky", inner_max_num_threads=1) if ours else nullcontext():
-            how = {"return_as": "generator_unordered", "pre_dispatch": jobs, "batch_size": 1}
-            work = Parallel(n_jobs=max(jobs, 2) if suspects else jobs, **how)
+            at_once = max(jobs, 2) if suspects else jobs
+            work = unordered(n_jobs=at_once, pre_dispatch=jobs, batch_size=1)
         results = work(calls(suspects or chain(waiting, source)))
         try:
             for number, result in results:

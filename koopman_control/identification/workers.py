@@ -11,12 +11,12 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from joblib import Parallel, delayed
+from joblib import delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from joblib.parallel import get_active_backend
 
 from koopman_control.common import optional_package, positive_int
 from koopman_control.common.border import require
+from koopman_control.common.workers import dask_client, unordered
 from koopman_control.identification.least_squares import single_threaded_blas
 from koopman_control.trajectories import Trajectory, TrajectoryStore, check_trajectories
 
@@ -56,7 +56,7 @@ class Shards:
                 "readers mixes Dask's delayed shards with others; expected all of one kind"
             )
         self._lazy = theirs.pop()
-        self._as_graph = self._lazy or _cluster() is not None
+        self._as_graph = self._lazy or dask_client() is not None
 
     def __len__(self) -> int:
         """Return the number of shards."""
@@ -131,7 +131,8 @@ class Shards:
                 for i, task in left.items()
             ]
             try:
-                for i, result in _unordered(calls, self._workers):
+                # Arrays that joblib maps from files would outlive these.
+                for i, result in unordered(n_jobs=self._workers, max_nbytes=None)(calls):
                     del left[i]
                     yield i, result
                 return
@@ -144,7 +145,7 @@ class Shards:
 
 def _computed(nodes: Sequence[Any]) -> list[Any]:
     """Compute nodes of a Dask graph, on the cluster that joblib is told to use if it is."""
-    client = _cluster()
+    client = dask_client()
     try:
         if client is None:
             return list(_dask().compute(*nodes))
@@ -153,15 +154,6 @@ def _computed(nodes: Sequence[Any]) -> list[Any]:
         if type(error).__name__ == "KilledWorker":  # of distributed, which need not be there
             raise _died("again and again") from error
         raise
-
-
-def _cluster() -> Any:
-    """Return the client behind `joblib.parallel_config("dask")`, or None.
-
-    Work goes there as a graph: joblib would wait for ever for a worker that died.
-    """
-    backend, _ = get_active_backend()
-    return backend.client if type(backend).__name__ == "DaskDistributedBackend" else None
 
 
 def _died(how: str) -> MemoryError:
@@ -218,18 +210,6 @@ class Tree(Generic[T]):
     def total(self) -> T:
         """Return the sum of all parts, once all have come."""
         return self._sums[len(self._widths) - 1, 0]
-
-
-def _unordered(calls: list[Any], workers: int | None) -> Iterator[Any]:
-    """Run joblib's calls and yield what they return, as they finish where the backend can."""
-    backend, _ = get_active_backend()
-    # Arrays that joblib maps from files would outlive these.
-    settings: dict[str, Any] = {"n_jobs": workers, "max_nbytes": None}
-    if backend.supports_return_generator:
-        yield from Parallel(return_as="generator_unordered", **settings)(calls)
-        return
-    for start in range(0, len(calls), FAN_IN):  # so that not all parts are in memory at once
-        yield from Parallel(**settings)(calls[start : start + FAN_IN])
 
 
 def _numbered(i: int, *task: Any) -> tuple[int, Any]:

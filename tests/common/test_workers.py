@@ -66,3 +66,10 @@ def test_what_joblib_is_told_outside_counts() -> None:
     with joblib.parallel_config("threading"):  # threads share memory, processes do not
         assert len(list(in_processes(here.add, range(5), 2))) == 5
     assert here == set(range(5))
+
+
+@pytest.mark.parametrize("backend", ["threading", "multiprocessing"])
+def test_other_backends_of_joblib_carry_units_too(backend: str) -> None:
+    with joblib.parallel_config(backend):
+        found = dict(in_processes(doubled, range(20), 2))
+    assert found == {number: 2 * number for number in range(20)}
