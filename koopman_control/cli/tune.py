@@ -64,6 +64,7 @@ def tune(
         from koopman_control.tasks import TASKS
         from koopman_control.tasks.in_file import task_in_file
         from koopman_control.tuning import Tuning, write_tuned
+        from koopman_control.tuning.page import verdict
 
         source = Path(task) if task.endswith(".py") else None
         chosen = TASKS[task] if source is None else task_in_file(source)
@@ -77,7 +78,7 @@ def tune(
             typer.echo("Finished trials are kept; the same command goes on with them.", err=True)
             raise
         page = write_tuned(folder, found, source)
-        typer.echo(_summary(found))
+        typer.echo(verdict(found))
         typer.echo(f"Report: {page}")
         if found.best is not None:
             typer.echo(f"Run it: koopman-control run {folder / 'task.py'}")
@@ -100,9 +101,3 @@ def _with_bar(search: Tuning, storage: Path, jobs: int) -> Tuned:
             progress.update(bar, completed=number + 1)
 
         return searched(search, storage, jobs, done)
-
-
-def _summary(found: Tuned) -> str:
-    from koopman_control.tuning.page import verdict
-
-    return verdict(found)

@@ -100,14 +100,19 @@ def _kind_of(path: PathLike) -> tuple[Path, str]:
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}")
-    kinds = [end.lower() for end in file.suffixes]
-    kind = kinds[-2] if kinds and kinds[-1] == ".gz" and len(kinds) > 1 else "".join(kinds[-1:])
+    kind = ending_of(file)
     if kind not in TEXTS and kind not in READERS:
         raise ValueError(
             f"{file.name} is of no known kind; expected a name that ends in .csv, .tsv, .txt, "
             ".parquet, .mat or .npz"
         )
     return file, kind
+
+
+def ending_of(file: Path) -> str:
+    """Return the end of a file's name that tells what is in it, in small letters."""
+    ends = [end.lower() for end in file.suffixes]
+    return ends[-2] if len(ends) > 1 and ends[-1] == ".gz" else "".join(ends[-1:])
 
 
 def _require(file: Path, name: str, there: Sequence[str]) -> None:

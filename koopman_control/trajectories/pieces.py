@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common import Array, optional_package, refusing
 from koopman_control.common.files import PathLike
-from koopman_control.trajectories.log_files import read_columns, written_how
+from koopman_control.trajectories.log_files import ending_of, read_columns, written_how
 
 ROWS = 100_000  # at least in a shard, where a store has as many
 BYTES = 16_000_000  # of text in a shard
@@ -45,7 +45,9 @@ def files_of(path: PathLike) -> list[Path]:
     """List the files of a store, in the order of the numbers in their names."""
     whole = Path(path)
     if whole.is_dir() and not _is_zarr(whole):
-        found = [file for file in whole.rglob("*") if _is_zarr(file) or _kind(file) in KINDS[:-1]]
+        found = [
+            file for file in whole.rglob("*") if _is_zarr(file) or ending_of(file) in KINDS[:-1]
+        ]
         found = [file for file in found if not any(_is_zarr(above) for above in file.parents)]
     elif whole.exists():
         found = [whole]
@@ -56,7 +58,7 @@ def files_of(path: PathLike) -> list[Path]:
             f"there is no file {path}; expected a file, a folder or a pattern of {', '.join(KINDS)}"
         )
     for file in found:
-        if not _is_zarr(file) and _kind(file) not in KINDS[:-1]:
+        if not _is_zarr(file) and ending_of(file) not in KINDS[:-1]:
             raise ValueError(f"{file.name} is of no known kind; expected {', '.join(KINDS)}")
     return sorted(found, key=_in_order)
 
@@ -70,16 +72,11 @@ def _is_zarr(file: Path) -> bool:
     return any((file / name).is_file() for name in ("zarr.json", ".zgroup", ".zmetadata"))
 
 
-def _kind(file: Path) -> str:
-    ends = [end.lower() for end in file.suffixes]
-    return ends[-2] if len(ends) > 1 and ends[-1] == ".gz" else "".join(ends[-1:])
-
-
 def pieces_of(file: Path, names: Sequence[str]) -> Sequence[Piece]:
     """List the pieces of a file, whose columns are checked."""
     if _is_zarr(file):
         return _zarr_pieces(file, names)
-    kind = _kind(file)
+    kind = ending_of(file)
     if kind == ".parquet":
         return _parquet_pieces(file, names)
     if kind in (".csv", ".tsv", ".txt") and file.suffix != ".gz":
