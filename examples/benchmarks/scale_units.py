@@ -231,7 +231,7 @@ def dispatch(folder: Path) -> dict[str, Any]:
     distributed, n_tasks = optional_package("distributed", "cluster"), 2_000
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -145,7 +145,7 @@ def test_a_dask_cluster_gives_the_same_bits() -> None:
     once = coefficients(estimator().fit_shards(readers()))
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster),
     ):
@@ -255,7 +255,7 @@ def test_workers_of_a_cluster_that_die_are_told_in_a_sentence() -> None:
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as two,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as two,
         distributed.Client(two),
     ):
         lazy = [dask.delayed(reader)(DATA), dask.delayed(dying)()]
