@@ -82,7 +82,7 @@ def killing(every: float, killed: list[int]) -> Iterator[None]:
     def kill() -> None:
         while not ended.wait(every):
             with suppress(Exception):  # a worker may end while it is asked
-                pids = list(client.run(os.getpid).values())
+                pids = list(client.run(os.getpid, on_error="ignore").values())
                 victim = int(rng.choice(pids))
                 os.kill(victim, signal.SIGKILL)
                 killed.append(victim)
