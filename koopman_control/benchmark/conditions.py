@@ -120,7 +120,7 @@ def smoothing(task: Task) -> Task:
     (the same models and data, 12 episodes).
     """
     corrections = task.fit.get("corrections", Corrections())
-    fit = {**task.fit, "corrections": replace(corrections, noise="smooth")}
+    fit = {**task.fit, "corrections": replace(corrections, noise="auto")}
     search = task.mpc.get("search", Search())
     if not search.guesses:
         return replace(task, fit=fit)

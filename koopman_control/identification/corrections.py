@@ -54,9 +54,11 @@ class Corrections(CheckedFields):
 
     Args:
         noise: "ignore" measurement noise; "smooth" the data with the model itself and fit again,
-            six times, see `identification.smoothing` (gaps in the data, NaN, are filled on the
-            way); "auto" does so where the residuals of the plain fit show noise, which is kept bit
-            for bit otherwise, as it is where data are weighted or come in pieces (`partial_fit`).
+            five times, see `identification.smoothing` (gaps in the data, NaN, are filled on the
+            way); "auto" does so where the residuals of the plain fit show noise, samples are
+            missing or a sensor has glitches, and where left-out measurements are foretold better
+            after it. The plain fit is kept bit for bit otherwise, as it is where data are weighted
+            or come in pieces (`partial_fit`).
         noise_std: Standard deviation of the noise of the present states, in their units (radians
             for angles), a number or one for each, for "smooth" and "auto"; None estimates it.
         refine_horizon: Refine the model over the horizon, for the roll-out that is used: see

@@ -33,18 +33,14 @@ from koopman_control.identification.delays import without_input_delay
 from koopman_control.identification.errors import prediction_score
 from koopman_control.identification.fitting import Fit, FitSettings
 from koopman_control.identification.least_squares import single_threaded_blas
+from koopman_control.identification.measured import Measured, as_logged
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.penalties import path_of
 from koopman_control.identification.preparation import batches, weights_of
 from koopman_control.identification.regression import Coupling
 from koopman_control.identification.rollouts import Rollout
 from koopman_control.identification.shards import ShardSums, check_pilot, require_parts
-from koopman_control.identification.smoothing import (
-    Measured,
-    NoiseEstimate,
-    as_logged,
-    smoothed_fit,
-)
+from koopman_control.identification.smoothing import NoiseEstimate, smoothed_fit
 from koopman_control.identification.trimming import Trimmed, trimmed
 from koopman_control.identification.workers import Shards, read, sharded
 from koopman_control.trajectories import Trajectory, check_trajectories
@@ -298,6 +294,7 @@ class EDMDc(BaseEstimator):  # type: ignore[misc]
             data,
             fit,
             corrections.noise_std,
+            rollout=self.rollout,
             derivatives=regression.derivatives,
             unless_clean=corrections.noise == "auto",
         )

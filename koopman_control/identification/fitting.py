@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -266,8 +267,17 @@ class Fit:
         if isinstance(strength, np.ndarray):
             per_state = strength[self.regression.state_targets]
             summary["regularization_per_state"] = per_state.tolist()
-        model = self.regression.model(solver.solve(strength), summary)
+        self.coefficients, self._summary = solver.solve(strength), summary
+        model = self.regression.model(self.coefficients, summary)
         return replace(model, error_quantiles=self.selection.error_quantiles()), decomposed
+
+    def with_coefficients(self, K: Array) -> Fit:
+        """Return the same fit with other coefficients (k, n) of its regression."""
+        other = copy(self)
+        model = self.regression.model(K, self._summary)
+        other.coefficients = K
+        other.model = replace(model, error_quantiles=self.model.error_quantiles)
+        return other
 
     def score_left_out(self, seen: Sequence[Trajectory], judged: Sequence[Trajectory]) -> float:
         """Score the choices on `judged`, each part of it by a fit that left it out."""

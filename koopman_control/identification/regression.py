@@ -161,6 +161,13 @@ class Regression:
         plain = [1 + j for j, (_, kind) in enumerate(embedded) if kind == "id"]
         return [*plain, *range(self._n_phi, self.n_targets)]
 
+    @property
+    def targets_of(self) -> dict[int, int]:
+        """Columns of the targets that move states, by state."""
+        moving = self.design.signals.coordinates.is_angle
+        order = [*np.flatnonzero(~moving).tolist(), *np.flatnonzero(moving).tolist()]
+        return dict(zip(order, self.state_targets, strict=True))
+
     def factor(self, runs: Sequence[Run]) -> RFactor:
         """Reduce the uncensored snapshot pairs of runs to an R factor."""
         return Accumulator.merged(self.sums([runs]))
@@ -267,9 +274,7 @@ class Regression:
     def _with_known_rows(self, K: Array) -> Array:
         """Replace the coefficients of states that follow from their speeds."""
         signals, K = self.design.signals, K.copy()
-        moving = signals.coordinates.is_angle
-        order = [*np.flatnonzero(~moving).tolist(), *np.flatnonzero(moving).tolist()]
-        column = dict(zip(order, self.state_targets, strict=True))
+        moving, column = signals.coordinates.is_angle, self.targets_of
         plain = self.design.targets == "states"
         for known in self.design.kinematics:
             target, speed = column[known.state], column[known.speed]

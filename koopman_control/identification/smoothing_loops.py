@@ -19,6 +19,8 @@ Linearized = tuple[Array, Array, Array]  # a (T, d), f (T, d), F (T, d, d): x+ =
 # States before a measurement (T + 1, d), their covariances (T + 1, d, d), gains (T + 1, p, d),
 # variances of the innovations, zero where there was no measurement (T + 1, p), innovations.
 Filtered = tuple[Array, Array, Array, Array, Array]
+# Pulls of measurements and their variances, drives of steps and theirs, (T + 1, p) each.
+Forces = tuple[Array, Array, Array, Array]
 
 
 def filter_run(
@@ -104,12 +106,15 @@ def filter_run(
     return x_before, P_before, gains, sizes, misses
 
 
-def smooth_back(F: Array, filtered: Filtered, X: Array, V: Array) -> None:
+def smooth_back(F: Array, filtered: Filtered, X: Array, V: Array, forces: Forces) -> None:
     """Go back along a filtered run, and fill states X and their variances V, (T + 1, d) each.
 
     With the adjoint variables of Bierman's form of the smoother, which inverts no covariance
-    (Bierman, Automatica 9, 1973).
+    (Bierman, Automatica 9, 1973). They also tell what measurements and steps had to be off by:
+    R times a pull, Q times a drive, of which the variances are those of the forces expected (de
+    Jong, Biometrika 76, 1989).
     """
+    pulls, expected_pulls, drives, expected_drives = forces
     x_before, P_before, gains, sizes, misses = filtered
     n, p, d = gains.shape
     away, W = np.empty(d), np.empty((d, d))
@@ -126,11 +131,17 @@ def smooth_back(F: Array, filtered: Filtered, X: Array, V: Array) -> None:
                     away[j] += information[j, k] * gains[t, i, k]
             for j in range(d):
                 curvature += gains[t, i, j] * away[j]
+            pulls[t, i], expected_pulls[t, i] = pull, curvature
             adjoint[i] -= pull
             for j in range(d):
                 information[j, i] -= away[j]
                 information[i, j] -= away[j]
             information[i, i] += curvature
+        for i in range(p):  # what moves a state moves its step, too
+            drives[t, i], expected_drives[t, i] = adjoint[i], information[i, i]
+            if d > p:
+                drives[t, i] += adjoint[p + i]
+                expected_drives[t, i] += information[p + i, p + i] + 2.0 * information[i, p + i]
         for i in range(d):
             X[t, i] = x_before[t, i]
             for j in range(d):

@@ -17,7 +17,7 @@ def test_a_noisy_task_is_smoothed_and_searches_among_more_plans() -> None:
     task = CONDITIONS["noise"].learning(TASKS["Pendulum"])
     assert task.mpc["search"].guesses == 8 * TASKS["Pendulum"].mpc["search"].guesses
     for name in ("Pendulum", "VanDerPol", "TwoLinkArm"):
-        assert CONDITIONS["noise"].learning(TASKS[name]).fit["corrections"].noise == "smooth"
+        assert CONDITIONS["noise"].learning(TASKS[name]).fit["corrections"].noise == "auto"
 
 
 def test_a_task_that_draws_no_plans_keeps_its_search() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel, Rollout
 from koopman_control.identification.compiled_rollouts import CompiledRollOut, compiled_roll_out
-from koopman_control.identification.smoothing import step_noise
+from koopman_control.identification.smoother import step_noise
 from koopman_control.mpc.estimation.base import Estimate, Estimator, History, Observer
 from koopman_control.mpc.estimation.kalman import (
     ExtendedFilter,
