@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import koopman_control as kc
+from koopman_control.common.cluster import cluster
 from koopman_control.identification import Structure, identify
 from koopman_control.identification.draws import compile_loops
 from koopman_control.identification.log_facts import (
@@ -103,6 +104,17 @@ def test_processes_that_fit_draws_change_no_bit() -> None:
     alone, together = (identify(bent(300), jobs=jobs, **settings) for jobs in (1, 2))
     assert np.array_equal(alone.model.A, together.model.A)
     assert np.array_equal(alone.model.B, together.model.B)
+    assert alone.error == together.error
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_change_no_bit() -> None:
+    pytest.importorskip("distributed")
+    settings = FEW | {"structure": Structure(1), "seconds": 300.0}
+    alone = identify(bent(300), **settings)
+    with cluster("local", 2) as workers:
+        together = identify(bent(300), jobs=workers, **settings)
+    assert np.array_equal(alone.model.A, together.model.A)
     assert alone.error == together.error
 
 
