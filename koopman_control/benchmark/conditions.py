@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def without_speeds(task: Task) -> Task:
 GUESSES = 8  # times as many
 
 
-def smoothing(task: Task) -> Task:
+def smoothing(task: Task, noise: Literal["smooth", "auto"] = "smooth") -> Task:
     """Take noise out of the data, filter in the loop, and search among more random plans.
 
     Noise makes each step begin elsewhere than the plan before foresaw. About an unstable target
@@ -120,7 +120,7 @@ def smoothing(task: Task) -> Task:
     (the same models and data, 12 episodes).
     """
     corrections = task.fit.get("corrections", Corrections())
-    fit = {**task.fit, "corrections": replace(corrections, noise="auto")}
+    fit = {**task.fit, "corrections": replace(corrections, noise=noise)}
     search = task.mpc.get("search", Search())
     if not search.guesses:
         return replace(task, fit=fit)
@@ -179,7 +179,7 @@ def noisy(task: Task) -> Task:
         noisy = _with_arguments(task, observation_noise=NOISE)
     else:
         noisy = replace(task, wrap=Noise(NOISE, NOISY.get(task.env_id)))
-    return smoothing(noisy)
+    return smoothing(noisy, "auto")
 
 
 @dataclass(frozen=True)

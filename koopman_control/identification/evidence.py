@@ -212,11 +212,16 @@ def _innovations(
                 L = _root(P, there, R)
                 white = scipy.linalg.solve_triangular(L, miss, lower=True)
             E = scipy.linalg.solve_triangular(L, S[there], lower=True)
-            gain = scipy.linalg.solve_triangular(L, P[there], lower=True)
+            half = scipy.linalg.solve_triangular(L, P[there], lower=True)
+            gain = scipy.linalg.solve_triangular(L, half, lower=True, trans="T").T
             if t and not stopped[t - 1]:
                 trust = np.minimum(1.0, CLIPPED / np.maximum(np.abs(white), CLIPPED))
                 held.append((trust * (white + E @ theta), trust[:, None] * E))
-            x, S, P = x + gain.T @ white, S - gain.T @ E, P - gain.T @ gain
+            x, S = x + half.T @ white, S - half.T @ E
+            left = np.eye(d)
+            left[:, there] -= gain
+            P = left @ P @ left.T + (gain * R[there]) @ gain.T  # stays positive definite
+            P = 0.5 * (P + P.T)
         last = t == len(Y) - 1
         if held and (last or len(held) >= ROWS or fold[t] != fold[max(t - 1, 0)]):
             b, E = (np.concatenate(part) for part in zip(*held, strict=True))

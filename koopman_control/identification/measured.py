@@ -13,6 +13,7 @@ from koopman_control.identification.speeds import GAUSSIAN
 from koopman_control.trajectories import Trajectory
 
 GLITCH = 8.0  # standard deviations of second differences
+EXPLAINED = 0.5  # of how far a sample stands out: a model that misses by less has seen it coming
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,13 @@ class Measured:
 
     @classmethod
     def of(
-        cls, data: Sequence[Trajectory], coordinates: Coordinates, *, doubting: bool = True
+        cls,
+        data: Sequence[Trajectory],
+        coordinates: Coordinates,
+        *,
+        doubting: bool = True,
+        missed: Sequence[Array] | None = None,
+        failing: bool = False,
     ) -> Measured:
         """Read present states.
 
@@ -41,19 +48,22 @@ class Measured:
             data: Trajectories, which may have gaps.
             coordinates: What a state is.
             doubting: Whether to drop single samples that stand out from both their neighbours.
+            missed: One-step errors of a model, (T + 1, p) for each, which keeps those samples that
+                it foretells, such as sharp peaks; None drops all.
+            failing: Whether samples are known to be errors of a sensor.
         """
         present = replace(coordinates, memory=0, n_inputs=0)
         Y = [present.state(t.observations) for t in data]
         missing = any(np.isnan(y).any() for y in Y)
         if doubting:
-            Y = _without_glitches(Y, present)
+            Y = _without_glitches(Y, present, missed)
         filled = [
             written(t, _interpolated(y, present), present)
             if doubting or np.isnan(y).any() or np.isnan(t.observations).any()
             else t
             for t, y in zip(data, Y, strict=True)
         ]
-        return cls(filled, Y, present, missing)
+        return cls(filled, Y, present, missing or failing)
 
     @property
     def replaced(self) -> Array:
@@ -93,10 +103,13 @@ def _interpolated(Y: Array, present: Coordinates) -> Array:
     return X
 
 
-def _without_glitches(Y: Sequence[Array], present: Coordinates) -> list[Array]:
+def _without_glitches(
+    Y: Sequence[Array], present: Coordinates, missed: Sequence[Array] | None = None
+) -> list[Array]:
     """Mark single samples as missing that stand out from the line between their neighbours.
 
-    A jump that stays bends the course twice, before and after it, by as much; it is kept.
+    A jump that stays bends the course twice, before and after it, by as much; it is kept. So is
+    what a model that has not seen it foretells.
     """
     bends = [np.zeros_like(y) for y in Y]
     for y, bend in zip(Y, bends, strict=True):
@@ -105,11 +118,13 @@ def _without_glitches(Y: Sequence[Array], present: Coordinates) -> list[Array]:
     every = np.concatenate(bends)
     usual = GAUSSIAN * np.array([np.median(b[b > 0.0]) if b.any() else np.inf for b in every.T])
     out = []
-    for y, bend in zip(Y, bends, strict=True):
+    for i, (y, bend) in enumerate(zip(Y, bends, strict=True)):
         beside = np.zeros_like(bend)
         beside[:-1] = bend[1:]
         beside[1:] = np.maximum(beside[1:], bend[:-1])
         alone = (bend > GLITCH * usual) & (bend > 1.5 * beside)
+        if missed is not None:
+            alone &= ~(np.abs(missed[i]) < EXPLAINED * bend)
         out.append(np.where(alone, np.nan, y))
     return out
 

@@ -23,7 +23,7 @@ from koopman_control.identification.smoothing_loops import (
     filter_run,
     smooth_back,
 )
-from koopman_control.identification.snapshots import Run, runs_of, split_into_folds
+from koopman_control.identification.snapshots import Run, at_limit, runs_of, split_into_folds
 from koopman_control.identification.speeds import GAUSSIAN
 from koopman_control.trajectories import Trajectory
 
@@ -84,6 +84,23 @@ class Smoother:
         for model, rows in self.parts:
             out[rows] = model.one_step.step(X[rows], U[rows])
         return out
+
+    def left_out_misses(self, left_out: Sequence[LiftedModel]) -> list[Array]:
+        """One-step errors of fits to other data, (T + 1, p) for each.
+
+        NaN where there are none, and where the plant is stopped at a limit.
+        """
+        self.models_are(left_out)
+        follow, found = iter(np.split(self.advanced(self.runs), self.edges[1:-1])), []
+        long, wrap = iter(self.runs), self.model.coordinates.wrap
+        for t in self.measured.data:
+            missed = np.full((len(t) + 1, self.p), np.nan)
+            if len(t) > self.memory:
+                X = next(long).X[1:]
+                missed[self.memory + 1 :] = wrap(X - next(follow))[:, : self.p]
+                missed[self.memory + 1 :][at_limit(X, self.model.limits).any(axis=1)] = np.nan
+            found.append(missed)
+        return found
 
     def linearized(self) -> list[Linearized]:
         """Return states, what follows them, and the Jacobians there, of each run."""
@@ -168,7 +185,7 @@ class Smoother:
             R: Variances of the measurements, (p,).
             Q: Variances of steps, (p,).
             rounds: How often.
-            least: Least variance of a step, as a share of R, (p,).
+            least: Least variance of a step, (p,).
             fixed: Whether R is known.
 
         Returns:
@@ -208,7 +225,7 @@ class Smoother:
         )
         if not fixed:
             R = np.maximum(R * pulls, self.least)
-        return R, np.maximum(Q * drives, least * R)
+        return R, np.maximum(Q * drives, least)
 
     def trajectories(self) -> list[Trajectory]:
         """Return the data with the states found in the observations."""

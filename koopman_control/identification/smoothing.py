@@ -107,28 +107,40 @@ def smoothed_fit(
     given = None if noise_std is None else _given(noise_std, p)
     measured = Measured.of(data, coordinates)
     plain = Smoother(first.model, Measured.of(data, coordinates, doubting=False))
-    if plain.spoilt(plain.long(measured.Y)):
-        measured = replace(measured, failing=True)
-    if unless_clean and given is None and not measured.failing and not plain.noisy():
+    failing = measured.failing or plain.spoilt(plain.long(measured.Y))
+    measured = replace(measured, failing=failing)
+    if unless_clean and given is None and not failing and not plain.noisy():
         return first, list(data), _nothing(p)
+    turning = coordinates.is_angle[:p]  # what is off the circle is no angle
+    every = [np.tile(np.where(turning, np.nan, 0.0), (len(t) + 1, 1)) for t in data]
+    all_there = Measured.of(data, coordinates, missed=every)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the first fit has said them
         original = first
-        if unless_clean and (measured.replaced > plain.measured.replaced).any():
+        if (measured.replaced > all_there.replaced).any():
+            seen = fit(all_there.data, rollout="relifted")  # judged by steps
+            foretold_steps = Smoother(seen.model, all_there).left_out_misses(_left_out(seen))
+            measured = Measured.of(data, coordinates, missed=foretold_steps, failing=failing)
             first = fit(measured.data)
         features = [first.selection.choices[0].features]
         smoother, fixed = Smoother(first.model, measured), given is not None
         best, least_surprise, plain_filter = _best_plain((original, first), measured, given)
-        (R, Q), precision = smoother.first_guess(given), None
+        (R, Q), precision, missed = smoother.first_guess(given), None, np.full(p, np.inf)
         for number in range(PASSES):
-            least = _least(p, derivatives)
+            least = _least(p, derivatives) * R
             R, Q = smoother.smooth(R, Q, ROUNDS[number > 0], least=least, fixed=fixed)
-            used = smoother.trajectories()
+            smooth = smoother.trajectories()
             if number == 0 and not derivatives:
-                derivatives = speeds_in(measured.Y, measured.present, R, used[0].dt)
+                derivatives = speeds_in(measured.Y, measured.present, R, smooth[0].dt)
             last = number == PASSES - 1
             judged: Rollout = rollout if last else "relifted"
-            fitted = fit(used, features=features, derivatives=derivatives, rollout=judged)
+            again = fit(smooth, features=features, derivatives=derivatives, rollout=judged)
+            misses = _misses(smoother, _left_out(again))
+            if np.log(misses).sum() <= np.log(missed).sum():  # else the fit before is better
+                used, squares, missed = smooth, again, misses
+            elif last and judged != "relifted":
+                squares = fit(used, features=features, derivatives=derivatives, rollout=judged)
+            fitted = squares
             smoother.model_is(fitted.model)
             if number < PLAIN:
                 continue
@@ -139,7 +151,8 @@ def smoothed_fit(
                 fitted = refined
             smoother.model_is(fitted.model)
     if unless_clean and not better:
-        return best, list(data) if best is original else measured.data, _nothing(p, plain_filter)
+        kept = plain.measured if best is original else measured
+        return best, kept.data, replace(_nothing(p, plain_filter), replaced=kept.replaced)
     autocorrelation, replaced = smoother.autocorrelation(), measured.replaced
     noise = NoiseEstimate(
         np.sqrt(R), np.sqrt(Q), autocorrelation, replaced, PASSES, acting, derivatives
@@ -156,6 +169,17 @@ def _least(p: int, derivatives: Mapping[int, int]) -> Array:
     """Least variances of steps (p,), as shares of those of measurements."""
     known = np.isin(np.arange(p), list(derivatives))
     return np.where(known, LEAST_KNOWN, LEAST) ** 2
+
+
+def _left_out(fitted: Fit) -> list[LiftedModel]:
+    """The fits that cross-validation left folds out of."""
+    return fitted.selection.trial.left_out(fitted.selection.strength)
+
+
+def _misses(smoother: Smoother, left_out: Sequence[LiftedModel]) -> Array:
+    """Mean squares (p,) of what models miss in a step on data left out."""
+    missed = np.concatenate(smoother.left_out_misses(left_out))
+    return np.maximum(np.nanmean(missed**2, axis=0), smoother.least)
 
 
 def _refined(
@@ -196,7 +220,7 @@ def _foretold(
         left_out: Models that each left a fold out.
         R: Variances of the measurements, (p,).
         Q: Variances of steps, (p,).
-        least: Least variance of a step, as a share of R, (p,).
+        least: Least variance of a step, (p,).
 
     Returns:
         The surprise, and standard deviations of measurements and of steps, (2, p), or None if no
@@ -232,10 +256,9 @@ def _best_plain(
     for one in fits:
         if any(one is other for other, _, _ in found):
             continue
-        least = _least(one.model.coordinates.n_outputs, {})
-        left_out = one.selection.trial.left_out(one.selection.strength)
-        smoother = Smoother(one.model, measured)
+        left_out, smoother = _left_out(one), Smoother(one.model, measured)
         R, Q = smoother.first_guess(given)
+        least = _least(smoother.p, {}) * R
         smoother.models_are(left_out)
         R, Q = smoother.smooth(R, Q, ROUNDS[0], least=least, fixed=given is not None)
         found.append((one, *_foretold(smoother, left_out, R, Q, least)))
