@@ -205,7 +205,9 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays, tolerance: float = 0.0) -> dict[
         | _lift(mpc, context["folded"], arrays)
         | _estimator(mpc, arrays)
     )
-    calls = [*context["lift_lines"], *(f"activate_{kind}(" for kind in context["layer_kinds"])]
+    calls = [*context["lift_lines"]]
+    if "tanh" in context["layer_kinds"]:  # whose slopes are made of its values
+        calls.append("activate_tanh(")
     context["uses"] = lambda name: any(name in call for call in calls)
     if mpc.rollout == "linear":
         folded = model.reduction if context["folded"] else None
