@@ -205,7 +205,9 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays, tolerance: float = 0.0) -> dict[
         | _lift(mpc, context["folded"], arrays)
         | _estimator(mpc, arrays)
     )
-    calls = [*context["lift_lines"], *(f"activate_{kind}(" for kind in context["layer_kinds"])]
+    calls = [*context["lift_lines"]]
+    if "tanh" in context["layer_kinds"]:  # whose slopes are made of its values
+        calls.append("activate_tanh(")
     context["uses"] = lambda name: any(name in call for call in calls)
     if mpc.rollout == "linear":
         folded = model.reduction if context["folded"] else None
@@ -421,5 +423,5 @@ def _programs(
         "packed": packed,
         "slopes_are_rows": any(one["slope_rows"] != "NULL" for one in described),
         # What is known is needed again by further programs, and predictions by feedback.
-        "shared": len(programs) == 1 and not programs[0].feedback,
+        "shared": packed and len(programs) == 1 and not programs[0].feedback,
     }

@@ -61,7 +61,7 @@ def test_two_hundred_features_and_ninety_soft_rows_fit_a_microcontroller(tmp_pat
     )
     export_c(mpc, tmp_path, precision="float")
     (tmp_path / "state.c").write_text('#include "koopman_mpc.h"\nkoopman_mpc controller;\n')
-    command = [str(BARE), *STRICT, *CORTEX_M4F, "-O2", "-c", "koopman_mpc.c", "state.c"]
+    command = [str(BARE), *STRICT, *CORTEX_M4F, "-Os", "-c", "koopman_mpc.c", "state.c"]
     subprocess.run(command, cwd=tmp_path, check=True)
     sizes = ["arm-none-eabi-size", "koopman_mpc.o", "state.o"]
     told = subprocess.check_output(sizes, cwd=tmp_path, text=True)
