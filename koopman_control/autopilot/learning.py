@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.autopilot.controller import PilotController
 from koopman_control.autopilot.discovery import FEWEST, find
+from koopman_control.autopilot.exploring import STRETCH, explored
 from koopman_control.autopilot.findings import Findings
 from koopman_control.autopilot.logbook import Logbook
 from koopman_control.autopilot.modelling import (
@@ -24,7 +25,7 @@ from koopman_control.autopilot.modelling import (
     structure_of,
     turning,
 )
-from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, Exploration, at_pace, pace_of
+from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, at_pace, pace_of
 from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.rehearsal import Planner, best_rehearsed
 from koopman_control.autopilot.reward import (
@@ -62,7 +63,6 @@ MOST_FIRST = 1000  # steps
 LOOKS = 3  # rounds in which the structure is looked for
 MOST_SHARE = 0.75  # of the budget that may go into them if the model needs that many
 SHORTEST = 3  # steps of the longest episode that there is something to learn from
-STRETCH = 250  # steps of an episode of data, after which it is broken off
 PER_HOLD = 100  # the same in decisions
 DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
@@ -70,7 +70,6 @@ FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes l
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
 EFFORT = 1e-4  # price of the largest input, in ranges of the reward seen
 ALONE = 1e-2  # the same, and of being a spread away, where all steps pay the same
-PLANS, FEWER_PLANS = 256, 160  # where a decision lasts a step of the model, and two
 HORIZON = 50  # decisions
 
 
@@ -241,9 +240,7 @@ class Learning:
         did best in its test acts.
         """
         budget, data, book = self._budget, self._logbook.data, self._logbook
-        first = self._first_steps()
-        while total_steps(data) < first:
-            book.stretch(Exploration(), min(STRETCH, first - total_steps(data)))
+        until = explored(book, self._first_steps(), self._levers.structure)
         self._n_first = len(data)
         self._look()
         fit, new, number = self._fit(0, data), list[Trajectory](), 0
@@ -265,7 +262,7 @@ class Learning:
             while (left := edge - total_steps(data)) > 0:
                 pilot = self._controller(fit, CURIOUS, number) if look else greedy
                 length = min(left, self._stretch * (1 if look else 2))
-                new = new + book.stretch(pilot, length)
+                new = new + book.stretch(pilot, length, until=until)
                 look = not look and self._flat(new)
         return self._piloted(best_of(tested) if tested else fit, start)
 
@@ -493,7 +490,7 @@ class Learning:
         return self._pilot(fit.estimator.model_, goal, number)
 
     def _pilot(self, model: LiftedModel, goal: Objective, number: int) -> PilotController:
-        effort = Effort(HORIZON, PLANS if goal.hold == 1 else FEWER_PLANS)
+        effort = Effort.affordable(HORIZON, model, goal)
         if not self._levers.search:
             n = effort.n_plans * effort.iterations
             effort = replace(effort, n_plans=n, iterations=1, first_iterations=1)

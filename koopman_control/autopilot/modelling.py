@@ -79,17 +79,20 @@ def estimator(
     steepness: Sequence[float],
     trim: Trim,
     products: Sequence[bool],
+    n_observations: int,
 ) -> EDMDc:
     """Return the unfitted estimator.
 
     Products of any two feature inputs say what neurons cannot that do not see a column: how
-    friction, by a speed, acts at any angle.
+    friction, by a speed, acts at any angle. What stays the same in an episode is in none of them:
+    a few goals explain by chance what the states leave.
     """
     features: list[FeatureMap] = []
+    constant = structure.unseen(n_observations, structure.context)
     for n in neurons:
         for s in steepness:
             drawn = SampledFeatures(n, steepness=s, ignored=tuple(unseen), random_state=seed)
-            both = FeatureUnion([drawn, PolynomialFeatures(2)])
+            both = FeatureUnion([drawn, PolynomialFeatures(2, ignored=constant)])
             features += [both if beside else drawn for beside in products]
     return EDMDc(
         features,
@@ -114,7 +117,7 @@ def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: Tr
     products = (False, True) if worth_products(n_inputs, m, few[-1], steps) else (False,)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is unsettled is judged by left-out errors
-        return estimator(structure, unseen, seed, few, STEEPNESS, trim, products).fit(data)
+        return estimator(structure, unseen, seed, few, STEEPNESS, trim, products, p).fit(data)
 
 
 def worth_products(n_inputs: int, m: int, neurons: int, steps: int) -> bool:
@@ -130,7 +133,7 @@ def smooth_pieces(data: Sequence[Trajectory], structure: Structure, seed: int) -
     unseen = structure.unseen(p, (*structure.context, *(structure.ignored or ())))
     products = (worth_products(n_inputs, m, n, total_steps(data)),)
     settings = estimator(
-        structure, unseen[: n_inputs - 1], seed, [n], STEEPNESS[1:2], SMOOTH, products
+        structure, unseen[: n_inputs - 1], seed, [n], STEEPNESS[1:2], SMOOTH, products, p
     )
     try:
         with warnings.catch_warnings():
@@ -198,7 +201,7 @@ def _error(
     parts, logs = halves(data), []
     for draw, (seen, other) in product((seed, seed + 1), (parts, parts[::-1])):
         products = (worth_products(n_inputs, m, n, total_steps(seen)),)
-        settings = estimator(structure, unseen, draw, [n], STEEPNESS[1:2], None, products)
+        settings = estimator(structure, unseen, draw, [n], STEEPNESS[1:2], None, products, p)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
