@@ -8,7 +8,9 @@ brief, and episodes are broken off at limits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 
@@ -24,7 +26,7 @@ STRETCH = 250  # steps of an episode of data, after which it is broken off
 PROBE = 0.4  # share of the first steps that are judged
 COARSE = 0.15  # typical error of a smooth model, in a step's change
 PINNED = 0.25  # share of the steps that are at a limit
-GENTLE, BRIEF = 0.3, 64  # share of the inputs' ranges, and steps of an episode
+GENTLE, BRIEF = (0.3, 0.1), 64  # shares of the inputs' ranges in turn, and steps of an episode
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,7 @@ def explored(book: Logbook, n_steps: int, look: bool = True) -> AtLimits | None:
         Where to break episodes of data off; None: nowhere, as a smooth model follows the plant.
     """
     probe = max(FEWEST, int(PROBE * n_steps)) if look else n_steps
-    _collect(book, Exploration(), min(probe, n_steps), STRETCH, None)
+    _collect(book, [1.0], min(probe, n_steps), STRETCH, None)
     if probe < n_steps:
         found, seen = find(book.data), np.concatenate([t.observations for t in book.data])
         low, high = found.limits.value + np.outer([1.0, -1.0], STUCK * seen.std(axis=0))
@@ -64,9 +66,9 @@ def explored(book: Logbook, n_steps: int, look: bool = True) -> AtLimits | None:
         low[fixed], high[fixed] = -np.inf, np.inf
         ends = AtLimits(low, high)
         if coarse(found) or np.mean([ends(y) for y in seen]) > PINNED:
-            _collect(book, Exploration(GENTLE), n_steps, BRIEF, ends)
+            _collect(book, GENTLE, n_steps, BRIEF, ends)
             return ends
-    _collect(book, Exploration(), n_steps, STRETCH, None)
+    _collect(book, [1.0], n_steps, STRETCH, None)
     return None
 
 
@@ -76,7 +78,9 @@ def coarse(found: Findings) -> bool:
 
 
 def _collect(
-    book: Logbook, signal: Exploration, n_steps: int, longest: int, until: AtLimits | None
+    book: Logbook, shares: Sequence[float], n_steps: int, longest: int, until: AtLimits | None
 ) -> None:
-    while (left := n_steps - total_steps(book.data)) > 0:
-        book.stretch(signal, min(longest, left), until=until)
+    for share in cycle(shares):
+        if (left := n_steps - total_steps(book.data)) <= 0:
+            break
+        book.stretch(Exploration(share), min(longest, left), until=until)

@@ -70,7 +70,7 @@ FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes l
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
 EFFORT = 1e-4  # price of the largest input, in ranges of the reward seen
 ALONE = 1e-2  # the same, and of being a spread away, where all steps pay the same
-HORIZON = 50  # decisions
+HORIZON, SHORT = 50, 12  # decisions; errors of an unstable plant leave nothing of longer plans
 
 
 @dataclass(frozen=True)
@@ -448,7 +448,7 @@ class Learning:
         samples: Samples,
         seed: int,
     ) -> Objective:
-        """State what plans are worth, with or without a value beyond them, as rehearsals say."""
+        """State what plans are worth: how long, and with or without a value, as rehearsals say."""
         going = samples.r[~samples.ended]
         spread = float(np.ptp(going)) if len(going) else 0.0
         starts = model.state(np.stack([t.observations[0] for t in self._logbook.data]))
@@ -466,14 +466,11 @@ class Learning:
             hold=self._hold // self._step,
             trusted=trusted,
             distrust=-size,
+            horizon=HORIZON,
         )
-        if not self._levers.value:
-            return plain
-        discount = DISCOUNT**self._step
-        avoided = unknown.times(-CAREFUL * size)
-        common = model, reward, end, samples.x, plain
-        value = fitted_value(*common, discount, avoided, self._box, seed)
-        candidates = [plain, replace(plain, value=value, discount=discount)]
+        candidates = [plain, replace(plain, horizon=SHORT)]
+        if self._levers.value:
+            candidates = self._with_values(candidates, model, reward, end, samples, unknown, seed)
         length = max(len(t) for t in self._logbook.data) // self._hold
 
         def planner(candidate: Objective) -> Planner:
@@ -484,13 +481,31 @@ class Learning:
         )
         return candidates[chosen]
 
+    def _with_values(
+        self,
+        plain: Sequence[Objective],
+        model: LiftedModel,
+        reward: RewardModel,
+        end: EndModel,
+        samples: Samples,
+        unknown: Surface,
+        seed: int,
+    ) -> list[Objective]:
+        """Return each objective without and with what is still to come after a plan."""
+        discount = DISCOUNT**self._step
+        avoided = unknown.times(-CAREFUL * plain[0].unknown)
+        common = model, reward, end, samples.x, plain[0]
+        value = fitted_value(*common, discount, avoided, self._box, seed)
+        pairs = [(goal, replace(goal, value=value, discount=discount)) for goal in plain]
+        return [goal for pair in pairs for goal in pair]
+
     def _controller(self, fit: Fit, curiosity: float, number: int) -> PilotController:
         worth = curiosity * fit.objective.unknown
         goal = replace(fit.objective, unknown=worth)
         return self._pilot(fit.estimator.model_, goal, number)
 
     def _pilot(self, model: LiftedModel, goal: Objective, number: int) -> PilotController:
-        effort = Effort.affordable(HORIZON, model, goal)
+        effort = Effort.affordable(model, goal)
         if not self._levers.search:
             n = effort.n_plans * effort.iterations
             effort = replace(effort, n_plans=n, iterations=1, first_iterations=1)

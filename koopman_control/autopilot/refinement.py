@@ -124,7 +124,8 @@ class Refinement:
         """Return a plan (N, m) from a state (d,) that is worth as much or more."""
         if plan.size > MOST_VARIABLES:
             return plan, worth
-        program = self.program(x, plan)
+        with np.errstate(all="ignore"):  # a plan that the model loses has no program
+            program = self.program(x, plan)
         if not (np.isfinite(program.H).all() and np.isfinite(program.f).all()):
             return plan, worth
         change = self._solver.solve(program, True).v

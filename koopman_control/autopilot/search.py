@@ -48,6 +48,7 @@ class Objective:
         trusted: Limits of the states, beyond which the model is not to be trusted, shape (2, d);
             None: everywhere.
         distrust: Worth of every step beyond them.
+        horizon: Decisions of a plan.
     """
 
     reward: Surface
@@ -60,6 +61,7 @@ class Objective:
     hold: int = 1
     trusted: Array | None = None
     distrust: float = 0.0
+    horizon: int = 50
 
     def lost(self, X: Array) -> NDArray[np.bool_]:
         """Say which states (T, d) lie where the model is not to be trusted, shape (T,)."""
@@ -86,7 +88,7 @@ class Effort:
     first_iterations: int = 8
 
     @classmethod
-    def affordable(cls, horizon: int, model: LiftedModel, objective: Objective) -> Effort:
+    def affordable(cls, model: LiftedModel, objective: Objective) -> Effort:
         """Return as long a search as takes no more than MOST_WORK in each decision.
 
         Work is counted, not timed, so that results do not depend on the machine.
@@ -94,6 +96,7 @@ class Effort:
         from koopman_control.autopilot.kernels import LANES
 
         parts: Any = objective_arrays(objective, model)
+        horizon = objective.horizon
         work = sum(_work(f) for f in (dynamics_arrays(model), parts.reward, parts.of_state))
         block = work * horizon * objective.hold * LANES
         blocks = int(np.clip(MOST_WORK / (cls.iterations * block), 1, BLOCKS))

@@ -23,11 +23,14 @@ def test_a_plant_that_a_smooth_model_follows_is_explored_with_full_inputs() -> N
 def test_where_full_inputs_end_at_stops_the_others_are_gentle_and_brief() -> None:
     ends, data = first_steps("koopman_envs/PlanarQuadrotor-v0", 400)
     assert ends is not None and total_steps(data) == 400
-    gentle = [t for t in data if np.abs(t.actions).max() <= GENTLE]
+    gentle = [t for t in data if np.abs(t.actions).max() <= max(GENTLE)]
     assert total_steps(gentle) >= 200 and max(map(len, gentle)) <= BRIEF
+    assert np.abs(gentle[1].actions).max() <= min(GENTLE) < np.abs(gentle[0].actions).max()
     assert not any(ends(y) for t in gentle for y in t.observations[:-1])
     # Under full inputs most steps were at a stop.
-    wild = [ends(y) for t in data if np.abs(t.actions).max() > GENTLE for y in t.observations[1:]]
+    wild = [
+        ends(y) for t in data if np.abs(t.actions).max() > max(GENTLE) for y in t.observations[1:]
+    ]
     assert np.mean(wild) > 0.5
 
 

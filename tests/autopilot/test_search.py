@@ -128,10 +128,10 @@ def test_the_next_step_begins_from_the_plan_of_the_one_before() -> None:
 
 
 def test_a_search_is_as_long_as_its_counted_work_affords() -> None:
-    cheap = Effort.affordable(50, MODEL, swing_up())
+    cheap = Effort.affordable(MODEL, swing_up())
     assert (cheap.n_plans, cheap.iterations) == (250, 3)
     dear = replace(FULL, of_state=some_surface(3, 3, 1, neurons=400), hold=2)
-    shorter = Effort.affordable(50, MODEL, dear)
+    shorter = Effort.affordable(MODEL, dear)
     assert shorter.n_plans < cheap.n_plans and shorter.iterations >= 2
     # The same number of plans costs twice as much where a decision lasts twice as long.
-    assert Effort.affordable(100, MODEL, replace(dear, hold=1)).n_plans == shorter.n_plans
+    assert Effort.affordable(MODEL, replace(dear, hold=1, horizon=100)).n_plans == shorter.n_plans
