@@ -66,8 +66,8 @@ def growing(samples: int) -> list[int]:
 
 
 def rows(n_features: int) -> int:
-    """Rows that take seconds, and more than there are unknowns."""
-    return max(8_192, min(200_000, 128**2 * 10**6 // n_features**2 // 512 * 512))
+    """Rows that take seconds, and so many that they are whitened, as those of large data are."""
+    return max(16 * n_features, min(200_000, 128**2 * 10**6 // n_features**2 // 512 * 512))
 
 
 def measured(folder: Path, unit: str) -> dict[str, Any]:

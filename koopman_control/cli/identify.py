@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from koopman_control.cli.clusters import Cluster, on_cluster
 from koopman_control.cli.errors import CHECKPOINT, one_sentence, run_folder
 from koopman_control.cli.log_data import MINARI, read_logs
 
@@ -76,6 +77,10 @@ def identify(
         float, typer.Option(min=1.0, help="Time after which nothing new is tried.")
     ] = 60.0,
     seed: Annotated[int, typer.Option(min=0, max=4_000_000, help="Seed of the features.")] = 0,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes, where no --cluster has its own.")
+    ] = 1,
+    cluster: Cluster = None,
     export: Annotated[Path | None, typer.Option(help="Write the model here, too (.npz).")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on in the folder of an interrupted run.")
@@ -116,7 +121,10 @@ def identify(
         with going_on(output, title.partition(".")[0], resume) as (folder, checkpoint):
             for note in notes:
                 typer.echo(printable(f"Note: {note}"), err=True)
-            found = identified(data, seconds=seconds, random_state=seed, checkpoint=checkpoint)
+            with on_cluster(cluster, jobs) as processes:
+                found = identified(
+                    data, seconds=seconds, random_state=seed, jobs=processes, checkpoint=checkpoint
+                )
             judged = judge_on_log(found, judged_on)
             columns = {
                 "inputs": inputs or list(data[0].action_names or ()),

@@ -16,7 +16,7 @@ from importlib import import_module
 from math import inf
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
-from koopman_control.common.kinds import fits, has_choices, in_words, is_nan
+from koopman_control.common.kinds import Check, checker, fits, has_choices, in_words, is_nan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,7 +49,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             name = function.__qualname__.removesuffix(".__init__")
             taken = ", ".join(str(p) for p in signature.parameters if p != "self")
             raise TypeError(f"{name}: {error}; it takes {taken}") from None
-        _check(given, _annotations(function))
+        _check(given, function)
         return function(*args, **kwargs)
 
     return wrapper
@@ -66,9 +66,9 @@ def check_fields(instance: Any, fields: Iterable[str] | None = None) -> None:
         TypeError: One is of another kind; the message says which and what was expected.
     """
     kind = type(instance)
-    kinds = _annotations(kind if is_dataclass(kind) else kind.__init__)
-    names = kinds if fields is None else fields
-    _check({name: getattr(instance, name) for name in names}, kinds)
+    called = kind if is_dataclass(kind) else kind.__init__
+    names = _checkers(called) if fields is None else fields
+    _check({name: getattr(instance, name) for name in names}, called)
 
 
 class CheckedFields:
@@ -122,10 +122,16 @@ def optional_package(name: str, extra: str) -> Any:
         ) from error
 
 
-def _check(given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+def _check(given: Mapping[str, Any], called: Any) -> None:
+    checkers = _checkers(called)
     for name, value in given.items():
-        if name in kinds:
-            require(name, value, kinds[name])
+        if name in checkers and not checkers[name](value):
+            require(name, value, _annotations(called)[name])
+
+
+@cache
+def _checkers(called: Any) -> dict[str, Check]:
+    return {name: checker(kind) for name, kind in _annotations(called).items()}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Predictions through few combinations of the lifted state, where memory is short.
+"""Less memory for the same numbers, or nearly: low ranks, zeros left out, rows used twice.
 
 Lifted states fill a small part of their space, and the predictions that a plan depends on are alike
 from step to step, so a matrix from one to the others has few singular values that matter.
@@ -6,13 +6,16 @@ from step to step, so a matrix from one to the others has few singular values th
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from koopman_control.common.arrays import Array
+from koopman_control.common.arrays import Array, Index
 from koopman_control.identification import LiftedModel, triangular
 from koopman_control.mpc.estimation.base import state_mean, state_scale
 
 DRAWS, MORE, STEPS = 4, 200, 10  # of states: for each lifted one, and beside; steps of the model
+SAME = 1e-12  # part of its length by which a column may miss a row
 WIDTH = 2.0  # of the draws, in the states' standard deviations
 
 
@@ -52,3 +55,48 @@ def low_rank(
     if rank * sum(M.shape) >= M.size:
         return None
     return U[:, :rank] / weight[:, None], U[:, :rank].T @ (weight[:, None] * M)
+
+
+class Columns(NamedTuple):
+    """A matrix (r, n) column after column, without the zeros at their ends.
+
+    Args:
+        order: In which its rows are, so that these zeros are many, shape (r,).
+        entries: All columns in a row.
+        first: Where each column begins, and where the last one ends, shape (n + 1,).
+    """
+
+    order: Index
+    entries: Array
+    first: Index
+
+
+def columns_of(M: Array) -> Columns:
+    """Store a matrix whose rows begin with zeros; columns get longer, two at a time."""
+    there = M != 0.0
+    begins = np.where(there.any(axis=1), there.argmax(axis=1), M.shape[1])
+    order = np.argsort(begins, kind="stable")
+    pairs = np.minimum(np.arange(M.shape[1]) // 2 * 2 + 1, M.shape[1] - 1)
+    lengths = np.searchsorted(begins[order], pairs, side="right")
+    columns = [M[order[:length], j] for j, length in enumerate(lengths.tolist())]
+    return Columns(order, np.concatenate(columns), np.append(0, np.cumsum(lengths)))
+
+
+def rows_along(G: Array, M: Array) -> tuple[Index, Array] | None:
+    """Find rows of G, of length one, along which the columns of a matrix lie.
+
+    Where all predictions that cost something are bounded, they pull a plan along their bounds.
+
+    Args:
+        G: Shape (r, n).
+        M: Shape (n, t).
+
+    Returns:
+        The row for each column, and what it is to be multiplied by, both (t,); None if a column
+        lies along none.
+    """
+    length = np.sqrt(np.square(M).sum(axis=0))
+    rows = np.abs(G @ M).argmax(axis=0)
+    gains = np.einsum("tn,nt->t", G[rows], M)
+    off = np.abs(G[rows].T * gains - M).max(axis=0, initial=0.0)
+    return (rows, gains) if np.all(off <= SAME * length) else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array
 from koopman_control.deploy.arrays import Arrays
-from koopman_control.deploy.compression import low_rank, met_states
+from koopman_control.deploy.compression import columns_of, low_rank, met_states, rows_along
 from koopman_control.deploy.features import FeatureCode
 from koopman_control.deploy.programs import (
     INFINITE,
@@ -188,7 +188,7 @@ def context_of(mpc: KoopmanMPC, arrays: Arrays, tolerance: float = 0.0) -> dict[
             arrays.add(f"{target.name}_rows", target.rows)
     if first:
         arrays.add("parameters_at_first", mpc.parameters.theta)
-    _inputs(mpc, arrays)
+    context |= _inputs(mpc, arrays)
     programs: list[Program] = []
     if mpc.rollout == "linear":
         known = known_of(mpc, targets, has_offset)
@@ -221,16 +221,18 @@ def _add_observed(name: str, read: Observed, width: int, arrays: Arrays) -> None
     arrays.add(f"{name}_gain", np.broadcast_to(np.asarray(read.gain, dtype=float), width))
 
 
-def _inputs(mpc: KoopmanMPC, arrays: Arrays) -> None:
+def _inputs(mpc: KoopmanMPC, arrays: Arrays) -> dict[str, Any]:
     w = mpc._weights
     low, high = np.clip(w.input_bounds, -INFINITE, INFINITE)
-    arrays.add("input_low", low)
-    arrays.add("input_high", high)
+    moving = bool((low != low[0]).any() or (high != high[0]).any())
+    arrays.add("input_low", low if moving else low[0])
+    arrays.add("input_high", high if moving else high[0])
     arrays.add("input_rate", np.minimum(w.rate_bounds, INFINITE))
     arrays.add("safe_input", mpc._safe)
     arrays.add("controlled", mpc._layout.controlled)
     if len(mpc._layout.measured):
         arrays.add("measured", mpc._layout.measured)
+    return {"bounds_move": moving}
 
 
 def _coordinates(model: LiftedModel, arrays: Arrays) -> dict[str, Any]:
@@ -337,7 +339,7 @@ def _programs(
             predicted; None: lifted states are there.
         arrays: Takes their constants.
     """
-    described, n_z = [], samples.shape[1]
+    described, n_z, packed = [], samples.shape[1], arrays.precision == "float"
     for i, one in enumerate(programs):
         (r, n), (y, t) = one.G.shape, (len(one.predicted), one.slope_by_predicted.shape[1])
         by_lifted, others = one.predicted[:, :n_z], one.predicted[:, n_z:]
@@ -345,39 +347,49 @@ def _programs(
         left, right = (by_lifted, None) if factors is None else factors
         if folded is not None:
             left, right = (left @ folded, None) if right is None else (left, right @ folded)
-        angles = one.angles
+        angles, order, along = one.angles, np.arange(r), None
+        G, first = one.G.T, None
+        if packed:  # where memory is short
+            order, G, first = columns_of(one.G)
+            along = None if one.direct else rows_along(one.G, one.slope_by_predicted)
+        place = np.argsort(order)
+        stands_alone = not one.direct and along is None
         fields = {
-            "G": one.G.T,
+            "G": G,
+            "first": first,
+            "place": place[:n] if packed else None,
             "unit": one.unit,
             "by_lifted": left.T,
             "compressed": None if right is None else right.T,
             "by_others": others.T if others.any() else None,
-            "slope": one.slope,
-            "slope_by_predicted": None if one.direct else one.slope_by_predicted.T,
+            "slope": one.slope if one.slope.any() else None,
+            "slope_by_predicted": one.slope_by_predicted.T if stands_alone else None,
+            "slope_rows": None if along is None else place[along[0]],
+            "slope_gains": None if along is None else along[1],
             "slope_by_others": one.slope_by_others.T if one.slope_by_others.any() else None,
-            "rows": one.rows,
+            "rows": one.rows[order] if one.rows.any() else None,
             "seen": angles.seen,
             "turned": angles.turned,
             "turn_at_rest": angles.constant,
             "turned_by": None if angles.by_inputs is None else angles.by_inputs.T,
-            "low": one.low,
-            "high": one.high,
-            "price": one.price,
-            "softness": one.softness,
+            "low": one.low[order],
+            "high": one.high[order],
+            "price": one.price[order],
+            "softness": one.softness[order],
             "sides_by_others": one.sides_by_others if len(one.sides) else None,
             "shape": one.shape,
-            "moving": one.sides if len(one.sides) else None,
+            "moving": np.column_stack([place[one.sides[:, 0]], one.sides[:, 1]]),
         }
-        names = {
+        names: dict[str, Any] = {
             key: "NULL" if value is None or not value.size else arrays.add(f"{key}_{i}", value)
             for key, value in fields.items()
         }
         for key, matrix in (
-            ("rows_by_predicted", one.rows_by_predicted),
-            ("rows_by_others", one.rows_by_others),
+            ("rows_by_predicted", one.rows_by_predicted[order]),
+            ("rows_by_others", one.rows_by_others[order]),
             ("turns_by_others", angles.by_others),
         ):
-            names[key] = arrays.add_sparse(f"{key}_{i}", matrix)
+            names[key] = arrays.add_entries(f"{key}_{i}", matrix)
         numbers = {
             "n": n,
             "n_rows": r,
@@ -391,6 +403,7 @@ def _programs(
         }
         described.append({**names, **numbers})
     most_rows = max(len(one.G) for one in programs)
+    arrays.count_to(most_rows)
     most_active = max(
         min(len(one.G), one.G.shape[1] + int((one.price < INFINITE).sum())) + 1 for one in programs
     )
@@ -405,4 +418,8 @@ def _programs(
         "most_active": most_active,
         "most_iterations": 10 * most_rows + 100,
         "moving_sides": any(len(one.sides) for one in programs),
+        "packed": packed,
+        "slopes_are_rows": any(one["slope_rows"] != "NULL" for one in described),
+        # What is known is needed again by further programs, and predictions by feedback.
+        "shared": len(programs) == 1 and not programs[0].feedback,
     }

@@ -78,6 +78,7 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
     if held is not None:
         arrays.add_sparse("held", held)
     most_rows = max(one["n"] + one["rows"] for one in made)
+    arrays.count_to(most_rows)
     n = max(one["n"] for one in made)
     soft = max(int(np.isfinite(one.condenser.linear_weight).sum()) for one in tried)
     return {
@@ -102,6 +103,9 @@ def _problems(planner: SequentialPlanner, arrays: Arrays) -> dict[str, Any]:
         "most_active": min(most_rows, n + soft) + 1,
         "most_iterations": 10 * most_rows + 100,
         "moving_sides": False,
+        "shared": False,
+        "packed": False,
+        "slopes_are_rows": False,
     }
 
 

@@ -95,6 +95,7 @@ def whole_context(mpc: KoopmanMPC, facts: Facts, tolerance: float = 0.0) -> dict
         "version": version("koopman-control"),
         "title": f"{mpc.model.n_lifted} lifted states, {mpc.rollout} roll-out, N = {mpc.horizon}",
         "flash": arrays.size,
+        "index_type": arrays.ordinal,
         "certificate": "",
         "arrays": arrays.text,
         "dt": mpc.model.dt,

@@ -399,7 +399,8 @@ class Weighed:
     Args:
         weights: Of the candidates that are used, shape (H, p) each.
         leads: Steps ahead that were judged.
-        errors: Of the average there, forecast less truth, shape (W, n leads, p).
+        errors: Of the average there, forecast less truth, shape (W, n leads, p); in each fold with
+            the weights that are best in the others, so that they say what is missed elsewhere.
         squares: Mean squared errors of every candidate by range of leads, (n groups, p) each.
     """
 
@@ -424,14 +425,31 @@ class Weighed:
         used = _best_strengths(squares)
         weights = {c: np.zeros((H, p)) for c in used}
         errors = np.zeros(E[used[0]].shape)
+        sizes = [sum(map(len, judged)) for judged in folds.judged]
+        parts = [slice(a, b) for a, b in pairwise(np.cumsum([0, *sizes]).tolist()) if b > a]
         for (a, b), (start, stop) in zip(edges, groups, strict=True):
             for j in range(p):
-                rows = np.stack([E[c][:, a:b, j].ravel() for c in used], axis=1)
-                w = averaged(rows)
-                errors[:, a:b, j] = (rows @ w).reshape(-1, b - a)
+                rows = np.stack([E[c][:, a:b, j] for c in used], axis=2)
+                w, errors[:, a:b, j] = weighed_parts(rows, parts)
                 for c, share in zip(used, w.tolist(), strict=True):
                     weights[c][start:stop, j] = share
         return cls({c: w for c, w in weights.items() if w.any()}, leads, errors, squares)
+
+
+def weighed_parts(rows: Array, parts: Sequence[slice]) -> tuple[Array, Array]:
+    """Return weights for all windows, (n,), and errors where those of the other parts are used.
+
+    Args:
+        rows: Errors of n candidates, shape (W, n leads, n).
+        parts: Windows of each part; a single one is weighed by itself.
+    """
+    n = rows.shape[2]
+    factors = [triangular(rows[part].reshape(-1, n)) for part in parts]
+    weights, errors = averaged(np.vstack(factors)), np.empty(rows.shape[:2])
+    for i, part in enumerate(parts):
+        others = factors[:i] + factors[i + 1 :]
+        errors[part] = rows[part] @ (averaged(np.vstack(others)) if others else weights)
+    return weights, errors
 
 
 def _stacked(folds: Folds, leads: Origins) -> dict[Candidate, Array]:

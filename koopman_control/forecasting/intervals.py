@@ -98,7 +98,11 @@ class Forecast:
         return outcomes
 
 
-STEP = 0.1  # of the logarithm of a width, for a miss that was due; a hit moves it less
+# Steps of the logarithm of a width: of the n-th outcome, for a miss that was due; a hit moves it
+# less. Long steps find the level that the fit alone got wrong, short ones keep it: steps that stay
+# long follow chance, and where outcomes come late, what has passed already.
+FIRST_STEP, LONG_STEPS, DECAY = 0.8, 3, 0.75
+LEAST_STEP = 0.03  # so that a drift is followed for ever
 
 
 def tracked(ratios: Array, bounds: Array, origins: NDArray[np.int_], level: float) -> Array:
@@ -106,7 +110,8 @@ def tracked(ratios: Array, bounds: Array, origins: NDArray[np.int_], level: floa
 
     Before every forecast, whatever has become known by then widens (a miss) or narrows (a hit) the
     interval at its lead, so that in the long run the share of misses is 1 - level whatever the
-    future brings (Angelopoulos, Candes & Tibshirani 2023, quantile tracking; here of logarithms).
+    future brings (Angelopoulos, Candes & Tibshirani 2023, quantile tracking; here of logarithms,
+    with steps that decay as in Angelopoulos, Barber & Bates 2024).
 
     Args:
         ratios: Signed errors over their size on W forecasts, NaN where not known, shape (W, H, p).
@@ -121,15 +126,19 @@ def tracked(ratios: Array, bounds: Array, origins: NDArray[np.int_], level: floa
     logs, factors = np.zeros(ratios.shape[1:]), np.ones((W + 1, *ratios.shape[1:]))
     leads, size = np.arange(1, H + 1), np.abs(ratios)
     told = np.zeros(H, dtype=int)  # forecasts whose row at this lead has counted
+    counted = np.zeros(ratios.shape[1:])
     for w in range(W + 1):
-        now = origins[w] if w < W else np.iinfo(int).max
-        known = np.searchsorted(origins, now - leads, side="right") if w < W else np.full(H, W)
-        for h in np.flatnonzero(known > told):
-            for v in range(told[h], known[h]):
-                there = ~np.isnan(size[v, h])
-                miss = size[v, h] > bounds[h] * np.exp(logs[h])
-                logs[h] += np.where(there, STEP * (miss - (1.0 - level)), 0.0)
-        told = np.maximum(told, known)
+        known = np.full(H, W)
+        if w < W:
+            known = np.searchsorted(origins, origins[w] - leads, side="right")
+        while (late := np.flatnonzero(known > told)).size:
+            ratio = size[told[late], late]
+            there = ~np.isnan(ratio)
+            step = FIRST_STEP * (1.0 + counted[late] / LONG_STEPS) ** -DECAY
+            miss = ratio > bounds[late] * np.exp(logs[late])
+            logs[late] += np.maximum(step, LEAST_STEP) * there * (miss - (1.0 - level))
+            counted[late] += there
+            told[late] += 1
         factors[w] = np.exp(logs)
     return factors
 

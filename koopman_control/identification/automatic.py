@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from koopman_control.common.arrays import positive_float, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.common.files import PathLike
+from koopman_control.common.workers import WorkerLostError, dask_client, in_processes
 from koopman_control.features import (
     FeatureMap,
     FeatureUnion,
@@ -30,13 +32,16 @@ from koopman_control.identification.draws import (
     N_FOLDS,
     ONE_STEP,
     PLENTY,
+    SATURATED,
     STRENGTHS,
+    Draw,
     Member,
     Structure,
     Subject,
     Trial,
+    compile_loops,
+    fitted,
     member,
-    members_along,
     restored,
 )
 from koopman_control.identification.kept_search import KeptSearch
@@ -124,6 +129,7 @@ def identify(
     n_draws: int | None = None,
     seconds: float = 60.0,
     random_state: int = 0,
+    jobs: int = 1,
     checkpoint: PathLike | None = None,
 ) -> Identified:
     """Identify a model from data, everything chosen by free runs on data left out.
@@ -134,9 +140,11 @@ def identify(
         angles: Observation columns that are angles in radians.
         n_features: Features of a draw; the model has twice as many.
         n_draws: Draws of features; None takes 36 where data are few, 2 where there are plenty.
-        seconds: Time of computing after which nothing new is tried; what was begun is finished. A
-            search that is cut short depends on the machine.
+        seconds: Time of computing, of each process, after which nothing new is tried; what was
+            begun is finished. A search that is cut short depends on the machine.
         random_state: Seed of all draws.
+        jobs: Processes that fit draws, as many at a time; `joblib.parallel_config` may send them to
+            a cluster. A search that is not cut short finds the same with any number.
         checkpoint: File in which the search is kept while it goes on, and from which the same call
             goes on where an interrupted one was; None keeps nothing.
 
@@ -159,16 +167,18 @@ def identify(
     if n_draws is not None:
         positive_int("n_draws", n_draws)
     positive_float("seconds", seconds)
+    positive_int("jobs", jobs)
     runs, findings = with_found_limits(check_trajectories(data))
     runs, more = with_input_range(runs)
     findings += more
     settings = {"angles": list(angles), "n_features": n_features, "random_state": random_state}
     kept = KeptSearch(checkpoint, runs, settings)
+    compile_loops()
     begun = time.process_time() - kept.spent
-    search = _Search(runs, angles, n_features, random_state, begun, begun + seconds, kept)
+    search = _Search(runs, angles, n_features, random_state, begun, seconds, jobs, kept)
     with single_threaded_blas(), warnings.catch_warnings():
         # Draws that are no good are found out by their simulations.
-        warnings.filterwarnings("ignore", message=".*is saturated", category=UserWarning)
+        warnings.filterwarnings("ignore", message=SATURATED, category=UserWarning)
         chosen = search.structure() if structure is None else search.given(structure)
         steps = total_steps(runs) // chosen.thinning
         if n_draws is None:
@@ -208,7 +218,7 @@ def identify(
         linear_error=linear_error,
         trials=tuple(search.trials),
         findings=tuple([*findings, *search.findings]),
-        seconds=time.process_time() - begun,
+        seconds=search.spent,
     )
 
 
@@ -222,16 +232,27 @@ class _Search:
         n_features: int,
         seed: int,
         begun: float,
-        deadline: float,
+        seconds: float,
+        jobs: int,
         kept: KeptSearch,
     ) -> None:
         self._data, self._angles, self._seed = data, angles, seed
-        self._n_features, self._begun, self._deadline = n_features, begun, deadline
+        self._n_features, self._seconds, self._jobs = n_features, seconds, jobs
+        self._begun = begun  # of `time.process_time`; earlier by what other processes took
         self.trials: list[Trial] = list(kept.trials)
         self._kept, self._whole = kept, True
         self._members: dict[Structure, list[Member]] = {}
         self._judged: list[Trial] = []
         self.findings: list[str] = []
+
+    @property
+    def spent(self) -> float:
+        """Seconds of computing so far: of this process, and of others while it waited for them."""
+        return time.process_time() - self._begun
+
+    @property
+    def _deadline(self) -> float:
+        return self._begun + self._seconds
 
     def subject(self, structure: Structure, most_rows: int) -> Subject:
         """See the data with a structure."""
@@ -291,7 +312,7 @@ class _Search:
         rivals = [t for t in rivals if t.structure != structure and np.isfinite(t.error)]
         rivals.insert(0, tried[structure])
         plenty = total_steps(self._data) // structure.thinning > PLENTY
-        if plenty or time.process_time() > self._deadline:
+        if plenty or self.spent > self._seconds:
             best = rivals[0]
             for rival in rivals[1:]:
                 best = rival if rival.beats(best) else best
@@ -355,9 +376,7 @@ class _Search:
                 best, kept, worse = structure, trial, 0
             else:
                 worse += 1
-            if worse >= patience or time.process_time() > self._begun + 0.5 * (
-                self._deadline - self._begun
-            ):
+            if worse >= patience or self.spent > 0.5 * self._seconds:
                 break
         assert best is not None
         return best
@@ -376,7 +395,7 @@ class _Search:
                 errors.append(np.inf)
         trial = Trial(structure, count, tuple(errors), time.process_time() - begun)
         self.trials.append(trial)
-        self._kept.add_trial(trial, time.process_time() - self._begun)
+        self._kept.add_trial(trial, self.spent)
         return trial
 
     def _thinning(self) -> int:
@@ -421,31 +440,65 @@ class _Search:
         """Fit draws, each without another part of the data; known ones are not fitted again."""
         known = self._members.setdefault(subject.structure, [])
         while len(known) < n_draws:
-            if known and time.process_time() > self._deadline:
+            kept = self._kept.member(subject.structure, len(known))
+            if kept is None:
                 break
-            draw = len(known)
-            features = self.features(subject, draw, self._n_features)
-            if (kept := self._kept.member(subject.structure, draw)) is not None:
-                known.append(restored(subject, features, *kept))
-                continue
-            fold = draw % len(subject.folds)
-            pulls = subject.strengths
-            known.append(member(subject, features, fold, pulls, self._deadline + GRACE))
-            spent = time.process_time() - self._begun
-            self._kept.add_member(subject.structure, known[-1], spent)
+            known.append(
+                restored(subject, self.features(subject, len(known), self._n_features), *kept)
+            )
+        left = range(len(known), n_draws)
+        folds = [draw % len(subject.folds) for draw in left]
+        for found in self._fitted(subject, left, folds, subject.strengths):
+            known += found
+            self._kept.add_member(subject.structure, found[0], self.spent)
         return known[:n_draws]
+
+    def _fitted(
+        self,
+        subject: Subject,
+        numbers: Sequence[int],
+        folds: Sequence[int | None],
+        strengths: Sequence[float],
+        late: float = 0.0,
+    ) -> Iterator[list[Member]]:
+        """Fit draws in as many processes as there are; yields what each gave, in their order.
+
+        Once `late` seconds too late, none is begun but the first of all.
+        """
+        draws = [self.features(subject, number, self._n_features) for number in numbers]
+        for fold in sorted(set(folds), key=str):
+            subject.linear(fold)  # here, once for all
+
+        def units() -> Iterator[Draw]:
+            for number, features, fold in zip(numbers, draws, folds, strict=True):
+                if number > 0 and self.spent > self._seconds + late:
+                    return
+                yield Draw(number, features, fold, self._seconds + GRACE - self.spent)
+
+        early: dict[int, list[Member]] = {}
+        elsewhere = self._jobs > 1 or dask_client() is not None
+        due = iter(numbers)
+        number = next(due, None)
+        for draw, result in in_processes(partial(fitted, subject, strengths), units(), self._jobs):
+            if isinstance(result, WorkerLostError):
+                raise result
+            early[draw.number], seconds = result
+            self._begun -= seconds / self._jobs if elsewhere else 0.0
+            while number in early:
+                yield early.pop(number)
+                number = next(due, None)
 
     def one_step(self, structure: Structure) -> OneStepFit:
         """Judge one-step least squares with ever longer memories, then other couplings and draws.
 
         Ends two memories after the best, or when half of the time is over.
         """
-        begun, spent = time.process_time(), 0.5 * (self._deadline - self._begun)
+        begun, until = time.process_time(), self._begun + 0.5 * self._seconds
         plain = replace(structure, coupling="linear", degree=1)
         fits: list[OneStepFit] = []
 
         def judge(structure: Structure, draw: int) -> None:
-            if fits and time.process_time() > max(begun, self._begun + spent) + GRACE / 3.0:
+            if fits and time.process_time() > max(begun, until) + GRACE / 3.0:
                 return
             subject = self.subject(structure, MODEL_ROWS)
             try:
@@ -500,11 +553,7 @@ class _Search:
             left_out += known
             if not np.isfinite([m.strength for m in known]).any():
                 continue  # features do not help
-            for draw in range(each):
-                if teachers and time.process_time() > self._deadline + GRACE:
-                    break
-                features = self.features(subject, draw, self._n_features)
-                fits = members_along(subject, features, PULLED, self._deadline + GRACE)
+            for fits in self._fitted(subject, range(each), [None] * each, PULLED, GRACE):
                 teachers += [Teacher(subject, m) for m in fits]
         left_out.sort(key=lambda m: m.gain)
         few = left_out[: max(min(FEWEST_TEACHERS, len(left_out)), len(left_out) // KEPT)]
@@ -545,7 +594,7 @@ class _Search:
             drawn = member(subject, features, None, strengths, self._deadline + 60.0, more, judged)
             if best is None or drawn.error < best[1].error:
                 best = subject, drawn
-            if not judged or time.process_time() > self._deadline:
+            if not judged or self.spent > self._seconds:
                 break
         assert best is not None
         subject, drawn = best

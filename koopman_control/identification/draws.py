@@ -6,14 +6,17 @@ They build on a linear model that is fitted the same way, which pulls them less 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import CheckedFields
 from koopman_control.features import Coordinates, FeatureMap, PolynomialFeatures
+from koopman_control.identification.least_squares import single_threaded_blas
 from koopman_control.identification.model import LiftedModel
 from koopman_control.identification.output_error import (
     OuterWeights,
@@ -36,6 +39,7 @@ PATIENCE = 2  # weaker pulls tried that are no better
 LONGEST = 5_000  # steps of a window
 CLEARLY = 0.9  # of the error: a larger structure has to be worth it
 HOPELESS = 10.0  # standard deviations; larger errors are all alike
+SATURATED = ".*is saturated"  # warns SampledFeatures
 
 
 @dataclass(frozen=True)
@@ -339,6 +343,56 @@ def member(
         if worse >= PATIENCE or time.process_time() > deadline:
             break
     return best
+
+
+@cache
+def compile_loops() -> None:
+    """Compile the loops of fits and simulations: once on a machine, half a minute of computing.
+
+    Before a search's clock starts; else the first one on a machine would try less than others.
+    """
+    swing = np.sin(np.arange(13.0))
+    subject = Subject([Trajectory(swing, swing[1:])], Structure(0), (), 100, np.inf)
+    model, theta, _ = subject.linear(None)
+    toy = Member(OuterWeights(model), theta, 0.0, 0.0)
+    subject.simulated(toy, swing[:1, None], swing[:0, None], swing[:2, None])
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A draw of features that is to be fitted, in this process or another.
+
+    Args:
+        number: Which draw.
+        features: Unfitted.
+        fold: Left out and judged on; None fits to all data and keeps every strength.
+        seconds: Time of computing until the last fit of it begins.
+    """
+
+    number: int
+    features: FeatureMap
+    fold: int | None
+    seconds: float
+
+
+def fitted(subject: Subject, strengths: Sequence[float], draw: Draw) -> tuple[list[Member], float]:
+    """Fit a draw; returns what became of it and the seconds of computing.
+
+    Args:
+        subject: Data and structure, with the linear model that the draw builds on.
+        strengths: Pulls, the strongest first.
+        draw: The draw.
+    """
+    begun = time.process_time()
+    deadline = begun + draw.seconds
+    with single_threaded_blas(), warnings.catch_warnings():
+        # Draws that are no good are found out by their simulations.
+        warnings.filterwarnings("ignore", message=SATURATED, category=UserWarning)
+        if draw.fold is None:
+            found = members_along(subject, draw.features, strengths, deadline)
+        else:
+            found = [member(subject, draw.features, draw.fold, strengths, deadline)]
+    return found, time.process_time() - begun
 
 
 def members_along(

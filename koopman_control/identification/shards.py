@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,12 +194,34 @@ class Picked:
     lengths: NDArray[np.int64]
     windows: list[Windows | None]
 
-    def runs(self) -> list[Run]:
-        """Return the snapshot pairs as runs."""
-        starts = np.cumsum([0, *self.lengths]).tolist()
-        return [
-            Run(self.X[a + i : b + i + 1], self.U[a:b]) for i, (a, b) in enumerate(pairwise(starts))
-        ]
+
+class Sample(Sequence[Run]):
+    """Snapshot pairs picked from shards, as runs; made when they are asked for: many are short.
+
+    Args:
+        parts: What was picked from each shard.
+    """
+
+    def __init__(self, parts: Sequence[Picked]) -> None:
+        some = [part for part in parts if len(part.lengths)]
+        self._X, self._U = (np.concatenate([getattr(p, name) for p in some]) for name in "XU")
+        self._edges = np.cumsum(np.concatenate([[0], *(part.lengths for part in some)]))
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        return len(self._edges) - 1
+
+    @overload
+    def __getitem__(self, i: int) -> Run: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Run]: ...
+    def __getitem__(self, i: int | slice) -> Run | list[Run]:
+        """Return a run, or several."""
+        if isinstance(i, slice):
+            return [self[j] for j in range(len(self))[i]]
+        i = range(len(self))[i]
+        a, b = int(self._edges[i]), int(self._edges[i + 1])
+        return Run(self._X[a + i : b + i + 1], self._U[a:b])
 
 
 @dataclass(frozen=True)
@@ -317,7 +339,7 @@ class ShardedFolds:
             )
         ]
         found = shards.each(partial(picked, read=read), wanted)
-        self.sample = [run for one in found for run in one.runs()]
+        self.sample = Sample(found)
         windows = [[one.windows[k] for one in found] for k in range(len(asked))]
         joined = [Windows.together([w for w in each if w is not None]) for each in windows]
         self.windows, self.further = joined[: self.n_folds], joined[self.n_folds :]

@@ -5,7 +5,8 @@ Noise of a measured state stands in the regressors, so least squares underestima
 and all measurements, is that of an extended Rauch-Tung-Striebel smoother, iterated (Bell, SIAM J.
 Optim. 4, 1994). The model was fitted to noisy data, so it is not trusted at first: its process
 noise starts at half the measurement noise and falls to a tenth, while smoothed data give better
-models, and these smoother data.
+models, and these smoother data. Where a model keeps missing more than that in one step on data left
+out (it is too coarse for a sharp peak), it is trusted no further.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ RELINEARIZED = 3, 1  # times, in the first pass and in later ones
 EXACT = 1e-7  # in spreads of a state: least noise assumed
 CHUNK = 2000  # states differentiated at once
 GLITCH = 8.0  # standard deviations of second differences
+EXPLAINED = 0.5  # of how far a sample stands out: a model that misses by less has seen it coming
 LAGS = 10
 CLEAN = 1e-6  # in spreads of a state: residuals that hold no noise worth smoothing
 NOISY = 0.2, 1.5  # neighbouring residuals correlated below -a - b / sqrt(n) show noise
@@ -105,7 +107,12 @@ class Measured:
 
     @classmethod
     def of(
-        cls, data: Sequence[Trajectory], coordinates: Coordinates, *, doubting: bool = True
+        cls,
+        data: Sequence[Trajectory],
+        coordinates: Coordinates,
+        *,
+        doubting: bool = True,
+        missed: Sequence[Array] | None = None,
     ) -> Measured:
         """Read present states.
 
@@ -113,11 +120,13 @@ class Measured:
             data: Trajectories, which may have gaps.
             coordinates: What a state is.
             doubting: Whether to drop single samples that stand out from both their neighbours.
+            missed: One-step errors of a model, (T + 1, p) for each, which keeps those samples that
+                it foretells, such as sharp peaks; None drops all.
         """
         present = replace(coordinates, memory=0, n_inputs=0)
         Y = [present.state(t.observations) for t in data]
         if doubting:
-            Y = _without_glitches(Y, present)
+            Y = _without_glitches(Y, present, missed)
         filled = [
             written(t, _interpolated(y, present), present)
             if doubting or np.isnan(y).any() or np.isnan(t.observations).any()
@@ -164,10 +173,13 @@ def _interpolated(Y: Array, present: Coordinates) -> Array:
     return X
 
 
-def _without_glitches(Y: Sequence[Array], present: Coordinates) -> list[Array]:
+def _without_glitches(
+    Y: Sequence[Array], present: Coordinates, missed: Sequence[Array] | None = None
+) -> list[Array]:
     """Mark single samples as missing that stand out from the line between their neighbours.
 
-    A jump that stays bends the course twice, before and after it, by as much; it is kept.
+    A jump that stays bends the course twice, before and after it, by as much; it is kept. So is
+    what a model that has not seen it foretells.
     """
     bends = [np.zeros_like(y) for y in Y]
     for y, bend in zip(Y, bends, strict=True):
@@ -176,11 +188,13 @@ def _without_glitches(Y: Sequence[Array], present: Coordinates) -> list[Array]:
     every = np.concatenate(bends)
     usual = GAUSSIAN * np.array([np.median(b[b > 0.0]) if b.any() else np.inf for b in every.T])
     out = []
-    for y, bend in zip(Y, bends, strict=True):
+    for i, (y, bend) in enumerate(zip(Y, bends, strict=True)):
         beside = np.zeros_like(bend)
         beside[:-1] = bend[1:]
         beside[1:] = np.maximum(beside[1:], bend[:-1])
         alone = (bend > GLITCH * usual) & (bend > 1.5 * beside)
+        if missed is not None:
+            alone &= ~(np.abs(missed[i]) < EXPLAINED * bend)
         out.append(np.where(alone, np.nan, y))
     return out
 
@@ -219,9 +233,15 @@ def smoothed_fit(
             clean = NoiseEstimate(nothing, nothing, np.zeros((LAGS, plain.p)), nothing, 0)
             return first, list(data), clean
     measured = Measured.of(data, coordinates)
+    turning = coordinates.is_angle[: coordinates.n_outputs]  # what is off the circle is no angle
+    every = [np.tile(np.where(turning, np.nan, 0.0), (len(t) + 1, 1)) for t in data]
+    all_there = Measured.of(data, coordinates, missed=every)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the first fit has said them
-        if unless_clean and (measured.replaced > plain.measured.replaced).any():
+        if (measured.replaced > all_there.replaced).any():
+            seen = fit(all_there.data, rollout="relifted")  # judged by steps
+            foretold = Smoother(seen.model, all_there).left_out_misses(seen)
+            measured = Measured.of(data, coordinates, missed=foretold)
             first = fit(measured.data)
         features = [first.selection.choices[0].features]
         smoother = Smoother(first.model, measured)
@@ -235,10 +255,12 @@ def smoothed_fit(
                 derivatives = speeds_in(measured.Y, measured.present, level, used[0].dt)
             last = {} if number == PASSES - 1 else {"rollout": "relifted"}
             fitted = fit(used, features=features, derivatives=derivatives, **last)
+            missed = np.concatenate(smoother.left_out_misses(fitted))
             smoother.model_is(fitted.model)
             if given is None:
                 R = np.maximum(np.minimum(smoother.variance(), 4.0 * R), smoother.least)
-            Q = np.maximum(FALL**2 * Q, LAST_SHARE**2 * R)
+            short = np.minimum(np.nanmean(missed**2, axis=0), smoother.spread**2)
+            Q = np.maximum(np.maximum(FALL**2 * Q, LAST_SHARE**2 * R), short)
     acting = best_filter(fitted, smoother, R, share)
     known = replace(found, derivatives=derivatives)
     return fitted, used, replace(known, measurement=np.sqrt(R), acting=acting)
@@ -353,6 +375,20 @@ class Smoother:
         for model, rows in self.parts:
             out[rows] = model.one_step.step(X[rows], U[rows])
         return out
+
+    def left_out_misses(self, fitted: Fitted) -> list[Array]:
+        """One-step errors of fits to other data, NaN where there are none, (T + 1, p) for each."""
+        selection = fitted.selection
+        self.models_are(selection.trial.left_out(selection.strength))
+        follow, found = iter(np.split(self.advanced(self.runs), self.edges[1:-1])), []
+        long, wrap = iter(self.runs), self.model.coordinates.wrap
+        for t in self.measured.data:
+            missed = np.full((len(t) + 1, self.p), np.nan)
+            if len(t) > self.memory:
+                steps = wrap(next(long).X[1:] - next(follow))[:, : self.p]
+                missed[self.memory + 1 :] = steps
+            found.append(missed)
+        return found
 
     def linearized(self) -> list[Linearized]:
         """Return states, what follows them, and the Jacobians there, of each run."""

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from koopman_control.cli import app
 from koopman_control.deploy import CompiledMPC, build_wheel, closed_loop_loss, export_c
 from koopman_control.deploy.certification import deepest
-from koopman_control.deploy.compression import low_rank, met_states
+from koopman_control.deploy.compression import columns_of, low_rank, met_states, rows_along
 from koopman_control.evaluation import evaluate
 from koopman_control.features import PolynomialFeatures
 from koopman_control.identification import EDMDc
@@ -56,6 +56,31 @@ def test_met_states_are_lifted_ones() -> None:
     Z = met_states(model())
     assert Z.shape[1] == model().n_lifted
     np.testing.assert_allclose(Z[:, 0], 1.0, atol=1e-6)  # the constant
+
+
+def test_zeros_before_a_rows_first_entry_are_not_stored() -> None:
+    rng, n = np.random.default_rng(2), 5
+    M = np.vstack([np.triu(rng.normal(size=(n, n))), np.zeros((1, n)), rng.normal(size=(3, n))])
+    order, entries, first = columns_of(M)
+    whole = np.zeros_like(M)
+    for j, column in enumerate(np.split(entries, first[1:-1])):
+        whole[: len(column), j] = column
+    np.testing.assert_array_equal(whole, M[order])
+    assert sorted(order) == list(range(len(M)))
+    lengths = np.diff(first)
+    assert np.all(np.diff(lengths) >= 0) and lengths[0] == lengths[1] < lengths[-1] == 8
+
+
+def test_columns_along_rows_are_found_with_their_factors() -> None:
+    rng = np.random.default_rng(3)
+    G = rng.normal(size=(12, 4))
+    G /= np.linalg.norm(G, axis=1)[:, None]
+    rows, gains = np.array([7, 0, 7, 11]), np.array([1e6, -2.0, 0.0, 1e-6])
+    found = rows_along(G, G[rows].T * gains)
+    assert found is not None
+    np.testing.assert_allclose(found[1], gains, rtol=1e-12)
+    np.testing.assert_array_equal(found[0][gains != 0.0], rows[gains != 0.0])
+    assert rows_along(G, rng.normal(size=(4, 2))) is None
 
 
 @needs_gcc

@@ -18,7 +18,7 @@ DRIVER = """
 #include "koopman_mpc.c"
 
 int most_active(void);
-int most_active(void) { return (int)(sizeof(((kc *)0)->active) / sizeof(int)) - 1; }
+int most_active(void) { return (int)(sizeof(((kc *)0)->active) / sizeof(ordinal)) - 1; }
 
 int solve_one(kc *k, int n, int rows, const double *G, const double *value, const double *low,
     const double *high, const double *price, const double *softness, double *at, int anew);
@@ -39,7 +39,7 @@ int solve_one(kc *k, int n, int rows, const double *G, const double *value, cons
         k->value[i] = value[i];
     found = solve(k, &p, 1, low, high);
     for (i = 0; i < rows; i++)
-        at[i] = k->at[i];
+        at[i] = k->room.work.at[i];
     return found ? k->iterations : -1;
 }
 """

@@ -5,7 +5,14 @@ import pytest
 
 from koopman_control.common import FileFormatError
 from koopman_control.forecasting import DirectForecaster
-from koopman_control.forecasting.blending import Folds, Rows, Scales, averaged, groups_of
+from koopman_control.forecasting.blending import (
+    Folds,
+    Rows,
+    Scales,
+    averaged,
+    groups_of,
+    weighed_parts,
+)
 from koopman_control.forecasting.series import checked_series
 from koopman_control.forecasting.trunk import Trunk
 
@@ -62,6 +69,21 @@ def test_intervals_hold_as_often_as_promised_on_rows_to_come() -> None:
     low, high = forecaster.forecast_with_intervals(cut[:, :30, None]).interval(0.9)
     inside = (low[..., 0] <= cut[:, 30:]) & (cut[:, 30:] <= high[..., 0])
     assert 0.86 < inside.mean() < 0.94
+
+
+def test_what_an_average_misses_is_measured_where_its_weights_saw_nothing() -> None:
+    rng = np.random.default_rng(4)
+    candidates = rng.standard_normal((30, 2, 20))  # as good as each other: any weights are luck
+    parts = [slice(0, 10), slice(10, 20), slice(20, 30)]
+    weights, errors = weighed_parts(candidates, parts)
+    np.testing.assert_allclose(weights, averaged(candidates.reshape(-1, 20)), atol=1e-9)
+    seen = np.sqrt(np.mean((candidates @ weights) ** 2))
+    fresh = np.sqrt(np.mean((rng.standard_normal((5_000, 20)) @ weights) ** 2))
+    missed = np.sqrt(np.mean(errors**2))
+    assert seen < 0.9 * fresh  # the weights flatter the windows they were chosen on
+    assert missed > 0.98 * fresh
+    others = averaged(candidates[10:].reshape(-1, 20))
+    np.testing.assert_allclose(errors[:10], candidates[:10] @ others, atol=1e-9)
 
 
 def test_units_change_nothing_but_the_units() -> None:

@@ -4,7 +4,7 @@ import pytest
 from koopman_control.common import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.forecasting import Forecast, SampledRNN
-from koopman_control.forecasting.intervals import STEP, Calibration, tracked
+from koopman_control.forecasting.intervals import Calibration, tracked
 
 
 def walk(n: int, seed: int) -> Array:
@@ -78,8 +78,30 @@ def test_a_width_knows_nothing_before_its_rows_have_come() -> None:
     origins = np.array([10, 12, 14])
     ratios = np.full((3, 3, 1), 5.0)
     factors = tracked(ratios, np.ones((3, 1)), origins, 0.9)
-    grown = np.exp(0.9 * STEP)
+    first = factors[1, 0, 0]
+    assert first > 1.0
     np.testing.assert_allclose(factors[0, :, 0], 1.0)
-    np.testing.assert_allclose(factors[1, :, 0], [grown, grown, 1.0])  # row 13 has not come
-    np.testing.assert_allclose(factors[2, :, 0], [grown**2, grown**2, grown])
-    np.testing.assert_allclose(factors[3, :, 0], grown**3)  # at the end all have
+    np.testing.assert_allclose(factors[1, :, 0], [first, first, 1.0])  # row 13 has not come
+    second = factors[2, 0, 0]
+    assert first < second < first**2  # the more is known, the less an outcome tells
+    np.testing.assert_allclose(factors[2, :, 0], [second, second, first])
+    assert np.ptp(factors[3]) == 0.0  # at the end all have
+
+
+def test_a_width_that_was_far_off_is_found_soon_and_then_kept() -> None:
+    rng = np.random.default_rng(1)
+    for size in (0.5, 2.0):
+        ratios = size * rng.standard_normal((200, 1, 400))
+        factors = tracked(ratios, np.full((1, 400), 1.645), np.arange(200), 0.9)
+        inside = (np.abs(ratios) <= 1.645 * factors[:-1]).mean(axis=2)[:, 0]
+        assert abs(inside[30:60].mean() - 0.9) < 0.025
+        assert abs(inside[100:].mean() - 0.9) < 0.015
+        late = np.log(factors[-1, 0])
+        assert late.std() < 0.25  # chance alone
+
+
+def test_an_outcome_that_is_not_known_moves_no_width() -> None:
+    ratios = np.array([5.0, np.nan, 0.1])[:, None, None]
+    there = tracked(ratios, np.ones((1, 1)), np.arange(3), 0.9)
+    known = tracked(ratios[[0, 2]], np.ones((1, 1)), np.array([0, 2]), 0.9)
+    np.testing.assert_array_equal(there[-1], known[-1])

@@ -1,5 +1,6 @@
 """Identification with nothing to choose: on plants whose structure is known."""
 
+import importlib
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 import koopman_control as kc
+from koopman_control.common.cluster import cluster
 from koopman_control.identification import Structure, identify
+from koopman_control.identification.draws import compile_loops
 from koopman_control.identification.log_facts import (
     lost_by_thinning,
     row_timing,
@@ -83,6 +86,36 @@ def test_the_same_seed_gives_the_same_bits() -> None:
         identify(bent(300), structure=structure, n_features=8, n_draws=2).model for _ in range(2)
     )
     np.testing.assert_array_equal(one.A, other.A)
+
+
+def test_nothing_is_left_to_compile_when_the_clock_starts() -> None:
+    kernels: Any = importlib.import_module("koopman_control.identification.output_error_kernels")
+    loops = kernels.free_run, kernels.free_runs, kernels.sensitive_runs
+    compile_loops()
+    before = [len(loop.signatures) for loop in loops]
+    assert min(before) == 1
+    for structure in (Structure(2, coupling="bilinear"), Structure(0, feedthrough=True)):
+        identify(bent(300), structure=structure, n_features=8, n_draws=2)
+    assert [len(loop.signatures) for loop in loops] == before
+
+
+def test_processes_that_fit_draws_change_no_bit() -> None:
+    settings = FEW | {"structure": Structure(1), "seconds": 300.0}
+    alone, together = (identify(bent(300), jobs=jobs, **settings) for jobs in (1, 2))
+    assert np.array_equal(alone.model.A, together.model.A)
+    assert np.array_equal(alone.model.B, together.model.B)
+    assert alone.error == together.error
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_change_no_bit() -> None:
+    pytest.importorskip("distributed")
+    settings = FEW | {"structure": Structure(1), "seconds": 300.0}
+    alone = identify(bent(300), **settings)
+    with cluster("local", 2) as workers:
+        together = identify(bent(300), jobs=workers, **settings)
+    assert np.array_equal(alone.model.A, together.model.A)
+    assert alone.error == together.error
 
 
 def test_units_do_not_matter() -> None:

@@ -203,6 +203,39 @@ def test_single_glitches_are_dropped_and_jumps_are_kept() -> None:
     assert not Measured.of([jump], Coordinates(1, (0,))).replaced.any()
 
 
+def roessler(n: int, substeps: int = 50) -> Array:
+    """Rössler's system, a dozen points to a turn, (n, 3): its third state is sharp peaks."""
+
+    def slope(x: Array) -> Array:
+        return np.array([-x[1] - x[2], x[0] + 0.2 * x[1], 0.2 + x[2] * (x[0] - 5.7)])
+
+    x, h, rows = np.array([2.0, 3.0, 0.2]), 0.49 / substeps, []
+    for k in range(substeps * (n + 50)):
+        if k % substeps == 0:
+            rows.append(x)
+        middle = x + 0.5 * h * slope(x)
+        x = x + h * slope(middle)
+    return np.array(rows[50:])
+
+
+def test_sharp_peaks_that_a_model_foretells_are_no_glitches_and_are_not_smoothed_away() -> None:
+    exact = roessler(900)
+    noise = 0.01 * exact.std(axis=0)
+    rng = np.random.default_rng(4)
+    measured = exact + noise * rng.standard_normal(exact.shape)
+    peaks = Measured.of([Trajectory(measured, np.zeros((899, 1)))], Coordinates(3, (0, 1, 2)))
+    assert peaks.replaced[2] > 0.03  # by themselves, they stand out
+    features = SampledFeatures(80, steepness=0.3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # an input that never moves
+        found = EDMDc(features, corrections=SMOOTH, horizon=10).fit(
+            [Trajectory(measured, np.zeros((899, 1)))]
+        )
+    assert found.noise_.replaced[2] < 0.25 * peaks.replaced[2]
+    left = np.sqrt(np.mean((found.smoothed_[0].observations - exact) ** 2, axis=0)) / noise
+    assert (left < [0.8, 0.8, 1.3]).all()  # as a glitch, a peak would be missed by 50
+
+
 def pendulum(seed: int, noise: float) -> tuple[Trajectory, Trajectory]:
     """A pendulum that turns over, its speed stopped at 4; noisy and exact."""
     rng, x = np.random.default_rng(seed), np.array([np.pi, 0.0])

@@ -76,6 +76,24 @@ def test_daqp_meets_the_optimality_conditions(seed: int) -> None:
     assert stationarity(qp, v) < 1e-8
 
 
+def test_dear_sides_out_of_reach_cost_no_digits_of_those_that_hold() -> None:
+    rng, n = np.random.default_rng(0), 12
+    T, price = rng.normal(size=(n, n)), 1e9
+    dear = 1.6 ** np.arange(n) @ T  # of what the other rows allow it is 1.6^0 + 1.6^1 + ...
+    qp = DenseQP(
+        H=np.eye(n),
+        f=rng.normal(size=n),
+        A=np.vstack([T, dear]),
+        lower=np.append(np.full(2 * n, -np.inf), 1e4),
+        upper=np.concatenate([np.full(n, np.inf), np.ones(n), [np.inf]]),
+        linear_weight=np.append(np.full(n, np.inf), price),
+        quadratic_weight=np.append(np.full(n, np.inf), price),
+    )
+    v = DaqpSolver().solve(qp, matrices_changed=False).v
+    assert v is not None
+    np.testing.assert_allclose(T @ v, np.ones(n), atol=1e-11)
+
+
 def test_a_warm_started_sequence_meets_them_too() -> None:
     solver = DaqpSolver()
     for seed in range(40):  # matrices, vectors and active rows all change

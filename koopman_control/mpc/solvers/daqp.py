@@ -10,6 +10,7 @@ import numpy as np
 
 from koopman_control.common.arrays import Array, all_finite
 from koopman_control.mpc.solvers.base import TIME_LIMIT, UNBOUNDED, Solution, SolverBase
+from koopman_control.mpc.solvers.polishing import LARGE, polished
 from koopman_control.mpc.solvers.program import DenseQP
 
 OVERLOOKED = 1e-10  # squared norm of a row in the metric of H; DAQP ignores those below 1e-11
@@ -76,7 +77,11 @@ class DaqpSolver(SolverBase):
             v, _, flag, info = self._model.solve()
             iterations = int(info["iterations"])
             if flag in self.OPTIMAL and all_finite(v):
-                multipliers = info["lam"] if self._size == 1.0 else self._size * info["lam"]
+                multipliers = info["lam"]
+                if multipliers @ multipliers > LARGE**2:
+                    v = polished(qp, v, multipliers)
+                if self._size != 1.0:
+                    multipliers = self._size * multipliers
                 return Solution(v, "optimal", iterations, multipliers)
         self.forget()  # a failed working set must not spoil the next step
         return Solution(None, self.STATUS.get(flag, f"error {flag}"), iterations)
