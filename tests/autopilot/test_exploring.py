@@ -25,7 +25,8 @@ def test_where_full_inputs_end_at_stops_the_others_are_gentle_and_brief() -> Non
     assert ends is not None and total_steps(data) == 400
     gentle = [t for t in data if np.abs(t.actions).max() <= max(GENTLE)]
     assert total_steps(gentle) >= 200 and max(map(len, gentle)) <= BRIEF
-    assert np.abs(gentle[1].actions).max() <= min(GENTLE) < np.abs(gentle[0].actions).max()
+    smallest = [np.abs(t.actions).max() <= min(GENTLE) for t in gentle]
+    assert any(smallest) and not all(smallest)
     assert not any(ends(y) for t in gentle for y in t.observations[:-1])
     # Under full inputs most steps were at a stop.
     wild = [
