@@ -7,8 +7,8 @@
 one. A forecast is valid while mean_i (error_i / sigma_i)^2 <= 0.3^2; times are in Lyapunov times
 1 / 0.91. All are tuned on the last fifth of the training run. The noisy case has white noise
 of 1 % of every deviation on the training data; starts are exact, so that it is the model that is
-judged. Published for this protocol (Mandal & Gottwald 2025, Nat. Commun. 16): random features 9.84,
-their deep variant 12.00.
+judged; there, a network of ours of 100 neurons takes the noise out first. Published for this
+protocol (Mandal & Gottwald 2025, Nat. Commun. 16): random features 9.84, their deep variant 12.00.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ OURS = Sampled(
         {"steepness": 1.0, "memory": 100, "n_recurrent": 30, "horizon": 100},
     ],
 )
+# More neurons follow more of the noise that is left.
+SMOOTHED = Sampled(100, [{"steepness": 0.3, "noise": "smooth"}])
 
 
 def main(
@@ -68,8 +70,9 @@ def main(
     for noise in (0.0, NOISE):
         scale = train.std(axis=0)
         series = train + noise * scale * np.random.default_rng(5).standard_normal(train.shape)
-        for subject in [OURS, *(peers(lstm_seconds) if baselines else [])]:
-            n_seeds = seeds if subject is OURS else baseline_seeds
+        ours = [OURS, SMOOTHED] if noise else [OURS]
+        for subject in [*ours, *(peers(lstm_seconds) if baselines else [])]:
+            n_seeds = seeds if subject in ours else baseline_seeds
             if isinstance(subject, NGRC):  # nothing about it is random
                 n_seeds = 1
             score = mean_time(scale)

@@ -15,21 +15,17 @@ OFTEN = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=fast", "-fPIC", "-shared", "-x", "c", "-")
 FASTER = ("-march=native",)  # where the compiler knows it
 
-# What a library tells beside the controller itself. It includes the source to see all of it.
+# What a library tells beside the controller itself: its size, and where fields of it lie. It
+# includes the source to see all of it.
 SHIM = """
 #include "{name}.c"
 unsigned long size_of_controller(void);
-unsigned long place_of_rung(void);
-unsigned long place_of_previous(void);
-unsigned long place_of_parameters(void);
-unsigned long place_of_active(void);
 unsigned long size_of_controller(void) {{ return (unsigned long)sizeof({name}); }}
-unsigned long place_of_rung(void) {{ return (unsigned long)offsetof({name}, rung); }}
-unsigned long place_of_previous(void) {{ return (unsigned long)offsetof({name}, previous); }}
-unsigned long place_of_active(void) {{ return (unsigned long)offsetof({name}, active_rows); }}
-unsigned long place_of_parameters(void)
+unsigned long place_of(int number);
+unsigned long place_of(int number)
 {{
-    return (unsigned long){parameters};
+    static const unsigned long places[] = {{ {places} }};
+    return places[number];
 }}
 """
 
@@ -54,15 +50,20 @@ def compiler() -> str:
     )
 
 
-def library(sources: Mapping[str, str], name: str, parameters: bool) -> ctypes.CDLL:
+def library(
+    sources: Mapping[str, str], name: str, fields: Sequence[str]
+) -> tuple[ctypes.CDLL, dict[str, int]]:
     """Compile a controller's sources, texts by file name, and load it; once in a process.
+
+    Returns:
+        The library, and where these fields of a controller lie, in bytes.
 
     Raises:
         NoCompilerError: If that is not possible.
     """
-    place = f"offsetof({name}, parameters)" if parameters else "0"
-    shim = SHIM.format(name=name, parameters=place)
-    return _library(tuple(sorted(sources.items())), shim)
+    places = ", ".join(f"(unsigned long)offsetof({name}, {field})" for field in fields)
+    loaded = _library(tuple(sorted(sources.items())), SHIM.format(name=name, places=places))
+    return loaded, {field: int(loaded.place_of(i)) for i, field in enumerate(fields)}
 
 
 @lru_cache(maxsize=32)

@@ -104,29 +104,42 @@ class CompiledMPC:
 
     @classmethod
     def _from_sources(
-        cls, facts: Facts, sources: Mapping[str, str], mpc: KoopmanMPC
+        cls,
+        facts: Facts,
+        sources: Mapping[str, str],
+        mpc: KoopmanMPC,
+        kept: Mapping[str, int] | None = None,
     ) -> CompiledMPC:
-        """Compile what was written of a controller."""
+        """Compile what was written of a controller; see `_begin` for what is kept."""
         made = object.__new__(cls)
         functions = [
             target._function if given else None
             for target, given in zip(mpc._targets, facts.given, strict=True)
         ]
-        made._begin(facts, sources, (functions[0], functions[1]))
+        made._begin(facts, sources, (functions[0], functions[1]), kept)
         for name, value in mpc.parameters.items():
             made.parameters[name][...] = value
         return made
 
     def _begin(
-        self, facts: Facts, sources: Mapping[str, str], functions: tuple[Given | None, Given | None]
+        self,
+        facts: Facts,
+        sources: Mapping[str, str],
+        functions: tuple[Given | None, Given | None],
+        kept: Mapping[str, int] | None = None,
     ) -> None:
-        """Compile and load; begin an episode."""
+        """Compile and load; begin an episode.
+
+        `kept` names further fields of the struct that are to be seen, with the numbers they hold.
+        """
         self._facts, self._sources, self._functions = facts, sources, functions
+        self._kept_fields = dict(kept or {})
         for argument, function, given in zip(self.TARGETS, functions, facts.given, strict=True):
             if (function is not None) != given:
                 wanted = "a function, as the controller was exported with one" if given else "None"
                 raise ValueError(f"{argument} is {function!r}; expected {wanted}")
-        loaded = library(sources, facts.name, bool(facts.parameters))
+        own = "rung", "previous", "active_rows", *(("parameters",) if facts.parameters else ())
+        loaded, places = library(sources, facts.name, (*own, *self._kept_fields))
         self._step = getattr(loaded, f"{facts.name}_step")
         self._step.argtypes = [ctypes.c_void_p] * 6
         self._reset = getattr(loaded, f"{facts.name}_reset")
@@ -142,11 +155,14 @@ class CompiledMPC:
 
         N, m = facts.horizon, facts.n_inputs
         self._plan = seen_at(0, N * m, real).reshape(N, m)
-        self._outcome = seen_at(loaded.place_of_rung(), 2, np.dtype(np.int32))
-        self._previous = seen_at(loaded.place_of_previous(), m, real)
-        self._active = seen_at(loaded.place_of_active(), 1, np.dtype(np.int32))
+        self._outcome = seen_at(places["rung"], 2, np.dtype(np.int32))
+        self._previous = seen_at(places["previous"], m, real)
+        self._active = seen_at(places["active_rows"], 1, np.dtype(np.int32))
+        self._kept = {
+            field: seen_at(places[field], count, real) for field, count in self._kept_fields.items()
+        }
         self.parameters: dict[str, Array] = {}
-        place = loaded.place_of_parameters()
+        place = places.get("parameters", 0)
         for name, shape in facts.parameters.items():
             count = int(np.prod(shape))
             self.parameters[name] = seen_at(place, count, real).reshape(shape)
@@ -271,8 +287,8 @@ class CompiledMPC:
     def __getstate__(self) -> dict[str, Any]:
         """Copy sources and memory; another process compiles for itself."""
         functions = tuple(None if one is None else portable(one) for one in self._functions)
-        kept = self._facts, dict(self._sources), functions
-        return {"made_of": kept, "progress": (self._memory.copy(), self._seen, self._first)}
+        made_of = self._facts, dict(self._sources), functions, self._kept_fields
+        return {"made_of": made_of, "progress": (self._memory.copy(), self._seen, self._first)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Compile, and go on."""

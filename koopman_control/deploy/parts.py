@@ -421,5 +421,5 @@ def _programs(
         "packed": packed,
         "slopes_are_rows": any(one["slope_rows"] != "NULL" for one in described),
         # What is known is needed again by further programs, and predictions by feedback.
-        "shared": len(programs) == 1 and not programs[0].feedback,
+        "shared": packed and len(programs) == 1 and not programs[0].feedback,
     }

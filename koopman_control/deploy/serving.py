@@ -206,12 +206,17 @@ def _set_deadline(mpc: KoopmanMPC, deadline: float | None, period: float) -> Non
     stoppable = name != "cvxpy" and solver_kind(name).keeps_time_limit
     if deadline is not None:
         positive_float("deadline", deadline)
+        if mpc.compiled:
+            raise ValueError(
+                f"deadline is {deadline}, but a compiled controller has no clock; make it with "
+                "compiled=False"
+            )
         if not stoppable:
             raise ValueError(
                 f"deadline is {deadline}, but the solver {name!r} knows no time limit; make the "
                 'controller with solver="auto"'
             )
-    elif period and stoppable and mpc.search.deadline is None:
+    elif period and stoppable and not mpc.compiled and mpc.search.deadline is None:
         deadline = SHARE * period * 1e6
     if deadline is not None:
         mpc.search = replace(mpc.search, deadline=deadline)

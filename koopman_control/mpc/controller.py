@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from time import perf_counter
 from typing import Any, Literal, Self
@@ -24,6 +24,7 @@ from koopman_control.mpc.compile.presolve import compile_qp, softened
 from koopman_control.mpc.compile.program import ParametricQP
 from koopman_control.mpc.estimation import History, Observer
 from koopman_control.mpc.loop import LoopState
+from koopman_control.mpc.native import Native, native_of
 from koopman_control.mpc.planning.cvxpy_planner import TIGHT, CvxpyPlanner, solved_about
 from koopman_control.mpc.planning.linear import LinearPlanner, Response, response_of
 from koopman_control.mpc.planning.plan import Plan, Planner, recover
@@ -109,16 +110,21 @@ class KoopmanMPC:
         solver: One of `available_solvers`; "auto" is DAQP up to 250 variables, an interior-point
             method beyond or where DAQP gives up. "cvxpy" is CVXPY's own way, slow. Or
             `SolverSettings`.
+        compiled: Whether `act` is one native call, in C99 that is compiled at `reset` or in the
+            first step (some seconds), with the same actions to 1e-10 and the same `last`, which is
+            worked out when it is asked for. Without a C compiler the controller stays in Python,
+            with a warning.
 
     Attributes:
         cost: The cost, `Q` and `R` put in.
         bounds: The bounds, `input_bounds` and `output_bounds` put in.
-        horizon, reference, rollout, search, estimator, inputs, solver: As given.
-        last: What happened in the latest step (`Step`), or None before the first.
+        horizon, reference, rollout, search, estimator, inputs, solver, compiled: As given.
         parameters: Values of the parameters in `constrain` and `penalize`; may be set at any time.
 
     Raises:
         ValueError: If a setting has the wrong shape, is not convex or given twice, or bounds cross.
+            At `reset` or in the first step a `NotExportableError` if it is to be compiled and has
+            something without C code.
 
     Example:
         >>> mpc = KoopmanMPC(model, 30, Q=[1, 0.1], R=0.001, rollout="relifted")  # doctest: +SKIP
@@ -144,15 +150,16 @@ class KoopmanMPC:
         estimator: Observer | Literal["auto"] | None = "auto",
         inputs: Inputs | None = None,
         solver: str | SolverSettings = "auto",
+        compiled: bool = False,
     ) -> None:
         models = checked_models(model, rollout)
         cost, bounds = with_shortcuts(cost, bounds, Q, R, input_bounds, output_bounds)
         groups = cost, bounds, search or Search(), inputs or Inputs()
-        self._set(models, horizon, *groups, reference, rollout, estimator, solver)
+        self._set(models, horizon, *groups, reference, rollout, estimator, solver, compiled)
         layout, delay = self._layout, self.inputs.delay
         told = horizon, cost, bounds, self._targets, layout, rollout, delay, estimator
         self._settle(settled(models, *told))
-        self.reset()
+        self._forget(None)
 
     def _set(
         self,
@@ -166,13 +173,14 @@ class KoopmanMPC:
         rollout: Rollout,
         estimator: Observer | Literal["auto"] | None,
         solver: str | SolverSettings,
+        compiled: bool,
     ) -> None:
         """Check the settings and keep them."""
         self.model = model = models[0]
         self.horizon = N = positive_int("horizon", horizon)
         self.cost, self.bounds, self.search, self.inputs = cost, bounds, search, inputs
         self.reference, self.rollout = reference, rollout
-        self.estimator, self.solver = estimator, solver
+        self.estimator, self.solver, self.compiled = estimator, solver, compiled
         self._solver = checked_solver(solver, search.deadline)
         self._layout = InputLayout(model.n_inputs, inputs.measured)
         form = inputs.parametrization
@@ -200,8 +208,9 @@ class KoopmanMPC:
         self._state = StateEstimation(
             models, self.rollout, self._estimators, layout, delay, self.horizon, self._safe
         )
-        self.last: Step | None = None
-        self._unfinished: tuple[Any, Any, Step | None] | None = None  # as it was before a step
+        self._last: Step | Callable[[], Step] | None = None
+        self._native: Native | Literal["none"] | None = None  # None: not tried
+        self._unfinished: tuple[Any, Any, Any] | None = None  # as it was before a step
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy what is needed to act, compiled; the rest is made again when asked for."""
@@ -247,6 +256,8 @@ class KoopmanMPC:
             TypeError | ValueError: In the first step of an episode only, if an argument is no array
                 of the right shape, or the last two are not finite.
         """
+        if self.compiled and (native := self._called()) is not None:
+            return native.act(observation, disturbance, applied)
         error: Exception | None = None
         steps, refusals, start = -1, 0, 0.0
         try:
@@ -282,7 +293,7 @@ class KoopmanMPC:
             self._mend()
         elif loop.step > steps:  # the error came after all was done
             return loop.previous.copy()
-        self._unfinished = loop.progress, state.progress, self.last
+        self._unfinished = loop.progress, state.progress, self._last
         first, state.ignored = not steps, ""
         try:
             if applied is not None:
@@ -298,7 +309,7 @@ class KoopmanMPC:
         loop.apply(rung, plan)
         state.send(loop.previous)
         seconds = perf_counter() - start
-        self.last = Step(rung, plan, at, self._weights, seconds, self.model, state.ignored)
+        self._last = Step(rung, plan, at, self._weights, seconds, self.model, state.ignored)
         action = loop.previous.copy()
         self._unfinished = None  # from here on the step is done
         return action
@@ -326,10 +337,23 @@ class KoopmanMPC:
         """Go back to before a step that an exception broke off; a solver may be in any state."""
         if self._unfinished is None:
             return
-        self._loop.progress, self._state.progress, self.last = self._unfinished
+        self._loop.progress, self._state.progress, self._last = self._unfinished
         if "_planner" in vars(self):
             recover(self._planner)
         self._unfinished = None
+
+    def _called(self) -> Native | None:
+        """What acts in place of Python; compiled when it is first needed."""
+        if self._native is None:
+            self._native = native_of(self) or "none"
+        return None if self._native == "none" else self._native
+
+    @property
+    def last(self) -> Step | None:
+        """What happened in the latest step, or None before the first."""
+        if callable(self._last):
+            self._last = self._last()
+        return self._last
 
     @property
     def previous_input(self) -> Array:
@@ -365,23 +389,29 @@ class KoopmanMPC:
         if previous_input is not None:
             size = len(self._layout.controlled)
             rest = input_that_acted("previous_input", previous_input, size)
+        self._forget(rest)
+        if self.compiled and (native := self._called()) is not None:
+            native.reset(rest)
+
+    def _forget(self, rest: Array | None) -> None:
+        """Begin an episode, after an input (m,)."""
         if "_planner" not in vars(self):
             self._warm_up()
         self._mend()
-        self._unfinished = self._loop.progress, self._state.progress, self.last
+        self._unfinished = self._loop.progress, self._state.progress, self._last
         try:
             self._planner.reset()
             self._planner.warm_up()
             self._loop.restart(rest)
             self._state.restart(rest)
-            self.last = self._unfinished = None
+            self._last = self._unfinished = None
         except BaseException:
             self._mend()
             raise
 
     def _warm_up(self) -> None:
         """Compile, and run through all that a step does, but for functions of the user."""
-        if self._through_cvxpy or self.rollout != "linear":
+        if self._through_cvxpy or self.rollout != "linear" or self.compiled:
             return
         asked, end = self._targets, perf_counter() + WARM_UP_SECONDS
         self._targets = asked[0].at_rest(), asked[1].at_rest()

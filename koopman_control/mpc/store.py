@@ -58,7 +58,7 @@ ESTIMATORS: dict[str, Any] = {
 }
 SETTINGS = (
     *("horizon", "cost", "bounds", "search", "inputs"),
-    *("reference", "rollout", "estimator", "solver"),
+    *("reference", "rollout", "estimator", "solver", "compiled"),
 )
 LONGEST_DELAY = 100_000  # steps; a file that says more would only take memory
 K = TypeVar("K")
@@ -131,6 +131,7 @@ def read_controller(path: PathLike) -> KoopmanMPC:
             rebuild_model(settings, _under(f"model/{i}/", arrays))
             for i, settings in enumerate(content["models"])
         ]
+        content["settings"].setdefault("compiled", values.written("compiled", False))
         settings = {name: values.read(content["settings"][name]) for name in SETTINGS}
         weights = values.of_kind(content["settled"]["weights"], Weights)
         if len(weights.Q) != settings["horizon"]:  # before anything of that length is made

@@ -21,7 +21,7 @@ class Answer(NamedTuple):
 
 
 def shadowed(
-    mpc: KoopmanMPC, shadows: Sequence[CompiledMPC], steps: int, seed: int
+    mpc: KoopmanMPC, shadows: Sequence[CompiledMPC | KoopmanMPC], steps: int, seed: int
 ) -> Iterator[tuple[Answer, list[Answer]]]:
     """Close the loop by the first controller; yield its answers and those of the others.
 

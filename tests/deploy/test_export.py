@@ -1,6 +1,7 @@
 """What is written compiles without a warning, replays itself, and survives whatever comes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cvxpy as cp
@@ -25,6 +26,7 @@ from koopman_control.trajectories import collect
 from tests.deploy.compilers import SANITIZED, gcc, needs_gcc, run
 from tests.deploy.kinds import KINDS, bilinear, controller, model
 
+VALGRIND = shutil.which("valgrind")
 STORM = """
 #include "koopman_mpc.h"
 #include <math.h>
@@ -95,6 +97,29 @@ def test_no_observation_leads_out_of_bounds(kind: str, tmp_path: Path) -> None:
     assert sum(rungs) == 20000
     if "hard bounds" in kind:  # an observer remembers an observation of 1e37 for long
         assert rungs[0] + rungs[1] > 19000
+
+
+@needs_gcc
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_observation_leads_any_kind_out_of_bounds(kind: str, tmp_path: Path) -> None:
+    export_c(KINDS[kind](), tmp_path)
+    (tmp_path / "storm.c").write_text(STORM)
+    gcc(tmp_path, *SANITIZED, "-DSTEPS=13000", "storm.c", "koopman_mpc.c", "-o", "storm", "-lm")
+    assert sum(map(int, run(tmp_path / "storm").split())) == 13000  # a million of all kinds
+
+
+@needs_gcc
+@pytest.mark.slow
+@pytest.mark.skipif(not VALGRIND, reason="needs apt install valgrind")
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_kind_reads_what_nobody_wrote(kind: str, tmp_path: Path) -> None:
+    export_c(KINDS[kind](), tmp_path)
+    (tmp_path / "storm.c").write_text(STORM)
+    files = "storm.c", "koopman_mpc.c", "-o", "storm", "-lm"
+    gcc(tmp_path, "-O1", "-g", "-DSTEPS=500", *files)
+    checks = "-q", "--error-exitcode=9", "--track-origins=yes"
+    assert sum(map(int, run(Path(str(VALGRIND)), *checks, str(tmp_path / "storm")).split())) == 500
 
 
 DIFFERENT = (
