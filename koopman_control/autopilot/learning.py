@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from koopman_control.autopilot.controller import PilotController
 from koopman_control.autopilot.discovery import FEWEST, find
+from koopman_control.autopilot.exploring import STRETCH, explored
 from koopman_control.autopilot.findings import Findings
 from koopman_control.autopilot.logbook import Logbook
 from koopman_control.autopilot.modelling import (
@@ -24,7 +25,7 @@ from koopman_control.autopilot.modelling import (
     structure_of,
     turning,
 )
-from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, Exploration, at_pace, pace_of
+from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, at_pace, pace_of
 from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.rehearsal import Planner, best_rehearsed
 from koopman_control.autopilot.reward import (
@@ -62,7 +63,6 @@ MOST_FIRST = 1000  # steps
 LOOKS = 3  # rounds in which the structure is looked for
 MOST_SHARE = 0.75  # of the budget that may go into them if the model needs that many
 SHORTEST = 3  # steps of the longest episode that there is something to learn from
-STRETCH = 250  # steps of an episode of data, after which it is broken off
 PER_HOLD = 100  # the same in decisions
 DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
@@ -70,8 +70,7 @@ FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes l
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
 EFFORT = 1e-4  # price of the largest input, in ranges of the reward seen
 ALONE = 1e-2  # the same, and of being a spread away, where all steps pay the same
-PLANS, FEWER_PLANS = 256, 160  # where a decision lasts a step of the model, and two
-HORIZON = 50  # decisions
+HORIZON, SHORT = 50, 12  # decisions; errors of an unstable plant leave nothing of longer plans
 
 
 @dataclass(frozen=True)
@@ -241,9 +240,7 @@ class Learning:
         did best in its test acts.
         """
         budget, data, book = self._budget, self._logbook.data, self._logbook
-        first = self._first_steps()
-        while total_steps(data) < first:
-            book.stretch(Exploration(), min(STRETCH, first - total_steps(data)))
+        until = explored(book, self._first_steps(), self._levers.structure)
         self._n_first = len(data)
         self._look()
         fit, new, number = self._fit(0, data), list[Trajectory](), 0
@@ -265,7 +262,7 @@ class Learning:
             while (left := edge - total_steps(data)) > 0:
                 pilot = self._controller(fit, CURIOUS, number) if look else greedy
                 length = min(left, self._stretch * (1 if look else 2))
-                new = new + book.stretch(pilot, length)
+                new = new + book.stretch(pilot, length, until=until)
                 look = not look and self._flat(new)
         return self._piloted(best_of(tested) if tested else fit, start)
 
@@ -451,7 +448,7 @@ class Learning:
         samples: Samples,
         seed: int,
     ) -> Objective:
-        """State what plans are worth, with or without a value beyond them, as rehearsals say."""
+        """State what plans are worth: how long, and with or without a value, as rehearsals say."""
         going = samples.r[~samples.ended]
         spread = float(np.ptp(going)) if len(going) else 0.0
         starts = model.state(np.stack([t.observations[0] for t in self._logbook.data]))
@@ -469,14 +466,11 @@ class Learning:
             hold=self._hold // self._step,
             trusted=trusted,
             distrust=-size,
+            horizon=HORIZON,
         )
-        if not self._levers.value:
-            return plain
-        discount = DISCOUNT**self._step
-        avoided = unknown.times(-CAREFUL * size)
-        common = model, reward, end, samples.x, plain
-        value = fitted_value(*common, discount, avoided, self._box, seed)
-        candidates = [plain, replace(plain, value=value, discount=discount)]
+        candidates = [plain, replace(plain, horizon=SHORT)]
+        if self._levers.value:
+            candidates = self._with_values(candidates, model, reward, end, samples, unknown, seed)
         length = max(len(t) for t in self._logbook.data) // self._hold
 
         def planner(candidate: Objective) -> Planner:
@@ -487,13 +481,31 @@ class Learning:
         )
         return candidates[chosen]
 
+    def _with_values(
+        self,
+        plain: Sequence[Objective],
+        model: LiftedModel,
+        reward: RewardModel,
+        end: EndModel,
+        samples: Samples,
+        unknown: Surface,
+        seed: int,
+    ) -> list[Objective]:
+        """Return each objective without and with what is still to come after a plan."""
+        discount = DISCOUNT**self._step
+        avoided = unknown.times(-CAREFUL * plain[0].unknown)
+        common = model, reward, end, samples.x, plain[0]
+        value = fitted_value(*common, discount, avoided, self._box, seed)
+        pairs = [(goal, replace(goal, value=value, discount=discount)) for goal in plain]
+        return [goal for pair in pairs for goal in pair]
+
     def _controller(self, fit: Fit, curiosity: float, number: int) -> PilotController:
         worth = curiosity * fit.objective.unknown
         goal = replace(fit.objective, unknown=worth)
         return self._pilot(fit.estimator.model_, goal, number)
 
     def _pilot(self, model: LiftedModel, goal: Objective, number: int) -> PilotController:
-        effort = Effort(HORIZON, PLANS if goal.hold == 1 else FEWER_PLANS)
+        effort = Effort.affordable(model, goal)
         if not self._levers.search:
             n = effort.n_plans * effort.iterations
             effort = replace(effort, n_plans=n, iterations=1, first_iterations=1)

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from koopman_control.common import Controller, PathLike
+from koopman_control.common import Array, Controller, PathLike
 from koopman_control.common.arrays import seed_number
 from koopman_control.trajectories import Signal, Trajectory, collect, total_steps
 from koopman_control.trajectories.environments import require_continuous
@@ -45,7 +45,11 @@ class Logbook:
         self._repeated = int(self._seeds.generate_state(1)[0])
 
     def stretch(
-        self, policy: Signal | Controller, n_steps: int, again: bool = False
+        self,
+        policy: Signal | Controller,
+        n_steps: int,
+        again: bool = False,
+        until: Callable[[Array], bool] | None = None,
     ) -> list[Trajectory]:
         """Collect steps under a policy, in a new episode or, where these are short, several.
 
@@ -53,6 +57,7 @@ class Logbook:
             policy: What acts.
             n_steps: Steps, after which the last episode is broken off.
             again: Whether to begin from the resets that all such stretches begin from.
+            until: Says of an observation whether to break the episode off there.
         """
         done, number = total_steps(self.data), self._number
         on_step, seed = self._on_step, int(self._seeds.spawn(1)[0].generate_state(1)[0])
@@ -62,6 +67,7 @@ class Logbook:
             n_steps=n_steps,
             seed=self._repeated if again else seed,
             on_step=None if on_step is None else lambda steps: on_step(done + steps),
+            until=until,
             checkpoint=None if self._checkpoint is None else self._checkpoint / f"part-{number}",
         )
         self._number += 1

@@ -79,17 +79,20 @@ def estimator(
     steepness: Sequence[float],
     trim: Trim,
     products: Sequence[bool],
+    n_observations: int,
 ) -> EDMDc:
     """Return the unfitted estimator.
 
     Products of any two feature inputs say what neurons cannot that do not see a column: how
-    friction, by a speed, acts at any angle.
+    friction, by a speed, acts at any angle. What stays the same in an episode is in none of them:
+    a few goals explain by chance what the states leave.
     """
     features: list[FeatureMap] = []
+    constant = structure.unseen(n_observations, structure.context)
     for n in neurons:
         for s in steepness:
             drawn = SampledFeatures(n, steepness=s, ignored=tuple(unseen), random_state=seed)
-            both = FeatureUnion([drawn, PolynomialFeatures(2)])
+            both = FeatureUnion([drawn, PolynomialFeatures(2, ignored=constant)])
             features += [both if beside else drawn for beside in products]
     return EDMDc(
         features,
@@ -114,7 +117,7 @@ def fitted(data: Sequence[Trajectory], structure: Structure, seed: int, trim: Tr
     products = (False, True) if worth_products(n_inputs, m, few[-1], steps) else (False,)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is unsettled is judged by left-out errors
-        return estimator(structure, unseen, seed, few, STEEPNESS, trim, products).fit(data)
+        return estimator(structure, unseen, seed, few, STEEPNESS, trim, products, p).fit(data)
 
 
 def worth_products(n_inputs: int, m: int, neurons: int, steps: int) -> bool:
@@ -130,7 +133,7 @@ def smooth_pieces(data: Sequence[Trajectory], structure: Structure, seed: int) -
     unseen = structure.unseen(p, (*structure.context, *(structure.ignored or ())))
     products = (worth_products(n_inputs, m, n, total_steps(data)),)
     settings = estimator(
-        structure, unseen[: n_inputs - 1], seed, [n], STEEPNESS[1:2], SMOOTH, products
+        structure, unseen[: n_inputs - 1], seed, [n], STEEPNESS[1:2], SMOOTH, products, p
     )
     try:
         with warnings.catch_warnings():
@@ -153,11 +156,11 @@ def turning(data: Sequence[Trajectory], structure: Structure, seed: int) -> Stru
         seed: Of the features.
     """
     wide = np.ptp(np.concatenate([t.observations for t in data]), axis=0) > 1.5 * np.pi
-    best = _error(data, structure, (), seed)
+    best, ridge = _error(data, structure, (), seed)
     for c in structure.plain(len(wide)):
         if wide[c] and np.isfinite(best):
             with_angle = replace(structure, angles=(*structure.angles, c))
-            error = _error(data, with_angle, (), seed)
+            error = _error(data, with_angle, (), seed, ridge)[0]
             if error < BETTER * best:
                 structure, best = with_angle, error
     return structure
@@ -173,36 +176,58 @@ def ignorable(data: Sequence[Trajectory], structure: Structure, seed: int) -> tu
     """
     plain = structure.plain(data[0].observations.shape[1])
     kept: tuple[int, ...] = ()
-    whole = best = _error(data, structure, kept, seed)
+    whole, ridge = _error(data, structure, kept, seed)
+    best = whole
     if not np.isfinite(whole):
         return kept
-    single = {c: _error(data, structure, (c,), seed) for c in plain}
+    single = {c: _error(data, structure, (c,), seed, ridge)[0] for c in plain}
     for c in sorted(plain, key=single.__getitem__):
         if single[c] > WORSE * whole:
             break
-        together = single[c] if not kept else _error(data, structure, (*kept, c), seed)
+        together = single[c]
+        if kept:
+            together = _error(data, structure, (*kept, c), seed, ridge)[0]
         if together <= NO_WORSE * best:
             kept, best = (*kept, c), min(best, together)
     return kept
 
 
 def _error(
-    data: Sequence[Trajectory], structure: Structure, ignored: Sequence[int], seed: int
-) -> float:
-    """Typical error, on the half of the data not seen, of neurons that do not see these columns."""
+    data: Sequence[Trajectory],
+    structure: Structure,
+    ignored: Sequence[int],
+    seed: int,
+    ridge: float | None = None,
+) -> tuple[float, float]:
+    """Typical error, on the half of the data not seen, of neurons that do not see these columns.
+
+    Args:
+        data: Pieces that a smooth model can follow.
+        structure: What is known so far.
+        ignored: The columns.
+        seed: Of the features.
+        ridge: Strength of the ridge; None chooses it by cross-validation, which takes ten times as
+            long.
+
+    Returns:
+        The error, infinite where data are too few to tell, and the typical strength.
+    """
     p, m = data[0].observations.shape[1], data[0].actions.shape[1]
     unseen = structure.unseen(p, (*structure.context, *ignored))
     n_inputs, n = len(Coordinates.of(p, None, structure.angles).embedded), NEURONS[1]
     if len(unseen) >= n_inputs:
-        return np.inf
-    parts, logs = halves(data), []
+        return np.inf, 0.0
+    parts, logs, ridges = halves(data), [], []
     for draw, (seen, other) in product((seed, seed + 1), (parts, parts[::-1])):
         products = (worth_products(n_inputs, m, n, total_steps(seen)),)
-        settings = estimator(structure, unseen, draw, [n], STEEPNESS[1:2], None, products)
+        settings = estimator(structure, unseen, draw, [n], STEEPNESS[1:2], None, products, p)
+        if ridge is not None:
+            settings.set_params(regularization=ridge, n_folds=0)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 logs.append(typical_error(settings.fit(seen).model_, other))
+                ridges.append(settings.choices_[0].regularization)
         except ValueError:  # too few samples to tell
-            return np.inf
-    return max(float(np.exp(np.mean(np.log(logs)))), EXACT)
+            return np.inf, 0.0
+    return max(float(np.exp(np.mean(np.log(logs)))), EXACT), float(np.median(ridges))

@@ -26,14 +26,22 @@ class Exploration:
     """Uniform inputs held for 1 to 4 times the longest decision.
 
     Data at any of the paces can then be read from them.
+
+    Args:
+        share: Of the range of each input that is used, about its middle.
     """
+
+    share: float = 1.0
 
     def sample(
         self, n_steps: int, low: ArrayLike, high: ArrayLike, rng: np.random.Generator
     ) -> Array:
         """Draw (n_steps, m) inputs."""
         k = HOLDS[-1]
-        blocks = HeldUniform(hold=(1, 4)).sample(-(-n_steps // k), low, high, rng)
+        low, high = np.asarray(low), np.asarray(high)
+        spare = 0.5 * (1.0 - self.share) * (high - low)
+        signal = HeldUniform(hold=(1, 4))
+        blocks = signal.sample(-(-n_steps // k), low + spare, high - spare, rng)
         return np.asarray(np.repeat(blocks, k, axis=0)[:n_steps])
 
 

@@ -19,6 +19,7 @@ from koopman_control.autopilot.search import Objective, PlanSearch
 from koopman_control.autopilot.surface import Surface
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
+from koopman_control.identification.compiled_rollouts import compiled_roll_out
 from koopman_control.mpc.solvers import DenseQP, make_solver
 
 STEP_LENGTHS = np.array([1.0, 0.5, 0.2, 0.05])
@@ -80,13 +81,17 @@ class Refinement:
     ) -> None:
         self._model, self._objective, self._search, self._box = model, objective, search, box
         self._solver = make_solver("auto")
+        compiled = compiled_roll_out(model.one_step)
+        if compiled is None:
+            raise ValueError("the model's features are of a kind that plans are not searched on")
+        self._fast = compiled
 
     def program(self, x: Array, plan: Array) -> DenseQP:
         """State the convex program in changes of a plan (N, m) from a state (d,), flattened."""
         g, model, (n, m) = self._objective, self._model, plan.shape
         U, N = np.repeat(plan, g.hold, axis=0), n * g.hold
-        X = model.rolled_out(x, U[None], "relifted")
-        Gamma = model.sensitivities(x, X, U[None], "relifted")[0]
+        X = self._fast.predicted(x, U[None])
+        Gamma = self._fast.sensitivity(x, X, U[None])[0]
         Gamma = Gamma.reshape(N, -1, n, g.hold, m).sum(axis=3).reshape(N, -1, n * m)
         X, d = X[0], X.shape[2]
         weight = g.discount ** np.arange(N)
@@ -119,7 +124,8 @@ class Refinement:
         """Return a plan (N, m) from a state (d,) that is worth as much or more."""
         if plan.size > MOST_VARIABLES:
             return plan, worth
-        program = self.program(x, plan)
+        with np.errstate(all="ignore"):  # a plan that the model loses has no program
+            program = self.program(x, plan)
         if not (np.isfinite(program.H).all() and np.isfinite(program.f).all()):
             return plan, worth
         change = self._solver.solve(program, True).v

@@ -25,6 +25,9 @@ NARROWEST, WIDEST = 0.005, 0.6  # standard deviation of the noise, in half width
 WIDER = 2.0  # than after a search, it is in the next step
 PERIODS = (4.0, 80.0)  # of switching plans, in steps
 NOTHING = -1e29  # below this are plans that drive the model out of its range
+MOST_WORK = 2e8  # multiply-adds of the plans of one decision, some 12 ms of a core
+TANH = 15  # multiply-adds that a neuron takes beside its inputs and outputs
+BLOCKS = 4  # of LANES plans that are priced at once, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class Objective:
         trusted: Limits of the states, beyond which the model is not to be trusted, shape (2, d);
             None: everywhere.
         distrust: Worth of every step beyond them.
+        horizon: Decisions of a plan.
     """
 
     reward: Surface
@@ -57,6 +61,7 @@ class Objective:
     hold: int = 1
     trusted: Array | None = None
     distrust: float = 0.0
+    horizon: int = 50
 
     def lost(self, X: Array) -> NDArray[np.bool_]:
         """Say which states (T, d) lie where the model is not to be trusted, shape (T,)."""
@@ -78,9 +83,25 @@ class Effort:
     """
 
     horizon: int = 50
-    n_plans: int = 256
+    n_plans: int = 250
     iterations: int = 3
     first_iterations: int = 8
+
+    @classmethod
+    def affordable(cls, model: LiftedModel, objective: Objective) -> Effort:
+        """Return as long a search as takes no more than MOST_WORK in each decision.
+
+        Work is counted, not timed, so that results do not depend on the machine.
+        """
+        from koopman_control.autopilot.kernels import LANES
+
+        parts: Any = objective_arrays(objective, model)
+        horizon = objective.horizon
+        work = sum(_work(f) for f in (dynamics_arrays(model), parts.reward, parts.of_state))
+        block = work * horizon * objective.hold * LANES
+        blocks = int(np.clip(MOST_WORK / (cls.iterations * block), 1, BLOCKS))
+        iterations = int(np.clip(MOST_WORK / (blocks * block), 2, cls.iterations))
+        return cls(horizon, blocks * LANES - KEPT - 1, iterations)
 
 
 class PlanSearch:
@@ -178,6 +199,12 @@ class PlanSearch:
         return np.asarray(
             level * np.sign(np.sin(2.0 * np.pi * (np.arange(N)[:, None] / period + phase)))
         )
+
+
+def _work(f: Any) -> int:
+    """Count the multiply-adds of functions of one point."""
+    (n, z), r = f.W.shape, len(f.constant)
+    return int(n * (z + r + TANH) + r * (z + (z * z // 2 if len(f.quadratic) else 0)))
 
 
 def single(array: Any) -> NDArray[np.float32]:

@@ -211,3 +211,18 @@ def _seed(given: object) -> int:
     if given is None or isinstance(given, int):
         return given or 0
     return int(check_random_state(clone(given, safe=False)).randint(2**31 - 1))
+
+
+def unseen_inputs(ignored: Sequence[int], n_inputs: int) -> list[int]:
+    """Return the numbers of the inputs that a map is not to see, checked.
+
+    Raises:
+        ValueError: They are not some, but not all, of the inputs.
+    """
+    unseen = [int(i) for i in ignored]
+    if not set(unseen) < set(range(n_inputs)):
+        raise ValueError(
+            f"ignored is {ignored!r}; expected numbers of some but not all of the "
+            f"{n_inputs} inputs, from 0 to {n_inputs - 1}"
+        )
+    return unseen

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from koopman_control.common.arrays import Array, positive_int
 from koopman_control.common.border import checked
-from koopman_control.features.base import FeatureMap, Monomials, Neurons, spread
+from koopman_control.features.base import FeatureMap, Monomials, Neurons, spread, unseen_inputs
 from koopman_control.features.registry import register_features
 
 MOST_FEATURES = 20_000
@@ -27,6 +27,7 @@ class PolynomialFeatures(FeatureMap):
     Args:
         degree: Highest total degree.
         interaction_only: Leave out powers: no input occurs twice in a monomial.
+        ignored: Inputs that occur in no monomial, by number: a goal that stays as it is.
 
     Attributes:
         center_: Mean of the inputs, shape (e,).
@@ -46,9 +47,12 @@ class PolynomialFeatures(FeatureMap):
     parents_: NDArray[np.int64]
     factors_: NDArray[np.int64]
 
-    def __init__(self, degree: int = 3, *, interaction_only: bool = False) -> None:
+    def __init__(
+        self, degree: int = 3, *, interaction_only: bool = False, ignored: Sequence[int] = ()
+    ) -> None:
         self.degree = degree
         self.interaction_only = interaction_only
+        self.ignored = ignored
 
     @property
     def _n_features_out(self) -> int:
@@ -56,10 +60,13 @@ class PolynomialFeatures(FeatureMap):
 
     def _fit(self, X: Array, y: Array | None) -> None:
         e, degree = X.shape[1], positive_int("degree", self.degree)
-        _check_count(e, degree, self.interaction_only)
+        unseen = unseen_inputs(self.ignored, e)
+        seen = [i for i in range(e) if i not in unseen]
+        _check_count(len(seen), degree, self.interaction_only)
         self.center_, self.scale_ = X.mean(axis=0), spread(X)
         drawn = combinations if self.interaction_only else combinations_with_replacement
-        by_degree = [list(drawn(range(e), k)) for k in range(1, degree + 1)]
+        by_degree = [list(drawn(seen, k)) for k in range(2, degree + 1)]
+        by_degree.insert(0, [(i,) for i in range(e)])
         terms = [term for level in by_degree for term in level]
         place = {term: i for i, term in enumerate(terms)}
         # Every monomial is one of a degree less, its parent, times one input, its factor.

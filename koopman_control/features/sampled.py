@@ -11,7 +11,14 @@ from scipy.special import expit
 from sklearn.utils import check_random_state
 
 from koopman_control.common.arrays import Array, positive_float, positive_int, product
-from koopman_control.features.base import ActivationName, FeatureMap, Monomials, Neurons, spread
+from koopman_control.features.base import (
+    ActivationName,
+    FeatureMap,
+    Monomials,
+    Neurons,
+    spread,
+    unseen_inputs,
+)
 from koopman_control.features.registry import register_features
 
 
@@ -176,13 +183,7 @@ class SampledFeatures(FeatureMap):
         positive_int("n_features", self.n_features)
         positive_int("n_layers", self.n_layers)
         positive_float("steepness", self.steepness)
-        unseen = [int(i) for i in self.ignored]
-        if not set(unseen) < set(range(n_inputs)):
-            raise ValueError(
-                f"ignored is {self.ignored!r}; expected numbers of some but not all of the "
-                f"{n_inputs} inputs, from 0 to {n_inputs - 1}"
-            )
-        return unseen
+        return unseen_inputs(self.ignored, n_inputs)
 
     def values(self, X: Array) -> Array:
         """Evaluate the last layer without checks, shape (..., e) to (..., h)."""

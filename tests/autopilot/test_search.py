@@ -125,3 +125,13 @@ def test_the_next_step_begins_from_the_plan_of_the_one_before() -> None:
     moved_on = np.concatenate([plan[1:], plan[-1:]])
     _, worth = search.plan(x)
     assert worth >= search.worth(x, moved_on[None])[0] - 1e-4
+
+
+def test_a_search_is_as_long_as_its_counted_work_affords() -> None:
+    cheap = Effort.affordable(MODEL, swing_up())
+    assert (cheap.n_plans, cheap.iterations) == (250, 3)
+    dear = replace(FULL, of_state=some_surface(3, 3, 1, neurons=400), hold=2)
+    shorter = Effort.affordable(MODEL, dear)
+    assert shorter.n_plans < cheap.n_plans and shorter.iterations >= 2
+    # The same number of plans costs twice as much where a decision lasts twice as long.
+    assert Effort.affordable(MODEL, replace(dear, hold=1, horizon=100)).n_plans == shorter.n_plans

@@ -36,3 +36,18 @@ def test_a_degree_nobody_can_fit_is_refused_before_it_takes_the_memory() -> None
         PolynomialFeatures(0).fit(np.eye(3))
     with pytest.raises(ValueError, match="input_features holds 1 names; expected 3"):
         PolynomialFeatures(2).fit(np.eye(3)).get_feature_names_out(["a"])
+
+
+def test_ignored_inputs_occur_in_no_monomial_and_the_others_are_as_without_them() -> None:
+    X = np.random.default_rng(0).normal(size=(50, 4)) * [1.0, 10.0, 0.1, 1.0] + 2.0
+    ours = PolynomialFeatures(3, ignored=(1, 3)).fit(X)
+    alone = PolynomialFeatures(3).fit(X[:, [0, 2]])
+    np.testing.assert_allclose(ours.transform(X), alone.transform(X[:, [0, 2]]), rtol=1e-12)
+    J = ours.jacobian(X)
+    np.testing.assert_allclose(J[:, :, [0, 2]], alone.jacobian(X[:, [0, 2]]), rtol=1e-12)
+    assert not J[:, :, [1, 3]].any() and not ours.exponents_[:, [1, 3]].any()
+
+
+def test_ignoring_every_input_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"ignored is .* some but not all of the 2 inputs"):
+        PolynomialFeatures(2, ignored=(0, 1)).fit(np.ones((5, 2)))

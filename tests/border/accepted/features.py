@@ -19,6 +19,7 @@ FourierFeatures random_state: none zero
 RadialFeatures length_scale: fraction
 RadialFeatures random_state: none zero
 PolynomialFeatures interaction_only: true
+PolynomialFeatures ignored: empty
 RecurrentFeatures steepness: fraction
 RecurrentFeatures random_state: none zero
 FunctionFeatures derivative: none

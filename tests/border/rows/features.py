@@ -52,7 +52,7 @@ ROWS = [
         kc.RadialFeatures,
         dict(n_features=4, kernel="gaussian", centers="sampled", length_scale=1.0, random_state=0),
     ),
-    fit_settings(kc.PolynomialFeatures, dict(degree=2, interaction_only=False)),
+    fit_settings(kc.PolynomialFeatures, dict(degree=2, interaction_only=False, ignored=(0,))),
     Row(
         "RecurrentFeatures",
         lambda **k: (
