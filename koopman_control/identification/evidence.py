@@ -61,11 +61,24 @@ class Information:
         unit = 1.0 / np.sqrt(precision[kept])
         M = self.H[np.ix_(kept, kept)] * unit * unit[:, None]
         M[np.diag_indices(len(kept))] += 1.0
-        factor = scipy.linalg.cho_factor(M, lower=True, overwrite_a=True)
+        try:
+            factor = scipy.linalg.cho_factor(M, lower=True)
+        except np.linalg.LinAlgError:  # rounding of E' E is above the prior
+            values, V = np.linalg.eigh(M)
+            least = max(1.0, len(values) * np.finfo(np.float64).eps * float(values[-1]))
+            root = V / np.sqrt(np.maximum(values, least))
+            theta[kept] = unit * (root @ (root.T @ (unit * self.c[kept])))
+            variance[kept] = np.sum(root**2, axis=1) * unit**2
+            return theta, variance
         theta[kept] = unit * scipy.linalg.cho_solve(factor, unit * self.c[kept])
         inverse, _ = scipy.linalg.lapack.dpotri(factor[0], lower=1)
         variance[kept] = np.diagonal(inverse) * unit**2
         return theta, variance
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether nothing has overflowed."""
+        return bool(np.isfinite(self.H).all() and np.isfinite(self.c).all())
 
 
 class FreeRows:

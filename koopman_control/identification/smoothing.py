@@ -196,12 +196,19 @@ def _refined(
 
     Returns:
         The refined fit, fits that each left a fold out, and precisions. Where there are too many
-        weights there is no refined fit, and what was left out has been seen by the smoother.
+        weights, or numbers overflow, there is no refined fit, and what was left out has been seen
+        by the smoother.
     """
     rows, trial = FreeRows(fitted.regression, fitted.coefficients), fitted.selection.trial
+    unrefined = None, trial.left_out(fitted.selection.strength), None
     if not affordable(rows, smoother):
-        return None, trial.left_out(fitted.selection.strength), None
-    parts = information(rows, smoother, R, Q, trial.folds.n_folds)
+        return unrefined
+    try:
+        parts = information(rows, smoother, R, Q, trial.folds.n_folds)
+    except np.linalg.LinAlgError:  # what the model foretells along the data explodes
+        return unrefined
+    if not all(part.is_finite for part in parts):
+        return unrefined
     total = sum(parts[1:], parts[0])
     precision = precisions(total, rows.groups(), precision)
     found = [total, *([total.without(part) for part in parts] if len(parts) > 1 else [])]

@@ -107,6 +107,18 @@ def test_precisions_have_the_largest_evidence() -> None:
     np.testing.assert_allclose(best, 1.0 / 0.3**2, rtol=0.5)
 
 
+def test_weights_are_found_where_rounding_is_above_the_prior() -> None:
+    rng = np.random.default_rng(0)
+    E = 1e10 * rng.normal(size=(50, 2)) @ rng.normal(size=(2, 40))
+    b = E @ rng.normal(size=40)
+    H = E.T @ E
+    H[0, 0] *= 1.0 - 1e-12  # as rounding does
+    theta, variance = Information(H, E.T @ b).solved(np.full(40, 0.01))
+    assert np.abs(E @ theta - b).max() < 1e-6 * np.abs(b).max()
+    assert (variance > 0.0).all()
+    assert (variance <= 100.0 * (1.0 + 1e-9)).all()
+
+
 def test_groups_that_say_nothing_are_held_at_zero() -> None:
     found, groups, _ = regression((20, 40), (1.0, 0.0))
     precision = precisions(found, groups)
