@@ -113,6 +113,8 @@ TYPED = [
     (IDENTIFY, "--missing", ("",)),
     (IDENTIFY, "--seconds", ("0", "-1", "many")),
     (IDENTIFY, "--seed", SEEDS),
+    (IDENTIFY, "--jobs", COUNTS),
+    (IDENTIFY, "--cluster", ("here", "tcp://", "")),
     (IDENTIFY, "--resume", ("nowhere", "file", "folder")),
     (IDENTIFY, "--export", ("folder", "none/model.npz")),
     (IDENTIFY, "--output", ("file", "file/within")),

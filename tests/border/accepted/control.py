@@ -11,6 +11,7 @@ MovingHorizonEstimator measurement_noise: fraction true
 MovingHorizonEstimator process_noise: zero fraction true
 MovingHorizonEstimator state_bounds: none
 MovingHorizonEstimator noise_bound: none fraction
+KoopmanMPC compiled: true
 KoopmanMPC Q: none zero fraction true longer
 KoopmanMPC R: none zero fraction true
 KoopmanMPC cost: none

@@ -75,6 +75,7 @@ ROWS = [
             estimator=None,
             inputs=kc.Inputs(),
             solver="auto",
+            compiled=False,
         ),
     ),
     group(

@@ -104,6 +104,7 @@ ROWS = [
             n_draws=1,
             seconds=5.0,
             random_state=1,
+            jobs=1,
             checkpoint=None,
         ),
     ),
