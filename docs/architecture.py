@@ -33,15 +33,21 @@ WAY = {
 }
 BESIDE = "common"  # used by all; drawn without arrows
 
+# A controller hands its steps to compiled ones, which are made of it: `KoopmanMPC(compiled=True)`.
+LATE = {("mpc", "deploy")}
+
 
 def imports_between_rooms() -> Counter[tuple[str, str]]:
-    """Count by (importing room, imported room) the imports between modules of different rooms."""
+    """Count by (importing room, imported room) the imports between modules of different rooms.
+
+    Those that a contract of the import linter leaves out, being late, are left out here.
+    """
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     found: Counter[tuple[str, str]] = Counter()
     for module in graph.modules:
         for target in graph.find_modules_directly_imported_by(module):
             rooms = room_of(module), room_of(target)
-            if rooms[0] and rooms[1] and rooms[0] != rooms[1]:
+            if rooms[0] and rooms[1] and rooms[0] != rooms[1] and rooms not in LATE:
                 found[rooms] += 1
     return found
 
