@@ -139,7 +139,7 @@ def smooth_back(F: Array, filtered: Filtered, X: Array, V: Array, forces: Forces
             information[i, i] += curvature
         for i in range(p):  # what moves a state moves its step, too
             drives[t, i], expected_drives[t, i] = adjoint[i], information[i, i]
-            if d > p:
+            if p + i < d:  # with a memory the state holds its newest step, too
                 drives[t, i] += adjoint[p + i]
                 expected_drives[t, i] += information[p + i, p + i] + 2.0 * information[i, p + i]
         for i in range(d):

@@ -21,6 +21,8 @@ from koopman_control.identification.measured import Measured
 from koopman_control.identification.smoother import Smoother
 from koopman_control.trajectories import Trajectory
 
+pytest.importorskip("numba", reason="loops along the data take minutes in plain Python")
+
 LEAST = np.array([1e-12, 1e-12])
 
 

@@ -18,6 +18,8 @@ from koopman_control.identification.smoother import smooth_run
 from koopman_control.identification.smoothing import PASSES
 from koopman_control.trajectories import Trajectory
 
+pytest.importorskip("numba", reason="loops along the data take minutes in plain Python")
+
 FEW = SampledFeatures(20, steepness=0.5, random_state=0)
 SMOOTH = Corrections(noise="smooth")
 
