@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import koopman_control as kc
-from koopman_control.identification import automatic, identify
+from koopman_control.identification import automatic, draws, identify
 from koopman_control.identification.draws import member
 
 pytest.importorskip("numba", reason="output-error fits need numba")
@@ -39,11 +39,13 @@ def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
             raise KeyboardInterrupt
         return counted(*arguments, **more)
 
-    monkeypatch.setattr(automatic, "member", stopped)
+    for where in (automatic, draws):
+        monkeypatch.setattr(where, "member", stopped)
     with pytest.raises(KeyboardInterrupt):
         found(path, bent())
     done = calls[0]
-    monkeypatch.setattr(automatic, "member", counted)
+    for where in (automatic, draws):
+        monkeypatch.setattr(where, "member", counted)
     again = found(path, bent())
     first = calls[0] - done
     np.testing.assert_array_equal(again.model.A, whole.model.A)
