@@ -10,7 +10,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from itertools import chain, islice
 from threading import Lock
 from typing import Any, TypeVar
@@ -68,6 +68,29 @@ def in_processes(
         ClusterGoneError: The cluster's scheduler is gone.
         Exception: What the function raises; what is running is given up.
     """
+    with closing(_finished(function, units, jobs)) as finished:
+        for _, unit, result in finished:
+            yield unit, result
+
+
+def in_order(
+    function: Callable[[Unit], Result], units: Iterable[Unit], jobs: int
+) -> Generator[tuple[Unit, Result | WorkerLostError], None, None]:
+    """As `in_processes`, but yield the results in the order of the units."""
+    early: dict[int, tuple[Unit, Result | WorkerLostError]] = {}
+    due = 0
+    with closing(_finished(function, units, jobs)) as finished:
+        for number, unit, result in finished:
+            early[number] = unit, result
+            while due in early:
+                yield early.pop(due)
+                due += 1
+
+
+def _finished(
+    function: Callable[[Any], Any], units: Iterable[Any], jobs: int
+) -> Generator[tuple[int, Any, Any], None, None]:
+    """Yield number, unit and result, as they end."""
     source, client = _Source(units), dask_client()
     if client is None:
         yield from _by_joblib(function, source, jobs)
@@ -126,7 +149,7 @@ def _lost(where: str) -> WorkerLostError:
 
 def _by_joblib(
     function: Callable[[Any], Any], source: _Source, jobs: int
-) -> Iterator[tuple[Any, Any]]:
+) -> Iterator[tuple[int, Any, Any]]:
     backend, _ = get_active_backend()
     ours = backend.supports_inner_max_num_threads and backend.inner_max_num_threads is None
     losses: Counter[int] = Counter()
@@ -147,7 +170,7 @@ def _by_joblib(
         results = work(calls(suspects or chain(waiting, source)))
         try:
             for number, result in results:
-                yield taken.pop(number), result
+                yield number, taken.pop(number), result
             if not suspects and not taken:
                 return
         except BrokenExecutor:
@@ -157,7 +180,7 @@ def _by_joblib(
                 warnings.simplefilter("ignore", UserWarning)  # joblib's, of units it gives up
                 results.close()
         for number in [number for number in list(taken) if losses[number] >= CHANCES]:
-            yield taken.pop(number), _lost("this machine")
+            yield number, taken.pop(number), _lost("this machine")
 
 
 def _numbered(number: int, function: Callable[[Any], Any], unit: Any) -> tuple[int, Any]:
@@ -166,7 +189,7 @@ def _numbered(number: int, function: Callable[[Any], Any], unit: Any) -> tuple[i
 
 def _on_dask(
     client: Any, function: Callable[[Any], Any], source: _Source
-) -> Iterator[tuple[Any, Any]]:
+) -> Iterator[tuple[int, Any, Any]]:
     distributed = optional_package("distributed", "cluster")
     name = optional_package("dask.utils", "cluster").funcname(function)
     versions = package_versions()
@@ -207,7 +230,7 @@ def _on_dask(
                 result = _lost("several workers")
             finally:
                 del future
-            yield unit, result
+            yield number, unit, result
     except ClusterGoneError:
         raise
     except Exception as error:  # of many kinds, if the scheduler goes while it is asked

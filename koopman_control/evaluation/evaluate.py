@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from koopman_control.common.arrays import Array, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.common.protocols import Controller
-from koopman_control.common.workers import WorkerLostError, in_processes
+from koopman_control.common.workers import WorkerLostError, in_order
 from koopman_control.evaluation.copies import Recipe, recipe_for
 from koopman_control.evaluation.episode import Episode, action_bounds, run_episode, run_in_lockstep
 from koopman_control.evaluation.report import package_versions
@@ -302,32 +302,29 @@ def _run_in_processes(
         ) from error
     # A few seeds per unit: the controller travels with each unit, and progress stays visible.
     size = max(1, min(5, len(seeds) // (2 * workers)))
-    units = [(start, seeds[start : start + size]) for start in range(0, len(seeds), size)]
+    units = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     run = partial(_run_batch, packed, recipe, previous_input)
-    ended: dict[int, tuple[list[Episode], Exception | None]] = {}
-    begins = 0
-    with closing(in_processes(run, units, workers)) as batches:
-        for (start, _), found in batches:
-            ended[start] = ([], found) if isinstance(found, WorkerLostError) else found
-            while begins in ended:  # in the order of the seeds
-                episodes, fault = ended.pop(begins)
-                begins += size
-                yield from episodes
-                if fault is not None:
-                    raise fault
+    with closing(in_order(run, units, workers)) as batches:
+        for _, found in batches:
+            if isinstance(found, WorkerLostError):
+                raise found
+            episodes, fault = found
+            yield from episodes
+            if fault is not None:
+                raise fault
 
 
 def _run_batch(
     packed: bytes,
     recipe: Recipe,
     previous_input: ArrayLike | None,
-    unit: tuple[int, tuple[int, ...]],
+    seeds: tuple[int, ...],
 ) -> tuple[list[Episode], Exception | None]:
     """Run a few episodes; an error is returned with those before it, which raising would lose."""
     episodes: list[Episode] = []
     try:
         with threadpool_limits(limits=1), closing(recipe.environment()) as env:
-            for episode in _run(cloudpickle.loads(packed), env, unit[1], previous_input):
+            for episode in _run(cloudpickle.loads(packed), env, seeds, previous_input):
                 episodes.append(episode)
     except Exception as error:
         error.add_note(traceback.format_exc())  # the traceback itself does not travel

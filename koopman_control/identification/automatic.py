@@ -20,7 +20,7 @@ import numpy as np
 from koopman_control.common.arrays import positive_float, positive_int, seed_number
 from koopman_control.common.border import checked
 from koopman_control.common.files import PathLike
-from koopman_control.common.workers import WorkerLostError, dask_client, in_processes
+from koopman_control.common.workers import WorkerLostError, dask_client, in_order
 from koopman_control.features import (
     FeatureMap,
     FeatureUnion,
@@ -473,20 +473,15 @@ class _Search:
             for number, features, fold in zip(numbers, draws, folds, strict=True):
                 if number > 0 and self.spent > self._seconds + late:
                     return
-                yield Draw(number, features, fold, self._seconds + GRACE - self.spent)
+                yield Draw(features, fold, self._seconds + GRACE - self.spent)
 
-        early: dict[int, list[Member]] = {}
         elsewhere = self._jobs > 1 or dask_client() is not None
-        due = iter(numbers)
-        number = next(due, None)
-        for draw, result in in_processes(partial(fitted, subject, strengths), units(), self._jobs):
+        for _, result in in_order(partial(fitted, subject, strengths), units(), self._jobs):
             if isinstance(result, WorkerLostError):
                 raise result
-            early[draw.number], seconds = result
+            found, seconds = result
             self._begun -= seconds / self._jobs if elsewhere else 0.0
-            while number in early:
-                yield early.pop(number)
-                number = next(due, None)
+            yield found
 
     def one_step(self, structure: Structure) -> OneStepFit:
         """Judge one-step least squares with ever longer memories, then other couplings and draws.

@@ -363,13 +363,11 @@ class Draw:
     """A draw of features that is to be fitted, in this process or another.
 
     Args:
-        number: Which draw.
         features: Unfitted.
         fold: Left out and judged on; None fits to all data and keeps every strength.
         seconds: Time of computing until the last fit of it begins.
     """
 
-    number: int
     features: FeatureMap
     fold: int | None
     seconds: float

@@ -91,16 +91,24 @@ class Smoother:
         NaN where there are none, and where the plant is stopped at a limit.
         """
         self.models_are(left_out)
-        follow, found = iter(np.split(self.advanced(self.runs), self.edges[1:-1])), []
-        long, wrap = iter(self.runs), self.model.coordinates.wrap
+        off, found = iter(self._steps_off()), []
         for t in self.measured.data:
             missed = np.full((len(t) + 1, self.p), np.nan)
             if len(t) > self.memory:
-                X = next(long).X[1:]
-                missed[self.memory + 1 :] = wrap(X - next(follow))[:, : self.p]
-                missed[self.memory + 1 :][at_limit(X, self.model.limits).any(axis=1)] = np.nan
+                run, miss = next(off)
+                stopped = at_limit(run.X[1:], self.model.limits).any(axis=1, keepdims=True)
+                missed[self.memory + 1 :] = np.where(stopped, np.nan, miss)
             found.append(missed)
         return found
+
+    def _steps_off(self) -> list[tuple[Run, Array]]:
+        """One-step errors of the present states beside their run, (T, p) for each."""
+        follow, wrap = (
+            np.split(self.advanced(self.runs), self.edges[1:-1]),
+            self.model.coordinates.wrap,
+        )
+        pairs = zip(self.runs, follow, strict=True)
+        return [(run, wrap(run.X[1:] - X_next)[:, : self.p]) for run, X_next in pairs]
 
     def linearized(self) -> list[Linearized]:
         """Return states, what follows them, and the Jacobians there, of each run."""
@@ -115,9 +123,8 @@ class Smoother:
 
     def residuals(self) -> list[Array]:
         """One-step residuals of the present states of each run, NaN beside gaps, (T, p)."""
-        follow, out = np.split(self.advanced(self.runs), self.edges[1:-1]), []
-        for run, Y, X_next in zip(self.runs, self.Y, follow, strict=True):
-            miss = self.model.coordinates.wrap(run.X[1:] - X_next)[:, : self.p]
+        out = []
+        for (_, miss), Y in zip(self._steps_off(), self.Y, strict=True):
             there = ~np.isnan(Y[self.memory + 1 :] + Y[self.memory : -1])
             out.append(np.where(there, miss, np.nan))
         return out
