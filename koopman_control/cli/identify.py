@@ -118,13 +118,15 @@ def identify(
             data, judged_on = split_runs(data, split)
         notes += coverage(data).findings
         title = logs[0].name.removeprefix(MINARI)
-        with going_on(output, title.partition(".")[0], resume) as (folder, checkpoint):
+        with (
+            on_cluster(cluster, jobs) as processes,
+            going_on(output, title.partition(".")[0], resume) as (folder, checkpoint),
+        ):
             for note in notes:
                 typer.echo(printable(f"Note: {note}"), err=True)
-            with on_cluster(cluster, jobs) as processes:
-                found = identified(
-                    data, seconds=seconds, random_state=seed, jobs=processes, checkpoint=checkpoint
-                )
+            found = identified(
+                data, seconds=seconds, random_state=seed, jobs=processes, checkpoint=checkpoint
+            )
             judged = judge_on_log(found, judged_on)
             columns = {
                 "inputs": inputs or list(data[0].action_names or ()),
