@@ -64,7 +64,7 @@ ABLATED = (
     "koopman_envs/CartPoleSwingUp-v0",
     "dm_control/cartpole-swingup-v0",
 )
-LEVERS = ("trim", "value", "search", "structure", "refine")
+LEVERS = ("trim", "value", "search", "structure", "refine", "quadratic")
 LONGEST = 1000  # steps of an episode of an environment that has no time limit
 
 

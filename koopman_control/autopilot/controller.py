@@ -11,6 +11,7 @@ from koopman_control.autopilot.refinement import Refinement
 from koopman_control.autopilot.search import NOTHING, PlanSearch
 from koopman_control.common.arrays import Array
 from koopman_control.identification import LiftedModel
+from koopman_control.mpc import KoopmanMPC, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,3 +103,33 @@ class PilotController:
     def planned(self, x: Array) -> Array:
         """Return the plan (N, m) from a state (d,), in the order that states are met."""
         return self._found(x)[0]
+
+
+class Held:
+    """A controller that acts every few steps of the environment.
+
+    Args:
+        controller: The controller, whose steps are those of the model.
+        hold: Steps of the environment that each of its inputs is held for.
+    """
+
+    def __init__(self, controller: KoopmanMPC, hold: int) -> None:
+        self.controller, self.hold = controller, hold
+        self.reset()
+
+    @property
+    def last(self) -> Step | None:
+        """What happened in the latest step of the controller."""
+        return self.controller.last
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        self.controller.reset()
+        self._step, self._input = 0, np.zeros(0)
+
+    def act(self, observation: Array) -> Array:
+        """Return the action (m,) for an observation (p,)."""
+        if self._step % self.hold == 0:
+            self._input = self.controller.act(observation)
+        self._step += 1
+        return self._input.copy()

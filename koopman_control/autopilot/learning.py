@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from koopman_control.autopilot.controller import PilotController
+from koopman_control.autopilot.controller import Held, PilotController
 from koopman_control.autopilot.discovery import FEWEST, find
 from koopman_control.autopilot.exploring import STRETCH, explored
 from koopman_control.autopilot.findings import Findings
@@ -26,8 +27,9 @@ from koopman_control.autopilot.modelling import (
     turning,
 )
 from koopman_control.autopilot.pace import FINE, HOLDS, STEPS, at_pace, pace_of
+from koopman_control.autopilot.quadratic import QuadraticReward, Unobserved
 from koopman_control.autopilot.refinement import Refinement
-from koopman_control.autopilot.rehearsal import Planner, best_rehearsed
+from koopman_control.autopilot.rehearsal import DECISIONS, Candidate, Planner, best_rehearsed
 from koopman_control.autopilot.reward import (
     EndModel,
     RewardModel,
@@ -37,11 +39,11 @@ from koopman_control.autopilot.reward import (
     staying,
     unknown_places,
 )
-from koopman_control.autopilot.search import Effort, Objective, PlanSearch
+from koopman_control.autopilot.search import Effort, Objective, PlanSearch, searchable
 from koopman_control.autopilot.surface import Surface
 from koopman_control.autopilot.trust import trusted_box
 from koopman_control.autopilot.value import fitted_value
-from koopman_control.common import Array
+from koopman_control.common import Array, Controller
 from koopman_control.common.arrays import finite_array, real_array
 from koopman_control.common.border import CheckedFields
 from koopman_control.evaluation import Learned, Round
@@ -49,6 +51,7 @@ from koopman_control.evaluation.learn import TOLERATED
 from koopman_control.features import Angle
 from koopman_control.identification import EDMDc, LiftedModel
 from koopman_control.identification.trimming import one_step_residuals, pieces_of, typical_error
+from koopman_control.mpc import KoopmanMPC
 from koopman_control.trajectories import Trajectory, total_steps
 
 RewardFunction = Callable[[Array, Array, Array], ArrayLike]
@@ -83,6 +86,7 @@ class Levers(CheckedFields):
         value: Learn what is still to come after a plan.
         search: Draw plans again about the best ones; otherwise as many are drawn at once.
         refine: Improve plans by convex programs.
+        quadratic: Where the reward is a concave quadratic, state it exactly, in one convex program.
     """
 
     trim: bool = True
@@ -90,6 +94,7 @@ class Levers(CheckedFields):
     value: bool = True
     search: bool = True
     refine: bool = True
+    quadratic: bool = True
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,7 @@ class Fit:
         reward: The learned reward.
         end: When episodes end.
         aimless: Whether rewards tell nothing about states, and no episode ended.
+        exact: The convex controller of a quadratic reward, where it does best on the model.
     """
 
     estimator: EDMDc
@@ -153,6 +159,7 @@ class Fit:
     reward: RewardModel
     end: EndModel
     aimless: bool
+    exact: KoopmanMPC | None
 
 
 def best_of(tested: Sequence[tuple[Fit, Sequence[Trajectory]]]) -> Fit:
@@ -399,11 +406,12 @@ class Learning:
         unknown = unknown_places(samples, model, followed, seed)
         trusted = trusted_box(samples, residuals, model) if self._levers.trim else None
         self._trusted = trusted
-        objective = self._objective(model, reward, end, unknown, trusted, samples, seed)
+        goal = self._objective(model, reward, end, unknown, trusted, samples)
+        goal, exact = self._rehearsed(goal, model, reward, end, unknown, samples, seed)
         returns = tuple(float(t.rewards.sum()) for t in new if t.rewards is not None)
         steps, score = total_steps(self._logbook.data), estimator.choices_[0].score
         self._rounds.append(Round(steps, returns, score, kept, time.perf_counter() - began))
-        return Fit(estimator, objective, reward, end, aimless(samples))
+        return Fit(estimator, goal, reward, end, aimless(samples), exact)
 
     def _model(self, number: int, data: Sequence[Trajectory], seed: int) -> EDMDc:
         """Fit a model to data; in the first rounds, find out what its neurons need to see."""
@@ -446,18 +454,16 @@ class Learning:
         unknown: Surface,
         trusted: Array | None,
         samples: Samples,
-        seed: int,
     ) -> Objective:
-        """State what plans are worth: how long, and with or without a value, as rehearsals say."""
+        """State what plans are worth."""
         going = samples.r[~samples.ended]
         spread = float(np.ptp(going)) if len(going) else 0.0
-        starts = model.state(np.stack([t.observations[0] for t in self._logbook.data]))
         size, price = spread or 1.0, EFFORT * spread or ALONE
         paid = less_effort(reward.surface, self._box, price)
         if not spread:
-            begin = model.signals.embedding(starts).mean(axis=0)
+            begin = model.signals.embedding(self._starts(model)).mean(axis=0)
             paid = staying(paid, begin, model.signals.scale, ALONE)
-        plain = Objective(
+        return Objective(
             reward=paid,
             after=reward.after,
             of_state=end.surface.beside(unknown),
@@ -468,18 +474,60 @@ class Learning:
             distrust=-size,
             horizon=HORIZON,
         )
-        candidates = [plain, replace(plain, horizon=SHORT)]
-        if self._levers.value:
-            candidates = self._with_values(candidates, model, reward, end, samples, unknown, seed)
-        length = max(len(t) for t in self._logbook.data) // self._hold
 
-        def planner(candidate: Objective) -> Planner:
-            return self._pilot(model, replace(candidate, unknown=0.0), 0).planned
+    def _starts(self, model: LiftedModel) -> Array:
+        """States that episodes began in, shape (k, d)."""
+        return model.state(np.stack([t.observations[0] for t in self._logbook.data]))
 
-        chosen, self._earned = best_rehearsed(
-            candidates, planner, model, reward, end, starts, length
-        )
-        return candidates[chosen]
+    def _rehearsed(
+        self,
+        plain: Objective,
+        model: LiftedModel,
+        reward: RewardModel,
+        end: EndModel,
+        unknown: Surface,
+        samples: Samples,
+        seed: int,
+    ) -> tuple[Objective, KoopmanMPC | None]:
+        """Choose what acts by rehearsals: for how long it plans, with or without a value.
+
+        A quadratic reward is stated exactly, in one convex program; a search stands beside it then,
+        if there is time for one, as there may be several ways that lead to where it is high.
+        """
+        exact = self._exact(model, end, EFFORT * plain.unknown / self._step, seed)
+        goals = list[Objective]()
+        if searchable(model, plain) or not exact:
+            goals = [plain] if exact else [plain, replace(plain, horizon=SHORT)]
+        if self._levers.value and goals and not exact:
+            goals = self._with_values(goals, model, reward, end, samples, unknown, seed)
+
+        def planner(goal: Objective) -> Planner:
+            return self._pilot(model, replace(goal, unknown=0.0), 0).planned
+
+        candidates = [
+            Candidate(replace(plain, hold=1), partial(Unobserved, mpc)) for mpc in exact
+        ] + [Candidate(goal, partial(planner, goal)) for goal in goals]
+        longest = max(len(t) for t in self._logbook.data) // self._step
+        n = min(DECISIONS * plain.hold, longest)
+        best, self._earned = best_rehearsed(candidates, model, reward, end, self._starts(model), n)
+        if best < len(exact):
+            return plain, exact[best]
+        return goals[best - len(exact)], None
+
+    def _exact(
+        self, model: LiftedModel, end: EndModel, price: float, seed: int
+    ) -> list[KoopmanMPC]:
+        """Return convex controllers of a quadratic reward, short-sighted ones last, if it is one.
+
+        It is looked for in single steps of the environment: a sum of several is no quadratic.
+        """
+        if not self._levers.quadratic or (end.n_ends and not np.isfinite(end.box).any()):
+            return []
+        found = QuadraticReward.fit(Samples.of(self._seen(), model), model)
+        if found is None:
+            return []
+        each = (found.controller(model, end, self._box, n, price, seed) for n in (HORIZON, SHORT))
+        return list(each)
 
     def _with_values(
         self,
@@ -499,7 +547,12 @@ class Learning:
         pairs = [(goal, replace(goal, value=value, discount=discount)) for goal in plain]
         return [goal for pair in pairs for goal in pair]
 
-    def _controller(self, fit: Fit, curiosity: float, number: int) -> PilotController:
+    def _controller(self, fit: Fit, curiosity: float, number: int) -> Controller:
+        exact = fit.exact
+        if exact is not None and (
+            curiosity <= 0.0 or not searchable(fit.estimator.model_, fit.objective)
+        ):
+            return exact if self._step == 1 else Held(exact, self._step)
         worth = curiosity * fit.objective.unknown
         goal = replace(fit.objective, unknown=worth)
         return self._pilot(fit.estimator.model_, goal, number)
@@ -527,6 +580,10 @@ class Learning:
             f"the reward depends on {reward.form}; left-out R2 {reward.r2:.4f}",
             f"{end.n_ends} episodes ended; limits of single states explain {end.explained:.0%}",
         ]
+        if fit.exact is not None:
+            notes.append(
+                "the reward is a concave quadratic, which a convex controller states exactly"
+            )
         if trimmed is not None:
             notes.append(
                 f"{trimmed.n_trimmed} of {sum(map(len, trimmed.kept))} decisions are such as no "

@@ -26,6 +26,7 @@ from koopman_control.trajectories import Trajectory, total_steps
 Trim = float | Literal["auto"] | None
 
 NEURONS, STEEPNESS = (30, 60, 120), (0.1, 0.25, 0.5)
+MOST_RELIFTED = 30  # feature inputs of models whose inputs act differently in different states
 MOST_PRODUCTS = 12  # feature inputs up to which products of any two stand beside the neurons
 FEWEST_NEURONS = 10  # where data are enough for no more
 EXACT = 1e-4  # error below which one model is as good as another
@@ -94,9 +95,12 @@ def estimator(
             drawn = SampledFeatures(n, steepness=s, ignored=tuple(unseen), random_state=seed)
             both = FeatureUnion([drawn, PolynomialFeatures(2, ignored=constant)])
             features += [both if beside else drawn for beside in products]
+    n_inputs = len(Coordinates.of(n_observations, None, structure.angles).embedded)
+    few = n_inputs <= MOST_RELIFTED
     return EDMDc(
         features,
-        coupling="bilinear",
+        coupling="bilinear" if few else "linear",
+        rollout="relifted" if few else "linear",
         angles=structure.angles,
         horizon=HORIZON,
         n_folds=FOLDS,
@@ -169,6 +173,8 @@ def turning(data: Sequence[Trajectory], structure: Structure, seed: int) -> Stru
 def ignorable(data: Sequence[Trajectory], structure: Structure, seed: int) -> tuple[int, ...]:
     """Find columns that neurons do not need to see: leaving them out makes no error larger.
 
+    Among many columns none is looked for: every one takes several fits.
+
     Args:
         data: Pieces that a smooth model can follow.
         structure: What is known so far.
@@ -176,6 +182,8 @@ def ignorable(data: Sequence[Trajectory], structure: Structure, seed: int) -> tu
     """
     plain = structure.plain(data[0].observations.shape[1])
     kept: tuple[int, ...] = ()
+    if len(plain) > MOST_RELIFTED:
+        return kept
     whole, ridge = _error(data, structure, kept, seed)
     best = whole
     if not np.isfinite(whole):

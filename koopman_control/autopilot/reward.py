@@ -107,6 +107,7 @@ class RewardModel:
             return cls(
                 constant_surface(embed(samples.x[:1]).shape[1] + u.shape[1], [r[0, 0]]), False
             )
+        fixed = unchanging(samples, model)
         inputs = {
             after: np.hstack([embed((samples.x_next if after else samples.x)[going]), u])
             for after in (False, True)
@@ -114,7 +115,7 @@ class RewardModel:
         weight = rarity(r[:, 0])
         first = [SampledFeatures(NEURONS[0], steepness=0.5, random_state=seed)]
         fits = {
-            after: fitted_surface(Z, r, [None, *first], weight=weight)
+            after: fitted_surface(Z, r, [None, *first], weight=weight, beside=fixed)
             for after, Z in inputs.items()
         }
         lost = {after: 1.0 - float(f.r2[0]) for after, f in fits.items()}
@@ -124,7 +125,13 @@ class RewardModel:
         several = [
             SampledFeatures(n, steepness=s, random_state=seed) for n in NEURONS for s in STEEPNESS
         ]
-        return cls(fitted_surface(inputs[after], r, several, weight=weight), after)
+        return cls(fitted_surface(inputs[after], r, several, weight=weight, beside=fixed), after)
+
+
+def unchanging(samples: Samples, model: LiftedModel) -> NDArray[np.int64]:
+    """Return which feature inputs stay the same in an episode and differ between them."""
+    e, then = model.signals.embedding(samples.x), model.signals.embedding(samples.x_next)
+    return np.flatnonzero((e == then).all(axis=0) & (np.ptp(e, axis=0) > 0.0))
 
 
 def aimless(samples: Samples) -> bool:

@@ -27,6 +27,7 @@ PERIODS = (4.0, 80.0)  # of switching plans, in steps
 NOTHING = -1e29  # below this are plans that drive the model out of its range
 MOST_WORK = 2e8  # multiply-adds of the plans of one decision, some 12 ms of a core
 TANH = 15  # multiply-adds that a neuron takes beside its inputs and outputs
+FEWEST = 2  # times that plans are drawn
 BLOCKS = 4  # of LANES plans that are priced at once, at most
 
 
@@ -95,13 +96,10 @@ class Effort:
         """
         from koopman_control.autopilot.kernels import LANES
 
-        parts: Any = objective_arrays(objective, model)
-        horizon = objective.horizon
-        work = sum(_work(f) for f in (dynamics_arrays(model), parts.reward, parts.of_state))
-        block = work * horizon * objective.hold * LANES
+        block = _block(model, objective)
         blocks = int(np.clip(MOST_WORK / (cls.iterations * block), 1, BLOCKS))
-        iterations = int(np.clip(MOST_WORK / (blocks * block), 2, cls.iterations))
-        return cls(horizon, blocks * LANES - KEPT - 1, iterations)
+        iterations = int(np.clip(MOST_WORK / (blocks * block), FEWEST, cls.iterations))
+        return cls(objective.horizon, blocks * LANES - KEPT - 1, iterations)
 
 
 class PlanSearch:
@@ -199,6 +197,20 @@ class PlanSearch:
         return np.asarray(
             level * np.sign(np.sin(2.0 * np.pi * (np.arange(N)[:, None] / period + phase)))
         )
+
+
+def searchable(model: LiftedModel, objective: Objective) -> bool:
+    """Say whether the shortest search there is takes no more than MOST_WORK."""
+    return FEWEST * _block(model, objective) <= MOST_WORK
+
+
+def _block(model: LiftedModel, objective: Objective) -> int:
+    """Count the multiply-adds of plans that are priced at once."""
+    from koopman_control.autopilot.kernels import LANES
+
+    parts: Any = objective_arrays(objective, model)
+    work = sum(_work(f) for f in (dynamics_arrays(model), parts.reward, parts.of_state))
+    return work * objective.horizon * objective.hold * LANES
 
 
 def _work(f: Any) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures, spread
@@ -65,10 +66,13 @@ class Surface:
 
     def curvature(self, Z: Array) -> Array:
         """Differentiate twice, without clipping, at points (..., z); shape (..., r, z, z)."""
+        both = self.quadratic + np.swapaxes(self.quadratic, 1, 2)
+        if not len(self.b):
+            return np.broadcast_to(both, (*Z.shape[:-1], *both.shape))
         t = np.tanh(Z @ self.W.T + self.b)
         bend = self.K * (-2.0 * t * (1.0 - t**2))[..., None, :]
         out = np.einsum("...rn,ni,nj->...rij", bend, self.W, self.W, optimize=True)
-        return np.asarray(out + self.quadratic + np.swapaxes(self.quadratic, 1, 2))
+        return np.asarray(out + both)
 
     def beside(self, other: Surface) -> Surface:
         """Put the functions of another surface of the same inputs after these."""
@@ -109,11 +113,17 @@ class Basis:
         Z: Points that the scale and the neurons are drawn from, shape (T, z).
         y: What the neurons are placed for, shape (T, q).
         features: The neurons, unfitted; None: none.
-        seen: Which inputs neurons see, shape (z,); None: all.
+        pairs: Whether products of inputs are among them; of many inputs, only squares are.
+        beside: Inputs whose products with all others are among them even then.
     """
 
     def __init__(
-        self, Z: Array, y: Array | None, features: SampledFeatures | None, pairs: bool = True
+        self,
+        Z: Array,
+        y: Array | None,
+        features: SampledFeatures | None,
+        pairs: bool = True,
+        beside: ArrayLike = (),
     ) -> None:
         self.center, self.scale = Z.mean(axis=0), spread(Z)
         z = Z.shape[1]
@@ -123,7 +133,10 @@ class Basis:
         if features is not None and not still.all():
             fitted = features.fit(Z, y)
             self.W, self.b = np.array(fitted.weights_), np.array(fitted.biases_)
-        i, j = np.triu_indices(z) if pairs and z <= MOST_QUADRATIC else (np.arange(z), np.arange(z))
+        i, j = np.triu_indices(z)
+        if z > MOST_QUADRATIC:
+            among = (i == j) | np.isin(i, beside) | np.isin(j, beside)
+            i, j = i[among], j[among]
         if not pairs:
             i = j = np.arange(0)
         moving = ~(still[i] | still[j])
@@ -197,6 +210,7 @@ def fitted_surface(
     candidates: Sequence[SampledFeatures | None],
     pairs: bool = True,
     weight: Array | None = None,
+    beside: ArrayLike = (),
 ) -> Surface:
     """Fit functions to values, by weighted least squares; the best of the candidates is kept.
 
@@ -204,8 +218,9 @@ def fitted_surface(
         Z: Points, shape (T, z).
         Y: Values, shape (T, r).
         candidates: Features to choose from by the left-out error; None: only a quadratic.
-        pairs: Whether products of inputs are among the regressors.
+        pairs: Whether products of inputs are among the regressors; of many inputs, only squares.
         weight: Of each point, shape (T,); None: all count alike.
+        beside: Inputs whose products with all others are among them even then.
     """
     fold, best = folds_of(len(Z)), None
     w = np.ones(len(Z)) if weight is None else weight / weight.mean()
@@ -213,7 +228,7 @@ def fitted_surface(
     variance = (w[:, None] * (Y - mean) ** 2).mean(axis=0)
     variance = np.maximum(variance, FLAT * (Y**2).mean(axis=0) + 1e-300)
     for features in candidates:
-        basis = Basis(Z, Y, features, pairs)
+        basis = Basis(Z, Y, features, pairs, beside)
         Phi = basis(Z)
         if Phi.shape[1] > len(Z) and best is not None:
             continue

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from koopman_control.autopilot import Autopilot, Levers
+from koopman_control.autopilot.controller import Held
 from koopman_control.common.arrays import Array
 from koopman_control.evaluation import evaluate
 from koopman_control.trajectories import CollectionFailed, total_steps
@@ -73,6 +74,8 @@ def test_a_cart_is_brought_to_rest_nearly_as_well_as_by_the_optimal_regulator() 
     assert learned.reward.r2 > 0.999
     assert learned.rounds[-1].steps < 400 and not learned.end.n_ends
     assert any("R2" in note for note in learned.notes)
+    assert any("concave quadratic" in note for note in learned.notes)
+    assert isinstance(learned.controller, Held)
 
 
 @pytest.mark.slow

@@ -1,18 +1,16 @@
 """The controller that acts, whatever happens; and how its horizon's end is chosen."""
 
 import pickle
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from koopman_control.autopilot.controller import PilotController, PilotStep
 from koopman_control.autopilot.refinement import Refinement
-from koopman_control.autopilot.rehearsal import best_rehearsed
+from koopman_control.autopilot.rehearsal import Candidate, best_rehearsed
 from koopman_control.autopilot.reward import EndModel, RewardModel
 from koopman_control.autopilot.search import Effort, Objective, PlanSearch
 from koopman_control.autopilot.surface import constant_surface
-from koopman_control.common.arrays import Array
 from tests.autopilot.plants import ANYWHERE, BOX, pendulum, swing_up
 
 MODEL, GOAL = pendulum(), swing_up()
@@ -68,13 +66,13 @@ def test_what_earns_more_in_rehearsal_is_chosen_and_else_the_simpler() -> None:
     opposite = replace(GOAL, reward=constant_surface(4, [0.0]))
     starts = np.array([[0.3, 0.0], [-0.2, 0.0]])
 
-    def planner(goal: Objective) -> Callable[[Array], Array]:
-        return controller(goal=goal).planned
+    def candidate(goal: Objective) -> Candidate:
+        return Candidate(goal, lambda: controller(goal=goal).planned)
 
-    common = planner, MODEL, reward, end, starts, 30
-    assert best_rehearsed([opposite, GOAL], *common)[0] == 1
-    assert best_rehearsed([GOAL, opposite], *common)[0] == 0
-    assert best_rehearsed([GOAL, GOAL], *common)[0] == 0
+    good, bad, common = candidate(GOAL), candidate(opposite), (MODEL, reward, end, starts, 30)
+    assert best_rehearsed([bad, good], *common)[0] == 1
+    assert best_rehearsed([good, bad], *common)[0] == 0
+    assert best_rehearsed([good, good], *common)[0] == 0
 
 
 def test_a_copy_in_another_process_acts_alike() -> None:

@@ -15,4 +15,5 @@ Levers structure: true
 Levers value: true
 Levers search: true
 Levers refine: true
+Levers quadratic: true
 """

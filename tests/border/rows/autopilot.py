@@ -37,7 +37,9 @@ ROWS = [
     Row(
         "Levers",
         autopilot.Levers,
-        lambda: dict(trim=True, structure=True, value=True, search=True, refine=True),
+        lambda: dict.fromkeys(
+            ("trim", "structure", "value", "search", "refine", "quadratic"), True
+        ),
     ),
     Row(
         "find",
