@@ -150,6 +150,7 @@ def test_a_task_passes_settings_on_to_the_fit_and_keeps_its_environment() -> Non
     assert task.wrap == Noise(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", ["noise", "delay", "hidden"])
 def test_the_swimmer_still_looks_for_its_wave(condition: str) -> None:
     pytest.importorskip("mujoco")

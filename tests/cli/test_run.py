@@ -36,6 +36,13 @@ def registry_of(task: Task) -> TaskRegistry:
     return registry
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the ready task one that learns from a few steps."""
+    task = replace(TASKS[ENV], n_steps=300, first_steps=250, n_features=(5,), n_draws=1)
+    monkeypatch.setattr("koopman_control.tasks.TASKS", registry_of(task))
+
+
 def only_folder(parent: Path) -> Path:
     (folder,) = parent.iterdir()
     return folder
@@ -94,14 +101,16 @@ def test_the_saved_model_and_data_are_those_of_the_run(finished: tuple[Result, P
     np.testing.assert_allclose(one_step[0], data[0].observations[1][:2], atol=1e-2)
 
 
-def test_without_json_a_table_is_printed(tmp_path: Path) -> None:
+def test_without_json_a_table_is_printed(tmp_path: Path, quick: None) -> None:
     result = call("run", ENV, "--episodes", "1", "--workers", "1", "--output", tmp_path)
     assert result.exit_code == 0, result.output
     for label in ("return, mean", "random, mean", "environment steps used", "steps that fell back"):
         assert label in result.stdout
 
 
-def test_other_learning_seeds_and_evaluation_seeds_can_be_chosen(tmp_path: Path) -> None:
+def test_other_learning_seeds_and_evaluation_seeds_can_be_chosen(
+    tmp_path: Path, quick: None
+) -> None:
     arguments = ["--episodes", "2", "--seed", "7", "--learning-seed", "3", "--workers", "1"]
     result = call("run", ENV, *arguments, "--output", tmp_path)
     assert "score" not in result.stdout  # no reference is stored for these seeds
@@ -154,7 +163,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_during_the_evaluation_keeps_model_and_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -170,10 +179,8 @@ def test_ctrl_c_during_the_evaluation_keeps_model_and_data(
 
 
 def test_an_interrupted_run_goes_on_and_leaves_no_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = replace(TASKS[ENV], n_steps=300, first_steps=250, n_features=(5,), n_draws=1)
-    monkeypatch.setattr("koopman_control.tasks.TASKS", registry_of(quick))
     whole = call("run", ENV, "--episodes", 1, "--workers", 1, "--output", tmp_path / "whole")
     assert whole.exit_code == 0, whole.output
     with monkeypatch.context() as patched:

@@ -51,6 +51,7 @@ def run(folder: Path, kill_at: int, hash_seed: int, threads: int) -> int:
     return subprocess.run(command, env=environment, check=False).returncode
 
 
+@pytest.mark.slow
 def test_a_killed_loop_ends_with_the_bits_of_one_that_was_not(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run(whole, 0, hash_seed=1, threads=1) == 0

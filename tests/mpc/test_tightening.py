@@ -42,6 +42,7 @@ def noisy_loop(mpc: KoopmanMPC, n: int, draw: Callable[[], Array]) -> Array:
     return np.array(X)
 
 
+@pytest.mark.slow
 def test_a_chance_constraint_is_kept_as_often_as_promised(linear_model: Make) -> None:
     """The target lies beyond the bound; quantiles of 80 % leave 10 % above it at most."""
     model, N = linear_model(F, G), 10
