@@ -333,8 +333,10 @@ def _whole(parts: Sequence[Accumulator]) -> RFactor:
     """Turn the sums of parts with one basis into an R factor of k rows (or fewer)."""
     basis = parts[0]._basis
     assert basis is not None  # for the type checker
-    G = np.sum([part._gram for part in parts], axis=0)
-    cross = np.sum([part._cross for part in parts], axis=0)
+    G, cross = parts[0]._gram.copy(), parts[0]._cross.copy()
+    for part in parts[1:]:
+        G += part._gram
+        cross += part._cross
     n_samples = _tidy_count(sum(part._n_samples for part in parts))
     _check_finite(G, cross)
     R, Z = _root(G, basis, cross)
