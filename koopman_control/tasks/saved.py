@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from koopman_control.autopilot.controller import Held
 from koopman_control.common import FileFormatError, PathLike
 from koopman_control.common.border import checked
 from koopman_control.evaluation import Learned
@@ -24,6 +25,9 @@ def save_learned(
 ) -> str:
     """Write model.npz, trajectories.npz and, if files can hold it, controller.npz into a folder.
 
+    The controller of an autopilot that acts every few steps of the environment, as its model does,
+    is written without that pace: whoever loads it calls it at its model's steps (`model.dt`).
+
     Returns:
         Why there is no controller.npz; empty if there is one.
     """
@@ -32,10 +36,13 @@ def save_learned(
     if isinstance(task, Untold):
         made_by |= {"knowledge": "none", "env_id": task.env_id}
     save_trajectories(Path(folder) / DATA, learned.data, made_by)
-    if not isinstance(learned.controller, KoopmanMPC):
+    controller = learned.controller
+    if isinstance(controller, Held):
+        controller = controller.controller
+    if not isinstance(controller, KoopmanMPC):
         return f"there is no {CONTROLLER}: files hold a KoopmanMPC only"
     try:
-        learned.controller.save(Path(folder) / CONTROLLER)
+        controller.save(Path(folder) / CONTROLLER)
     except TypeError as error:  # a part of it is code
         return f"there is no {CONTROLLER}: {error}"
     return ""
@@ -72,9 +79,13 @@ def load_learned(folder: PathLike, task: Task | None = None) -> tuple[Task, Koop
             "ended learning"
         )
     if task is None and made_by.get("knowledge") == "none":
+        if (where / CONTROLLER).is_file():
+            instead = f"load it with KoopmanMPC.load({str(where / CONTROLLER)!r})"
+        else:
+            instead = "run it again"
         raise ValueError(
             f"the run in {where} was told nothing, and its controller is made of more than the "
-            "model that is saved there; run it again, or give the task to use"
+            f"model that is saved there; {instead}, or give the task to use"
         )
     chosen = TASKS[made_by["task"]] if task is None else task
     model = LiftedModel.load(where / MODEL)

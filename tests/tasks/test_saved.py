@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from koopman_control import KoopmanMPC
+from koopman_control.autopilot.controller import Held
 from koopman_control.common import FileFormatError, begin_episode
 from koopman_control.tasks import TASKS, UnknownTaskError
 from koopman_control.tasks.saved import load_learned, save_learned
 from koopman_control.tasks.swimmer import SWIMMER
+from koopman_control.tasks.untold import Untold
 from koopman_control.trajectories import load_trajectories, save_trajectories
 from tests.benchmark.tiny import tiny_task
 
@@ -41,6 +44,20 @@ def test_the_task_of_a_folder_is_found_by_its_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(controller.model.A, learned.model.A)
     save_learned(replace(tiny_task(), name="Mine"), learned, 0, tmp_path)
     with pytest.raises(UnknownTaskError, match="there is no task 'Mine'"):
+        load_learned(tmp_path)
+
+
+def test_a_controller_that_holds_its_inputs_is_saved_without_its_pace(tmp_path: Path) -> None:
+    learned = tiny_task().learn(0)
+    controller = learned.controller
+    assert isinstance(controller, KoopmanMPC)
+    untold = Untold("koopman_envs/VanDerPol-v0", 100)
+    assert not save_learned(untold, replace(learned, controller=Held(controller, 2)), 0, tmp_path)
+    loaded = KoopmanMPC.load(tmp_path / "controller.npz")
+    y = learned.data[-1].observations[0]
+    controller.reset()
+    np.testing.assert_array_equal(loaded.act(y), controller.act(y))
+    with pytest.raises(ValueError, match=r"load it with KoopmanMPC\.load\(.*controller\.npz"):
         load_learned(tmp_path)
 
 
