@@ -526,8 +526,11 @@ class Learning:
         found = QuadraticReward.fit(Samples.of(self._seen(), model), model)
         if found is None:
             return []
-        each = (found.controller(model, end, self._box, n, price, seed) for n in (HORIZON, SHORT))
-        return list(each)
+        longest = min(HORIZON, found.farthest(model))
+        return [
+            found.controller(model, end, self._box, n, price, seed)
+            for n in sorted({longest, min(SHORT, longest)}, reverse=True)
+        ]
 
     def _with_values(
         self,

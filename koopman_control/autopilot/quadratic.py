@@ -16,6 +16,7 @@ from koopman_control.mpc import Bounds, Cost, KoopmanMPC, Search
 
 ALIKE = 0.999  # share of the variance of rewards that has to be explained
 MOST_VARIABLES = 200  # of a program that is solved in a step
+GROWN = 1e3  # times that a disturbance may grow along a plan; programs are ill-conditioned beyond
 GUESSES, FIRST_GUESSES = 2, 64  # random plans beside the one before
 
 
@@ -77,6 +78,12 @@ class QuadraticReward:
         explained = 1.0 - float(left.var() / r.var())
         return cls(Q, R, state, rest, explained)
 
+    def farthest(self, model: LiftedModel) -> int:
+        """Return for how many steps to plan at most, as the model grows at the target."""
+        J = model.one_step.jacobians(self.state[None], self.input[None])[0][0]
+        growth = float(np.abs(np.linalg.eigvals(J)).max())
+        return int(np.log(GROWN) / np.log(growth)) if growth > 1.01 else MOST_VARIABLES
+
     def controller(
         self, model: LiftedModel, end: EndModel, box: Array, horizon: int, price: float, seed: int
     ) -> KoopmanMPC:
@@ -86,7 +93,7 @@ class QuadraticReward:
             model: The learned model.
             end: When episodes end.
             box: Lowest and highest inputs, shape (2, m).
-            horizon: Steps.
+            horizon: Steps; fewer where the plant is so unstable that plans get out of hand.
             price: Of an input at the edge of its box, beside the reward.
             seed: Of random plans.
         """
@@ -96,7 +103,7 @@ class QuadraticReward:
         held = np.isfinite(end.box).any()
         return KoopmanMPC(
             model,
-            max(1, min(horizon, MOST_VARIABLES // box.shape[1])),
+            max(1, min(horizon, MOST_VARIABLES // box.shape[1], self.farthest(model))),
             cost=Cost(Q=self.Q, R=self.R + np.diag(rate), input_reference=self.input),
             bounds=Bounds(inputs=box, outputs=end.box if held else None),
             reference=self.state,

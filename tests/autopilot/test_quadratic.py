@@ -95,6 +95,23 @@ def test_the_controller_leads_to_the_set_point() -> None:
     assert y[0] == pytest.approx(0.112, abs=1e-3)
 
 
+def test_plans_of_a_fast_growing_plant_are_short() -> None:
+    rng, Y = np.random.default_rng(0), [np.zeros(1)]
+    U = rng.uniform(-1.0, 1.0, (60, 1))
+    for u in U:
+        Y.append(1.5 * Y[-1] + u if abs(Y[-1]) < 4.0 else 0.1 * rng.normal(size=1))
+    pieces = [
+        Trajectory(np.array(Y[k : k + 2]), U[k : k + 1], rewards=-(Y[k] ** 2), action_bounds=BOX)
+        for k in range(60)
+        if abs(Y[k]) < 4.0
+    ]
+    model, reward = fitted(pieces), found(pieces)
+    assert reward.farthest(model) == 17  # 1.5 ** 17 < 1000 < 1.5 ** 18
+    nowhere = EndModel.fit(Samples.of(pieces, model), model)
+    assert reward.controller(model, nowhere, BOX, 50, 1e-3, 0).horizon == 17
+    assert found(runs(np.ones(3))).farthest(fitted(runs(np.ones(3)))) > 50
+
+
 def test_inputs_are_held_for_steps_of_the_model() -> None:
     data = runs(np.ones(3))
     model = fitted(data)
