@@ -220,8 +220,9 @@ def _work(f: Any) -> int:
 
 
 def single(array: Any) -> NDArray[np.float32]:
-    """Return a contiguous copy in single precision."""
-    return np.ascontiguousarray(array, dtype=np.float32)
+    """Return a contiguous copy in single precision; what is too large for it becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def filled(array: Array, rows: int, columns: int) -> NDArray[np.float32]:

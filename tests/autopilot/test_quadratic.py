@@ -69,7 +69,7 @@ def test_a_squared_angle_is_wrapped() -> None:
     np.testing.assert_allclose(reward.Q, np.diag([1.0, 0.1]), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["cosine", "convex", "linear", "constant"])
+@pytest.mark.parametrize("kind", ["cosine", "convex", "linear", "constant", "effort"])
 def test_what_is_no_concave_quadratic_is_left_to_the_search(kind: str) -> None:
     model = pendulum()
     seen = Samples.of(pendulum_data(), model)
@@ -79,6 +79,7 @@ def test_what_is_no_concave_quadratic_is_left_to_the_search(kind: str) -> None:
         "convex": speed**2,
         "linear": speed,
         "constant": 0.0 * speed,
+        "effort": -(seen.u[:, 0] ** 2),
     }[kind]
     assert QuadraticReward.fit(replace(seen, r=r), model) is None
 
