@@ -69,6 +69,7 @@ SHORTEST = 3  # steps of the longest episode that there is something to learn fr
 PER_HOLD = 100  # the same in decisions
 DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
+SEEKING = 10.0  # the same as long as rewards tell nothing but what inputs cost
 FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes looking
 NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
 EFFORT = 1e-4  # price of the largest input, in ranges of the reward seen
@@ -253,7 +254,7 @@ class Learning:
         fit, new, number = self._fit(0, data), list[Trajectory](), 0
         search = max(self._stretch, int(SEARCH * budget))
         while fit.aimless and (left := budget - total_steps(data)) > 0:
-            new = book.stretch(self._controller(fit, CURIOUS, number), min(left, search))
+            new = book.stretch(self._controller(fit, SEEKING, number), min(left, search))
             number += 1
             fit = self._fit(number, new)
         edges, test = self._rounds_left()
