@@ -37,6 +37,7 @@ class Actuator:
 
     def __init__(self, reader: BinaryIO) -> None:
         self.input, self.ended = 0.0, False
+        self.heard = threading.Event()  # set by the first input, and at the end
         threading.Thread(target=self._listen, args=(reader,), daemon=True).start()
 
     def _listen(self, reader: BinaryIO) -> None:
@@ -45,23 +46,31 @@ class Actuator:
                 answer = json.loads(line)
                 self.input = float(answer["u"][0])
                 self.ended = self.ended or bool(answer.get("last"))
+                self.heard.set()
         self.ended = True
+        self.heard.set()
 
 
 def run(
     reader: BinaryIO, writer: BinaryIO, seconds: float, silent: tuple[float, float], seed: int = 0
 ) -> list[tuple[float, float]]:
-    """Move for some seconds; returns positions and inputs."""
+    """Move for some seconds, at rest until the first input comes; returns positions and inputs."""
     rng, actuator, moved = np.random.default_rng(seed), Actuator(reader), []
-    x, v, goal = 0.0, 0.0, 0.0
+    x, v, goal = 0.0, 0.0, 0.3
+
+    def measure() -> None:
+        seen = [x + NOISE * rng.normal(), v, goal]
+        writer.write(json.dumps([round(value, 6) for value in seen]).encode() + b"\n")
+        writer.flush()
+
+    measure()
+    actuator.heard.wait()  # a controller may take a second to start
     start = time.perf_counter()
     for k in range(round(seconds / DT)):
         now = k * DT
         goal = 0.3 if now % 4.0 < 2.0 else -0.2
         if not silent[0] <= now < silent[1]:
-            seen = [x + NOISE * rng.normal(), v, goal]
-            writer.write(json.dumps([round(value, 6) for value in seen]).encode() + b"\n")
-            writer.flush()
+            measure()
         time.sleep(max(0.0, start + (k + 1) * DT - time.perf_counter()))
         u = min(max(actuator.input, -1.0), 1.0)
         x, v = accelerated(x, v, u)

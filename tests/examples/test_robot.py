@@ -27,7 +27,7 @@ def test_the_plant_is_brought_to_its_goal_and_the_log_learned_from(tmp_path: Pat
     thread = threading.Thread(target=served)
     thread.start()
     with there, there.makefile("rb") as reader, there.makefile("wb") as writer:
-        moved = plant.run(reader, writer, 1.8, silent=(1.0, 1.1))
+        moved = plant.run(reader, writer, 1.8, silent=(0.8, 1.0))
         there.shutdown(socket.SHUT_RDWR)
     thread.join()
     assert len(moved) == 90
