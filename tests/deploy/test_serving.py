@@ -141,19 +141,27 @@ class Pipe:
 
 
 def test_with_a_rate_silence_is_held_through_and_then_led_to_safety() -> None:
-    pipe = Pipe()
+    pipe, acted = Pipe(), threading.Event()
 
     def plant() -> None:
+        pipe.say(-0.5, 0.0)
+        acted.wait()  # of the time that a start takes nothing is asked here
         for _ in range(10):
             pipe.say(-0.5, 0.0)
             time.sleep(DT)
-        time.sleep(8 * DT)
+        time.sleep(12 * DT)
         pipe.close()
 
     thread = threading.Thread(target=plant)
     thread.start()
     mpc = controller(bounds=Bounds(rates=0.2), inputs=Inputs(safe=0.0))
-    report = serve(mpc, Lines(pipe.reader, pipe.writer), rate=1.0 / DT, patience=2)
+    report = serve(
+        mpc,
+        Lines(pipe.reader, pipe.writer),
+        rate=1.0 / DT,
+        patience=2,
+        on_step=lambda *_: acted.set(),
+    )
     thread.join()
     answers = pipe.answers()
     missed = [k for k in range(1, len(answers)) if answers[k]["rung"] == "held"]
