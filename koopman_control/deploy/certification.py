@@ -230,7 +230,8 @@ def _measured(
             path, size, flags = compiler(), shutil.which("size"), ["-O2"]
         except NoCompilerError:
             return None, None, ""
-    if size is None or "gcc" not in subprocess.check_output([path, "--version"], text=True).lower():
+    version = subprocess.check_output([path, "--version"], text=True)
+    if size is None or "Free Software Foundation" not in version:  # gcc, whatever name it goes by
         return None, None, ""
     with tempfile.TemporaryDirectory(prefix="koopman-control-") as folder:
         for file, text in sources.items():

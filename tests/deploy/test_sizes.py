@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -110,6 +111,16 @@ def test_a_smaller_working_set_is_the_users_choice(tmp_path: Path) -> None:
     command = "-DKOOPMAN_MPC_MOST_ACTIVE=40", "check.c", "koopman_mpc.c", "-o", "check", "-lm"
     gcc(tmp_path, *command)
     assert "0 wrong rungs" in run(tmp_path / "check")
+
+
+@needs_gcc
+def test_the_machine_s_own_compiler_measures_where_there_is_none_for_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if "arm" in name else which(name))
+    export_c(KINDS["hard bounds"](), tmp_path, certify=True)
+    assert "cc -O2: " in (tmp_path / "koopman_mpc.h").read_text()
 
 
 @needs_gcc
