@@ -5,10 +5,11 @@ A finding is a guess that data support. Whoever knows better says so: `Findings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from math import isfinite
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -21,6 +22,8 @@ T = TypeVar("T")
 VERSION = 1  # of findings.json
 TOLD = "as you said"
 LONGEST_LIST = 12  # names that are told one by one
+SHORT_LIST = 3  # numbers of one kind that are told one by one
+WIDTH = 100  # characters of a line of the table
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,8 @@ class Finding(Generic[T]):
 
     Args:
         value: What was found, in the units of the data.
-        evidence: The numbers that speak for it, by what they measure.
+        evidence: The numbers that speak for it, by what they measure, or by "measure, item" where
+            there is one for each of several.
         words: The finding in words, for people.
         certain: Whether the evidence leaves no reasonable doubt.
 
@@ -50,8 +54,17 @@ class Finding(Generic[T]):
         return f"{doubt}{self.words}" + (f" [{numbers}]" if numbers else "")
 
     def numbers(self) -> str:
-        """Return the evidence on one line."""
-        return ", ".join(f"{what} {number:.3g}" for what, number in self.evidence.items())
+        """Return the evidence on one line; of many numbers of one kind, the least and the most.
+
+        Example:
+            >>> Finding((), {"share, y0": 0.1, "share, y1": 0.2, "steps": 4000.0}, "").numbers()
+            'share 0.1 (y0), 0.2 (y1), steps 4,000'
+        """
+        kinds: dict[str, dict[str, float]] = {}
+        for what, number in self.evidence.items():
+            kind, _, item = what.partition(", ")
+            kinds.setdefault(kind, {})[item] = number
+        return ", ".join(f"{kind} {_numbers(found)}" for kind, found in kinds.items())
 
 
 @dataclass(frozen=True)
@@ -204,7 +217,11 @@ class Findings:
     def table(self) -> str:
         """Lay the findings out as lines: name, what was found, evidence."""
         width = max(map(len, self.items()))
-        lines = (f"{name:{width}}  {finding}" for name, finding in self.items().items())
+        indent = " " * (width + 2)
+        lines = (
+            fill(f"{name:{width}}  {finding}", WIDTH, subsequent_indent=indent)
+            for name, finding in self.items().items()
+        )
         return "\n".join([f"from {self.n_steps} steps:", *lines])
 
     def __str__(self) -> str:
@@ -254,6 +271,38 @@ def listed(names: Sequence[str]) -> str:
     if len(names) <= LONGEST_LIST:
         return ", ".join(names)
     return f"{', '.join(names[:4])}, ... {names[-1]} ({len(names)} in all)"
+
+
+def together(said: Iterable[tuple[str, str, str]]) -> str:
+    """Say what is the same of several names once.
+
+    Args:
+        said: Name, what is said of it, and what is said of several.
+
+    Example:
+        >>> together([("y0", "moves", "move"), ("y1", "stays", "stay"), ("y2", "moves", "move")])
+        'y0, y2 move; y1 stays'
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, *phrases in said:
+        groups.setdefault((phrases[0], phrases[1]), []).append(name)
+    return "; ".join(f"{listed(names)} {how[len(names) > 1]}" for how, names in groups.items())
+
+
+def _numbers(found: Mapping[str, float]) -> str:
+    """Write numbers of one kind, by what they belong to ("" where that is clear)."""
+    if len(found) > SHORT_LIST:
+        least, most = _number(min(found.values())), _number(max(found.values()))
+        span = least if least == most else f"{least} to {most}"
+        return f"{span} ({len(found)} of them)"
+    return ", ".join(
+        _number(number) + (f" ({item})" if item else "") for item, number in found.items()
+    )
+
+
+def _number(number: float) -> str:
+    large = abs(number) >= 1000.0 and number == round(number)
+    return f"{number:,.0f}" if large else f"{number:.3g}"
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from koopman_control.autopilot.findings import Finding, InputShape
+from koopman_control.autopilot.findings import Finding, InputShape, together
 from koopman_control.autopilot.smooth import Smooth, bent, dead_zone, present, without_input
 from koopman_control.common import Array
 from koopman_control.identification import estimate_input_delay
@@ -59,6 +59,7 @@ NARROW = 0.05  # of an input's range; a narrower dead zone makes no difference
 def find_input_shapes(model: Smooth, names: Sequence[str]) -> Finding[tuple[InputShape, ...]]:
     """Look for dead zones and saturation of inputs by how they act beside a straight line."""
     shapes, evidence, said, certain = [], {}, [], True
+    idle = list[str]()
     rows = model.fit.rows
     straight = model.errors(present)
     for i, name in enumerate(names):
@@ -66,9 +67,9 @@ def find_input_shapes(model: Smooth, names: Sequence[str]) -> Finding[tuple[Inpu
         without = model.errors(without_input(i))
         free = model.errors(bent(i))
         effect = float((without / np.minimum(straight, free)).max(initial=1.0))
-        evidence[f"error without {name}"] = effect
+        evidence[f"error without it, {name}"] = effect
         if effect < ACTS:
-            said.append(f"{name} makes no difference that can be seen")
+            idle.append(name)
             certain = False
             shapes.append(InputShape())
             continue
@@ -95,9 +96,10 @@ def find_input_shapes(model: Smooth, names: Sequence[str]) -> Finding[tuple[Inpu
         if shape == InputShape() and gain < CLEARLY_BENT:
             said.append(f"{name} does not act in a straight line")
         certain = certain and (share < 0.5 * BETTER or gain > CLEARLY_BENT)
-    return Finding(
-        tuple(shapes), evidence, "; ".join(said) or "inputs act in straight lines", certain
-    )
+    nothing = "no difference that can be seen"
+    said.append(together((name, f"makes {nothing}", f"make {nothing}") for name in idle))
+    words = "; ".join(each for each in said if each) or "inputs act in straight lines"
+    return Finding(tuple(shapes), evidence, words, certain)
 
 
 def _effect(model: Smooth, i: int, target: int) -> Array:

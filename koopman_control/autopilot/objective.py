@@ -194,6 +194,7 @@ class _Table:
 
 
 SURE_OF_ENDS, FEWEST_ENDS = 0.95, 3
+MOST_WRONG = 0.25  # of the ends, steps on which a sure rule tells one and there is none
 
 
 def find_ends(
@@ -222,7 +223,8 @@ def find_ends(
         "of them told": rule.covered,
         "false alarms": rule.false_alarms,
     }
-    sure = rule.covered >= SURE_OF_ENDS and n >= FEWEST_ENDS
+    wrong = rule.false_alarms * (len(samples) - n)
+    sure = rule.covered >= SURE_OF_ENDS and n >= FEWEST_ENDS and wrong <= MOST_WRONG * n
     if not rule.thresholds or rule.covered < 0.5:
         return Finding((), evidence, f"{n} episodes ended, and no threshold tells where", False)
     said = " or ".join(in_words(threshold, names) for threshold in rule.thresholds)

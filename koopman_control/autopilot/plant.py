@@ -39,7 +39,7 @@ def find_ignored(model: Smooth, names: Sequence[str]) -> Finding[tuple[int, ...]
     left = [group for group in model.groups if group not in dropped]
     evidence = {f"error times, without {_name(g, names)}": factor for g, factor in dropped.items()}
     if left:
-        evidence["error times, with one more dropped"] = next_one
+        evidence["error times with one more dropped"] = next_one
     columns = sorted(c for g in dropped for c in _columns(g))
     said = listed([names[c] for c in columns])
     # Few episodes have few goals each, and then a goal may pass for what differs between them.

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from koopman_control.autopilot.findings import Finding, Rate, listed
+from koopman_control.autopilot.findings import Finding, Rate, listed, together
 from koopman_control.autopilot.samples import Samples
 from koopman_control.common import Array
 from koopman_control.features import Angle
@@ -34,7 +34,8 @@ def find_angles(samples: Samples, names: Sequence[str]) -> Finding[tuple[Angle, 
     evidence = {f"off the circle, {names[i]} and {names[j]}": off for (i, j), off in pairs}
     evidence |= {f"jumps by a turn, {names[column]}": float(n) for column, n in wrapping.items()}
     said = [f"{names[i]} and {names[j]} are cosine and sine" for (i, j), _ in pairs]
-    said += [f"{names[column]} is an angle in radians that wraps" for column in wrapping]
+    radians = "is an angle in radians that wraps", "are angles in radians that wrap"
+    said += [together((names[column], *radians) for column in wrapping)] if wrapping else []
     certain = all(off < SURELY_ON_CIRCLE for _, off in pairs) and all(
         n > 1 for n in wrapping.values()
     )
@@ -93,18 +94,20 @@ def find_context(
     said = []
     for i in held:
         if changing[i] > 0.0:
-            said.append(f"{names[i]} changes in few steps only, as a set-point does")
+            one = "changes in few steps only, as a set-point does"
+            said.append((names[i], one, "change in few steps only, as set-points do"))
         elif values[i] == 1:
-            said.append(f"{names[i]} never changes at all")
+            said.append((names[i], "never changes at all", "never change at all"))
         else:
-            said.append(f"{names[i]} is fixed in an episode, as a goal or a parameter is")
-    evidence = {f"share of steps that change {names[i]}": float(changing[i]) for i in held}
+            one = "is fixed in an episode, as a goal or a parameter is"
+            said.append((names[i], one, "are fixed in an episode, as goals or parameters are"))
+    evidence = {f"share of steps that change it, {names[i]}": float(changing[i]) for i in held}
     certain = not held or (n_episodes > 2 and not changing[list(held)].any())
-    context = Finding(held, evidence, "; ".join(said) or "all columns move", certain)
+    context = Finding(held, evidence, together(said) or "all columns move", certain)
     two = tuple(i for i in range(len(names)) if values[i] == 2 and i not in held)
     shares = {f"share of changes, {names[i]}": float(changing[i]) for i in two}
-    told = "; ".join(f"{names[i]} takes two values only" for i in two) or "no column is a switch"
-    return context, Finding(two, shares, told)
+    told = together((names[i], "takes two values only", "take two values only") for i in two)
+    return context, Finding(two, shares, told or "no column is a switch")
 
 
 def find_limits(
@@ -119,10 +122,11 @@ def find_limits(
         skipped: Columns of which none is wanted: goals, switches, cosines and sines.
     """
     limits, evidence, certain = bounds.copy(), {}, True
-    said = []
+    said, stops = [], []
     for i, name in enumerate(names):
         if i in skipped:
             continue
+        reached = []
         values = samples.after[:, i]
         for side, extreme in enumerate((float(values.min()), float(values.max()))):
             margin = 1e-6 * max(samples.spread[i], abs(extreme))
@@ -133,20 +137,24 @@ def find_limits(
             )
             if crossed:
                 said.append(f"{name} passes the limit {bounds[side, i]:.4g} that its space tells")
-                evidence[f"extreme of {name}"] = extreme
+                evidence[f"extreme, {name}"] = extreme
                 limits[side, i], certain = (-np.inf, np.inf)[side], False
             at = float((np.abs(values - extreme) <= STUCK * samples.spread[i]).mean())
             if at < max(PILED_UP, 3.0 / len(samples)):
                 continue
-            said.append(f"{name} stops at {extreme:.4g}")
-            evidence[f"share of samples at {name} = {extreme:.4g}"] = at
+            reached.append(f"{extreme:.4g}")
+            evidence[f"share of samples there, {name} = {extreme:.4g}"] = at
             known = abs(extreme - bounds[side, i]) <= 10.0 * margin
             certain = certain and (known or at > PILED_UP_SURELY)
             limits[side, i] = bounds[side, i] if known else extreme
+        if reached:
+            where = " and ".join(reached)
+            stops.append((name, f"stops at {where}", f"stop at {where}"))
     told = np.flatnonzero(np.isfinite(bounds).any(axis=0)).tolist()
     bounded = [names[i] for i in told if i not in skipped]
     known = f"the space tells limits of {listed(bounded)}" if bounded else ""
-    words = "; ".join([*said, known] if known else said) or "no limits are known"
+    every = [*said, together(stops), known]
+    words = "; ".join(each for each in every if each) or "no limits are known"
     limits.setflags(write=False)
     return Finding(limits, evidence, words, certain)
 
@@ -170,7 +178,7 @@ def find_rates(
     """
     inside = {column for angle in angles if isinstance(angle, tuple) for column in angle}
     plain = [i for i in range(len(names)) if i not in inside and i not in skipped]
-    rates, evidence, ordered = [], {}, []
+    rates, evidence, ordered = list[Rate](), dict[Rate, float](), list[Angle]()
     for angle in angles:
         ordered.append(angle)
         if isinstance(angle, tuple):
@@ -180,21 +188,35 @@ def find_rates(
                 rate = Rate(ordered[-1], rate.speed, -rate.per_step)
             if rate is not None:
                 rates.append(rate)
-                evidence[_speed_of(rate, names)] = share
+                evidence[rate] = share
     for column in plain:
         rate, share = _rate(samples, column, plain, column in angles)
         if rate is not None:
             rates.append(rate)
-            evidence[_speed_of(rate, names)] = share
-    words = "; ".join(_speed_of(rate, names) for rate in rates) or "no column is a speed of another"
+            evidence[rate] = share
     certain = all(share >= EXACTLY for share in evidence.values())
-    shown = {f"share unexplained, {what}": 1.0 - share for what, share in evidence.items()}
-    return Finding(tuple(rates), shown, words, certain), tuple(ordered)
+    shown = {
+        f"share unexplained, {names[rate.speed]} of {_position_of(rate, names)}": 1.0 - share
+        for rate, share in evidence.items()
+    }
+    return Finding(tuple(rates), shown, _speeds(rates, names), certain), tuple(ordered)
 
 
-def _speed_of(rate: Rate, names: Sequence[str]) -> str:
+def _position_of(rate: Rate, names: Sequence[str]) -> str:
     columns = rate.position if isinstance(rate.position, tuple) else (rate.position,)
-    return f"{names[rate.speed]} is the speed of {'/'.join(names[i] for i in columns)}"
+    return "/".join(names[i] for i in columns)
+
+
+def _speeds(rates: Sequence[Rate], names: Sequence[str]) -> str:
+    """Say which columns are speeds, each once."""
+    positions: dict[int, list[str]] = {}
+    for rate in rates:
+        positions.setdefault(rate.speed, []).append(_position_of(rate, names))
+    said = [
+        f"{names[speed]} {'of' if i else 'is the speed of'} {listed(of)}"
+        for i, (speed, of) in enumerate(positions.items())
+    ]
+    return "; ".join(said) or "no column is a speed of another"
 
 
 def _rate(

@@ -293,8 +293,29 @@ def test_a_person_can_correct_what_was_found() -> None:
 def test_the_table_has_a_line_for_each_finding_with_its_evidence() -> None:
     lines = str(found("Pendulum-v1")).splitlines()
     assert lines[0] == "from 600 steps:"
-    assert len(lines) == 1 + len(found("Pendulum-v1").items())
+    begun = [line.split()[0] for line in lines[1:] if not line.startswith(" ")]
+    assert begun == list(found("Pendulum-v1").items())
+    assert max(map(len, lines)) <= 100
     assert "y2 is the speed of y0/y1 [share unexplained" in str(found("Pendulum-v1"))
+
+
+def test_what_is_the_same_of_many_columns_is_said_once() -> None:
+    rng = np.random.default_rng(0)
+    moving = rng.normal(size=(301, 2)).cumsum(axis=0)
+    still = np.full((301, 20), 0.5)
+    said = find(Trajectory(np.hstack([moving, still]), rng.normal(size=(300, 1)))).context
+    assert said.words == "y2, y3, y4, y5, ... y21 (20 in all) never change at all"
+    assert said.numbers() == "share of steps that change it 0 (20 of them)"
+    assert len(said.evidence) == 20, "all of them, for programs"
+
+
+def test_an_end_that_is_told_by_chance_is_uncertain() -> None:
+    rng = np.random.default_rng(0)
+    runs = [
+        Trajectory(rng.normal(size=(101, 3)), rng.normal(size=(100, 1)), terminated=True)
+        for _ in range(4)
+    ]
+    assert not find(runs).ends.certain
 
 
 def test_findings_are_written_as_json_with_their_version(tmp_path: Path) -> None:
