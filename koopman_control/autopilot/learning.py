@@ -15,6 +15,7 @@ from koopman_control.autopilot.controller import Held, PilotController
 from koopman_control.autopilot.discovery import FEWEST, find
 from koopman_control.autopilot.exploring import STRETCH, explored
 from koopman_control.autopilot.findings import Findings
+from koopman_control.autopilot.judging import best_of, outdone
 from koopman_control.autopilot.logbook import Logbook
 from koopman_control.autopilot.modelling import (
     FEWEST_NEURONS,
@@ -46,7 +47,7 @@ from koopman_control.autopilot.value import fitted_value
 from koopman_control.common import Array, Controller
 from koopman_control.common.arrays import finite_array, real_array
 from koopman_control.common.border import CheckedFields
-from koopman_control.evaluation import Learned, Round
+from koopman_control.evaluation import Learned, Round, ZeroPolicy
 from koopman_control.evaluation.learn import TOLERATED
 from koopman_control.features import Angle
 from koopman_control.identification import EDMDc, LiftedModel
@@ -71,7 +72,6 @@ DISCOUNT = 0.99  # per step of the environment
 CURIOUS, CAREFUL = 1.0, -0.02  # worth of unknown places, in ranges of the reward seen
 SEEKING = 10.0  # the same as long as rewards tell nothing but what inputs cost
 FLAT = 0.2  # of the spread of all rewards; a controller paid more evenly goes looking
-NEARLY = 0.05  # of the range of test returns, within which the latest controller is taken
 EFFORT = 1e-4  # price of the largest input, in ranges of the reward seen
 ALONE = 1e-2  # the same, and of being a spread away, where all steps pay the same
 HORIZON, SHORT = 50, 12  # decisions; errors of an unstable plant leave nothing of longer plans
@@ -153,6 +153,7 @@ class Fit:
         end: When episodes end.
         aimless: Whether rewards tell nothing about states, and no episode ended.
         exact: The convex controller of a quadratic reward, where it does best on the model.
+        rests: Whether nothing is done instead.
     """
 
     estimator: EDMDc
@@ -161,27 +162,7 @@ class Fit:
     end: EndModel
     aimless: bool
     exact: KoopmanMPC | None
-
-
-def best_of(tested: Sequence[tuple[Fit, Sequence[Trajectory]]]) -> Fit:
-    """Return the fit whose controller did best, the latest among those that did about as well.
-
-    Args:
-        tested: Fits, each with the episodes that its controller was tested in, from the same
-            resets. What is compared is the mean return of as many steps of an episode as all of
-            them have, or to its end.
-    """
-    cut = [len(t) for _, runs in tested for t in runs[:1] if not t.terminated]
-    length = min(cut, default=max(len(t) for _, runs in tested for t in runs))
-    scores = np.array([_earned(runs, length) for _, runs in tested])
-    enough = scores.max() - NEARLY * (scores.max() - scores.min())
-    return tested[int(np.flatnonzero(scores >= enough)[-1])][0]
-
-
-def _earned(runs: Sequence[Trajectory], length: int) -> float:
-    """Mean return of so many steps of an episode; what was broken off before does not count."""
-    whole = [t for t in runs if t.terminated or len(t) >= length] or runs
-    return float(np.mean([t.rewards[:length].sum() for t in whole if t.rewards is not None]))
+    rests: bool = False
 
 
 def as_told(name: str, function: Callable[..., ArrayLike], *arguments: Array) -> Array:
@@ -230,7 +211,7 @@ class Learning:
         self, budget: int, seed: int, told: Told, levers: Levers, logbook: Logbook, box: Array
     ) -> None:
         self._budget, self._seed, self._told, self._levers = budget, seed, told, levers
-        self._logbook, self._box = logbook, box
+        self._logbook, self._box, self._idle = logbook, box, ZeroPolicy(box)
         self._rounds: list[Round] = []
         self._hold = self._step = 1
         self._n_first = 0
@@ -244,8 +225,9 @@ class Learning:
 
         As long as rewards tell nothing about states, controllers go where nothing is known yet.
         Then every round begins with a test of its controller, from the same reset. The rest of it
-        is greedy, in turns with curious where that was paid evenly. In the end, the controller that
-        did best in its test acts.
+        is greedy, in turns with curious where that was paid evenly. Where the model promises more
+        for doing nothing than any controller earned, that is tested in place of the last one but
+        one. In the end, the controller that did best in its test acts.
         """
         budget, data, book = self._budget, self._logbook.data, self._logbook
         until = explored(book, self._first_steps(), self._levers.structure)
@@ -264,8 +246,11 @@ class Learning:
                 number += 1
                 fit = self._fit(number, new)
             greedy = self._controller(fit, CAREFUL, number)
-            new = book.stretch(greedy, test, again=True)
-            tested.append((fit, new))
+            rests = len(edges) - 2 == i > 0 and outdone(
+                [runs for _, runs in tested], partial(self._at_rest, fit)
+            )
+            new = book.stretch(self._idle if rests else greedy, test, again=True)
+            tested.append((replace(fit, rests=rests), self._paid(new)))
             look = self._flat(new)
             while (left := edge - total_steps(data)) > 0:
                 pilot = self._controller(fit, CURIOUS, number) if look else greedy
@@ -273,6 +258,13 @@ class Learning:
                 new = new + book.stretch(pilot, length, until=until)
                 look = not look and self._flat(new)
         return self._piloted(best_of(tested) if tested else fit, start)
+
+    def _at_rest(self, fit: Fit, length: int) -> float:
+        """Return what a model promises for so many steps in which nothing is done."""
+        model, u = fit.estimator.model_, self._idle.act(np.zeros(0))[None]
+        resting = Candidate(replace(fit.objective, hold=1), lambda: lambda x: u)
+        starts, n = self._starts(model), max(1, length // self._step)
+        return float(best_rehearsed([resting], model, fit.reward, fit.end, starts, n)[1][0])
 
     def _rounds_left(self) -> tuple[list[int], int]:
         """Part the steps that are left: where each round ends, and how many steps its test has.
@@ -288,13 +280,13 @@ class Learning:
         ends = np.linspace(done, self._budget - test, n).astype(int).tolist()[1:]
         return [*ends, self._budget], test
 
-    def _flat(self, tested: Sequence[Trajectory]) -> bool:
+    def _flat(self, tested: list[Trajectory]) -> bool:
         """Whether a controller was paid about the same at every step: there may be more elsewhere.
 
         So it is where it has found nothing yet that pays, or the best place there is.
         """
         own, everything = (
-            np.concatenate([t.rewards for t in data if t.rewards is not None])
+            np.concatenate([t.rewards for t in self._paid(data) if t.rewards is not None])
             for data in (tested, self._logbook.data)
         )
         return bool(own.std() <= FLAT * everything.std())
@@ -320,7 +312,7 @@ class Learning:
         Raises:
             ValueError: If there is nothing to learn from.
         """
-        data, given = self._logbook.data, self._told
+        data = self._logbook.data
         lengths = [len(t) for t in data if t.terminated]
         if lengths and max(len(t) for t in data) < SHORTEST:
             raise ValueError(
@@ -328,10 +320,14 @@ class Learning:
                 f"most, under random inputs; expected some of {SHORTEST} or more to learn from: "
                 "begin episodes nearer to where they can go on"
             )
-        reward = given.reward
-        if given.reference is not None:
-            first = np.concatenate([t.observations for t in data[: self._n_first]])
-            reward = towards(given.reference, first)
+        return self._paid(data)
+
+    def _paid(self, data: list[Trajectory]) -> list[Trajectory]:
+        """Return data with rewards as the user wants them."""
+        reward, reference = self._told.reward, self._told.reference
+        if reference is not None:
+            first = [t.observations for t in self._logbook.data[: self._n_first]]
+            reward = towards(reference, np.concatenate(first))
         if reward is None:
             return data
         seen = [(t.observations[:-1], t.actions, t.observations[1:]) for t in data]
@@ -553,6 +549,8 @@ class Learning:
 
     def _controller(self, fit: Fit, curiosity: float, number: int) -> Controller:
         exact = fit.exact
+        if fit.rests:
+            return self._idle
         if exact is not None and (
             curiosity <= 0.0 or not searchable(fit.estimator.model_, fit.objective)
         ):
@@ -578,13 +576,18 @@ class Learning:
         reward, end = fit.reward, fit.end
         notes = [
             f"angles: {list(found.angles) or 'none'}; constants of an episode: "
-            f"{list(found.context) or 'none'}; columns that make no difference: "
+            f"{list(found.context) or 'none'}; columns that neurons need not see: "
             f"{list(found.ignored or ()) or 'none'}",
             f"a decision lasts {self._hold} of at most {HOLDS[-1]} steps",
             f"the reward depends on {reward.form}; left-out R2 {reward.r2:.4f}",
             f"{end.n_ends} episodes ended; limits of single states explain {end.explained:.0%}",
         ]
-        if fit.exact is not None:
+        if fit.rests:
+            notes.append(
+                "no controller earned more in its test than doing nothing, which therefore acts: "
+                "give more budget, or say what is known of the environment"
+            )
+        elif fit.exact is not None:
             notes.append(
                 "the reward is a concave quadratic, which a convex controller states exactly"
             )

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from koopman_control.autopilot import Autopilot, Levers
-from koopman_control.autopilot.controller import Held
+from koopman_control.autopilot.controller import Held, PilotController
 from koopman_control.common.arrays import Array
-from koopman_control.evaluation import evaluate
+from koopman_control.evaluation import ZeroPolicy, evaluate
 from koopman_control.trajectories import CollectionFailed, total_steps
 
 
@@ -111,6 +111,18 @@ def test_a_reward_of_ones_own_and_a_reference_take_the_place_of_the_environments
         learned = Autopilot(300, seed=22, **aim).learn(Cart(reward=0.0))
         episode = evaluate(learned.controller, Cart(), [20_000]).episodes[0]
         np.testing.assert_allclose(episode.observations[-10:, 0], 0.5, atol=0.1)
+
+
+@pytest.mark.slow
+def test_where_no_controller_does_better_nothing_is_done_and_said_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PilotController, "act", lambda self, observation: np.ones(1))
+    levers = Levers(value=False, quadratic=False)
+    learned = Autopilot(1200, seed=24, levers=levers).learn(Cart())
+    assert isinstance(learned.controller, ZeroPolicy)
+    assert "no controller earned more in its test than doing nothing" in learned.notes[-2]
+    assert total_steps(learned.data) == 1200
 
 
 @pytest.mark.slow

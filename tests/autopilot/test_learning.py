@@ -1,10 +1,11 @@
 """Choices of a run of the autopilot that need no environment."""
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from koopman_control.autopilot.learning import Fit, best_of, towards
+from koopman_control.autopilot.judging import best_of, outdone
+from koopman_control.autopilot.learning import towards
 from koopman_control.trajectories import Trajectory
 
 
@@ -15,7 +16,7 @@ def episode(rewards: list[float], terminated: bool = False) -> Trajectory:
 
 
 def chosen(*tested: list[Trajectory]) -> Any:
-    return best_of([(cast(Fit, i), runs) for i, runs in enumerate(tested)])
+    return best_of(list(enumerate(tested)))
 
 
 def test_the_controller_that_earned_most_in_as_many_steps_acts() -> None:
@@ -39,6 +40,19 @@ def test_an_episode_that_was_broken_off_does_not_count_beside_whole_ones() -> No
     often = [episode([-1.0, 90.0], terminated=True)] * 3 + [episode([-1.0])]
     better = [episode([-1.0, 95.0], terminated=True), episode([-1.0])]
     assert chosen(often, better, [episode([0.0] * 8)]) == 1
+
+
+def test_what_is_promised_clearly_more_outdoes_every_controller() -> None:
+    tests = [[episode([-1.0] * 4)], [episode([-2.0] * 6)]]  # of four steps each: -4 and -8
+    asked: list[int] = []
+
+    def promised(length: int) -> float:
+        asked.append(length)
+        return -0.99 * length
+
+    assert not outdone(tests, promised)
+    assert outdone(tests, lambda length: -0.9 * length)
+    assert asked == [4]
 
 
 def test_a_reference_pays_by_the_distance_in_spreads_and_leaves_the_rest_free() -> None:
