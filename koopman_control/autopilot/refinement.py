@@ -101,7 +101,7 @@ class Refinement:
         G = Gamma if g.after else np.concatenate([np.zeros_like(Gamma[:1]), Gamma[:-1]])
         inputs = np.repeat(np.eye(n * m).reshape(n, m, n * m), g.hold, axis=0)
         D = np.concatenate([G, inputs], axis=1)  # of [x_k, u_k] to the plan
-        paid = expanded(g.reward, model, at, U)
+        paid = self._paid(at, U)
         slope = np.einsum("n,nj,njp->p", weight, paid.gradient, D)
         bend = D.reshape(-1, n * m)
         weighted = weight[:, None, None] * paid.curvature
@@ -119,6 +119,22 @@ class Refinement:
         high = np.minimum(np.tile(self._box[1], n) - plan.ravel(), width)
         none = np.zeros(0)
         return DenseQP(H, -slope, np.zeros((0, n * m)), low, high, none, none)
+
+    def _paid(self, X: Array, U: Array) -> Expansion:
+        """Expand the reward in the states (N, d) that it is paid for, and inputs (N, m).
+
+        What of it belongs to the state before a step is paid for the state after the one before.
+        """
+        g, model = self._objective, self._model
+        if len(g.reward.constant) == 1:
+            return expanded(g.reward, model, X, U)
+        both = g.reward.joined(g.discount)
+        all_but_last = expanded(both, model, X[:-1], U[:-1])
+        last = expanded(g.reward, model, X[-1:], U[-1:])
+        return Expansion(
+            np.concatenate([all_but_last.gradient, last.gradient]),
+            np.concatenate([all_but_last.curvature, last.curvature]),
+        )
 
     def improved(self, x: Array, plan: Array, worth: float) -> tuple[Array, float]:
         """Return a plan (N, m) from a state (d,) that is worth as much or more."""

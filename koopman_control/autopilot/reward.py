@@ -8,13 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from koopman_control.autopilot.surface import Surface, constant_surface, fitted_surface
+from koopman_control.autopilot.surface import (
+    Surface,
+    constant_surface,
+    fitted_sum,
+    fitted_surface,
+)
 from koopman_control.common.arrays import Array
 from koopman_control.features import SampledFeatures
 from koopman_control.identification import LiftedModel
 from koopman_control.trajectories import Trajectory
 
 SIMPLER = 0.05  # share of the unexplained variance that a more complex reward has to save
+TWICE = 0.5  # the same for one that depends on the states before and after, twice as complex
 NEURONS, STEEPNESS = (100, 200), (0.5, 1.0, 2.0)
 RAREST = 500  # a reward that is earned once in so many steps counts as much as rarer ones
 TOLD = 0.999  # share of the variance of rewards that inputs alone explain, where these tell all
@@ -65,8 +71,9 @@ class RewardModel:
     """The reward of a step that does not end the episode.
 
     Args:
-        surface: Of [e, u], with e the feature inputs of the state `before` or after the step. A
-            second function is what belongs to the state before, where the reward is a difference.
+        surface: Of [e, u], with e the feature inputs of the state before or after the step. A
+            second function, of e alone, is what belongs to the state before, where it depends on
+            both: a difference of potentials, or what is paid all along the step.
         after: Whether e is that after the step.
     """
 
@@ -82,7 +89,7 @@ class RewardModel:
     def form(self) -> str:
         """What the reward depends on, in words."""
         if len(self.surface.constant) > 1:
-            return "a difference of the states before and after a step, and the input"
+            return "the states before and after a step and the input"
         return f"the state {'after' if self.after else 'before'} a step and the input"
 
     def __call__(self, e: Array, u: Array, e_next: Array) -> Array:
@@ -97,7 +104,7 @@ class RewardModel:
     def fit(cls, samples: Samples, model: LiftedModel, seed: int = 0) -> RewardModel:
         """Learn the reward from steps that ended no episode.
 
-        Whether it depends on the state before or after is told by the left-out error.
+        Whether it depends on the state before, after, or both is told by the left-out error.
         """
         going = np.flatnonzero(~samples.ended)
         if len(going) > MOST:
@@ -120,12 +127,19 @@ class RewardModel:
         }
         lost = {after: 1.0 - float(f.r2[0]) for after, f in fits.items()}
         after = lost[True] < (1.0 - SIMPLER) * lost[False]
-        if lost[after] < 1e-9 or not len(fits[after].b):
+        if lost[after] < 1e-9:
             return cls(fits[after], after)
+        e_before = inputs[False][:, : -u.shape[1]]
+        both = fitted_sum(inputs[True], e_before, r, [None, *first], weight, fixed)
         several = [
             SampledFeatures(n, steepness=s, random_state=seed) for n in NEURONS for s in STEEPNESS
         ]
-        return cls(fitted_surface(inputs[after], r, several, weight=weight, beside=fixed), after)
+        best = fits[after]
+        if len(best.b):
+            best = fitted_surface(inputs[after], r, several, weight=weight, beside=fixed)
+        if both is not None and 1.0 - both.r2[0] < TWICE * (1.0 - best.r2[0]):
+            return cls(both, True)
+        return cls(best, after)
 
 
 def unchanging(samples: Samples, model: LiftedModel) -> NDArray[np.int64]:

@@ -88,6 +88,24 @@ class Surface:
         names = ("K", "linear", "quadratic", "constant", "low", "high")
         return replace(self, **{name: factor * getattr(self, name) for name in names})
 
+    def of_more(self, n_inputs: int) -> Surface:
+        """Return the same functions of so many inputs, of which those added make no difference."""
+        more = n_inputs - self.linear.shape[1]
+        return replace(
+            self,
+            W=np.pad(self.W, ((0, 0), (0, more))),
+            linear=np.pad(self.linear, ((0, 0), (0, more))),
+            quadratic=np.pad(self.quadratic, ((0, 0), (0, more), (0, more))),
+        )
+
+    def joined(self, share: float) -> Surface:
+        """Return the first function with a share of the second, and the first alone, unclipped."""
+        mix = np.array([[1.0, share], [1.0, 0.0]])
+        names = ("K", "linear", "quadratic", "constant")
+        mixed = {name: np.tensordot(mix, getattr(self, name), 1) for name in names}
+        free = np.full(2, np.inf)
+        return replace(self, low=-free, high=free, **mixed)
+
 
 def constant_surface(n_inputs: int, values: Sequence[float]) -> Surface:
     """Return functions of `n_inputs` inputs that are constant."""
@@ -223,10 +241,7 @@ def fitted_surface(
         beside: Inputs whose products with all others are among them even then.
     """
     fold, best = folds_of(len(Z)), None
-    w = np.ones(len(Z)) if weight is None else weight / weight.mean()
-    root, mean = np.sqrt(w)[:, None], (w[:, None] * Y).mean(axis=0)
-    variance = (w[:, None] * (Y - mean) ** 2).mean(axis=0)
-    variance = np.maximum(variance, FLAT * (Y**2).mean(axis=0) + 1e-300)
+    root, variance = _weighing(Y, weight)
     for features in candidates:
         basis = Basis(Z, Y, features, pairs, beside)
         Phi = basis(Z)
@@ -239,3 +254,55 @@ def fitted_surface(
     assert best is not None
     _, basis, K, errors = best
     return basis.surface(K, Y.min(axis=0), Y.max(axis=0), 1.0 - errors / variance)
+
+
+def fitted_sum(
+    Z: Array,
+    E: Array,
+    y: Array,
+    candidates: Sequence[SampledFeatures | None],
+    weight: Array | None = None,
+    beside: ArrayLike = (),
+) -> Surface | None:
+    """Fit a sum of two functions, one of them at other points, as `fitted_surface` fits one.
+
+    Args:
+        Z: Points of the first function, shape (T, z).
+        E: Those of the second, which sees the first e inputs only, shape (T, e).
+        y: Values of the sum, shape (T, 1).
+        candidates: Features to choose from, each for both functions.
+        weight: Of each value, shape (T,); None: all count alike.
+        beside: Inputs whose products with all others are among the regressors in any case.
+
+    Returns:
+        Both functions; None if there are too few points.
+    """
+    fold, best = folds_of(len(Z)), None
+    root, variance = _weighing(y, weight)
+    for features in candidates:
+        bases = Basis(Z, y, features, True, beside), Basis(E, y, features, True, beside)
+        parts = bases[0](Z), bases[1](E)[:, 1:]  # one constant is enough
+        Phi = np.hstack(parts)
+        if Phi.shape[1] > len(Z):
+            continue
+        K, errors = cross_validated(root * Phi, root * y, fold)
+        score = float(errors[0] / variance[0])
+        if best is None or score < best[0]:
+            best = score, bases, parts, K
+    if best is None:
+        return None
+    score, bases, parts, K = best
+    n, r2 = parts[0].shape[1], np.array([1.0 - score])
+    first, second = parts[0] @ K[:n], parts[1] @ K[n:]
+    own = bases[0].surface(K[:n], first.min(axis=0), first.max(axis=0), r2)
+    less = np.concatenate([np.zeros((1, 1)), K[n:]])
+    other = bases[1].surface(less, second.min(axis=0), second.max(axis=0), r2)
+    return own.beside(other.of_more(Z.shape[1]))
+
+
+def _weighing(Y: Array, weight: Array | None) -> tuple[Array, Array]:
+    """Return roots of the weights (T, 1), and weighted variances (r,) of values (T, r)."""
+    w = np.ones(len(Y)) if weight is None else weight / weight.mean()
+    mean = (w[:, None] * Y).mean(axis=0)
+    variance = (w[:, None] * (Y - mean) ** 2).mean(axis=0)
+    return np.sqrt(w)[:, None], np.maximum(variance, FLAT * (Y**2).mean(axis=0) + 1e-300)

@@ -25,6 +25,7 @@ HELD = 5  # steps that an input is held
 ROUNDS = 300
 NEURONS, STEEPNESS, RIDGE = 150, 0.5, 1e-5
 SETTLED = 1e-3  # change of the value, in its spread, at which iteration ends
+LOST = 1e100  # states beyond which squares overflow
 
 
 def fitted_value(
@@ -70,7 +71,7 @@ def fitted_value(
     for k in range(HELD):
         with np.errstate(all="ignore"):
             x_next = model.one_step.step(x, u)
-        x_next = np.where(np.isfinite(x_next), x_next, x)
+        x_next = np.where(np.abs(x_next) < LOST, x_next, x)
         r, e = reward(embed(x), u, embed(x_next)), end.surface(embed(x_next))
         over = ((x_next < end.box[0]) | (x_next > end.box[1])).any(axis=1) | (e[:, 0] > 0.5)
         if avoided is not None:

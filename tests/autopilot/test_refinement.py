@@ -38,6 +38,27 @@ def test_its_slope_is_that_of_what_the_plan_is_worth() -> None:
     np.testing.assert_allclose(-program.f, slope, rtol=1e-5, atol=1e-6)
 
 
+def test_so_it_is_where_a_reward_depends_on_the_states_before_and_after() -> None:
+    after, before = some_surface(4, 1, 5), some_surface(3, 1, 6).of_more(4)
+    goal = replace(swing_up(), reward=after.beside(before), after=True, discount=0.95)
+    search, embed = PlanSearch([MODEL], goal, BOX, Effort(15)), MODEL.signals.embedding
+
+    def earned(plan: Array) -> float:
+        X = MODEL.rolled_out(X0, plan[None], "relifted")[0]
+        seen = np.concatenate([X0[None], X])
+        paid = after(np.hstack([embed(X), plan]))[:, 0]
+        paid += before(np.hstack([embed(seen[:-1]), plan]))[:, 0]
+        return float(0.95 ** np.arange(len(plan)) @ paid)
+
+    program, h = Refinement(MODEL, goal, search, BOX).program(X0, PLAN), 1e-5
+    steps = h * np.eye(15)[:, :, None]
+    slope = [(earned(PLAN + e) - earned(PLAN - e)) / (2.0 * h) for e in steps]
+    np.testing.assert_allclose(-program.f, slope, rtol=1e-5, atol=1e-5)
+    first = earned(PLAN) - float(search.worth(X0, PLAN[None])[0])
+    other = earned(-PLAN) - float(search.worth(X0, -PLAN[None])[0])
+    np.testing.assert_allclose(first, other, rtol=1e-3, atol=1e-3)  # what X0 is worth, in all plans
+
+
 def test_it_is_convex_and_its_solution_that_of_cvxpy() -> None:
     program = refinement().program(X0, PLAN)
     assert np.linalg.eigvalsh(program.H).min() > 0.0

@@ -49,6 +49,19 @@ def test_a_reward_of_the_state_after_the_step_is_told_from_one_before() -> None:
     assert "after" in found.form
 
 
+def test_what_is_paid_for_a_change_of_the_state_is_told_from_both_ends_of_a_step() -> None:
+    potential = [np.cos(X[:, 0]) - 0.1 * X[:, 1] ** 2 for X in (SEEN.x, SEEN.x_next)]
+    r = potential[1] - potential[0] - 0.01 * SEEN.u[:, 0] ** 2
+    found = RewardModel.fit(paying(r), MODEL)
+    assert found.r2 > 1.0 - 1e-6
+    assert "before and after" in found.form
+    paid = found(EMBED(SEEN.x), SEEN.u, EMBED(SEEN.x_next))
+    np.testing.assert_allclose(paid, r, atol=1e-3 * r.std())
+    other_input = found(EMBED(SEEN.x), 0.0 * SEEN.u, EMBED(SEEN.x_next))
+    off = np.abs(other_input - paid - 0.01 * SEEN.u[:, 0] ** 2)
+    assert np.quantile(off, 0.99) < 1e-3 * r.std()  # the highest is clipped
+
+
 def test_a_constant_reward_is_one() -> None:
     found = RewardModel.fit(paying(np.full(len(SEEN.r), 2.5)), MODEL)
     np.testing.assert_array_equal(found(EMBED(SEEN.x), SEEN.u, EMBED(SEEN.x_next)), 2.5)

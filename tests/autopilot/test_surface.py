@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from koopman_control.autopilot.surface import constant_surface, fitted_surface
+from koopman_control.autopilot.surface import constant_surface, fitted_sum, fitted_surface
 from koopman_control.features import SampledFeatures
 from tests.autopilot.plants import some_surface
 
@@ -45,6 +45,19 @@ def test_surfaces_beside_each_other_are_what_they_were() -> None:
     np.testing.assert_allclose(
         constant_surface(3, [1.0, -2.0])(z), np.tile([1.0, -2.0], (5, 1)), rtol=0.0
     )
+
+
+def test_a_sum_of_functions_of_two_places_is_parted() -> None:
+    E = RNG.normal(size=(300, 2))
+    y = (Z[:, 0] * Z[:, 2] * 1e3 + 3.0 * E[:, 0] - E[:, 1] ** 2)[:, None]
+    f = fitted_sum(Z, E, y, [None, SampledFeatures(20, random_state=0)])
+    assert f is not None
+    assert f.r2.min() > 1.0 - 1e-12
+    elsewhere = np.hstack([E, 7.0 * Z[:, 2:]])  # of which the second function does not see the last
+    np.testing.assert_allclose(f(Z)[:, :1] + f(elsewhere)[:, 1:], y, atol=1e-8)
+    mixed = f.joined(0.5)(Z)
+    np.testing.assert_allclose(mixed[:, 1], f(Z)[:, 0], rtol=1e-10)
+    assert fitted_sum(Z[:10], E[:10], y[:10], [None]) is None, "too few points"
 
 
 def test_values_stay_within_those_of_the_data() -> None:
