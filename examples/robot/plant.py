@@ -41,14 +41,16 @@ class Actuator:
         threading.Thread(target=self._listen, args=(reader,), daemon=True).start()
 
     def _listen(self, reader: BinaryIO) -> None:
-        with suppress(OSError):  # closed, here or there
-            for line in reader:
-                answer = json.loads(line)
-                self.input = float(answer["u"][0])
-                self.ended = self.ended or bool(answer.get("last"))
-                self.heard.set()
-        self.ended = True
-        self.heard.set()
+        try:
+            with suppress(OSError):  # closed, here or there
+                for line in reader:
+                    answer = json.loads(line)
+                    self.input = float(answer["u"][0])
+                    self.ended = self.ended or bool(answer.get("last"))
+                    self.heard.set()
+        finally:  # also after an answer that is none
+            self.ended = True
+            self.heard.set()
 
 
 def run(

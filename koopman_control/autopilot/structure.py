@@ -35,7 +35,8 @@ def find_angles(samples: Samples, names: Sequence[str]) -> Finding[tuple[Angle, 
     evidence |= {f"jumps by a turn, {names[column]}": float(n) for column, n in wrapping.items()}
     said = [f"{names[i]} and {names[j]} are cosine and sine" for (i, j), _ in pairs]
     radians = "is an angle in radians that wraps", "are angles in radians that wrap"
-    said += [together((names[column], *radians) for column in wrapping)] if wrapping else []
+    if wrapping:
+        said.append(together((names[column], *radians) for column in wrapping))
     certain = all(off < SURELY_ON_CIRCLE for _, off in pairs) and all(
         n > 1 for n in wrapping.values()
     )

@@ -145,7 +145,7 @@ def test_with_a_rate_silence_is_held_through_and_then_led_to_safety() -> None:
 
     def plant() -> None:
         pipe.say(-0.5, 0.0)
-        acted.wait()  # of the time that a start takes nothing is asked here
+        acted.wait(30.0)  # of the time that a start takes nothing is asked here
         for _ in range(10):
             pipe.say(-0.5, 0.0)
             time.sleep(DT)
